@@ -1,0 +1,141 @@
+"""The torch-free description of a model: layers, width groups and shapes.
+
+The tracer that makes one from a torch model is `hdap.models.tracing`; what follows from one
+(FLOPs, parameters, features) is in `hdap.surrogate`.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+"""Channel counts, `n x groups` or `groups`; one row a configuration."""
+
+LayerKind = Literal["conv", "linear", "norm"]
+
+
+@dataclass(frozen=True, slots=True)
+class WidthGroup:
+    """Layers that must share one channel count.
+
+    `name` is the first convolution in module order, `members` all layers (convolutions and linear
+    layers, module order) whose output has this count, `width` the dense count. A count must be a
+    multiple of `multiple` (grouped convolutions keep their number of groups) and at least that.
+    """
+
+    name: str
+    width: int
+    members: tuple[str, ...]
+    multiple: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """A channel count as `constant + sum(factor * count[group])`; `terms` holds (group, factor)."""
+
+    constant: int = 0
+    terms: tuple[tuple[int, int], ...] = ()
+
+    def of(self, counts: Counts) -> Counts:
+        """Channels for each configuration: `n x groups` -> `n`."""
+        result = np.full(counts.shape[0], self.constant, dtype=np.int64)
+        for group, factor in self.terms:
+            result += factor * counts[:, group]
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution, linear layer or normalisation, in module order.
+
+    `groups` is the fixed number of groups of a convolution; a `depthwise` one has as many groups as
+    output channels, whatever they are. `input_size` and `output_size` are (height, width); a linear
+    layer applied at p positions has output size (1, p). `parameters_per_output` counts what grows
+    with the output channels beside the weight matrix: 1 for a bias, 2 for an affine norm.
+    """
+
+    name: str
+    kind: LayerKind
+    inputs: Channels
+    outputs: Channels
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    groups: int = 1
+    depthwise: bool = False
+    parameters_per_output: int = 0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model as data. `other_parameters` are those that no width group moves."""
+
+    model: str
+    input_shape: tuple[int, int, int]
+    groups: tuple[WidthGroup, ...]
+    layers: tuple[Layer, ...]
+    other_parameters: int = 0
+
+    @cached_property
+    def widths(self) -> Counts:
+        """Dense channel counts, `groups`."""
+        return np.array([g.width for g in self.groups], dtype=np.int64)
+
+    @cached_property
+    def multiples(self) -> Counts:
+        """What each count must be a multiple of, `groups`."""
+        return np.array([g.multiple for g in self.groups], dtype=np.int64)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Group index by group name and by the name of any member."""
+        found = {m: i for i, g in enumerate(self.groups) for m in g.members}
+        return found | {g.name: i for i, g in enumerate(self.groups)}
+
+    def to_json(self) -> str:
+        """Compact JSON; `from_json` reads it back to an equal object."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Architecture":
+        """Inverse of `to_json`."""
+        raw: dict[str, Any] = json.loads(text)
+        groups = tuple(WidthGroup(**{**g, "members": tuple(g["members"])}) for g in raw["groups"])
+        return cls(
+            model=raw["model"],
+            input_shape=_triple(raw["input_shape"]),
+            groups=groups,
+            layers=tuple(_layer(x) for x in raw["layers"]),
+            other_parameters=raw["other_parameters"],
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the JSON: two models with one digest share surrogates and trials."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _layer(raw: dict[str, Any]) -> Layer:
+    pairs = {k: _pair(raw[k]) for k in ("input_size", "output_size", "kernel", "stride")}
+    ends = {k: _channels(raw[k]) for k in ("inputs", "outputs")}
+    return Layer(**{**raw, **pairs, **ends})
+
+
+def _channels(raw: dict[str, Any]) -> Channels:
+    return Channels(raw["constant"], tuple(_pair(t) for t in raw["terms"]))
+
+
+def _pair(raw: list[int]) -> tuple[int, int]:
+    first, second = raw
+    return first, second
+
+
+def _triple(raw: list[int]) -> tuple[int, int, int]:
+    first, second, third = raw
+    return first, second, third

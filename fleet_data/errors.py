@@ -1,0 +1,40 @@
+"""Every error that hdap raises on purpose.
+
+HdapError
+├── InputError            (ValueError)    what the user gave is wrong
+├── NotFoundError         (LookupError)   a name or a number that is not there
+├── NotEnoughDataError    (ValueError)    the data cannot support the question
+├── UnsupportedModelError (ValueError)    a network that cannot be described exactly
+├── InfeasibleError       (ValueError)    a budget or a floor that nothing meets
+└── StoreError            (RuntimeError)  the database is unreachable, locked or of another version
+
+A message says what must hold, what came, and what to do.
+"""
+
+
+class HdapError(Exception):
+    """Root of all errors that hdap raises on purpose."""
+
+
+class InputError(HdapError, ValueError):
+    """What the user gave is wrong."""
+
+
+class NotFoundError(HdapError, LookupError):
+    """A model, device, study or trial that is not there."""
+
+
+class NotEnoughDataError(HdapError, ValueError):
+    """The stored data cannot support what was asked."""
+
+
+class UnsupportedModelError(HdapError, ValueError):
+    """A network whose channel graph cannot be described exactly."""
+
+
+class InfeasibleError(HdapError, ValueError):
+    """A budget, a floor or a fixed width that no configuration meets."""
+
+
+class StoreError(HdapError, RuntimeError):
+    """The database cannot be reached, is locked, or has another version."""

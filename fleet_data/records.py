@@ -1,0 +1,178 @@
+"""What the store takes and gives: plain, frozen, columnar records that know no SQL.
+
+Clusters are numbered 0..K-1 within a clustering. Latencies are milliseconds, times are UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdap.fleet_data.architecture import Counts
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """All devices of the fleet: `ids` text, `weights` their share of inferences (> 0)."""
+
+    ids: NDArray[np.object_]
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Columns of n measurements.
+
+    `device` indexes `devices`; `configuration` indexes `models` and `channels` (C each: the model
+    and the canonical channel text, empty for the dense model). Unknown numbers are NaN; `runs` and
+    `batch_size` are 1 where unknown. `measured_at` is seconds since 1970 (NaN where unknown).
+    `runtime` indexes `runtimes` (the empty text is "unknown"). `context` maps a context column
+    (`cpu_freq_mhz`, ...) to n floats; a column that no row fills is absent.
+    """
+
+    devices: Devices
+    models: tuple[str, ...]
+    channels: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    device: Ints
+    configuration: Ints
+    runtime: Ints
+    batch_size: Ints
+    latency_ms: Floats
+    latency_p95_ms: Floats
+    runs: Floats
+    measured_at: Floats
+    context: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.latency_ms)
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """One cluster as it is stored and shown.
+
+    `weight_share` sums to 1 over clusters; `relative_latency` is the cluster's median latency over
+    the fleet's; `spread` the relative standard deviation of devices inside; `stability` the mean
+    adjusted Rand index of resamples restricted to the cluster's devices (NaN: not computed);
+    `description` says in words what is special.
+    """
+
+    cluster: int
+    devices: int
+    weight_share: float
+    relative_latency: float
+    spread: float
+    stability: float
+    description: str
+    context: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusteringRecord:
+    """A clustering of D devices.
+
+    Row d of `cluster`, `outlier`, `representative`, `factor` and `fingerprint` (D x F, names in
+    `features`, standardised) describes device `device_ids[d]`. `factor` is the device's latency
+    over its cluster's typical latency (about 1). An outlier carries the number of the nearest
+    cluster. `measurement_mark` is the store's mark when it was made: see `Store.measurement_mark`.
+    """
+
+    algorithm: str
+    parameters: Mapping[str, Any]
+    seed: int
+    created_at: datetime
+    measurement_mark: int
+    stability: float
+    device_ids: NDArray[np.object_]
+    cluster: Ints
+    outlier: Bools
+    representative: Bools
+    factor: Floats
+    features: tuple[str, ...]
+    fingerprint: Floats
+    clusters: tuple[ClusterRecord, ...]
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class SurrogateRecord:
+    """A fitted surrogate of one cluster for one model.
+
+    `kind` is the registry name (`fleet`, `roofline`, `hdap-gbrt`); `payload` bytes that load
+    without executing code. Figures are on held-out configurations: `mape` and `coverage` (of the
+    90 % interval) as fractions, `kendall_tau` in -1..1. `warning` is empty when it can be trusted.
+    """
+
+    clustering_id: int
+    cluster: int
+    model: str
+    architecture_digest: str
+    kind: str
+    created_at: datetime
+    measurement_mark: int
+    rows: int
+    configurations: int
+    mape: float
+    kendall_tau: float
+    coverage: float
+    warning: str
+    payload: bytes
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A search. `settings` is everything needed to resume it; `state` is `running`, `stopped`
+    or `finished`; `sampler_state` the sampler's generator after the last stored batch."""
+
+    name: str
+    model: str
+    sampler: str
+    seed: int
+    objective: str
+    flops_low: int
+    flops_high: int
+    kept_importance_floor: float
+    clustering_id: int
+    settings: Mapping[str, Any]
+    created_at: datetime
+    state: str = "running"
+    sampler_state: Mapping[str, Any] = field(default_factory=dict)
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class TrialBatch:
+    """Columns of n finished trials; `counts` is n x groups, the `cluster_*` are n x K.
+
+    `fleet_*_ms` are predicted; `low` and `high` bound the 90 % interval of the fleet mean.
+    """
+
+    number: Ints
+    counts: Counts
+    flops: Ints
+    parameters: Ints
+    fleet_mean_ms: Floats
+    fleet_mean_low_ms: Floats
+    fleet_mean_high_ms: Floats
+    fleet_p95_ms: Floats
+    worst_cluster_ms: Floats
+    worst_cluster: Ints
+    kept_importance: Floats
+    feasible: Bools
+    cluster_ms: Floats
+    cluster_low_ms: Floats
+    cluster_high_ms: Floats
+    started_at: NDArray[np.datetime64]
+    finished_at: NDArray[np.datetime64]
+
+    def __len__(self) -> int:
+        return len(self.number)
