@@ -176,3 +176,49 @@ class TrialBatch:
 
     def __len__(self) -> int:
         return len(self.number)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model whose architecture is stored; FLOPs and parameters are the dense network's."""
+
+    model: str
+    digest: str
+    flops: int
+    parameters: int
+    width_groups: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ModelCounts:
+    """How much was measured of one model: rows, dense rows among them, devices and
+    configurations (the dense one counts)."""
+
+    model: str
+    measurements: int
+    dense_measurements: int
+    devices: int
+    configurations: int
+
+
+@dataclass(frozen=True)
+class ImportanceRecord:
+    """Importance curves of a model: `curves[g]` belongs to width group g of the architecture.
+
+    `source` says what they were computed from (a weights file, `pretrained`, ...).
+    """
+
+    model: str
+    source: str
+    architecture_digest: str
+    curves: tuple[NDArray[np.float64], ...]
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Rows of a query; `truncated`: there were more than the limit."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    truncated: bool

@@ -1,0 +1,122 @@
+"""What is special about a cluster, in words, from its fingerprint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hdap.clustering.fingerprint import Axis, Fingerprint
+from hdap.fleet_data.records import Bools
+
+TYPICAL = "typical"
+LATENCY_MATERIAL = 1.03
+IN_TIMES = 1.2
+SLOPE_MATERIAL = 0.03
+TAIL_MATERIAL = 0.05
+SPREAD_MATERIAL = 0.03
+THROTTLED_CLOCK = 0.75
+THROTTLED_LATENCY = 1.1
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a column is told: from `material` on (a ratio or a difference), in which words."""
+
+    material: float
+    high: str
+    low: str
+    unit: str
+    ratio: bool = False
+
+
+CONTEXT_WORDS = {
+    "cpu_freq_mhz": Words(0.08, "high clock", "low clock", "{:,.0f} MHz", ratio=True),
+    "gpu_freq_mhz": Words(0.08, "high GPU clock", "low GPU clock", "{:,.0f} MHz", ratio=True),
+    "temperature_c": Words(5.0, "hot", "cool", "{:.0f} °C"),
+    "cpu_load_pct": Words(15.0, "busy", "idle", "{:.0f} % load"),
+    "mem_available_mb": Words(0.3, "much free memory", "little free memory", "{:,.0f} MB", True),
+    "battery_pct": Words(20.0, "full battery", "low battery", "{:.0f} %"),
+    "battery_health_pct": Words(8.0, "healthy battery", "worn battery", "{:.0f} %"),
+    "power_w": Words(0.15, "high power", "low power", "{:.2g} W", ratio=True),
+    "energy_mj": Words(0.15, "much energy", "little energy", "{:.3g} mJ", ratio=True),
+}
+CLOCKS = ("cpu_freq_mhz", "gpu_freq_mhz")
+
+
+def describe(prints: Fingerprint, member: Bools, relative_latency: float) -> str:
+    """What is materially different about the `member` devices (D), or "typical".
+
+    Everything is compared with the fleet's median device; `relative_latency` is the cluster's
+    latency over the fleet's.
+    """
+    said = [_latency(relative_latency)]
+    for name in prints.names:
+        column = prints.raw[:, prints.names.index(name)]
+        known = np.isfinite(column)
+        if not (known & member).any():
+            continue
+        here, fleet = float(np.median(column[known & member])), float(np.median(column[known]))
+        if name in LATENCY_WORDS:
+            said.append(LATENCY_WORDS[name](here, fleet, prints))
+        elif name in CLOCKS and here <= THROTTLED_CLOCK * fleet:
+            said.append(_slow_clock(name, here, fleet, relative_latency))
+        elif name != "offset":
+            said.append(_context(name, here, fleet, float(np.ptp(column[known]))))
+    return "; ".join(words for words in said if words) or TYPICAL
+
+
+def _latency(relative: float) -> str:
+    ratio, word = (relative, "slower") if relative >= 1 else (1 / relative, "faster")
+    if ratio < LATENCY_MATERIAL:
+        return ""
+    if ratio >= IN_TIMES:
+        return f"{ratio:.1f}x {word} than the fleet"
+    return f"{100 * (ratio - 1):.0f} % {word} than the fleet"
+
+
+def _slope(here: float, fleet: float, prints: Fingerprint) -> str:
+    if abs(here - fleet) < SLOPE_MATERIAL:
+        return ""
+    more = here > fleet
+    if prints.axis is Axis.MEMORY:
+        return "memory-bound" if more else "compute-bound"
+    if prints.axis is Axis.LARGE:
+        return f"slow on {'large' if more else 'small'} networks"
+    return "ranks networks in its own way"
+
+
+def _tail(here: float, fleet: float, prints: Fingerprint) -> str:
+    if here - fleet < TAIL_MATERIAL:
+        return ""
+    return f"unsteady tail (p95 {100 * np.expm1(here):.0f} % above the median)"
+
+
+def _spread(here: float, fleet: float, prints: Fingerprint) -> str:
+    return f"unsteady (varies by {100 * here:.0f} %)" if here - fleet >= SPREAD_MATERIAL else ""
+
+
+LATENCY_WORDS: dict[str, Callable[[float, float, Fingerprint], str]] = {
+    "slope": _slope,
+    "tail": _tail,
+    "spread": _spread,
+}
+
+
+def _slow_clock(name: str, here: float, fleet: float, relative_latency: float) -> str:
+    words = CONTEXT_WORDS[name]
+    value = words.unit.format(here)
+    if relative_latency < THROTTLED_LATENCY:
+        return f"{words.low} ({value})"
+    return (
+        f"throttles ({words.low[4:]} {value}, {100 * (1 - here / fleet):.0f} % below the fleet's)"
+    )
+
+
+def _context(name: str, here: float, fleet: float, span: float) -> str:
+    words = CONTEXT_WORDS.get(name)
+    if words is None:
+        words = Words(0.25 * span, f"high {name}", f"low {name}", "{:.3g}")
+    apart = np.log(here / fleet) if words.ratio else here - fleet
+    if abs(apart) < words.material:
+        return ""
+    return f"{words.high if apart > 0 else words.low} ({words.unit.format(here)})"

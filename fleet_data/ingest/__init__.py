@@ -1,0 +1,22 @@
+"""Files of telemetry into the store: read, checked, rejected row by row, and landed whole.
+
+The names are imported on first use: they bring polars and pyarrow with them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.ingest.catalog import ModelCatalog
+    from hdap.fleet_data.ingest.report import IngestReport
+    from hdap.fleet_data.ingest.run import check_source, ingest
+
+__all__ = ["IngestReport", "ModelCatalog", "check_source", "ingest"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hdap.fleet_data.ingest import catalog, report, run
+
+    modules = {"ModelCatalog": catalog, "IngestReport": report}
+    return getattr(modules.get(name, run), name)

@@ -1,0 +1,36 @@
+"""A piece of a source as it travels through the stages of an ingest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from hdap.fleet_data.records import Ints
+
+REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "reason": pl.String, "value": pl.String}
+_LONGEST_VALUE = 200
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a source, all columns text, empty where there is nothing.
+
+    `lines()` is the line (in Parquet: the row) of each row of `frame`; it is worked out only
+    when a row is rejected. `rejects` are rows that could not even be split into columns.
+    """
+
+    frame: pl.DataFrame
+    lines: Callable[[], Ints]
+    rejects: pl.DataFrame = field(default_factory=lambda: no_rejects())
+
+
+def no_rejects() -> pl.DataFrame:
+    """An empty table of rejects."""
+    return pl.DataFrame(schema=REJECT_SCHEMA)
+
+
+def rejects_of(lines: Ints, column: pl.Series, reason: pl.Series, value: pl.Series) -> pl.DataFrame:
+    """A table of rejects; values are cut to a sensible length."""
+    shown = value.cast(pl.String).str.slice(0, _LONGEST_VALUE)
+    columns = {"line": lines, "column": column, "reason": reason, "value": shown}
+    return pl.DataFrame(columns, schema=REJECT_SCHEMA)

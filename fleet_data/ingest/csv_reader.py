@@ -1,0 +1,125 @@
+"""CSV as blocks of text columns, in constant memory."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.ingest.block import Block, no_rejects, rejects_of
+from hdap.fleet_data.ingest.header import parse_header
+from hdap.fleet_data.ingest.lines import Records, take_records
+
+BLOCK_BYTES = 16 * 2**20
+LONGEST_LINE = 4 * BLOCK_BYTES
+_LONGEST_HEADER = 2**20
+
+
+class ByteStream(Protocol):
+    """What is read here: files, pipes, gzip."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def readline(self, size: int, /) -> bytes: ...
+
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_header(name: str, stream: ByteStream) -> tuple[str, ...]:
+    """The column names; the stream then stands at the first row. Raises InputError."""
+    line = stream.readline(_LONGEST_HEADER)
+    if b"\0" in line:
+        raise InputError(f"{name} must be UTF-8 text, got NUL bytes (UTF-16?): convert it")
+    return parse_header(name, _decode(name, line.removeprefix(_BOM), 1))
+
+
+def read_csv(name: str, stream: ByteStream) -> Iterator[Block]:
+    """All rows of a CSV. Raises InputError for a wrong header or encoding, or an endless line."""
+    columns = read_header(name, stream)
+    line, rest, last = 2, b"", False
+    while not last:
+        data = stream.read(BLOCK_BYTES)
+        last = not data
+        records = take_records(rest + data if rest else data, line, last=last)
+        joined = rest + data if rest else data
+        rest = joined[records.used :]
+        if len(rest) > LONGEST_LINE:
+            raise InputError(f"{name} has a line {line} of over {LONGEST_LINE} bytes: is it CSV?")
+        _check_encoding(name, records, joined[: records.used], line)
+        line = records.next_line
+        if records.data or records.bad:
+            yield _block(records, columns)
+
+
+def _check_encoding(name: str, records: Records, data: bytes, line: int) -> None:
+    if not data.isascii():
+        _decode(name, data, line)
+
+
+def _decode(name: str, data: bytes, line: int) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        bad = line + data.count(b"\n", 0, error.start)
+        raise InputError(
+            f"{name} must be UTF-8, got byte 0x{data[error.start]:02x} in line {bad}: convert it"
+        ) from error
+
+
+def _block(records: Records, columns: tuple[str, ...]) -> Block:
+    ragged: list[pyarrow.csv.InvalidRow] = []
+    table = _parse(records.data, columns, ragged)
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    if not ragged and not records.bad:
+        return Block(frame, records.lines)
+    lines = records.lines()
+    # the parser counts the rows of a block from 1
+    skipped = np.array([row.number for row in ragged], dtype=np.int64) - 1
+    kept = np.delete(lines, skipped)
+    bad = pl.DataFrame(
+        [(line.line, line.reason, line.text.decode()) for line in records.bad]
+        + [
+            (int(lines[at]), _ragged(row), row.text)
+            for at, row in zip(skipped, ragged, strict=True)
+        ],
+        schema={"line": pl.Int64, "reason": pl.String, "value": pl.String},
+        orient="row",
+    )
+    rejects = no_rejects() if bad.is_empty() else _as_rejects(bad.sort("line"))
+    return Block(frame, lambda: kept, rejects)
+
+
+def _as_rejects(bad: pl.DataFrame) -> pl.DataFrame:
+    column = pl.repeat("", bad.height, eager=True)
+    return rejects_of(bad["line"].to_numpy(), column, bad["reason"], bad["value"])
+
+
+def _ragged(row: pyarrow.csv.InvalidRow) -> str:
+    return f"the row must have {row.expected_columns} fields, got {row.actual_columns}"
+
+
+def _parse(data: bytes, columns: tuple[str, ...], ragged: list[pyarrow.csv.InvalidRow]) -> pa.Table:
+    if not data:
+        return pa.table({column: pa.array([], pa.string()) for column in columns})
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip"
+
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        # one thread: only then the parser knows the numbers of the rows that it skips
+        pyarrow.csv.ReadOptions(
+            use_threads=False, column_names=columns, block_size=max(len(data), 1) + 1
+        ),
+        pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        pyarrow.csv.ConvertOptions(
+            check_utf8=False,
+            column_types=dict.fromkeys(columns, pa.string()),
+            strings_can_be_null=False,
+        ),
+    )

@@ -1,0 +1,69 @@
+"""Parquet as blocks of text columns: what is typed there becomes the text a CSV would hold."""
+
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.ingest.block import Block
+from hdap.fleet_data.ingest.header import check_columns
+from hdap.fleet_data.records import Ints
+
+_BATCH_ROWS = 100_000
+
+
+def open_parquet(name: str, file: IO[bytes]) -> pyarrow.parquet.ParquetFile:
+    """The file, its columns checked. Raises InputError."""
+    try:
+        parquet = pyarrow.parquet.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
+    check_columns(name, tuple(parquet.schema_arrow.names))
+    for field in parquet.schema_arrow:
+        if pa.types.is_nested(field.type):
+            raise InputError(
+                f"{name} must have plain columns, {field.name} is a {field.type}: drop or split it"
+            )
+    return parquet
+
+
+def read_parquet(name: str, file: IO[bytes]) -> Iterator[Block]:
+    """All rows of a Parquet file; lines are row numbers from 1. Raises InputError."""
+    parquet = open_parquet(name, file)
+    start = 1
+    try:
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            rows = np.arange(start, start + frame.height)
+            yield Block(_as_text(frame), lambda rows=rows: _same(rows))  # type: ignore[misc]
+            start += frame.height
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
+
+
+def _same(rows: Ints) -> Ints:
+    return rows
+
+
+def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    zoned = [name for name in times if getattr(frame.schema[name], "time_zone", None)]
+    in_utc = frame.with_columns(
+        *(pl.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in zoned)
+    )
+    texts = (
+        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
+        if name in times
+        else pl.col(name).cast(pl.String, strict=False)
+        for name in frame.columns
+    )
+    return in_utc.select(texts).with_columns(pl.all().fill_null(""))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

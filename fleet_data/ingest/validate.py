@@ -1,0 +1,125 @@
+"""Text columns into typed ones, column-wise; rows that break the contract become rejects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from hdap.fleet_data.ingest.block import Block, rejects_of
+from hdap.fleet_data.ingest.timestamps import parse_timestamps
+from hdap.fleet_data.telemetry import BY_NAME, COLUMNS, TelemetryColumn
+
+_CONTROL = r"[\x00-\x1f\x7f]"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Rows that keep the contract, typed (`extra` is JSON text), and the rejects of a block.
+
+    `frame` has a column for each contract column that the source has; `row` is the row's place
+    in the block, for its line number.
+    """
+
+    frame: pl.DataFrame
+    block: Block
+    rejects: pl.DataFrame
+    rows: int
+
+
+def check(block: Block) -> Checked:
+    """Type and check all columns of a block."""
+    raw = block.frame
+    present = [column for column in COLUMNS if column.name in raw.columns]
+    typed: dict[str, pl.Series] = {}
+    problems: dict[str, pl.Series] = {}
+    for column in present:
+        typed[column.name], problem = _CHECKS[column.kind](column, raw[column.name])
+        if problem.any():
+            problems[column.name] = problem
+    frame = pl.DataFrame(typed).with_row_index("row")
+    extras = [name for name in raw.columns if name not in BY_NAME]
+    if extras:
+        frame = frame.with_columns(_extra(raw, extras))
+    rows = raw.height + block.rejects.height
+    if not problems:
+        return Checked(frame, block, block.rejects, rows)
+    bad = pl.DataFrame(problems)
+    broken = bad.select(pl.any_horizontal(pl.all())).to_series()
+    rejects = _rejects(block, bad, broken)
+    return Checked(frame.filter(~broken), block, pl.concat([block.rejects, rejects]), rows)
+
+
+def _rejects(block: Block, bad: pl.DataFrame, broken: pl.Series) -> pl.DataFrame:
+    """The first broken column of each broken row, in the contract's order."""
+    names = bad.columns
+    first = pl.coalesce(*(pl.when(pl.col(name)).then(pl.lit(name)) for name in names))
+    some = bad.filter(broken).select(first.alias("column"))["column"]
+    raw = block.frame.select(names).filter(broken).with_columns(some)
+    value = pl.coalesce(*(pl.when(pl.col("column") == name).then(pl.col(name)) for name in names))
+    values = raw.select(value.alias("value"))["value"]
+    accepted = [_reason(BY_NAME[name]) for name in names]
+    reasons = some.replace_strict(names, accepted, return_dtype=pl.String)
+    return rejects_of(block.lines()[broken.to_numpy()], some, reasons, values)
+
+
+def _reason(column: TelemetryColumn) -> str:
+    required = " and may not be empty" if column.required else ""
+    return f"must be {column.accepted}{required}"
+
+
+def _text(column: TelemetryColumn, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    stripped = texts.str.strip_chars()
+    length = stripped.str.len_bytes()
+    problem = length > column.longest
+    if problem.any():
+        problem = stripped.str.len_chars() > column.longest
+    if column.required:
+        problem = problem | (length == 0)
+    if column.name != "channels":  # those are parsed, and have a better message, later
+        problem = problem | stripped.str.contains(_CONTROL)
+    return stripped.alias(column.name), problem
+
+
+def _number(column: TelemetryColumn, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    empty = texts == ""
+    values = texts.cast(pl.Float64, strict=False)
+    if values.null_count() > empty.sum():
+        stripped = texts.str.strip_chars()
+        values, empty = stripped.cast(pl.Float64, strict=False), stripped == ""
+    above_low = values > column.low if column.above else values >= column.low
+    # NaN is never finite, so the order of NaN in comparisons does not matter
+    fine = values.is_finite() & above_low & (values <= column.high)
+    if column.kind == "integer":
+        fine = fine & (values == values.floor())
+        values = values.set(~fine.fill_null(False), None).cast(pl.Int64)
+    optional = pl.Series([not column.required])
+    return values.alias(column.name), ~(fine.fill_null(False) | (empty & optional))
+
+
+def _time(column: TelemetryColumn, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    given = texts != ""
+    if given.all():
+        at = parse_timestamps(texts)
+        if at.null_count() == 0:
+            return at.alias(column.name), at.is_null()
+    stripped = texts.str.strip_chars()
+    given = stripped != ""
+    parsed = pl.DataFrame({"at": parse_timestamps(stripped.filter(given))})
+    rows = pl.DataFrame({"given": given}).with_row_index("row")
+    some = pl.concat([rows.filter("given"), parsed], how="horizontal").drop("given")
+    at = rows.join(some, on="row", how="left", maintain_order="left")["at"]
+    return at.alias(column.name), at.is_null() & given
+
+
+_CHECKS = {"text": _text, "number": _number, "integer": _number, "time": _time}
+
+
+def _extra(raw: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+    """The columns that are not in the contract as one JSON object; null where all are empty."""
+    filled = raw.select(
+        pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in names
+    )
+    nothing = pl.all_horizontal(pl.all().is_null())
+    return filled.select(
+        pl.when(~nothing).then(pl.struct(pl.all()).struct.json_encode()).alias("extra")
+    )["extra"]

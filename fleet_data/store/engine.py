@@ -1,0 +1,138 @@
+"""Connections and the one transaction that owns commit, rollback and error translation."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from hdap.fleet_data.errors import StoreError
+from hdap.fleet_data.store.faults import translate
+from hdap.fleet_data.store.location import shown
+
+BUSY_SECONDS = 30
+_BULK_CACHE_KIB = 200 * 1024
+_SERVER_OPTIONS = {"connect_timeout": 10, "application_name": "hdap"}
+
+
+class Database:
+    """One database: an engine, and transactions on it.
+
+    Transactions on SQLite begin IMMEDIATE when they write, so two writers wait for each other
+    instead of failing half-way; readers never wait (WAL).
+    """
+
+    def __init__(self, url: sa.URL, *, read_only: bool = False) -> None:
+        self.url = url
+        self.read_only = read_only
+        self.is_sqlite = url.drivername == "sqlite"
+        self.engine = _sqlite_engine(url, read_only) if self.is_sqlite else _server_engine(url)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A consistent view of the database; nothing is written. Raises StoreError."""
+        with self._translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            elif self.read_only:
+                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction: committed at the end, rolled back on any error. Raises StoreError."""
+        if self.read_only:
+            raise StoreError(f"the database {shown(self.url)} was opened read-only")
+        with self._translated(), self.engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def bulk_writing(self) -> Iterator[sa.Connection]:
+        """`writing` for millions of rows whose references the caller made itself: SQLite gets a
+        large cache and does not look up each foreign key."""
+        if not self.is_sqlite:
+            with self.writing() as connection:
+                yield connection
+            return
+        if self.read_only:
+            raise StoreError(f"the database {shown(self.url)} was opened read-only")
+        with self._translated(), self.engine.connect() as connection:
+            driver = driver_connection(connection)
+            try:
+                driver.execute("PRAGMA foreign_keys=OFF")  # takes effect outside transactions only
+                driver.execute(f"PRAGMA cache_size=-{_BULK_CACHE_KIB}")
+                with connection.begin():
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    yield connection
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.invalidate()  # a fresh connection has the usual settings again
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            raise translate(error, self.url) from error
+        except Exception as error:
+            if type(error).__module__.split(".")[0] == "psycopg":
+                raise translate(error, self.url) from error
+            raise
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def sqlite_uri(path: str, mode: str) -> str:
+    """An SQLite URI that opens `path` in `mode` (`ro`, `rw` or `rwc`)."""
+    return f"file:{quote(str(Path(path).absolute()))}?mode={mode}"
+
+
+def _sqlite_engine(url: sa.URL, read_only: bool) -> sa.Engine:
+    uri = sqlite_uri(str(url.database), "ro" if read_only else "rwc")
+
+    def connect() -> sqlite3.Connection:
+        # isolation_level=None: the driver begins nothing by itself, `writing` does
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _prepare_sqlite(connection, read_only)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, read_only: bool) -> None:
+    connection.execute("PRAGMA foreign_keys=ON")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+        return
+    connection.execute("PRAGMA synchronous=NORMAL")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _server_engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, connect_args=dict(_SERVER_OPTIONS), pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            "a PostgreSQL store needs the psycopg driver: pip install 'hdap[postgres]'"
+        ) from error
+
+
+def driver_connection(connection: sa.Connection) -> Any:
+    """The DBAPI connection below, for the bulk paths of each database."""
+    return connection.connection.driver_connection

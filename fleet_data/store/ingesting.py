@@ -1,0 +1,217 @@
+"""The writing side of an ingest: one transaction that takes rows by the hundred thousand."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import polars as pl
+import sqlalchemy as sa
+
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.store.architectures import find_architecture, put_architecture
+from hdap.fleet_data.store.bulk import allocate_keys, bulk_insert, copy_in, find_keys, sqlite_rows
+from hdap.fleet_data.store.engine import driver_connection
+from hdap.fleet_data.store.part import StorePart
+from hdap.fleet_data.store.schema import (
+    configurations,
+    devices,
+    ingests,
+    measurements,
+    models,
+    runtimes,
+)
+
+_TEXTS = {"device": devices.c.device_id, "runtime": runtimes.c.runtime}
+
+
+class IngestStore(StorePart):
+    """Ingests."""
+
+    @contextmanager
+    def ingesting(self, source: str) -> Iterator["IngestWriter"]:
+        """One ingest, one transaction: all of it is stored at the end, or nothing.
+
+        One at a time; readers go on undisturbed. Raises StoreError.
+        """
+        with self._database.bulk_writing() as connection:
+            writer = IngestWriter(connection, source)
+            yield writer
+            writer.finish()
+
+
+class IngestWriter:
+    """What an ingest may do within its transaction."""
+
+    def __init__(self, connection: sa.Connection, source: str) -> None:
+        self._connection = connection
+        self._sqlite = connection.dialect.name == "sqlite"
+        if not self._sqlite:
+            # marks must grow in the order of commits: one ingest at a time, readers go on
+            connection.exec_driver_sql("LOCK TABLE measurements IN SHARE ROW EXCLUSIVE MODE")
+        started = {"source": source, "started_at": datetime.now(UTC)}
+        zeros = dict.fromkeys(("rows_read", "rows_added", "rows_known", "rows_rejected"), 0)
+        added = connection.execute(sa.insert(ingests).values(started | zeros))
+        (self._ingest_id,) = added.inserted_primary_key or (0,)
+        self._index_last = self._sqlite and self._is_first()
+        self._added = 0
+        self._staged: tuple[str, ...] | None = None
+        if self._index_last:
+            connection.exec_driver_sql("DROP INDEX measurements_row_hash")
+
+    def architecture(self, model: str) -> Architecture | None:
+        """The stored architecture, if there is one."""
+        return find_architecture(self._connection, model)
+
+    def save_architecture(self, architecture: Architecture, flops: int, parameters: int) -> None:
+        """Add or replace an architecture."""
+        put_architecture(self._connection, architecture, flops, parameters)
+
+    def dense_figures(self, model: str) -> tuple[int, int] | None:
+        """FLOPs and parameters of a stored model."""
+        figures = sa.select(models.c.flops, models.c.parameters).where(models.c.model == model)
+        row = self._connection.execute(figures).one_or_none()
+        return None if row is None else (row.flops, row.parameters)
+
+    def text_keys(self, kind: str, texts: pl.Series) -> tuple[pl.DataFrame, int]:
+        """Keys of devices or runtimes (`kind`), added where new: `value`, `key`; how many new.
+
+        `texts` are distinct.
+        """
+        column = _TEXTS[kind]
+        found = find_keys(self._connection, column, texts)
+        new = texts.filter(~texts.is_in(found["value"].implode()))
+        if new.is_empty():
+            return found, 0
+        table = column.table
+        assert isinstance(table, sa.Table)
+        keys = pl.Series(allocate_keys(self._connection, table, len(new)), dtype=pl.Int64)
+        key = next(iter(table.primary_key)).name
+        rows = pl.DataFrame({key: keys, column.name: new})
+        if kind == "device":
+            rows = rows.with_columns(weight=pl.lit(1.0))
+        bulk_insert(self._connection, table, rows)
+        return pl.concat([found, pl.DataFrame({"value": new, "key": keys})]), len(new)
+
+    def configuration_keys(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """Keys of configurations, added where new: `value` (the content hash), `key`; how many.
+
+        `rows` has the columns of the table but its key; content hashes are distinct.
+        """
+        hashes = configurations.c.content_hash
+        found = find_keys(self._connection, hashes, rows["content_hash"])
+        new = rows.filter(~pl.col("content_hash").is_in(found["value"].implode()))
+        if new.is_empty():
+            return found, 0
+        keys = pl.Series(allocate_keys(self._connection, configurations, new.height))
+        bulk_insert(self._connection, configurations, new.with_columns(configuration_key=keys))
+        added = pl.DataFrame({"value": new["content_hash"], "key": keys.cast(pl.Int64)})
+        return pl.concat([found, added]), new.height
+
+    def add_measurements(self, frame: pl.DataFrame) -> None:
+        """Add rows that are not stored yet; columns are those of the table but key and ingest."""
+        filled = frame.select(c.name for c in frame.iter_columns() if c.null_count() < len(c))
+        if self._sqlite:
+            self._insert_sqlite(filled)
+        else:
+            self._insert_server(filled)
+
+    def _insert_sqlite(self, frame: pl.DataFrame) -> None:
+        if not self._index_last:
+            frame = frame.sort("row_hash")  # neighbours in the index one after the other
+        constants = {"ingest_id": self._ingest_id}
+        for column in frame.iter_columns():
+            if column.dtype == pl.Int64 and column.null_count() == 0 and column.min() == column.max():
+                constants[column.name] = column[0]
+        bound = frame.drop(name for name in constants if name in frame.columns)
+        values = ["?"] * bound.width + [str(value) for value in constants.values()]
+        statement = (
+            f"INSERT OR IGNORE INTO measurements ({', '.join((*bound.columns, *constants))}) "
+            f"VALUES ({', '.join(values)})"
+        )
+        cursor = driver_connection(self._connection).executemany(statement, sqlite_rows(bound))
+        self._added += cursor.rowcount
+
+    def _insert_server(self, frame: pl.DataFrame) -> None:
+        names = ", ".join(frame.columns)
+        execute = self._connection.exec_driver_sql
+        if self._staged != tuple(frame.columns):
+            self._staged = tuple(frame.columns)
+            execute("DROP TABLE IF EXISTS pg_temp.staged")
+            execute(
+                f"CREATE TEMP TABLE staged ON COMMIT DROP AS "
+                f"SELECT {names} FROM measurements WITH NO DATA"
+            )
+        copy_in(self._connection, "staged", frame)
+        added = execute(
+            f"INSERT INTO measurements ({names}, ingest_id) "
+            f"SELECT {names}, {int(self._ingest_id)} FROM staged ON CONFLICT DO NOTHING"
+        )
+        self._added += added.rowcount
+        execute("TRUNCATE pg_temp.staged")
+
+    def set_weights(self, weights: pl.DataFrame) -> None:
+        """Set the weights of devices, once an ingest: `device_key`, `weight`."""
+        if self._sqlite:
+            statement = "UPDATE devices SET weight = ?1 WHERE device_key = ?2 AND weight <> ?1"
+            rows = sqlite_rows(weights.select("weight", "device_key"))
+            driver_connection(self._connection).executemany(statement, rows)
+            return
+        execute = self._connection.exec_driver_sql
+        execute(
+            "CREATE TEMP TABLE weighed ON COMMIT DROP AS "
+            "SELECT device_key, weight FROM devices WITH NO DATA"
+        )
+        copy_in(self._connection, "weighed", weights.select("device_key", "weight"))
+        execute(
+            "UPDATE devices SET weight = weighed.weight FROM weighed "
+            "WHERE devices.device_key = weighed.device_key AND devices.weight <> weighed.weight"
+        )
+
+    def finish(self) -> int:
+        """Bring the index back where it was put off; how many rows were added."""
+        if self._index_last:
+            self._index_last = False
+            self._added -= _create_hash_index(self._connection)
+        return self._added
+
+    def record(self, rows: int, known: int, rejected: int) -> None:
+        """Write the ingest's own row."""
+        self._connection.execute(
+            sa.update(ingests)
+            .where(ingests.c.ingest_id == self._ingest_id)
+            .values(
+                finished_at=datetime.now(UTC),
+                rows_read=rows,
+                rows_added=self._added,
+                rows_known=known,
+                rows_rejected=rejected,
+            )
+        )
+
+    def _is_first(self) -> bool:
+        anything = sa.select(measurements.c.measurement_id).limit(1)
+        return self._connection.scalar(anything) is None
+
+
+def _create_hash_index(connection: sa.Connection) -> int:
+    """Sorting once is cheaper than keeping sorted; rows that stand twice go. How many went."""
+    execute = driver_connection(connection).execute
+    unique = "CREATE UNIQUE INDEX measurements_row_hash ON measurements (row_hash)"
+    try:
+        execute(unique)
+    except sqlite3.IntegrityError:
+        execute("CREATE INDEX measurements_row_hash ON measurements (row_hash)")
+        gone: int = execute(_DELETE_TWICE).rowcount
+        execute("DROP INDEX measurements_row_hash")
+        execute(unique)
+        return gone
+    return 0
+
+
+_DELETE_TWICE = """DELETE FROM measurements WHERE measurement_id IN (
+    SELECT measurement_id FROM (
+        SELECT measurement_id,
+            row_number() OVER (PARTITION BY row_hash ORDER BY measurement_id) AS place
+        FROM measurements)
+    WHERE place > 1)"""

@@ -1,0 +1,207 @@
+"""Devices and measurements as columns, millions of rows at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, ModelCounts
+from hdap.fleet_data.store.engine import driver_connection
+from hdap.fleet_data.store.part import StorePart, names_of
+from hdap.fleet_data.store.schema import configurations, devices, measurements, runtimes
+from hdap.fleet_data.telemetry import CONTEXT
+
+_BLOCK = 250_000
+_UNKNOWN = "-9e999"  # SQL's way to say -infinity: no measured number is, so it can stand for NULL
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    sql: str
+    kind: type[np.int64] | type[np.float64]
+
+
+_FIXED = (
+    _Column("device", "m.device_key", np.int64),
+    _Column("configuration", "m.configuration_key", np.int64),
+    _Column("runtime", "coalesce(m.runtime_key, 0)", np.int64),
+    _Column("batch_size", "coalesce(m.batch_size, 1)", np.int64),
+    _Column("runs", "coalesce(m.runs, 1)", np.int64),
+    _Column("latency_ms", "m.latency_ms", np.float64),
+)
+
+
+class MeasurementStore(StorePart):
+    """What the fleet told us, read back."""
+
+    def devices(self) -> Devices:
+        """All devices, in the order in which they came."""
+        with self._database.reading() as connection:
+            return _devices(connection)[1]
+
+    def measurement_mark(self) -> int:
+        """A number that grows whenever measurements are added; 0 when there are none."""
+        newest = sa.select(sa.func.coalesce(sa.func.max(measurements.c.measurement_id), 0))
+        with self._database.reading() as connection:
+            return int(connection.scalar(newest) or 0)
+
+    def measured_models(self) -> tuple[str, ...]:
+        """Names of the models that were measured, sorted."""
+        with self._database.reading() as connection:
+            return tuple(names_of(connection, configurations.c.model))
+
+    def model_counts(self) -> tuple[ModelCounts, ...]:
+        """How much was measured of each model, by name."""
+        dense = sa.case((configurations.c.channels == "", measurements.c.measurement_id))
+        counted = (
+            sa.select(
+                configurations.c.model,
+                sa.func.count(),
+                sa.func.count(dense),
+                sa.func.count(measurements.c.device_key.distinct()),
+                sa.func.count(measurements.c.configuration_key.distinct()),
+            )
+            .select_from(measurements.join(configurations))
+            .group_by(configurations.c.model)
+            .order_by(configurations.c.model)
+        )
+        with self._database.reading() as connection:
+            return tuple(ModelCounts(*row) for row in connection.execute(counted))
+
+    def measurements(self, model: str | None = None, *, after_mark: int = 0) -> Measurements:
+        """All measurements (of one model) in the order in which they came, those after a mark.
+
+        `devices` are all devices of the fleet, whether they measured this or not.
+        """
+        with self._database.reading() as connection:
+            return _load(connection, model, after_mark)
+
+
+def _load(connection: sa.Connection, model: str | None, after_mark: int) -> Measurements:
+    device_keys, fleet = _devices(connection)
+    wanted = sa.select(configurations).order_by(configurations.c.configuration_key)
+    if model is not None:
+        wanted = wanted.where(configurations.c.model == model)
+    found = connection.execute(wanted).all()
+    runtime_rows = connection.execute(sa.select(runtimes).order_by(runtimes.c.runtime_key)).all()
+    runtime_keys = np.array([0] + [row.runtime_key for row in runtime_rows], dtype=np.int64)
+    where = f"m.measurement_id > {int(after_mark)}"
+    if model is not None:
+        keys = ", ".join(str(row.configuration_key) for row in found) or "0"
+        where += f" AND m.configuration_key IN ({keys})"
+    columns = _columns(connection, where)
+    data = columns.values
+    configuration_keys = np.array([row.configuration_key for row in found], dtype=np.int64)
+    return Measurements(
+        devices=fleet,
+        models=tuple(row.model for row in found),
+        channels=tuple(row.channels for row in found),
+        runtimes=("", *(row.runtime for row in runtime_rows)),
+        device=np.searchsorted(device_keys, data["device"]),
+        configuration=np.searchsorted(configuration_keys, data["configuration"]),
+        runtime=np.searchsorted(runtime_keys, data["runtime"]),
+        batch_size=data["batch_size"],
+        runs=data["runs"].astype(np.float64),
+        latency_ms=data["latency_ms"],
+        latency_p95_ms=columns.optional("latency_p95_ms"),
+        measured_at=columns.optional("measured_at"),
+        context={name: data[name] for name in CONTEXT if name in data},
+    )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    rows: int
+    values: dict[str, NDArray[Any]]
+
+    def optional(self, name: str) -> Floats:
+        """The column, or NaN throughout where no row fills it."""
+        return self.values[name] if name in self.values else np.full(self.rows, np.nan)
+
+
+def _devices(connection: sa.Connection) -> tuple[Ints, Devices]:
+    rows = connection.execute(
+        sa.select(devices.c.device_key, devices.c.device_id, devices.c.weight).order_by(
+            devices.c.device_key
+        )
+    ).all()
+    keys, ids, weights = zip(*rows, strict=True) if rows else ((), (), ())
+    id_column = np.empty(len(ids), dtype=object)
+    id_column[:] = ids
+    found = Devices(id_column, np.array(weights, dtype=np.float64))
+    return np.array(keys, dtype=np.int64), found
+
+
+def _columns(connection: sa.Connection, where: str) -> _Loaded:
+    optional = {name: f"m.{name}" for name in ("latency_p95_ms", *CONTEXT)}
+    optional["measured_at"] = "m.measured_at_us"
+    counts = ", ".join(f"count({sql})" for sql in optional.values())
+    counted = f"SELECT count(*), {counts} FROM measurements m WHERE {where}"
+    total, *filled = connection.exec_driver_sql(counted).one()
+    sqlite = connection.dialect.name == "sqlite"
+    unknown = _UNKNOWN if sqlite else "'-infinity'::float8"
+    columns = _FIXED + tuple(
+        _Column(name, _float_or(sql, unknown, sqlite), np.float64)
+        for (name, sql), rows in zip(optional.items(), filled, strict=True)
+        if rows
+    )
+    chosen = ", ".join(column.sql for column in columns)
+    statement = f"SELECT {chosen} FROM measurements m WHERE {where} ORDER BY m.measurement_id"
+    values = {column.name: np.empty(total, dtype=column.kind) for column in columns}
+    blocks = _sqlite_blocks if sqlite else _server_blocks
+    start = 0
+    for block in blocks(driver_connection(connection), statement, columns):
+        for column in columns:
+            values[column.name][start : start + len(block)] = block[column.name]
+        start += len(block)
+    for column in columns[len(_FIXED) :]:
+        values[column.name][np.isneginf(values[column.name])] = np.nan
+    if "measured_at" in values:
+        values["measured_at"] /= 1e6
+    return _Loaded(total, values)
+
+
+def _float_or(sql: str, unknown: str, sqlite: bool) -> str:
+    return f"ifnull({sql}, {unknown})" if sqlite else f"coalesce({sql}::float8, {unknown})"
+
+
+def _sqlite_blocks(
+    driver: Any, statement: str, columns: tuple[_Column, ...]
+) -> Iterator[NDArray[Any]]:
+    kind = np.dtype([(column.name, column.kind) for column in columns])
+    rows: Iterable[Any] = driver.execute(statement)
+    while True:
+        block = np.fromiter(islice(rows, _BLOCK), dtype=kind)
+        if not len(block):
+            return
+        yield block
+
+
+def _server_blocks(
+    driver: Any, statement: str, columns: tuple[_Column, ...]
+) -> Iterator[NDArray[Any]]:
+    # binary COPY: a row is its number of fields, then (size, 8 bytes big-endian) a field
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    for column in columns:
+        fields += [(f"{column.name} size", ">i4"), (column.name, np.dtype(column.kind).str)]
+    kind = np.dtype(fields).newbyteorder(">")
+    parts = bytearray()
+    header = 19
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT binary)") as copy,
+    ):
+        for data in copy:
+            parts += data
+            if len(parts) - header >= _BLOCK * kind.itemsize:
+                rows = (len(parts) - header) // kind.itemsize
+                yield np.frombuffer(bytes(parts), dtype=kind, count=rows, offset=header)
+                del parts[: header + rows * kind.itemsize]
+                header = 0
+    rows = (len(parts) - header) // kind.itemsize
+    yield np.frombuffer(bytes(parts), dtype=kind, count=rows, offset=header)

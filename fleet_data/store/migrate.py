@@ -1,0 +1,75 @@
+"""Bringing a database to this version's schema, safely with several openers at once."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from hdap.fleet_data.errors import StoreError
+from hdap.fleet_data.store.engine import Database
+from hdap.fleet_data.store.location import shown
+
+HEAD = "0001"
+"""The newest revision, here so that opening a current database need not import alembic."""
+_ADVISORY_LOCK = 0x68646170  # "hdap"
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrate(database: Database, *, create: bool) -> None:
+    """Upgrade to `HEAD` in one transaction, or do nothing when it is there already.
+
+    Raises StoreError for a database of a newer or unknown version, for one that is not hdap's, and
+    for an empty one when `create` is false or the database is read-only.
+    """
+    with database.reading() as connection:
+        if _must_upgrade(connection, database, create) is False:
+            return
+    with database.writing() as connection:
+        if not database.is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        # another opener may have upgraded while this one waited for the lock
+        if _must_upgrade(connection, database, create):
+            _upgrade(connection)
+
+
+def _must_upgrade(connection: sa.Connection, database: Database, create: bool) -> bool:
+    version = _version(connection)
+    place = shown(database.url)
+    if version == HEAD:
+        return False
+    if version is None and (database.read_only or not create):
+        raise StoreError(f"{place} holds no hdap store: run `hdap ingest` first")
+    if version is None and sa.inspect(connection).get_table_names():
+        raise StoreError(f"{place} holds another program's tables: choose another database")
+    if version is not None and version not in _known():
+        raise StoreError(
+            f"{place} has schema version {version}, this hdap knows up to {HEAD}: "
+            "upgrade hdap (pip install -U hdap) or choose another database"
+        )
+    if database.read_only:
+        raise StoreError(
+            f"{place} has schema version {version}, this hdap needs {HEAD}: "
+            "open it once for writing (`hdap status`) to upgrade it"
+        )
+    return True
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return version
+
+
+def _known() -> set[str]:
+    return {path.stem[1:5] for path in (_FOLDER / "versions").glob("r[0-9]*.py")}
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,98 @@
+"""Questions of the user's own, in SQL, that can change nothing."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.records import QueryResult
+from hdap.fleet_data.store.engine import BUSY_SECONDS, driver_connection, sqlite_uri
+from hdap.fleet_data.store.faults import rejected_statement, translate
+from hdap.fleet_data.store.part import StorePart
+
+_READING = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+}
+_PRAGMAS = {"table_info", "table_list", "table_xinfo", "index_list", "index_info"}
+
+
+class QueryStore(StorePart):
+    """Read-only SQL."""
+
+    def query(
+        self,
+        sql: str,
+        parameters: Sequence[Any] | Mapping[str, Any] = (),
+        limit: int | None = None,
+    ) -> QueryResult:
+        """Rows of one statement, at most `limit`; `truncated` tells whether there were more.
+
+        Parameters are `?` on SQLite and `%s` on PostgreSQL. Raises InputError, in the database's
+        own words, for a statement that is wrong or would write.
+        """
+        if not sql.strip().strip(";").strip():
+            raise InputError(
+                'the query must be SQL, got nothing: try "SELECT * FROM trial_summary"'
+            )
+        if self._database.is_sqlite:
+            return self._query_sqlite(sql, parameters, limit)
+        return self._query_server(sql, parameters, limit)
+
+    def _query_sqlite(self, sql: str, parameters: Any, limit: int | None) -> QueryResult:
+        uri = sqlite_uri(str(self._database.url.database), "ro")
+        try:
+            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+                connection.execute("PRAGMA query_only=ON")
+                connection.set_authorizer(_authorize)
+                cursor = connection.execute(sql, parameters)
+                return _result(cursor.description, cursor, limit)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "unable to open" in str(error):
+                raise translate(error, self._database.url) from error
+            raise rejected_statement(error) from error
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise rejected_statement(error) from error
+
+    def _query_server(self, sql: str, parameters: Any, limit: int | None) -> QueryResult:
+        import psycopg
+
+        with self._database.reading() as connection:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            # from the first snapshot on, a transaction cannot be made writable again
+            connection.exec_driver_sql("SELECT 1")
+            with driver_connection(connection).cursor() as cursor:
+                try:
+                    # `stream` takes exactly one statement and keeps memory small
+                    rows = cursor.stream(sql, parameters or None)
+                    first = list(islice(rows, 1))
+                    names = cursor.description
+                    with closing(rows):
+                        return _result(names, _chain(first, rows), limit)
+                except (psycopg.OperationalError, psycopg.InterfaceError):
+                    raise
+                except psycopg.Error as error:
+                    raise rejected_statement(error) from error
+
+
+def _authorize(action: int, first: str | None, *_: str | None) -> int:
+    if action in _READING or (action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS):
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+def _chain(first: list[Any], rest: Any) -> Any:
+    yield from first
+    yield from rest
+
+
+def _result(description: Any, rows: Any, limit: int | None) -> QueryResult:
+    columns = tuple(column[0] for column in description or ())
+    if limit is None:
+        return QueryResult(columns, tuple(tuple(row) for row in rows), False)
+    found = tuple(tuple(row) for row in islice(rows, limit + 1))
+    return QueryResult(columns, found[:limit], len(found) > limit)

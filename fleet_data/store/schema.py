@@ -1,0 +1,252 @@
+"""The tables as SQLAlchemy sees them; a test compares them with what `migrations/` makes."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from hdap.fleet_data.telemetry import CONTEXT
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, always UTC; SQLite keeps it as text without a zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """A datetime without a zone counts as UTC."""
+        if value is None:
+            return None
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        in_utc = aware.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Always with zone UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite's rowid must say INTEGER
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+FLOAT: sa.Double[float] = sa.Double()
+
+metadata = sa.MetaData()
+
+
+def _key(name: str) -> "sa.Column[int]":
+    return sa.Column(name, KEY, primary_key=True)
+
+
+def _reference(name: str, target: str, *, primary_key: bool = False) -> "sa.Column[int]":
+    foreign = sa.ForeignKey(target)
+    return sa.Column(name, KEY, foreign, nullable=False, primary_key=primary_key)
+
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("flops", sa.BigInteger, nullable=False),
+    sa.Column("parameters", sa.BigInteger, nullable=False),
+    sa.Column("width_groups", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("trials_view", sa.Text, unique=True),
+    sa.Column("architecture", sa.Text, nullable=False),
+)
+
+importances = sa.Table(
+    "importances",
+    metadata,
+    _key("importance_id"),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("architecture_digest", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("curves", sa.LargeBinary, nullable=False),
+)
+
+devices = sa.Table(
+    "devices",
+    metadata,
+    _key("device_key"),
+    sa.Column("device_id", sa.Text, nullable=False, unique=True),
+    sa.Column("weight", FLOAT, nullable=False),
+)
+
+configurations = sa.Table(
+    "configurations",
+    metadata,
+    _key("configuration_key"),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("channels", sa.Text, nullable=False),
+    sa.Column("flops", sa.BigInteger),
+    sa.Column("parameters", sa.BigInteger),
+    # PostgreSQL cannot index texts as long as the channels of a deep network
+    sa.Column("content_hash", sa.BigInteger, nullable=False, unique=True),
+)
+
+runtimes = sa.Table(
+    "runtimes",
+    metadata,
+    _key("runtime_key"),
+    sa.Column("runtime", sa.Text, nullable=False, unique=True),
+)
+
+ingests = sa.Table(
+    "ingests",
+    metadata,
+    _key("ingest_id"),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("rows_read", sa.BigInteger, nullable=False),
+    sa.Column("rows_added", sa.BigInteger, nullable=False),
+    sa.Column("rows_known", sa.BigInteger, nullable=False),
+    sa.Column("rows_rejected", sa.BigInteger, nullable=False),
+)
+
+measurements = sa.Table(
+    "measurements",
+    metadata,
+    _key("measurement_id"),
+    _reference("device_key", "devices.device_key"),
+    _reference("configuration_key", "configurations.configuration_key"),
+    _reference("ingest_id", "ingests.ingest_id"),
+    sa.Column("measured_at_us", sa.BigInteger),
+    sa.Column("latency_ms", FLOAT, nullable=False),
+    sa.Column("latency_p95_ms", FLOAT),
+    sa.Column("runs", sa.BigInteger),
+    sa.Column("batch_size", sa.BigInteger),
+    sa.Column("runtime_key", KEY, sa.ForeignKey("runtimes.runtime_key")),
+    *(sa.Column(name, FLOAT) for name in CONTEXT),
+    sa.Column("extra", sa.Text),
+    sa.Column("row_hash", sa.BigInteger, nullable=False),
+    sa.Index("measurements_row_hash", "row_hash", unique=True),
+)
+
+clusterings = sa.Table(
+    "clusterings",
+    metadata,
+    _key("clustering_id"),
+    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("parameters", JSON, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("measurement_mark", sa.BigInteger, nullable=False),
+    sa.Column("stability", FLOAT),
+    sa.Column("features", JSON, nullable=False),
+)
+
+clusters = sa.Table(
+    "clusters",
+    metadata,
+    _reference("clustering_id", "clusterings.clustering_id", primary_key=True),
+    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("devices", sa.BigInteger, nullable=False),
+    sa.Column("weight_share", FLOAT),
+    sa.Column("relative_latency", FLOAT),
+    sa.Column("spread", FLOAT),
+    sa.Column("stability", FLOAT),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("context", JSON, nullable=False),
+)
+
+cluster_devices = sa.Table(
+    "cluster_devices",
+    metadata,
+    _reference("clustering_id", "clusterings.clustering_id", primary_key=True),
+    sa.Column("device_id", sa.Text, primary_key=True),
+    sa.Column("cluster", sa.Integer, nullable=False),
+    sa.Column("outlier", sa.Boolean, nullable=False),
+    sa.Column("representative", sa.Boolean, nullable=False),
+    sa.Column("factor", FLOAT),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+)
+
+surrogates = sa.Table(
+    "surrogates",
+    metadata,
+    _key("surrogate_id"),
+    _reference("clustering_id", "clusterings.clustering_id"),
+    sa.Column("cluster", sa.Integer, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("architecture_digest", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("measurement_mark", sa.BigInteger, nullable=False),
+    sa.Column("measured_rows", sa.BigInteger, nullable=False),
+    sa.Column("configurations", sa.BigInteger, nullable=False),
+    sa.Column("mape", FLOAT),
+    sa.Column("kendall_tau", FLOAT),
+    sa.Column("coverage", FLOAT),
+    sa.Column("warning", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("clustering_id", "model", "kind", "cluster", name="surrogates_of_cluster"),
+)
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    _key("study_id"),
+    sa.Column("study", sa.Text, nullable=False, unique=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("sampler", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("objective", sa.Text, nullable=False),
+    sa.Column("flops_low", sa.BigInteger, nullable=False),
+    sa.Column("flops_high", sa.BigInteger, nullable=False),
+    sa.Column("kept_importance_floor", FLOAT),
+    sa.Column("clustering_id", KEY, sa.ForeignKey("clusterings.clustering_id"), nullable=False),
+    sa.Column("settings", JSON, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("sampler_state", JSON, nullable=False),
+)
+
+trials = sa.Table(
+    "trials",
+    metadata,
+    _key("trial_id"),
+    _reference("study_id", "studies.study_id"),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("flops", sa.BigInteger, nullable=False),
+    sa.Column("parameters", sa.BigInteger, nullable=False),
+    sa.Column("fleet_mean_ms", FLOAT),
+    sa.Column("fleet_mean_low_ms", FLOAT),
+    sa.Column("fleet_mean_high_ms", FLOAT),
+    sa.Column("fleet_p95_ms", FLOAT),
+    sa.Column("worst_cluster_ms", FLOAT),
+    sa.Column("worst_cluster", sa.Integer, nullable=False),
+    sa.Column("kept_importance", FLOAT),
+    sa.Column("feasible", sa.Boolean, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("channels", JSON, nullable=False),
+    sa.UniqueConstraint("study_id", "number", name="trials_number"),
+)
+
+trial_channels = sa.Table(
+    "trial_channels",
+    metadata,
+    _reference("trial_id", "trials.trial_id", primary_key=True),
+    sa.Column("width_group", sa.Text, primary_key=True),
+    sa.Column("channels", sa.BigInteger, nullable=False),
+)
+
+trial_clusters = sa.Table(
+    "trial_clusters",
+    metadata,
+    _reference("trial_id", "trials.trial_id", primary_key=True),
+    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("latency_ms", FLOAT),
+    sa.Column("latency_low_ms", FLOAT),
+    sa.Column("latency_high_ms", FLOAT),
+)

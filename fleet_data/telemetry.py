@@ -1,0 +1,121 @@
+"""The telemetry contract: every column a file may have, its unit and what is accepted.
+
+Documentation, validation and the store's tables are made from this one table.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnKind = Literal["text", "number", "integer", "time"]
+ColumnRole = Literal["identity", "measurement", "context", "device"]
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryColumn:
+    """One column of the contract.
+
+    `kind` is how its text is read. A number must lie in `low..high` (`above` excludes `low`
+    itself), a text has at most `longest` characters. `role`: `context` columns say what else was
+    true when the latency was taken; `device` columns describe the device, not the measurement.
+    """
+
+    name: str
+    kind: ColumnKind
+    role: ColumnRole
+    meaning: str
+    required: bool = False
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    longest: int = 128
+
+    @property
+    def accepted(self) -> str:
+        """What must hold, in words, for messages and documentation."""
+        if self.kind == "text":
+            return f"text of at most {self.longest} characters"
+        if self.kind == "time":
+            return "an ISO 8601 date and time"
+        noun = "a whole number" if self.kind == "integer" else "a finite number"
+        low = "" if math.isinf(self.low) else f" {'above' if self.above else 'from'} {self.low:g}"
+        high = "" if math.isinf(self.high) else f" up to {self.high:g}"
+        return f"{noun}{low}{high}"
+
+
+def _context(name: str, unit: str, meaning: str, low: float, high: float) -> TelemetryColumn:
+    return TelemetryColumn(name, "number", "context", meaning, unit=unit, low=low, high=high)
+
+
+COLUMNS = (
+    TelemetryColumn(
+        "device_id", "text", "identity", "one physical unit, 1-128 characters", required=True
+    ),
+    TelemetryColumn("model", "text", "identity", "the model measured", required=True, longest=256),
+    TelemetryColumn(
+        "latency_ms",
+        "number",
+        "measurement",
+        "median of `runs` inferences",
+        required=True,
+        unit="ms",
+        low=0,
+        above=True,
+        high=1e9,
+    ),
+    TelemetryColumn(
+        "channels",
+        "text",
+        "identity",
+        "counts by width group, `conv1=56;layer1.0.conv1=40`; groups left out keep all channels; "
+        "empty = the dense model",
+        longest=1_000_000,
+    ),
+    TelemetryColumn("timestamp", "time", "identity", "ISO 8601; no zone means UTC"),
+    TelemetryColumn(
+        "latency_p95_ms",
+        "number",
+        "measurement",
+        "95th percentile of the runs",
+        unit="ms",
+        low=0,
+        above=True,
+        high=1e9,
+    ),
+    TelemetryColumn(
+        "runs", "integer", "measurement", "how many inferences (unknown: 1)", low=1, high=2**53
+    ),
+    TelemetryColumn(
+        "batch_size",
+        "integer",
+        "measurement",
+        "inputs an inference (unknown: 1)",
+        low=1,
+        high=2**31,
+    ),
+    TelemetryColumn("runtime", "text", "measurement", "e.g. `onnxruntime-cpu-1t`"),
+    _context("cpu_freq_mhz", "MHz", "clock of the CPU", 0, 1e6),
+    _context("gpu_freq_mhz", "MHz", "clock of the GPU", 0, 1e6),
+    _context("temperature_c", "degrees Celsius", "temperature", -273.15, 1000),
+    _context("cpu_load_pct", "%", "load of the CPU (over 100 where cores add up)", 0, 1e6),
+    _context("mem_available_mb", "MB", "free memory", 0, 1e12),
+    _context("battery_pct", "%", "charge of the battery", 0, 100),
+    _context("battery_health_pct", "%", "health of the battery", 0, 100),
+    _context("power_w", "W", "power drawn", -1e6, 1e6),
+    _context("energy_mj", "mJ", "energy of one inference", 0, 1e12),
+    TelemetryColumn(
+        "weight",
+        "number",
+        "device",
+        "how much the device counts in the fleet mean (unknown: 1)",
+        low=0,
+        above=True,
+        high=1e15,
+    ),
+)
+"""The contract, in the order of the documentation."""
+
+BY_NAME = {column.name: column for column in COLUMNS}
+REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+CONTEXT = tuple(column.name for column in COLUMNS if column.role == "context")

@@ -1,0 +1,116 @@
+"""`hdap fit`: one latency surrogate a cluster."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug, Seed
+
+if TYPE_CHECKING:
+    from hdap.surrogate.fit import FitResult
+    from hdap.surrogate.validation import Score
+
+NAME = "fit"
+
+
+def run(
+    model: Annotated[str, typer.Option("--model", help="The model whose latency is learned.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="fleet, roofline, or hdap-gbrt (as HDAP).")
+    ] = "fleet",
+    db: Db = DEFAULT_DB,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Learn how long a pruned network takes on each cluster, and say how well that is known.
+
+    Errors are on held-out configurations: what was fitted is never judged.
+    """
+    from hdap.cli.output import emit_json, say
+    from hdap.fleet_data.store import Store
+    from hdap.stages import current_clustering, fit_surrogates, measured_architecture
+
+    with Store.open(db, create=False) as store:
+        architecture = measured_architecture(store, model, say)
+        clustering = current_clustering(store, say)
+        result = fit_surrogates(store, architecture, clustering, kind, seed)
+    if as_json:
+        emit_json(document(result))
+    else:
+        show(result)
+
+
+def document(result: "FitResult") -> dict[str, Any]:
+    """The fit as `--json` prints it."""
+    record = result.records[0]
+    return {
+        "model": record.model,
+        "kind": record.kind,
+        "clustering": record.clustering_id,
+        "step": result.surrogate.step,
+        "steps": result.surrogate.steps,
+        "clusters": [
+            {**asdict(s), "rows": r.rows, "warning": r.warning}
+            for s, r in zip(result.scores, result.records, strict=True)
+        ],
+        "base_lines": {
+            name: [asdict(s) for s in scores] for name, scores in result.base_lines.items()
+        },
+        "notes": result.notes,
+    }
+
+
+def show(result: "FitResult") -> None:
+    """The fit as a person reads it."""
+    from hdap.cli.output import next_steps, out, percent, say, table, warn
+
+    record = result.records[0]
+    others = list(result.base_lines)
+    table(
+        [
+            ("cluster", "right"),
+            ("rows", "right"),
+            ("configurations", "right"),
+            ("held-out error", "right"),
+            ("noise", "right"),
+            ("rank correlation", "right"),
+            ("in 90 % interval", "right"),
+            *((f"error of {name}", "right") for name in others),
+        ],
+        [
+            [
+                f"{s.cluster}",
+                f"{r.rows:,}",
+                f"{s.cells:,}",
+                percent(s.mape),
+                percent(s.noise_floor),
+                f"{s.kendall_tau:.3f}",
+                percent(s.coverage, 0),
+                *(percent(result.base_lines[name][s.cluster].mape) for name in others),
+            ]
+            for s, r in zip(result.scores, result.records, strict=True)
+        ],
+        title=f"{record.kind} surrogates of {record.model}, on held-out configurations",
+    )
+    out().print(_mean_line(result, others))
+    out().print(f"channel counts pay in steps of {result.surrogate.step}", markup=False)
+    for note in result.notes:
+        say(note)
+    for warning in result.warnings:
+        warn(warning)
+    next_steps(f"hdap search --model {record.model} --flops 25%")
+
+
+def _mean_line(result: "FitResult", others: list[str]) -> str:
+    from hdap.cli.output import percent
+
+    named = {result.records[0].kind: result.scores} | {n: result.base_lines[n] for n in others}
+    parts = [f"{name} {percent(_mean_error(scores))}" for name, scores in named.items()]
+    return "mean held-out error over clusters: " + ", ".join(parts)
+
+
+def _mean_error(scores: "tuple[Score, ...]") -> float:
+    cells = sum(s.cells for s in scores)
+    return sum(s.mape * s.cells for s in scores if s.cells) / max(cells, 1)

@@ -1,0 +1,165 @@
+"""What the terminal shows: tables, messages, progress bars and JSON.
+
+Results go to standard output, everything about the way there to standard error, so that a pipe
+carries results alone. Progress bars appear only where standard error is a terminal.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Justify = Literal["left", "right"]
+
+
+@cache
+def _console(stderr: bool) -> Console:
+    # Off a terminal a fixed, wide page: a table in a log must not wrap at 80 columns.
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 160
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def out() -> Console:
+    """Standard output."""
+    return _console(False)
+
+
+def err() -> Console:
+    """Standard error."""
+    return _console(True)
+
+
+def say(message: str) -> None:
+    """One line about what is being done, on standard error."""
+    err().print(f"[dim]·[/dim] {escape(message)}", soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """One line that a person should read, on standard error."""
+    err().print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+def error_line(message: str) -> None:
+    """One line that ends a command, on standard error."""
+    one_line = " ".join(message.split())
+    err().print(f"[red]error:[/red] {escape(one_line)}", soft_wrap=True)
+
+
+def next_steps(*commands: str) -> None:
+    """The next sensible commands, the last lines of a command's output."""
+    for command in commands:
+        out().print(f"[dim]next:[/dim] [bold]{escape(command)}[/bold]", soft_wrap=True)
+
+
+def table(
+    columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str]], title: str | None = None
+) -> None:
+    """A table on standard output; cells are plain text."""
+    titled = any(name for name, _ in columns)
+    result = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        show_header=titled,
+        box=box.SIMPLE_HEAD if titled else box.SIMPLE,
+    )
+    for name, justify in columns:
+        result.add_column(escape(name), justify=justify, overflow="fold")
+    for row in rows:
+        result.add_row(*(escape(cell) for cell in row))
+    out().print(result)
+
+
+def emit_json(document: Any) -> None:
+    """One JSON document on standard output; NaN becomes null, times ISO 8601."""
+    typer.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+@contextmanager
+def progress_bar(
+    description: str, unit: Literal["bytes", "steps"] = "steps"
+) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar with an ETA on standard error; call with (done, total, note).
+
+    Nothing is drawn where standard error is not a terminal.
+    """
+    bar = _bar(unit)
+    with bar:
+        task = bar.add_task(description, total=None, note="")
+
+        def update(done: int, total: int | None, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+def _bar(unit: str) -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        amount,
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err(),
+        transient=True,
+        disable=not err().is_terminal,
+    )
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A figure for a table cell: `digits` significant ones, thousands grouped, NaN as a dash."""
+    if not math.isfinite(value):
+        return "-"
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as a percentage; NaN as a dash."""
+    return f"{100 * fraction:.{digits}f} %" if math.isfinite(fraction) else "-"

@@ -1,0 +1,117 @@
+"""`hdap status`: what the database holds and what is stale."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+
+NAME = "status"
+
+
+def run(
+    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
+    db: Db = DEFAULT_DB,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what the database holds, what is stale, and what to do next."""
+    from hdap.cli.output import emit_json
+    from hdap.fleet_data.store import Store
+
+    with Store.open(db, create=False) as store:
+        document = _document(store, model)
+    emit_json(document) if as_json else _show(document)
+
+
+def _document(store: "Store", model: str | None) -> dict[str, Any]:
+    from hdap.stages import latest_clustering
+
+    mark = store.measurement_mark()
+    clustering = latest_clustering(store)
+    models = []
+    for counts in store.model_counts():
+        if model is not None and counts.model != model:
+            continue
+        records = (
+            () if clustering is None else store.surrogates(counts.model, clustering.id, "fleet")
+        )
+        studies = [s.name for s in store.studies() if s.model == counts.model]
+        models.append(
+            {
+                "model": counts.model,
+                "measurements": counts.measurements,
+                "dense_measurements": counts.dense_measurements,
+                "devices": counts.devices,
+                "configurations": counts.configurations,
+                "surrogates": _state(
+                    bool(records), all(r.measurement_mark == mark for r in records)
+                ),
+                "studies": studies,
+            }
+        )
+    return {
+        "database": store.name,
+        "devices": len(store.devices().ids),
+        "clustering": _state(
+            clustering is not None, clustering is not None and clustering.measurement_mark == mark
+        ),
+        "clusters": 0 if clustering is None else len(clustering.clusters),
+        "models": models,
+        "next": _next(models),
+    }
+
+
+def _state(there: bool, current: bool) -> str:
+    return ("current" if current else "stale") if there else "missing"
+
+
+def _next(models: list[dict[str, Any]]) -> str:
+    if not models:
+        return "hdap ingest telemetry.csv"
+    pruned = [m for m in models if m["measurements"] > m["dense_measurements"]]
+    if not pruned:
+        return "hdap cluster"
+    if not pruned[0]["studies"]:
+        return f"hdap search --model {pruned[0]['model']} --flops 25%"
+    return f"hdap trials --study {pruned[0]['studies'][-1]}"
+
+
+def _show(document: dict[str, Any]) -> None:
+    from hdap.cli.output import next_steps, out, table
+
+    out().print(
+        f"{document['database']}: {document['devices']:,} devices, "
+        f"{document['clusters']} clusters (clustering {document['clustering']})",
+        markup=False,
+        soft_wrap=True,
+    )
+    table(
+        [
+            ("model", "left"),
+            ("measurements", "right"),
+            ("dense", "right"),
+            ("devices", "right"),
+            ("configurations", "right"),
+            ("surrogates", "left"),
+            ("studies", "left"),
+        ],
+        [
+            [
+                m["model"],
+                f"{m['measurements']:,}",
+                f"{m['dense_measurements']:,}",
+                f"{m['devices']:,}",
+                f"{m['configurations']:,}",
+                m["surrogates"],
+                ", ".join(m["studies"]) or "-",
+            ]
+            for m in document["models"]
+        ],
+    )
+    if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
+        out().print("what is stale is made anew by the next search")
+    next_steps(document["next"])

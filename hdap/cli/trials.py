@@ -1,0 +1,197 @@
+"""`hdap trials`: the usual questions about stored search trials."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.records import QueryResult, StudyRecord
+    from hdap.fleet_data.store import Store
+
+NAME = "trials"
+FIGURES = (
+    "number, flops, parameters, fleet_mean_ms, fleet_mean_low_ms, fleet_mean_high_ms, "
+    "fleet_p95_ms, worst_cluster_ms, worst_cluster, kept_importance, feasible"
+)
+
+
+def run(
+    study: Annotated[
+        str | None, typer.Option("--study", help="Which study; the latest if left out.")
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="The front of fleet mean against kept importance.")
+    ] = False,
+    trial: Annotated[int | None, typer.Option("--trial", min=0, help="One trial in full.")] = None,
+    studies: Annotated[bool, typer.Option("--studies", help="All studies, one line each.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Trials to list at most.")] = 10,
+    db: Db = DEFAULT_DB,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show stored trials: the best of a study, its Pareto front, or one trial in full.
+
+    All latencies of trials are predicted.
+    """
+    from hdap.cli.output import emit_json
+    from hdap.fleet_data.errors import InputError
+    from hdap.fleet_data.store import Store
+
+    if sum([pareto, trial is not None, studies]) > 1:
+        raise InputError("`--pareto`, `--trial` and `--studies` exclude each other; give one")
+    with Store.open(db, create=False, read_only=True) as store:
+        if studies:
+            found = store.query("SELECT * FROM trial_summary ORDER BY study_id")
+        else:
+            record = store.study(study)
+            if trial is not None:
+                document = _trial(store, record, trial)
+                emit_json(document) if as_json else _show_trial(document)
+                return
+            found = _list(store, record, pareto, limit)
+    if as_json:
+        emit_json(_dicts(found))
+    elif studies:
+        _show_studies(_dicts(found))
+    else:
+        _show_list(record, _dicts(found), pareto)
+
+
+def _dicts(found: "QueryResult") -> list[dict[str, Any]]:
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def _list(store: "Store", record: "StudyRecord", pareto: bool, limit: int) -> "QueryResult":
+    source = "pareto_trials" if pareto else "trials"
+    condition = f"study_id = {record.id}" + ("" if pareto else " AND feasible")
+    order = "fleet_mean_ms" if pareto else "cautious_ms"
+    return store.query(
+        f"SELECT {FIGURES} FROM {source} WHERE {condition} ORDER BY {order}, number LIMIT {limit}"
+    )
+
+
+def _trial(store: "Store", record: "StudyRecord", number: int) -> dict[str, Any]:
+    from hdap.fleet_data.errors import NotFoundError
+
+    at = f"study_id = {record.id} AND number = {number}"
+    rows = _dicts(store.query(f"SELECT trial_id, {FIGURES} FROM trials WHERE {at}"))
+    if not rows:
+        raise NotFoundError(
+            f"study {record.name} must have a trial {number}, but it has none of that number; "
+            "list them: hdap trials"
+        )
+    key = rows[0].pop("trial_id")
+    clusters = store.query(
+        "SELECT cluster, latency_ms, latency_low_ms, latency_high_ms FROM trial_clusters "
+        f"WHERE trial_id = {key} ORDER BY cluster"
+    )
+    channels = store.query(
+        f"SELECT width_group, channels FROM trial_channels WHERE trial_id = {key}"
+    )
+    kept = {str(name): int(count) for name, count in channels.rows}
+    names = [group.name for group in store.architecture(record.model).groups]
+    return {
+        "study": record.name,
+        "model": record.model,
+        "latency": "predicted",
+        **rows[0],
+        "clusters": _dicts(clusters),
+        "channels": {name: kept[name] for name in names},
+    }
+
+
+def _show_trial(document: dict[str, Any]) -> None:
+    from hdap.cli.output import next_steps, number, out, table
+    from hdap.surrogate.costs import format_flops
+
+    out().print(
+        f"[bold]trial {document['number']}[/bold] of {document['study']} ({document['model']}): "
+        f"{format_flops(document['flops'])} FLOPs, {document['parameters'] / 1e6:.2f} M "
+        f"parameters, kept importance {number(document['kept_importance'])}"
+    )
+    out().print(
+        f"predicted fleet mean {document['fleet_mean_ms']:.2f} ms "
+        f"({document['fleet_mean_low_ms']:.2f}-{document['fleet_mean_high_ms']:.2f} with 90 %), "
+        f"p95 of devices {document['fleet_p95_ms']:.2f} ms"
+    )
+    table(
+        [("cluster", "right"), ("predicted latency", "right"), ("90 % interval", "right")],
+        [
+            [
+                str(c["cluster"]),
+                f"{c['latency_ms']:.2f} ms",
+                f"{c['latency_low_ms']:.2f}-{c['latency_high_ms']:.2f}",
+            ]
+            for c in document["clusters"]
+        ],
+    )
+    channels = ";".join(f"{name}={count}" for name, count in document["channels"].items())
+    out().print(f"channels: {channels}", soft_wrap=True, markup=False)
+    next_steps(f"hdap trials --study {document['study']} --pareto")
+
+
+def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) -> None:
+    from hdap.cli.output import next_steps, number, table
+    from hdap.surrogate.costs import format_flops
+
+    what = "Pareto front" if pareto else "best feasible trials"
+    table(
+        [
+            ("trial", "right"),
+            ("FLOPs", "right"),
+            ("fleet mean", "right"),
+            ("90 % interval", "right"),
+            ("p95 of devices", "right"),
+            ("worst cluster", "right"),
+            ("kept importance", "right"),
+        ],
+        [
+            [
+                str(row["number"]),
+                format_flops(row["flops"]),
+                f"{row['fleet_mean_ms']:.2f} ms",
+                f"{row['fleet_mean_low_ms']:.2f}-{row['fleet_mean_high_ms']:.2f}",
+                f"{row['fleet_p95_ms']:.2f} ms",
+                f"{row['worst_cluster_ms']:.2f} ms ({row['worst_cluster']})",
+                number(row["kept_importance"]),
+            ]
+            for row in rows
+        ],
+        title=f"{record.name}: {what}, predicted latency",
+    )
+    if rows:
+        next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
+
+
+def _show_studies(rows: list[dict[str, Any]]) -> None:
+    from hdap.cli.output import next_steps, table
+    from hdap.surrogate.costs import format_flops
+
+    table(
+        [
+            ("study", "left"),
+            ("model", "left"),
+            ("sampler", "left"),
+            ("budget", "right"),
+            ("trials", "right"),
+            ("feasible", "right"),
+            ("best fleet mean (predicted)", "right"),
+            ("state", "left"),
+        ],
+        [
+            [
+                row["study"],
+                row["model"],
+                row["sampler"],
+                format_flops(row["flops_high"]),
+                f"{row['trials']:,}",
+                f"{row['feasible']:,}",
+                "-" if row["best_fleet_mean_ms"] is None else f"{row['best_fleet_mean_ms']:.2f} ms",
+                row["state"],
+            ]
+            for row in rows
+        ],
+    )
+    next_steps("hdap trials --study STUDY --pareto")

@@ -1,0 +1,73 @@
+"""From a torch network to one ONNX file that old runtimes on devices still read."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+
+import onnx
+import torch
+from torch import nn
+
+from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.models.quiet import quiet
+
+OPSET = 18
+"""The oldest that torch's exporter writes without converting."""
+
+IR_VERSION = 8
+"""Read by onnxruntime 1.14 (2023) and later, the last for Python 3.9 included."""
+
+
+def to_onnx(
+    module: nn.Module, input_shape: tuple[int, int, int], batch_size: int = 1
+) -> onnx.ModelProto:
+    """`module` in eval mode as an ONNX model with weights inside and a fixed batch size.
+
+    Normalisations are folded into convolutions by the exporter. Raises `UnsupportedModelError`
+    where the exporter cannot follow the network.
+    """
+    example = torch.zeros(batch_size, *input_shape)
+    try:
+        with _silent():
+            program = torch.onnx.export(
+                module.eval(),
+                (example,),
+                input_names=["input"],
+                output_names=["output"],
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+            if program is None:
+                raise RuntimeError("torch's exporter returned nothing")
+            model: onnx.ModelProto = program.model_proto
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UnsupportedModelError(
+            f"torch must be able to export the network to ONNX, but failed with "
+            f"{type(error).__name__}: {first}; avoid control flow that depends on data"
+        ) from error
+    model.ir_version = IR_VERSION
+    # Traces of where each node came from in the Python code: two thirds of a file without weights.
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in model.graph.value_info:
+        value.ClearField("metadata_props")
+    for name in ("metadata_props", "doc_string"):
+        model.graph.ClearField(name)
+    return model
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with quiet(), redirect_stdout(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Torch models: loading, tracing into an `Architecture`, and exact pruning."""

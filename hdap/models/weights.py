@@ -1,0 +1,83 @@
+"""Weights from a file, without executing what is in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from hdap.fleet_data.errors import InputError
+
+# Training scripts wrap the state dict under one of these, and compilers prefix its keys.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_SHOWN = 3
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill `module` with the state dict in `path` (.safetensors, else a torch file), in place.
+
+    Nothing in the file is executed. Raises `InputError` when it cannot be read or when its names or
+    shapes are not exactly those of the module, naming the first few.
+    """
+    found = _clean(read_state(path), module)
+    expected = module.state_dict()
+    # Counters of batches seen are no weights, and files from before 2018 lack them.
+    missing = [k for k in expected if k not in found and not k.endswith("num_batches_tracked")]
+    extra = [k for k in found if k not in expected]
+    shapes = [
+        f"{k} {tuple(found[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in expected.items()
+        if k in found and found[k].shape != v.shape
+    ]
+    faults = [
+        f"{len(names)} {what} ({_some(names)})"
+        for what, names in (("missing", missing), ("too many", extra), ("of another shape", shapes))
+        if names
+    ]
+    if faults:
+        raise InputError(
+            f"{path.name} must hold exactly the model's {len(expected)} tensors, but has "
+            f"{', '.join(faults)}; a network with its own head needs a factory"
+        )
+    module.load_state_dict(found, strict=False)
+
+
+def read_state(path: Path) -> Mapping[str, Tensor]:
+    """Tensors by name in a `.safetensors` or torch file. Raises `InputError` when unreadable."""
+    if not path.is_file():
+        raise InputError(f"a weights file must exist, but there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{path.name} must be a safetensors file or a torch file of tensors alone, but reading "
+            f"it failed with {type(error).__name__}; save `model.state_dict()`"
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
+        raise InputError(
+            f"{path.name} must map names to tensors, but holds a {type(content).__name__} of other "
+            "things; save `model.state_dict()`"
+        )
+    return content
+
+
+def _clean(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    expected = module.state_dict().keys()
+    for prefix in _PREFIXES:
+        if state and all(k.startswith(prefix) for k in state) and state.keys() - expected:
+            state = {k.removeprefix(prefix): v for k, v in state.items()}
+    return dict(state)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

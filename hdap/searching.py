@@ -1,0 +1,208 @@
+"""A search from what a person asks to what is stored: the problem, the study, the answer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.records import ClusteringRecord, StudyRecord, TrialBatch
+from hdap.search.answer import Answer, answer
+from hdap.search.awareness import Awareness, awareness
+from hdap.search.budget import DEFAULT_TOLERANCE, FlopsBand, band, parse_flops
+from hdap.search.fleet_weights import FleetWeights
+from hdap.search.problem import DEFAULT_RISK, SearchProblem
+from hdap.search.profile import SearchProfile, profile
+from hdap.search.samplers.registry import sampler_kind
+from hdap.search.space import SearchSpace
+from hdap.search.study import Progress, ResumeState, SearchResult, run_search
+from hdap.stages import (
+    Say,
+    current_clustering,
+    current_importance,
+    current_surrogates,
+    measured_architecture,
+)
+from hdap.surrogate.base import load_surrogate
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.architecture import Architecture
+    from hdap.fleet_data.store import Store
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What a person asks of a search; stored with the study so that it can be resumed.
+
+    `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width` None take
+    the defaults of `SearchProblem` and `SearchSpace`.
+    """
+
+    model: str
+    flops: str
+    tolerance: float = DEFAULT_TOLERANCE
+    objective: str = "mean"
+    floor: float | None = None
+    risk: float = DEFAULT_RISK
+    step: int = 0
+    min_width: int | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    sampler: str = "fleet"
+    surrogate: str = "fleet"
+    trials: int = 2000
+    seed: int = 0
+    weights: str | None = None
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that is ready to run: `record` is the stored study, `before` its earlier trials."""
+
+    request: SearchRequest
+    record: StudyRecord
+    problem: SearchProblem
+    profile: SearchProfile
+    clustering: ClusteringRecord
+    before: ResumeState | None = None
+
+
+def new_search(store: "Store", request: SearchRequest, name: str | None, say: Say) -> Search:
+    """Make every stage current and store a new study.
+
+    Raises:
+        NotEnoughDataError: nothing, or too little, was measured of the model.
+        InfeasibleError: no configuration meets the budget.
+        InputError, NotFoundError: a setting is out of range or names what is not there.
+    """
+    sampler_kind(request.sampler)
+    architecture = measured_architecture(store, request.model, say)
+    budget = band(parse_flops(request.flops, _dense_flops(architecture)), request.tolerance)
+    clustering = current_clustering(store, say)
+    problem, found = _problem(store, architecture, clustering, request, budget, say)
+    record = StudyRecord(
+        name=name or _free_name(store, request),
+        model=request.model,
+        sampler=request.sampler,
+        seed=request.seed,
+        objective=request.objective,
+        flops_low=budget.low,
+        flops_high=budget.high,
+        kept_importance_floor=problem.floor,
+        clustering_id=clustering.id,
+        settings=asdict(request) | {"step": problem.space.step, "floor": problem.floor},
+        created_at=datetime.now(UTC),
+    )
+    record = replace(record, id=store.create_study(record))
+    return Search(request, record, problem, found, clustering)
+
+
+def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> Search:
+    """Take a stored study up where it was left, with the clustering and surrogates it began with.
+
+    Raises:
+        NotFoundError: there is no such study, or its surrogates are gone.
+        InputError: it already has as many trials as asked for.
+    """
+    record = store.study(study)
+    request = SearchRequest(**record.settings)
+    request = replace(request, trials=trials or request.trials)
+    done = store.trials(record.id)
+    if len(done) >= request.trials:
+        raise InputError(
+            f"`--trials` must exceed the {len(done):,} trials that study {record.name} has, "
+            f"but got {request.trials:,}; give more to go on"
+        )
+    say(f"resuming study {record.name} after {len(done):,} trials")
+    architecture = store.architecture(record.model)
+    clustering = store.clustering(record.clustering_id)
+    budget = FlopsBand(record.flops_low, record.flops_high)
+    problem, found = _problem(store, architecture, clustering, request, budget, say, resumed=True)
+    before = ResumeState(done, record.sampler_state)
+    return Search(request, record, problem, found, clustering, before)
+
+
+def run(
+    store: "Store", search: Search, timeout: float | None, progress: Callable[[Progress], None]
+) -> SearchResult:
+    """Run a search; trials are stored at most a second after they were found."""
+
+    def keep(batch: TrialBatch, state: Mapping[str, Any]) -> None:
+        store.append_trials(search.record.id, batch, state)
+
+    result = run_search(
+        search.problem,
+        search.request.sampler,
+        trials=search.request.trials,
+        timeout=timeout,
+        seed=search.request.seed,
+        on_batch=keep,
+        progress=progress,
+        resume=search.before,
+    )
+    store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
+    return result
+
+
+def conclude(search: Search, result: SearchResult) -> tuple[Answer, Awareness]:
+    """The answer of a finished or stopped search, and what fleet-awareness was worth.
+
+    Raises:
+        InfeasibleError: no trial keeps the floor within the band.
+    """
+    if result.trials is None:
+        raise InputError("the search was stopped before its first trial; let it run longer")
+    found = answer(search.problem, result.trials)
+    return found, awareness(search.problem, found.found.counts, search.request.seed)
+
+
+def _problem(
+    store: "Store",
+    architecture: "Architecture",
+    clustering: ClusteringRecord,
+    request: SearchRequest,
+    budget: FlopsBand,
+    say: Say,
+    resumed: bool = False,
+) -> tuple[SearchProblem, SearchProfile]:
+    if resumed:
+        records = store.surrogates(architecture.model, clustering.id, request.surrogate)
+        if not records:
+            raise NotFoundError(
+                f"the surrogates of clustering {clustering.id} must be stored to resume, but are "
+                "not; start a new search"
+            )
+        payloads = tuple(r.payload for r in records)
+        latency = load_surrogate(request.surrogate, architecture, payloads)
+    else:
+        latency = current_surrogates(store, architecture, clustering, say, request.surrogate)
+    weights = Path(request.weights) if request.weights else None
+    importance = current_importance(store, architecture, weights, request.pretrained, say)
+    step = request.step or latency.step
+    space = SearchSpace.build(architecture, step, request.min_width, request.fixed)
+    fleet = FleetWeights.of(clustering, store.devices())
+    problem = SearchProblem.build(
+        space,
+        budget,
+        latency,
+        fleet,
+        importance,
+        floor=request.floor,
+        objective=request.objective,
+        risk=request.risk,
+    )
+    return problem, profile(space, budget)
+
+
+def _dense_flops(architecture: "Architecture") -> int:
+    from hdap.surrogate.costs import flops
+
+    return int(flops(architecture, architecture.widths[None, :])[0])
+
+
+def _free_name(store: "Store", request: SearchRequest) -> str:
+    taken = {study.name for study in store.studies()}
+    stem = f"{request.model}-{request.flops.replace(' ', '').replace('%', 'pct')}"
+    numbers = range(1, len(taken) + 2)
+    return next(name for n in numbers if (name := f"{stem}-{n}") not in taken)

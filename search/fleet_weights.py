@@ -1,0 +1,104 @@
+"""How clusters' latencies add up to the fleet's: mean, percentile over devices, worst cluster."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.records import ClusteringRecord, Devices, Floats, Ints
+
+POINTS = 256
+"""Quantile points that stand for a cluster's devices; a cluster of no more devices is exact."""
+
+
+@dataclass(frozen=True)
+class FleetWeights:
+    """The fleet seen from its K clusters.
+
+    A device's latency is its cluster's times its own `factor`. `mean[k]` is the sum over cluster
+    k's devices of weight x factor, over the sum of all weights, so the fleet mean is
+    `cluster_ms @ mean`. `factors` and `shares` (K x P) are points that stand for the cluster's
+    devices: factors ascending, shares of the fleet's weight (0 where a row is filled up).
+    """
+
+    mean: Floats
+    factors: Floats
+    shares: Floats
+
+    @classmethod
+    def of(cls, clustering: ClusteringRecord, devices: Devices) -> "FleetWeights":
+        """From a clustering and the devices' weights; devices that are not in it are left out.
+
+        Raises:
+            InputError: no device of the clustering has a weight.
+        """
+        weights = _aligned(clustering, devices)
+        if not weights.sum() > 0.0:
+            raise InputError(
+                f"the clustered devices must have a positive total weight, but got "
+                f"{weights.sum()}: run `hdap cluster` again"
+            )
+        total = weights.sum()
+        k = len(clustering.clusters)
+        mean = np.bincount(clustering.cluster, weights * clustering.factor, minlength=k) / total
+        members = [clustering.cluster == i for i in range(k)]
+        points = [_points(clustering.factor[m], weights[m] / total) for m in members]
+        width = max(len(factors) for factors, _ in points)
+        rows = [[np.pad(x, (0, width - len(x))) for x in pair] for pair in points]
+        return cls(mean, np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows]))
+
+    @property
+    def largest(self) -> int:
+        """The cluster with the largest share of the fleet's weight."""
+        return int(self.shares.sum(axis=1).argmax())
+
+    def only(self, cluster: int) -> "FleetWeights":
+        """The fleet as one who knew a single cluster would see it."""
+        chosen = (np.arange(len(self.mean)) == cluster).astype(np.float64)
+        shares = self.shares * chosen[:, None]
+        mean = self.mean * chosen / shares.sum()
+        return FleetWeights(mean, self.factors, shares / shares.sum())
+
+    def fleet_mean(self, cluster_ms: Floats) -> Floats:
+        """Device-weighted mean latency: `n x K` -> `n`."""
+        found: Floats = cluster_ms @ self.mean
+        return found
+
+    def percentile(self, cluster_ms: Floats, share: float = 0.95) -> Floats:
+        """The latency that `share` of the weight of devices does not exceed: `n x K` -> `n`."""
+        shares = self.shares.ravel()
+        used = shares > 0.0
+        latency = (cluster_ms[:, :, None] * self.factors).reshape(len(cluster_ms), -1)[:, used]
+        order = latency.argsort(axis=1)
+        reached = np.cumsum(shares[used][order], axis=1) >= share - 1e-12
+        line = np.arange(len(cluster_ms))
+        found: Floats = latency[line, order[line, reached.argmax(axis=1)]]
+        return found
+
+    def worst(self, cluster_ms: Floats) -> tuple[Floats, Ints]:
+        """Latency and number of the slowest cluster that has any device: `n x K` -> `n`, `n`."""
+        values = np.where(self.shares.sum(axis=1) > 0.0, cluster_ms, -np.inf)
+        which = values.argmax(axis=1)
+        return values[np.arange(len(values)), which], which
+
+
+def _aligned(clustering: ClusteringRecord, devices: Devices) -> Floats:
+    """Weights in the clustering's order of devices; 0 for one that the fleet no longer has."""
+    order = np.argsort(devices.ids.astype(str))
+    ids = devices.ids.astype(str)[order]
+    wanted = clustering.device_ids.astype(str)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[at] == wanted, devices.weights[order][at], 0.0)
+
+
+def _points(factors: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """At most `POINTS` points of the same total weight, each the mean of an equal slice of it."""
+    order = factors.argsort(kind="stable")
+    factors, weights = factors[order], weights[order]
+    if len(factors) <= POINTS or not weights.sum() > 0.0:
+        return factors[:POINTS], weights[:POINTS]
+    upto = np.cumsum(weights)
+    slot = np.minimum((upto - weights / 2.0) / upto[-1] * POINTS, POINTS - 1).astype(np.int64)
+    share = np.bincount(slot, weights, minlength=POINTS).astype(np.float64)
+    mean = np.bincount(slot, weights * factors, minlength=POINTS) / np.maximum(share, 1e-300)
+    return mean[share > 0.0], share[share > 0.0]

@@ -1,0 +1,89 @@
+"""Grid positions as Optuna parameters, and what a sampler of ours must be able to do."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from hdap.fleet_data.architecture import Counts
+from hdap.search.problem import SearchProblem
+from hdap.search.space import SearchSpace
+
+FLOOR = "kept_importance"
+"""Name of the constraint that every trial carries: how far it is below the floor."""
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """One integer a group that can move: its position on the grid, named after the group."""
+    return {
+        space.architecture.groups[g].name: IntDistribution(0, int(space.sizes[g]) - 1)
+        for g in space.free
+    }
+
+
+def parameters_of(space: SearchSpace, counts: Counts) -> dict[str, int]:
+    """Optuna parameters of one configuration on the grid (`groups`)."""
+    index = space.index(counts[None])[0]
+    return {space.architecture.groups[g].name: int(index[g]) for g in space.free}
+
+
+def counts_of(space: SearchSpace, parameters: Mapping[str, Any]) -> Counts:
+    """The configuration (`groups`) that Optuna parameters mean; fixed groups need none."""
+    names = [group.name for group in space.architecture.groups]
+    index = np.array([int(parameters.get(name, 0)) for name in names], dtype=np.int64)
+    counts: Counts = space.counts(index[None])[0]
+    return counts
+
+
+class GridSampler(BaseSampler):
+    """An Optuna sampler that proposes whole configurations, already in the FLOPs band.
+
+    It works in any study whose trials call `suggest_int` with the names and ranges of
+    `distributions`; parameters beyond those are drawn at random. `state` and `restore` make a
+    resumed study the same as one that never stopped: `restore` is called before the first
+    proposal, with the state after the last of the trials that are already there; an empty state (it was
+    lost) makes a fresh start that knows the trials.
+    """
+
+    def __init__(self, problem: SearchProblem, seed: int) -> None:
+        self.problem = problem
+        self._distributions = distributions(problem.space)
+        self._independent = RandomSampler(seed)
+
+    @abstractmethod
+    def propose(self) -> Counts:
+        """The next configuration: `groups`, on the grid and in the band."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What the next proposals depend on, ready for JSON."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any], told: Counts) -> None:
+        """Continue from `state`; `told` holds the configurations of all trials so far."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if not search_space:
+            return {}
+        return parameters_of(self.problem.space, self.propose())
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)

@@ -1,0 +1,96 @@
+"""Moves of the `fleet` sampler: each takes configurations and returns new ones in the band.
+
+All are vectorised over rows and take the generator they draw from.
+"""
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Counts
+from hdap.fleet_data.records import Floats
+from hdap.search.problem import SearchProblem
+
+LIFT_ROUNDS = 6
+
+
+def seeds(problem: SearchProblem, n: int, rng: np.random.Generator) -> Counts:
+    """Starting points: uniform pruning itself, and networks scattered around it, near and far."""
+    spread = rng.choice([0.1, 0.2, 0.4, 0.7], size=(n, 1))
+    noise = rng.normal(size=(n, len(problem.space.levels))) * spread
+    counts = problem.repair(problem.uniform * np.exp(noise))
+    counts[0] = problem.uniform
+    return counts
+
+
+def scatter(problem: SearchProblem, center: Counts, n: int, rng: np.random.Generator) -> Counts:
+    """`n` networks around `center` (`groups`), to start again from."""
+    spread = rng.choice([0.15, 0.3, 0.5], size=(n, 1))
+    noise = rng.normal(size=(n, len(center))) * spread
+    noise *= rng.random(noise.shape) < rng.choice([0.2, 0.5, 1.0], size=(n, 1))
+    return problem.repair(center * np.exp(noise))
+
+
+def crossed(
+    problem: SearchProblem, mothers: Counts, fathers: Counts, rng: np.random.Generator
+) -> Counts:
+    """Each group from one parent or the other: single groups, or a cut in module order."""
+    n, groups = mothers.shape
+    single = rng.random((n, groups)) < rng.uniform(0.1, 0.6, size=(n, 1))
+    place = np.arange(groups)
+    ends = np.sort(rng.integers(0, groups + 1, size=(n, 2)), axis=1)
+    block = (place >= ends[:, :1]) & (place < ends[:, 1:])
+    take = np.where(rng.random((n, 1)) < 0.5, single, block)
+    return np.where(take, fathers, mothers)
+
+
+def stepped(problem: SearchProblem, counts: Counts, rng: np.random.Generator) -> Counts:
+    """A few groups of each row moved by up to four grid steps; not yet in the band."""
+    n, groups = counts.shape
+    chosen = rng.random((n, groups)) < rng.choice([1.0, 2.0, 4.0], size=(n, 1)) / groups
+    reach = rng.integers(1, 5, size=(n, groups)) * rng.choice([-1, 1], size=(n, groups))
+    index = problem.space.index(counts) + np.where(chosen, reach, 0)
+    return problem.space.counts(np.clip(index, 0, problem.space.sizes - 1))
+
+
+def repaired(problem: SearchProblem, counts: Counts, rng: np.random.Generator) -> Counts:
+    """Into the band, a random group making up for the rest: equal FLOPs by another trade."""
+    return problem.repair(counts, rng.exponential(size=counts.shape) + 1e-3)
+
+
+def lifted(problem: SearchProblem, counts: Counts, rng: np.random.Generator) -> Counts:
+    """Rows below the floor traded upwards at equal FLOPs.
+
+    Channels go from the group that gives up the least importance per FLOP to the one that gains
+    the most; each row may use a random half of its groups, so that rows stay different.
+    """
+    counts = counts.copy()
+    for _ in range(LIFT_ROUNDS):
+        rows = np.flatnonzero(problem.violation(counts) > 0.0)
+        if not len(rows):
+            break
+        moved = problem.repair(_trade(problem, counts[rows], rng))
+        better = problem.violation(moved) < problem.violation(counts[rows])
+        counts[rows[better]] = moved[better]
+    return counts
+
+
+def _trade(problem: SearchProblem, counts: Counts, rng: np.random.Generator) -> Counts:
+    space, line = problem.space, np.arange(len(counts))
+    index = space.index(counts)
+    slopes = np.maximum(problem.repair.slopes(counts), 1e-9)
+    worth: list[Floats] = []
+    for change in (1, -1):
+        other = space.counts(np.clip(index + change, 0, space.sizes - 1))
+        gain = problem.importance.log_shares(other) - problem.importance.log_shares(counts)
+        flops = slopes * (other - counts)
+        each = np.divide(gain, flops, out=np.full(gain.shape, np.nan), where=flops != 0.0)
+        each[rng.random(each.shape) < 0.5] = np.nan
+        worth.append(each)
+    up, down = np.nan_to_num(worth[0], nan=-1.0), np.nan_to_num(worth[1], nan=np.inf)
+    gainer, giver = up.argmax(axis=1), down.argmin(axis=1)
+    index[line, gainer] = np.minimum(index[line, gainer] + 1, space.sizes[gainer] - 1)
+    moved = space.counts(index)
+    # What the gainer costs, the giver pays: exact once the repair has followed.
+    cost = slopes[line, gainer] * (moved - counts)[line, gainer]
+    paid = counts[line, giver] - np.maximum(cost / slopes[line, giver], 1.0)
+    moved[line, giver] = np.where(gainer == giver, moved[line, giver], np.rint(paid))
+    return np.maximum(moved, 1)

@@ -1,0 +1,140 @@
+"""The latency functions of all clusters of a fleet, as everything above sees them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.records import Floats
+
+if TYPE_CHECKING:
+    from hdap.surrogate.data import TrainingData
+
+Z90 = 1.6448536269514722
+"""Half width of a 90 % interval in standard deviations of a normal distribution."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted latencies of n configurations on K clusters, all `n x K`.
+
+    `log_ms` is the natural logarithm of the median latency in milliseconds, `log_sd` the standard
+    deviation of what a measured median may differ by, model error included.
+    """
+
+    log_ms: Floats
+    log_sd: Floats
+
+    @cached_property
+    def ms(self) -> Floats:
+        """Latency in milliseconds."""
+        return np.exp(self.log_ms)
+
+    @cached_property
+    def low_ms(self) -> Floats:
+        """Lower end of the 90 % interval."""
+        return np.exp(self.log_ms - Z90 * self.log_sd)
+
+    @cached_property
+    def high_ms(self) -> Floats:
+        """Upper end of the 90 % interval."""
+        return np.exp(self.log_ms + Z90 * self.log_sd)
+
+
+class FleetSurrogate(ABC):
+    """The latency functions of the K clusters of a fleet for one architecture.
+
+    Immutable once fitted and safe to share between threads. Predictions are pure: the same counts
+    give the same numbers, in any batch. They hold for the typical device of a cluster at the
+    workload (batch size, runtime) of the training data. `payloads` gives one self-contained byte
+    string a cluster, which loads without executing code. `steps` holds for each cluster the grid
+    of channel counts that its latencies show to pay, `step` the one that serves the whole fleet.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, architecture: Architecture, steps: tuple[int, ...], step: int) -> None:
+        self.architecture = architecture
+        self.steps = steps
+        self.step = step
+
+    @property
+    def clusters(self) -> int:
+        """K."""
+        return len(self.steps)
+
+    def predict(self, counts: Counts) -> Prediction:
+        """Latencies of n configurations: `n x groups` -> `n x K`.
+
+        Raises InputError where the shape does not fit or a count is not positive.
+        """
+        matrix = np.asarray(counts)
+        groups = len(self.architecture.groups)
+        if matrix.ndim != 2 or matrix.shape[1] != groups:
+            raise InputError(
+                f"counts must be a matrix with one column for each of the {groups} width groups "
+                f"of {self.architecture.model}, but got {matrix.shape=}"
+            )
+        if matrix.size and matrix.min() < 1:
+            raise InputError(f"counts must be at least 1, but got {matrix.min()=}")
+        return self._predict(matrix)
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, data: "TrainingData", seed: int = 0) -> Self:
+        """Learn the latency functions; deterministic for a seed.
+
+        Raises NotEnoughDataError where the data holds too few pruned configurations.
+        """
+
+    @abstractmethod
+    def calibrated(self, factors: Floats) -> Self:
+        """The same with each cluster's `log_sd` times its factor (K)."""
+
+    @abstractmethod
+    def payloads(self) -> tuple[bytes, ...]:
+        """One self-contained byte string a cluster."""
+
+    @classmethod
+    @abstractmethod
+    def from_payloads(cls, architecture: Architecture, payloads: tuple[bytes, ...]) -> Self:
+        """Inverse of `payloads`. Raises InputError for bytes that are no such payload."""
+
+    @abstractmethod
+    def _predict(self, counts: Counts) -> Prediction: ...
+
+
+def load_surrogate(
+    kind: str, architecture: Architecture, payloads: tuple[bytes, ...]
+) -> FleetSurrogate:
+    """The surrogate of a registered kind from its stored payloads, cluster by cluster.
+
+    Raises NotFoundError for an unknown kind and InputError for damaged payloads.
+    """
+    if not payloads:
+        raise InputError("at least one cluster's payload must be given, but got none")
+    return surrogate_class(kind).from_payloads(architecture, payloads)
+
+
+def surrogate_class(kind: str) -> type[FleetSurrogate]:
+    """The class registered under `kind`; NotFoundError with the known names otherwise."""
+    from hdap.surrogate.registry import SURROGATES
+
+    if kind not in SURROGATES:
+        raise NotFoundError(
+            f"the surrogate must be one of {', '.join(SURROGATES)}, but got {kind=}"
+        )
+    return SURROGATES[kind]
+
+
+def fleet_step(steps: tuple[int, ...], shares: Floats) -> int:
+    """The grid for the whole fleet: the step that the largest share of the weight asks for, the
+    larger one at a tie (`shares`: K)."""
+    weights: dict[int, float] = {}
+    for step, share in zip(steps, shares, strict=True):
+        weights[step] = weights.get(step, 0.0) + float(share)
+    return max(weights, key=lambda s: (weights[s], s))

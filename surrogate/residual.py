@@ -1,0 +1,127 @@
+"""What the cost model leaves over: a Bayesian linear model, shared and cluster by cluster.
+
+A cell's log residual is `features . (shared + own[cluster]) + offset[cluster] + configuration +
+noise`, all normal with mean 0: a variance components model (Searle, Casella and McCulloch,
+"Variance Components", 1992). A cluster with few rows so follows the fleet, one with many itself.
+`configuration` is what the features cannot say about a configuration, alike in all clusters.
+The variances are those of the largest marginal likelihood (Rasmussen and Williams, "Gaussian
+Processes for Machine Learning", 2006, section 5.4.1), held near plausible ones by a prior.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from hdap.fleet_data.records import Floats, Ints
+
+START_SD = (0.05, 0.03, 0.1, 0.05, 0.02, 0.015, 1.0)
+"""Prior medians of the standard deviations: shared and own effect of a term, shared and own effect
+of a layer, offset of a cluster, configuration, noise (as a factor on the given spread)."""
+PRIOR_LOG_SD = 1.0
+STEPS = 15
+LEARNING_CELLS = 400
+JITTER = 1e-10
+
+
+@dataclass(frozen=True)
+class ResidualData:
+    """m cells: features of terms (m x J) and layers (m x L), `log_residual`, `noise_sd` of each."""
+
+    terms: Floats
+    layers: Floats
+    cluster: Ints
+    configuration: Ints
+    log_residual: Floats
+    noise_sd: Floats
+
+    def at(self, rows: Ints) -> "ResidualData":
+        """The chosen cells."""
+        names = ("terms", "layers", "cluster", "configuration", "log_residual", "noise_sd")
+        return ResidualData(*(getattr(self, name)[rows] for name in names))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Of each cluster's weights, D = J + L + 1 (the last is its offset): `mean` is K x D,
+    `covariance` K x D x D. `configuration_sd` is what the features cannot say,
+    `noise_factor` scales the given noise."""
+
+    mean: Floats
+    covariance: Floats
+    configuration_sd: float
+    noise_factor: float
+
+
+def fit_residual(data: ResidualData, clusters: int, rng: np.random.Generator) -> Posterior:
+    """The posterior of K clusters' weights. Variances are learned on a sample of the cells."""
+    rows = np.arange(len(data.log_residual))
+    sample = (
+        rows
+        if len(rows) <= LEARNING_CELLS
+        else np.sort(rng.choice(rows, LEARNING_CELLS, replace=False))
+    )
+    return _posterior(data, _variances(data.at(sample)), clusters)
+
+
+def _variances(data: ResidualData) -> Floats:
+    """The seven variances of the largest penalised marginal likelihood."""
+    parts = _components(data)
+    start = np.log(START_SD)
+
+    def negative(log_sd: Floats) -> tuple[float, Floats]:
+        variance = np.exp(2 * log_sd)
+        covariance = np.tensordot(variance, parts, axes=1)
+        covariance[np.diag_indices_from(covariance)] += JITTER
+        lower = cholesky(covariance, lower=True)
+        half = solve_triangular(lower, np.eye(len(lower)), lower=True)
+        inverse = half.T @ half
+        weights = inverse @ data.log_residual
+        value = 0.5 * data.log_residual @ weights + np.log(np.diag(lower)).sum()
+        slack = (log_sd - start) / PRIOR_LOG_SD
+        slope = inverse - np.outer(weights, weights)
+        gradient = variance * np.tensordot(parts, slope, axes=2) + slack / PRIOR_LOG_SD
+        return float(value + 0.5 * slack @ slack), gradient
+
+    bounds = [(s - 4.0, s + 3.0) for s in start]
+    found = minimize(
+        negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
+    )
+    result: Floats = np.exp(2 * found.x)
+    return result
+
+
+def _components(data: ResidualData) -> NDArray[np.float64]:
+    """Seven covariances of the cells at variance 1, in the order of `START_SD`."""
+    same = (data.cluster[:, None] == data.cluster[None, :]).astype(np.float64)
+    alike = (data.configuration[:, None] == data.configuration[None, :]).astype(np.float64)
+    terms = data.terms @ data.terms.T
+    layers = data.layers @ data.layers.T
+    noise = np.diag(data.noise_sd**2)
+    return np.stack([terms, terms * same, layers, layers * same, same, alike, noise])
+
+
+def _posterior(data: ResidualData, variances: Floats, clusters: int) -> Posterior:
+    covariance = np.tensordot(variances, _components(data), axes=1)
+    covariance[np.diag_indices_from(covariance)] += JITTER
+    factor = cho_factor(covariance, lower=True)
+    alpha = cho_solve(factor, data.log_residual)
+    ones = np.ones((len(alpha), 1))
+    features = np.hstack([data.terms, data.layers, ones])
+    sizes = (data.terms.shape[1], data.layers.shape[1], 1)
+    shared = np.repeat([variances[0], variances[2], 0.0], sizes)
+    own = np.repeat([variances[1], variances[3], variances[4]], sizes)
+    means, covariances = [], []
+    for cluster in range(clusters):
+        mine = (data.cluster == cluster).astype(np.float64)
+        cross = (features * shared + features * own * mine[:, None]).T
+        means.append(cross @ alpha)
+        covariances.append(np.diag(shared + own) - cross @ cho_solve(factor, cross.T))
+    return Posterior(
+        np.stack(means),
+        np.stack(covariances),
+        float(np.sqrt(variances[5])),
+        float(np.sqrt(variances[6])),
+    )

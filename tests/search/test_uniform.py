@@ -1,0 +1,43 @@
+from collections.abc import Callable
+
+import pytest
+
+from hdap.fleet_data.architecture import Architecture
+from hdap.search.budget import FlopsBand, band
+from hdap.search.space import SearchSpace
+from hdap.search.uniform import uniform
+from hdap.surrogate.costs import flops
+
+Read = Callable[[str], Architecture]
+
+
+@pytest.mark.parametrize("step", [1, 8, 16])
+@pytest.mark.parametrize("budget", [600_000_000, 1_000_000_000, 3_000_000_000])
+def test_every_group_has_the_same_ratio_up_to_the_grid(
+    architecture: Read, step: int, budget: int
+) -> None:
+    space = SearchSpace.build(architecture("resnet50"), step=step)
+    found = uniform(space, band(budget))
+    least = (found - 1.5 * step - 1) / space.architecture.widths
+    most = (found + 1.5 * step + 1) / space.architecture.widths
+    assert least.max() <= most.min()
+    assert band(budget).contains(flops(space.architecture, found[None]).astype(float)).all()
+
+
+def test_it_spends_the_budget_it_is_given(architecture: Read) -> None:
+    space = SearchSpace.build(architecture("resnet50"), step=1)
+    spent = flops(space.architecture, uniform(space, band(10**9))[None])[0]
+    assert 0.998e9 < spent <= 1e9
+
+
+def test_a_band_that_rounding_jumps_over_is_still_met(architecture: Read) -> None:
+    space = SearchSpace.build(architecture("resnet50"), step=32)
+    narrow = FlopsBand(999_000_000, 1_000_000_000)
+    assert narrow.contains(flops(space.architecture, uniform(space, narrow)[None]).astype(float))
+
+
+def test_fixed_groups_stay_and_the_others_make_up_for_them(architecture: Read) -> None:
+    space = SearchSpace.build(architecture("resnet50"), step=8, fixed={"layer1.0.conv3": 256})
+    found = uniform(space, band(10**9))
+    assert found[space.architecture.index["layer1.0.conv3"]] == 256
+    assert band(10**9).contains(flops(space.architecture, found[None]).astype(float))
