@@ -70,7 +70,7 @@ def show_fit(found: Calibration) -> None:
     print("log(measured / predicted) at 5, 25, 50, 75, 95 %:")
     for model, values in found.residual_quantiles.items():
         print(f"  {model:<16}" + "".join(f"{value:>+8.3f}" for value in values))
-    print("noise: scatter of one run, drift, spikes, 95th percentile above the median")
+    print("noise: scatter of a report, drift, spikes, 95th percentile above the median")
     for kind, noise in found.noise.items():
         print(f"  {kind:<11} {noise.scatter:>6.1%} {noise.drift:>6.1%} ", end="")
         print(f"{noise.spike_rate:>6.1%} of {noise.spike:.0%} {noise.tail:>6.1%}")
@@ -83,23 +83,26 @@ def show_noise() -> None:
     frame = pl.concat(simulate_telemetry(fleet, [network], TelemetryPlan(rows_per_device=20)))
     real = measured("resnet50")
     print(
-        "\nNoise of the dense ResNet-50: deviation from the device's median (robust, 1st and 99th"
+        "\nNoise of the dense ResNet-50: deviation from the device's median (robust; percentiles 1"
     )
-    print("percentile), and 95th percentile of the runs over their median (50, 90, 99 %)")
+    print("and 99); of all rows: 95th percentile of the runs over their median (50, 90, 99 %)")
     for number, kind in enumerate(KINDS):
-        rows = real.dense & (real.kinds == number)
-        noise_line(kind, "measured", real.device[rows], real.latency_ms[rows], real.p95_ms[rows])
+        kinds = real.kinds == number
+        rows = real.dense & kinds
+        tail = (real.p95_ms / real.latency_ms)[kinds]
+        noise_line(kind, "measured", real.device[rows], real.latency_ms[rows], tail)
         mine = np.repeat(fleet.kind == number, 20)
-        columns = (frame[name].to_numpy()[mine] for name in ("latency_ms", "latency_p95_ms"))
-        noise_line(kind, "simulated", np.repeat(np.arange(400), 20)[mine], *columns)
+        latency, p95 = (frame[n].to_numpy()[mine] for n in ("latency_ms", "latency_p95_ms"))
+        device = np.repeat(np.arange(400), 20)[mine]
+        noise_line(kind, "simulated", device, latency, p95 / latency)
 
 
-def noise_line(kind: str, what: str, device: Ints, latency: Floats, p95: Floats) -> None:
+def noise_line(kind: str, what: str, device: Ints, latency: Floats, tails: Floats) -> None:
     error = np.log(latency)
     for one in np.unique(device):
         error[device == one] -= np.median(error[device == one])
     low, high = np.quantile(error, [0.01, 0.99])
-    tail = " ".join(f"{x - 1:>6.1%}" for x in np.quantile(p95 / latency, [0.5, 0.9, 0.99]))
+    tail = " ".join(f"{x - 1:>6.1%}" for x in np.quantile(tails, [0.5, 0.9, 0.99]))
     spread = 1.4826 * float(np.median(np.abs(error)))
     print(f"  {kind:<11} {what:<10} {spread:>6.1%} {low:>+7.1%} {high:>+7.1%}   {tail}")
 

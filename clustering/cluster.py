@@ -63,7 +63,12 @@ def cluster(
     records, factor = _summarise(prints, groups, measured, measurements.devices, steady)
     return ClusteringRecord(
         algorithm=algorithm,
-        parameters={"clusters": clusters, "resamples": resamples},
+        parameters={
+            "clusters": clusters,
+            "resamples": resamples,
+            "representatives": representatives,
+            "memory_boundness": memory_boundness is not None,
+        },
         seed=seed,
         created_at=created_at,
         measurement_mark=measurement_mark,

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 from scipy.stats import chi2, rankdata
 
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import Bools, Floats
 
 QUARTER = 0.25
 QUARTER_TO_SD = 0.637
@@ -15,6 +15,7 @@ QUARTER_TO_SD = 0.637
 LEAST_BINS, MOST_BINS = 3, 30
 SIGNIFICANCE = 0.05
 LEAST_FOR_RELEVANCE = 8
+NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,23 @@ def standardise(feature: Feature) -> Floats:
     between = max(float(np.var(value)) - float(np.median(error)) ** 2, 0.0) + feature.material**2
     result = np.zeros(len(feature.value))
     result[known] = (value - middle) / unit * (between / (between + error**2)) * feature.weight
+    return result
+
+
+def fill_from_neighbours(standard: Floats, known: Bools, guide: Floats) -> Floats:
+    """`standard` (D) with what is not `known` taken from devices of like `guide` (D).
+
+    The median of the NEIGHBOURS devices next in the guide: the fleet's median would be a lie about
+    a slow device whose clock nobody reported, and set it apart from its kind.
+    """
+    if known.all() or not known.any():
+        return standard
+    order = np.flatnonzero(known)[np.lexsort((standard[known], guide[known]))]
+    places = np.searchsorted(guide[order], guide[~known])
+    first = np.clip(places - NEIGHBOURS // 2, 0, max(len(order) - NEIGHBOURS, 0))
+    window = np.minimum(first[:, None] + np.arange(NEIGHBOURS), len(order) - 1)
+    result = standard.copy()
+    result[~known] = np.median(standard[order[window]], axis=1)
     return result
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 
 from hdap.clustering.context import belief, context_features
-from hdap.clustering.features import Feature, relevance, standardise
+from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
 from hdap.clustering.grouping import Groups, grouped_median, grouped_sum
 from hdap.clustering.slope import Slopes, find_slopes
 from hdap.clustering.workload import MAD_TO_SD, Decomposition, decompose
@@ -92,7 +92,14 @@ def fingerprint(
         context.append(feature.weighted(weight))
     features = latency + [f for f in context if f.weight > 0]
     silent = [f for f in context if f.weight <= 0]
-    standard = np.column_stack([standardise(f) for f in features])
+    guide = np.nan_to_num(parts.offset)
+    standard = np.column_stack(
+        [standardise(f) for f in latency]
+        + [
+            fill_from_neighbours(standardise(f), np.isfinite(f.value), guide)
+            for f in features[len(latency) :]
+        ]
+    )
     standard = np.column_stack([standard, np.zeros((devices, len(silent)))])
     raw = np.column_stack([f.readable for f in features + silent])
     return Fingerprint(

@@ -24,7 +24,6 @@ CHANCE = 1e-3
 PRIOR_POINTS = 4.0
 """Points that the unit variance counts for: a pair that is close by chance is no tight kind."""
 LEAST_DEVIATION = 0.5
-REACH = 2.0
 NEIGHBOUR_REACH = 2.0
 
 
@@ -86,15 +85,25 @@ def separations(moments: Moments) -> Floats:
     return result
 
 
-def merge(points: Floats, labels: Ints, clusters: int | None = None) -> Ints:
-    """Pour together the least distinct pair of clusters again and again.
+def growth(moments: Moments) -> Floats:
+    """Sum of squares within clusters that merging each pair adds (K x K, inf on the diagonal)."""
+    step = moments.mean[:, None, :] - moments.mean[None, :, :]
+    share = 1.0 / (1.0 / moments.count[:, None] + 1.0 / moments.count[None, :])
+    result: Floats = share * np.sum(step**2, axis=2)
+    np.fill_diagonal(result, np.inf)
+    return result
 
-    Until all pairs are distinct, or, given `clusters`, until at most so many are left.
+
+def merge(points: Floats, labels: Ints, clusters: int | None = None) -> Ints:
+    """Pour together the closest pair of clusters again and again.
+
+    Until all pairs are distinct, the least distinct first; or, given `clusters`, until at most so
+    many are left, the pair first that adds least scatter (Ward 1963).
     """
     moments = Moments.of(points, labels)
     number = np.append(np.arange(len(moments.count)), -1)
     while len(moments.count) > (clusters or 1):
-        apart = separations(moments)
+        apart = separations(moments) if clusters is None else growth(moments)
         first, second = sorted(divmod(int(np.argmin(apart)), len(apart)))
         if clusters is None and apart[first, second] >= 1.0:
             break
@@ -113,15 +122,17 @@ def nearest(points: Floats, members: Floats, labels: Ints) -> tuple[Ints, Floats
 def reaches(points: Floats, labels: Ints) -> Floats:
     """How far from its nearest member a point may be and still belong to each cluster (K).
 
-    REACH units, or more where the cluster's own members lie further apart than that.
+    As far as chance takes a unit normal from its centre (CHANCE), or more where the cluster's own
+    members lie further apart than that.
     """
-    result = np.full(int(labels.max(initial=-1)) + 1, REACH)
+    least = float(np.sqrt(chi2.isf(CHANCE, points.shape[1])))
+    result = np.full(int(labels.max(initial=-1)) + 1, least)
     for cluster in range(len(result)):
         members = points[labels == cluster]
         if len(members) > 1:
             distance, _ = cKDTree(members).query(members, k=[2])
             typical = float(np.median(distance))
-            result[cluster] = max(REACH, NEIGHBOUR_REACH * typical)
+            result[cluster] = max(least, NEIGHBOUR_REACH * typical)
     return result
 
 

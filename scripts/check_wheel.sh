@@ -17,7 +17,7 @@ export PYTHONPATH="$site" PYTHONSAFEPATH=1
 import importlib, pkgutil, sys
 import hdap
 assert hdap.__file__.startswith(sys.argv[1]), f"hdap came from {hdap.__file__}, not from the wheel"
-names = [m.name for m in pkgutil.walk_packages(hdap.__path__, "hdap.") if not m.name.endswith("__main__")]
+names = [m.name for m in pkgutil.walk_packages(hdap.__path__, "hdap.")]
 for name in names:
     importlib.import_module(name)
 print(f"wheel: {len(names)} modules import")

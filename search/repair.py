@@ -21,6 +21,7 @@ FAR = 0.02
 """Relative distance from the band beyond which a row is scaled as a whole before one group pays."""
 PAIR_ROUNDS = 4
 PAIR_REACH = 3
+PAIR_NEAR = 3
 
 
 class Repair:
@@ -186,18 +187,23 @@ class Repair:
     def _best_pair(self, counts: Counts) -> Counts:
         groups, step = self._steps_around(counts)
         values = counts[None].astype(np.float64)
-        slopes = self._slopes(values)[0]
-        own = (slopes[groups] + self._square[groups] * step) * step
-        cross = 2.0 * self._mixed[np.ix_(groups, groups)] * np.outer(step, step)
-        cost = self._cost(values)[0] + own[:, None] + own[None, :] + cross
-        miss = np.abs(self._excess(cost))
-        miss[groups[:, None] == groups[None, :]] = np.inf
+        own = (self._slopes(values)[0, groups] + self._square[groups] * step) * step
+        cost = self._cost(values)[0]
+        # For every first move the second ones whose cost is nearest to what is then missing;
+        # the product of two neighbouring groups is left to the exact check.
+        order = own.argsort(kind="stable")
+        missing = (self._low + self._high) / 2.0 - cost - own
+        near = np.searchsorted(own[order], missing)[:, None] + np.arange(-PAIR_NEAR, PAIR_NEAR)
+        second = order[np.clip(near, 0, len(order) - 1)]
+        first = np.broadcast_to(np.arange(len(order))[:, None], second.shape)
+        cross = 2.0 * self._mixed[groups[first], groups[second]] * step[first] * step[second]
+        miss = np.abs(self._excess(cost + own[first] + own[second] + cross))
+        miss[groups[first] == groups[second]] = np.inf
         move = np.abs(step) / self.space.widest[groups]
-        size = move[:, None] + move[None, :]
-        first, second = np.unravel_index(np.lexsort((size.ravel(), miss.ravel()))[0], miss.shape)
+        best = np.lexsort(((move[first] + move[second]).ravel(), miss.ravel()))[0]
         moved = counts.copy()
-        moved[groups[first]] += step[first]
-        moved[groups[second]] += step[second]
+        for chosen in (first.ravel()[best], second.ravel()[best]):
+            moved[groups[chosen]] += step[chosen]
         return moved
 
     def _steps_around(self, counts: Counts) -> tuple[Ints, Ints]:

@@ -33,12 +33,14 @@ Stopped = Literal["finished", "timeout", "stopped", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search is: trials of all, the best feasible trial's latency (NaN: none yet)."""
+    """How far a search is: trials of all, the best feasible trial's predicted fleet mean (infinite
+    while there is none), seconds and configurations that the surrogates were asked about."""
 
     done: int
     trials: int
     best_ms: float
     seconds: float
+    scored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def run_search(
                 run.advance(min(kind.batch, trials - run.done))
                 run.flush(FLUSH_SECONDS)
                 if progress:
-                    progress(Progress(run.done, trials, run.best_ms, run.seconds))
+                    progress(Progress(run.done, trials, run.best_ms, run.seconds, run.scored))
             stopped = found
     except KeyboardInterrupt:
         pass

@@ -47,4 +47,5 @@ def _on_grid(architecture: Architecture, wanted: Floats, step: int) -> Counts:
         wider = np.lcm(architecture.multiples, half)
         grid = np.where(2 * wider <= architecture.widths, wider, grid)
     counts = np.rint(wanted / grid).astype(np.int64) * grid
-    return np.clip(counts, grid, architecture.widths // grid * grid)
+    result: Counts = np.clip(counts, grid, architecture.widths // grid * grid)
+    return result

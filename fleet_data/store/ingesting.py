@@ -52,7 +52,7 @@ class IngestWriter:
         started = {"source": source, "started_at": datetime.now(UTC)}
         zeros = dict.fromkeys(("rows_read", "rows_added", "rows_known", "rows_rejected"), 0)
         added = connection.execute(sa.insert(ingests).values(started | zeros))
-        (self._ingest_id,) = added.inserted_primary_key or (0,)
+        self._ingest_id: int = (added.inserted_primary_key or (0,))[0]
         self._index_last = self._sqlite and self._is_first()
         self._added = 0
         self._staged: tuple[str, ...] | None = None
@@ -121,7 +121,11 @@ class IngestWriter:
             frame = frame.sort("row_hash")  # neighbours in the index one after the other
         constants = {"ingest_id": self._ingest_id}
         for column in frame.iter_columns():
-            if column.dtype == pl.Int64 and column.null_count() == 0 and column.min() == column.max():
+            if (
+                column.dtype == pl.Int64
+                and column.null_count() == 0
+                and column.min() == column.max()
+            ):
                 constants[column.name] = column[0]
         bound = frame.drop(name for name in constants if name in frame.columns)
         values = ["?"] * bound.width + [str(value) for value in constants.values()]

@@ -44,6 +44,7 @@ import platform
 import random
 import shutil
 import signal
+import stat
 import statistics
 import subprocess
 import sys
@@ -798,6 +799,8 @@ class Results:
             self._file = open(self.path, "a+b")  # noqa: SIM115
         except OSError as error:
             raise Problem(f"{self.path} must be writable: {error.strerror}; use --out") from None
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            raise Problem(f"{self.path} must be a regular file; use another --out")
         self._lock()
         self._file.seek(0)
         data = self._file.read()
@@ -822,7 +825,7 @@ class Results:
         header = (",".join(COLUMNS) + "\n").encode()
         if not data.startswith(header):
             # A power cut leaves the start of the header, or zero bytes in its place.
-            if header.startswith(data) or not data.strip(b"\0"):
+            if header.startswith(data.rstrip(b"\0")):
                 return 0
             raise Problem(f"{self.path} was not written by this measure.py; use another --out")
         good = len(header)
@@ -852,8 +855,13 @@ class Results:
 
     def append(self, row: Row) -> None:
         """Add a row and force it to the disk."""
-        self._write(_line(row))
+        # Known before it is written: an interrupt in between must not lose it in `finish`.
         self.rows.append(row)
+        try:
+            self._write(_line(row))
+        except Problem:
+            self.rows.remove(row)
+            raise
 
     def finish(self, bundle: str, runtime: str, fixed_ms: float | None) -> None:
         """Give all rows of this bundle and runtime one baseline; replaces the file at once."""
@@ -869,7 +877,9 @@ class Results:
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
         except OSError as error:
-            raise Problem(f"{self.path} cannot be replaced: {error.strerror}; free space") from None
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise Problem(f"{self.path} cannot be written: {error.strerror}; free space") from None
 
     def close(self) -> None:
         """Close the file and give up the lock."""

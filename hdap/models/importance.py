@@ -67,7 +67,7 @@ def _energy(module: nn.Module, name: str, norm: str | None) -> Floats:
     if not torch.isfinite(mean):
         raise InputError(f"weights must be finite, but those of `{name}` are not")
     # A layer of zeros (zero-initialised residual branches) says nothing about its channels.
-    scores: Floats = (energy / mean if mean > 0 else torch.ones_like(energy)).numpy()
+    scores: Floats = (energy / mean if mean > 0 else torch.ones_like(energy)).cpu().numpy()
     return scores
 
 

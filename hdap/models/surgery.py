@@ -33,7 +33,7 @@ def prune(
     when one network is pruned several times. `graph` may be given
     to prune one network several times.
 
-    Raises `InputError` when the counts or the scores do not fit the architecture and
+    Raises `InputError` when counts, scores or network do not fit the architecture and
     `UnsupportedModelError` when a layer ends with other channels than the configuration promises.
     """
     row = check_counts(architecture, np.atleast_2d(np.asarray(counts)))
@@ -54,7 +54,14 @@ def keep(
     """A copy of `module` in which group g keeps exactly the channels `kept[g]`.
 
     A group whose `multiple` is above 1 must keep the same places in every one of its blocks.
+    `graph` and errors are as for `prune`.
     """
+    absent = {x.name for x in architecture.layers} - {name for name, _ in module.named_modules()}
+    if absent:
+        raise InputError(
+            f"the network must be the one that the architecture of {architecture.model} describes, "
+            f"but {type(module).__name__} has no layer `{min(absent)}`"
+        )
     graph = graph or ChannelGraph(module, architecture.input_shape)
     network = copy.deepcopy(module)
     trained = {name: p.requires_grad for name, p in network.named_parameters()}

@@ -18,6 +18,7 @@ from hdap.simulation.telemetry import MARK, frame_of
 from hdap.simulation.workload import Workload
 
 _LOAD = 0.9  # a device that measures does little else
+_SLICES = 10  # moments over which `measure.py` spreads a measurement
 _PAUSE_S = 1.0  # loading the next network
 _DRIFT_STEPS = 20  # steps that share their drift
 
@@ -96,7 +97,7 @@ def answer_bundle(
     lasting = _PAUSE_S + runs * profiles[0].quiet_ms[order] / 1000 / fleet.clock[:, None]
     seconds = np.round(start.timestamp() + np.cumsum(lasting, axis=1), 3)
     sessions = np.arange(order.shape[1]) // _DRIFT_STEPS
-    schedule = Schedule(order, seconds, sessions, runs, load=_LOAD)
+    schedule = Schedule(order, seconds, sessions, runs, load=_LOAD, slices=_SLICES)
     seen = observe(fleet, profiles, schedule, rng)
     rows = _rows(fleet, work, schedule, seen, rounds)
     rows = rows.with_columns(pl.lit(request.bundle).alias("bundle")).select(

@@ -8,6 +8,8 @@ from importlib.resources import files
 from hdap.simulation.law import LatencyLaw
 from hdap.simulation.noise import Noise
 
+MADE_WITH = "python benchmarks/simulation.py --calibrate"
+
 
 @dataclass(frozen=True, slots=True)
 class KindFit:
@@ -42,7 +44,8 @@ class Calibration:
 
     def to_json(self) -> str:
         """JSON for people to read; `calibrated` reads its law and noise back."""
-        return json.dumps(_rounded(asdict(self)), indent=1) + "\n"
+        about = {"made_with": MADE_WITH, **asdict(self)}
+        return json.dumps(_rounded(about), indent=1) + "\n"
 
 
 @lru_cache(maxsize=1)

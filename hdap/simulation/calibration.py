@@ -98,14 +98,13 @@ def fit_noise(fleet: MeasuredFleet) -> dict[str, Noise]:
         rows = fleet.kinds == number
         error = _centred(np.log(fleet.latency_ms), fleet.device, fleet.dense & rows)
         scale = _robust(error)
-        single = _single_run_scatter(fleet, rows)
-        runs = float(np.median(fleet.runs[fleet.dense & rows]))
+        scatter = _scatter(fleet, rows)
         spikes = np.expm1(error[error > 4 * scale])
         share = np.maximum(fleet.p95_ms[rows] / fleet.latency_ms[rows] - 1, 1e-4)
         low, middle, high = np.quantile(np.log(share), [0.25, 0.5, 0.75])
         result[kind] = Noise(
-            scatter=single,
-            drift=max(scale**2 - single**2 / runs, (0.1 * scale) ** 2) ** 0.5,
+            scatter=scatter,
+            drift=max(scale**2 - scatter**2, (0.1 * scale) ** 2) ** 0.5,
             spike_rate=max(len(spikes) / len(error), 0.001),
             spike=float(np.median(spikes)) if len(spikes) else 4 * scale,
             tail=float(np.exp(middle)),
@@ -114,14 +113,14 @@ def fit_noise(fleet: MeasuredFleet) -> dict[str, Noise]:
     return result
 
 
-def _single_run_scatter(fleet: MeasuredFleet, rows: Bools) -> float:
-    """Robust deviation of one run, from neighbours in the file with one configuration (`rows`)."""
+def _scatter(fleet: MeasuredFleet, rows: Bools) -> float:
+    """Robust deviation of a report, from pairs of rows with the same configuration (of `rows`)."""
     chosen = np.flatnonzero(rows & ~fleet.dense)
     level = np.log(fleet.latency_ms) - _device_level(fleet)
     order = chosen[np.argsort(fleet.configuration[chosen], kind="stable")]
     same = fleet.configuration[order[1:]] == fleet.configuration[order[:-1]]
     difference = (level[order[1:]] - level[order[:-1]])[same]
-    return _robust(difference) * float(np.median(fleet.runs[chosen]) / 2) ** 0.5
+    return _robust(difference) / 2**0.5
 
 
 def _device_level(fleet: MeasuredFleet) -> Floats:
@@ -138,7 +137,8 @@ def _device_level(fleet: MeasuredFleet) -> Floats:
 
 
 def _robust(values: Floats) -> float:
-    return float(1.4826 * np.median(np.abs(values)))
+    scale: float = 1.4826 * float(np.median(np.abs(values)))
+    return scale
 
 
 def _train_rows(fleet: MeasuredFleet, held_out: float, rng: np.random.Generator) -> Bools:

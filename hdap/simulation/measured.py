@@ -38,7 +38,6 @@ class MeasuredFleet:
     dense: Bools
     latency_ms: Floats
     p95_ms: Floats
-    runs: Floats
     clock: Floats
     traffic: Floats
 
@@ -73,7 +72,7 @@ def read_measured(path: Path, architecture: Architecture) -> MeasuredFleet:
     configuration = _positions(frame["channels"], texts)
     numbers = {
         name: frame[name].cast(pl.Float64).to_numpy()
-        for name in ("latency_ms", "latency_p95_ms", "runs", *needed)
+        for name in ("latency_ms", "latency_p95_ms", *needed)
     }
     busy = (numbers["cpu_load_pct"] - _QUIET_LOAD) / (_FULL_LOAD - _QUIET_LOAD)
     return MeasuredFleet(
@@ -84,7 +83,6 @@ def read_measured(path: Path, architecture: Architecture) -> MeasuredFleet:
         (counts == architecture.widths).all(axis=1)[configuration],
         numbers["latency_ms"],
         numbers["latency_p95_ms"],
-        numbers["runs"],
         np.minimum(numbers["cpu_freq_mhz"] / NOMINAL_MHZ, 1.0),
         np.clip(busy, 0.0, 1.0),
     )

@@ -22,7 +22,8 @@ class Schedule:
     """When m devices run what, `m x steps` each, steps in order of time.
 
     `seconds` since 1970; `session` numbers the steps that share their drift (the same for all
-    devices, `steps`); `load` 0..1 replaces the device's ordinary load where it is not NaN.
+    devices, `steps`); `load` 0..1 replaces the device's ordinary load where it is not NaN. A
+    measurement spread over `slices` moments averages their scatter.
     """
 
     configuration: Ints
@@ -30,6 +31,7 @@ class Schedule:
     session: Ints
     runs: int
     load: float = float("nan")
+    slices: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +87,8 @@ def _noisy(
 
     sessions = rng.standard_normal((m, int(schedule.session.max()) + 1))
     drift = np.exp(fleet.of_kind(lambda k: k.noise.drift)[:, None] * sessions)
-    factor = draw_median(
-        each("scatter") / schedule.runs**0.5, each("spike_rate"), each("spike"), each("spread"), rng
-    )
+    scatter = each("scatter") / schedule.slices**0.5
+    factor = draw_median(scatter, each("spike_rate"), each("spike"), rng)
     median = truth * drift[:, schedule.session] * factor.reshape(m, steps)
     p95 = draw_p95(each("tail"), each("spread"), rng).reshape(m, steps)
     return median, median * p95

@@ -88,7 +88,10 @@ def _cameras() -> tuple[Kind, ...]:
 
 
 def _phones() -> tuple[Kind, ...]:
-    """Phones of one model: new, worn, in a saving mode, in a thick case, with a slow fallback."""
+    """Phones of one model: new, worn, in a saving mode, in a thick case, with a slow fallback.
+
+    Wear and heat come by degrees, so these kinds shade into each other: hard for a clustering.
+    """
     fitted = calibrated()
     law = replace(fitted.law, block=8, byte_ns=1.5 * fitted.law.byte_ns, contended_memory=0.5)
     # The fast path for k x k kernels is missing, which 1 x 1 kernels hardly notice.

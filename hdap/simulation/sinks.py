@@ -10,7 +10,7 @@ from typing import IO, Self
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow.parquet as pq
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.simulation.breakage import break_rows, possible

@@ -23,7 +23,7 @@ MARK = "simulated"
 
 _STEP_S = 30.0  # between two rows of a session
 _DAY_S = 86_400.0
-_DENSE_RUNS, _MEASURED_RUNS = 3, 8  # as in the measured fleets
+_RUNS = 8  # as in the measured fleets
 _WHOLE = ("cpu_freq_mhz", "cpu_load_pct", "mem_available_mb")
 
 
@@ -123,7 +123,7 @@ def _everyday(devices: int, models: int, plan: TelemetryPlan, rng: np.random.Gen
     begin = plan.start.timestamp() + rng.uniform(0, 0.6 * _DAY_S, size=(devices, 1))
     seconds = begin + session * _DAY_S + (steps % plan.session_rows) * _STEP_S
     turn = (np.arange(devices)[:, None] + steps) % models
-    return Schedule(turn, np.round(seconds, 3), session, _DENSE_RUNS)
+    return Schedule(turn, np.round(seconds, 3), session, _RUNS)
 
 
 def _measured(
@@ -147,5 +147,5 @@ def _measured(
         begin = plan.start.timestamp() - _DAY_S + rng.uniform(0, 0.5 * _DAY_S, (len(some), 1))
         seconds = np.round(begin + steps * _STEP_S / 3, 3)
         # Ten configurations are measured within the same two minutes and share their drift.
-        schedule = Schedule(order, seconds, steps // 10, _MEASURED_RUNS)
+        schedule = Schedule(order, seconds, steps // 10, _RUNS)
         yield frame_of(some, work, schedule, observe(some, profiles, schedule, rng))

@@ -30,7 +30,7 @@ class Thermal:
     swing: float = 4.0
     throttle_c: float = 80.0
     hysteresis: float = 5.0
-    clock_step: float = 0.1
+    clock_step: float = 0.05
     reaction_s: float = 10.0
     lowest_clock: float = 0.4
 

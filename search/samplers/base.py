@@ -46,8 +46,8 @@ class GridSampler(BaseSampler):
     It works in any study whose trials call `suggest_int` with the names and ranges of
     `distributions`; parameters beyond those are drawn at random. `state` and `restore` make a
     resumed study the same as one that never stopped: `restore` is called before the first
-    proposal, with the state after the last of the trials that are already there; an empty state (it was
-    lost) makes a fresh start that knows the trials.
+    proposal, with the state after the last of the trials that are already there; an empty state
+    (it was lost) makes a fresh start that knows the trials.
     """
 
     def __init__(self, problem: SearchProblem, seed: int) -> None:

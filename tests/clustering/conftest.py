@@ -51,7 +51,8 @@ def make_fleet(
     devices = len(kind)
 
     def of_kind(name: str) -> Floats:
-        return np.array([float(getattr(k, name)) for k in kinds])[kind]
+        values: Floats = np.array([float(getattr(k, name)) for k in kinds])[kind]
+        return values
 
     offset = of_kind("offset") + rng.normal(0, within, devices)
     device = np.repeat(np.arange(devices), rows)

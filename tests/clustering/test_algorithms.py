@@ -1,12 +1,9 @@
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from hdap.clustering.algorithms.registry import ALGORITHMS, make_algorithm
-from hdap.fleet_data.errors import HdapError, InputError
+from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import Floats, Ints
 
 ONE_DENSITY_SCALE = {"dbscan"}
@@ -73,15 +70,10 @@ def test_equal_points_are_one_cluster(name: str) -> None:
 
 
 @pytest.mark.parametrize("clusters", [1, 2, 3])
-def test_a_number_that_is_asked_for_is_given_or_refused(name: str, clusters: int) -> None:
+def test_a_number_that_is_asked_for_is_given(name: str, clusters: int) -> None:
     points, _ = blobs([25, 25, 25], width=1)
-    try:
-        labels = fit(name, points, clusters)
-    except HdapError as error:
-        assert "kmeans" in str(error)
-        assert name in {"dbscan", "hdbscan"}
-    else:
-        assert len(np.unique(labels[labels >= 0])) == clusters
+    labels = fit(name, points, clusters)
+    assert len(np.unique(labels[labels >= 0])) == clusters
 
 
 @pytest.mark.parametrize("count", [3, 4, 7])
@@ -118,7 +110,6 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
 
 
 def test_density_has_only_so_many_peaks() -> None:
-    rng: Callable[..., Any] = np.random.default_rng
     points, _ = blobs([30], width=1)
-    with pytest.raises(HdapError, match=r"clusters=25.*`kmeans`"):
-        make_algorithm("hdbscan").fit(points, 25, rng(0))
+    with pytest.raises(NotEnoughDataError, match=r"clusters=25.*`kmeans`"):
+        fit("hdbscan", points, 25)

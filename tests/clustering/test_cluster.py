@@ -16,6 +16,17 @@ Run = Callable[..., ClusteringRecord]
 MODELS = ("resnet50", "mobilenetv1_100")
 
 
+@pytest.fixture(scope="module")
+def mobilenet(measured: Any) -> Measurements:
+    rows: Measurements = measured("mobilenetv1_100")
+    return rows
+
+
+@pytest.fixture(scope="module")
+def clustered(mobilenet: Measurements, run: Run) -> ClusteringRecord:
+    return run(mobilenet)
+
+
 def truth(record: ClusteringRecord, kinds: dict[str, str]) -> list[str]:
     return [kinds[name] for name in record.device_ids]
 
@@ -183,13 +194,13 @@ def test_missing_p95_and_scattered_context_do_no_harm(run: Run, simulate: Any, k
     assert adjusted_rand_score(fleet.kind, record.cluster) == 1.0
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_order_of_rows_and_devices_does_not_matter(
-    run: Run, measured: Any, only: Any, seed: int
+    run: Run, mobilenet: Measurements, clustered: ClusteringRecord, only: Any, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    rows: Measurements = measured("mobilenetv1_100")
+    rows, before = mobilenet, clustered
     order = rng.permutation(len(rows.devices.ids))
     place = np.argsort(order)
     mixed = only(rows, rng.permutation(len(rows)))
@@ -198,23 +209,23 @@ def test_the_order_of_rows_and_devices_does_not_matter(
         device=place[mixed.device],
         devices=Devices(rows.devices.ids[order], rows.devices.weights[order]),
     )
-    before, after = run(rows), run(mixed)
+    after = run(mixed)
     np.testing.assert_array_equal(before.cluster[order], after.cluster)
     np.testing.assert_array_equal(before.representative[order], after.representative)
     np.testing.assert_allclose(before.factor[order], after.factor, atol=1e-6)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.floats(0.01, 100.0))
 def test_a_network_that_takes_longer_everywhere_changes_nothing(
-    run: Run, measured: Any, times: float
+    run: Run, mobilenet: Measurements, clustered: ClusteringRecord, times: float
 ) -> None:
-    rows: Measurements = measured("mobilenetv1_100")
+    rows, before = mobilenet, clustered
     scale = np.where(rows.configuration == 0, times, 1.0)
     changed = dataclasses.replace(
         rows, latency_ms=rows.latency_ms * scale, latency_p95_ms=rows.latency_p95_ms * scale
     )
-    before, after = run(rows), run(changed)
+    after = run(changed)
     np.testing.assert_array_equal(before.cluster, after.cluster)
     np.testing.assert_allclose(before.factor, after.factor, atol=1e-6)
 
@@ -290,4 +301,4 @@ def test_impossible_wishes_are_refused(
 
 def test_the_arguments_are_named(measured: Any) -> None:
     with pytest.raises(TypeError):
-        cluster(measured("resnet50"), "kmeans")  # type: ignore[call-arg, misc]
+        cluster(measured("resnet50"), "kmeans")  # type: ignore[call-arg]

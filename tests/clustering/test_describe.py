@@ -19,7 +19,7 @@ FLEET = {
 }
 
 
-def prints(axis: Axis = Axis.MEMORY, **special: float) -> Fingerprint:
+def prints(special: dict[str, float], axis: Axis = Axis.MEMORY) -> Fingerprint:
     raw = np.tile(np.array(list(FLEET.values())), (DEVICES, 1))
     for name, value in special.items():
         raw[MEMBER, list(FLEET).index(name)] = value
@@ -28,7 +28,7 @@ def prints(axis: Axis = Axis.MEMORY, **special: float) -> Fingerprint:
 
 
 def test_what_is_like_the_fleet_is_typical() -> None:
-    assert describe(prints(tail=0.03, temperature_c=47.0), MEMBER, 1.01) == "typical"
+    assert describe(prints({"tail": 0.03, "temperature_c": 47.0}), MEMBER, 1.01) == "typical"
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,20 @@ def test_what_is_like_the_fleet_is_typical() -> None:
 def test_each_material_difference_has_its_words(
     special: dict[str, float], relative: float, words: str
 ) -> None:
-    assert describe(prints(**special), MEMBER, relative) == words
+    assert describe(prints(special), MEMBER, relative) == words
 
 
 def test_a_low_clock_that_costs_latency_is_throttling() -> None:
-    words = describe(prints(cpu_freq_mhz=1040.0), MEMBER, 2.4)
+    words = describe(prints({"cpu_freq_mhz": 1040.0}), MEMBER, 2.4)
     assert words == (
         "2.4x slower than the fleet; throttles (clock 1,040 MHz, 58 % below the fleet's)"
     )
 
 
 def test_an_axis_found_in_the_data_is_not_called_memory() -> None:
-    large, other = (describe(prints(a, slope=0.1), MEMBER, 1.0) for a in (Axis.LARGE, Axis.OTHER))
+    large, other = (
+        describe(prints({"slope": 0.1}, a), MEMBER, 1.0) for a in (Axis.LARGE, Axis.OTHER)
+    )
     assert large == "slow on large networks"
     assert other == "ranks networks in its own way"
 

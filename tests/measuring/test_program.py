@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -257,9 +258,22 @@ def test_a_file_of_something_else_is_not_touched(device: Run, bundle: Path) -> N
     assert other.read_text() == "a,b\n1,2\n3"
 
 
+def test_a_full_disk_is_one_line_and_leaves_whole_rows(device: Run, bundle: Path) -> None:
+    limit = 2500
+
+    def no_more_space() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    _one_line(device(*QUICK, "--rounds", "9", preexec_fn=no_more_space), "cannot be written")
+    text = (bundle / "measured-unit-1.csv").read_text()
+    assert text.endswith("\n")
+    assert 2 <= text.count("\n") < 27
+    assert not list(bundle.glob("*.new"))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_line(device: Run) -> None:
-    _one_line(device(*QUICK, "--out", "/dev/full"), "No space left")
+def test_an_output_that_is_no_file_is_one_line(device: Run) -> None:
+    _one_line(device(*QUICK, "--out", "/dev/full"), "regular file")
 
 
 def test_an_output_folder_that_is_not_there_is_one_line(device: Run) -> None:
@@ -338,7 +352,7 @@ def test_any_cut_of_the_file_is_repaired(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     row = dict.fromkeys(measure.COLUMNS, "1")
     text = ",".join(measure.COLUMNS) + "\n" + ",".join(row.values()) + "\n"
-    whole = text * 1 + ",".join(row.values()) + "\n"
+    whole = text + ",".join(row.values()) + "\n"
     for length in range(0, len(whole) + 1, 3):
         for tail in (b"", b"\0" * 40):
             path.write_bytes(whole[:length].encode() + tail)
@@ -347,9 +361,7 @@ def test_any_cut_of_the_file_is_repaired(tmp_path: Path) -> None:
             results.append(row)
             results.close()
             found = list(csv.DictReader(io.StringIO(path.read_text())))
-            assert len(found) == whole[:length].count("\n") - (length > len(text) - 1) * 0 + (
-                0 if whole[:length].count("\n") else 1
-            )
+            assert len(found) == max(0, whole[:length].count("\n") - 1) + 1
             assert all(r == row for r in found)
 
 

@@ -61,8 +61,8 @@ def test_heat_that_slows_everything_is_taken_out(
     assert _measure(machine, latency).ratio.value == pytest.approx(latency / 0.05, rel=0.01)
 
 
-@pytest.mark.parametrize("period", [1.5, 4.0, 30.0])
-def test_load_that_comes_and_goes_moves_the_raw_value_only(period: float) -> None:
+@pytest.mark.parametrize(("period", "within"), [(1.5, 0.06), (4.0, 0.02), (30.0, 0.01)])
+def test_load_that_comes_and_goes_moves_the_raw_value_only(period: float, within: float) -> None:
     def slowdown(now: float) -> float:
         return 2.0 if now % period < 0.6 * period else 1.0
 
@@ -70,7 +70,7 @@ def test_load_that_comes_and_goes_moves_the_raw_value_only(period: float) -> Non
     for start in range(6):
         machine = Machine(slowdown, seconds=start * period / 6)
         results.append(_measure(machine, 0.020))
-    assert [r.ratio.value for r in results] == pytest.approx([0.4] * 6, rel=0.03)
+    assert [r.ratio.value for r in results] == pytest.approx([0.4] * 6, rel=within)
     if period == 30.0:
         raw = [r.raw_s for r in results]
         assert max(raw) / min(raw) > 1.9
@@ -184,8 +184,9 @@ def test_warm_up_takes_at_least_half_a_second_and_ten_runs() -> None:
 
 
 def test_warm_up_that_never_settles_is_bounded_and_marked() -> None:
-    machine = Machine(lambda now: 1.2 ** (now * 10), noise=0.0)
-    network = machine.stopwatch(0.1)
+    machine = Machine(noise=0.0)
+    machine.slowdown = lambda now: 1.02**machine.inferences
+    network = machine.stopwatch(0.01)
     network.warm_up(Protocol())
     assert not network.stable
     assert network.warmups <= measure.MOST_WARMUP_RUNS

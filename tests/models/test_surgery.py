@@ -154,6 +154,11 @@ def test_a_network_of_another_architecture_is_refused(architecture: Architecture
         keep(other, architecture, [np.arange(24), np.arange(12), np.arange(12)])
 
 
+def test_a_network_without_the_layers_is_refused(architecture: Architecture) -> None:
+    with pytest.raises(InputError, match="Lasting has no layer `grouped`"):
+        prune(Lasting(), architecture, architecture.widths)
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [

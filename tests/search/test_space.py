@@ -63,7 +63,11 @@ def test_a_fixed_count_out_of_range_is_refused(architecture: Read, count: int) -
 @pytest.mark.parametrize("name", ["step", "min_width"])
 def test_a_step_or_a_width_below_one_is_refused(architecture: Read, name: str) -> None:
     with pytest.raises(InputError, match=name):
-        SearchSpace.build(architecture("resnet50"), **{name: 0})
+        SearchSpace.build(
+            architecture("resnet50"),
+            step=0 if name == "step" else 1,
+            min_width=0 if name == "min_width" else None,
+        )
 
 
 @settings(deadline=None, max_examples=30)

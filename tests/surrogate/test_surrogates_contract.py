@@ -139,4 +139,4 @@ def test_an_unknown_kind_names_the_known_ones(
     architecture: Callable[[str], Architecture],
 ) -> None:
     with pytest.raises(NotFoundError, match="fleet, roofline, hdap-gbrt"):
-        load_surrogate("oracle", architecture(MODEL), ())
+        load_surrogate("oracle", architecture(MODEL), (b"",))

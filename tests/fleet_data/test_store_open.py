@@ -1,0 +1,167 @@
+"""Opening: creating, upgrading, refusing; several openers at once; errors in one line."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from hdap.fleet_data.errors import StoreError
+from hdap.fleet_data.store import Store
+from hdap.fleet_data.store import migrate as migrating
+from hdap.fleet_data.store.location import parse_url, shown
+from hdap.fleet_data.store.schema import metadata
+from hdap.fleet_data.telemetry import COLUMNS
+
+
+def refused(url: str, **options: Any) -> str:
+    with pytest.raises(StoreError) as error:
+        Store.open(url, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
+    with Store.open(url) as store, store._database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_newest_migration_is_the_head_that_the_store_expects() -> None:
+    assert ScriptDirectory(str(migrating._FOLDER)).get_heads() == [migrating.HEAD]
+    assert migrating.HEAD in migrating._known()
+
+
+def test_the_telemetry_view_has_the_contracts_columns(store: Store) -> None:
+    columns = store.query("SELECT * FROM telemetry").columns
+    assert set(columns) == {column.name for column in COLUMNS} | {"extra"}
+
+
+def test_opening_again_keeps_what_is_stored(url: str) -> None:
+    for _ in range(2):
+        with Store.open(url) as store:
+            assert store.models() == ()
+            assert store.measurement_mark() == 0
+
+
+@pytest.mark.parametrize("version", ["9999", "nonsense"])
+def test_another_version_is_refused_with_both_versions(url: str, version: str) -> None:
+    with Store.open(url) as store, store._database.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+    said = refused(url)
+    assert version in said
+    assert migrating.HEAD in said
+    assert "upgrade hdap" in said
+
+
+def test_another_programs_database_is_refused(url: str) -> None:
+    engine = sa.create_engine(parse_url(url))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE users (id integer)"))
+    engine.dispose()
+    assert "another program's tables" in refused(url)
+
+
+def test_an_empty_database_is_not_created_for_a_reader(url: str) -> None:
+    assert "hdap ingest" in refused(url, read_only=True)
+    assert "hdap ingest" in refused(url, create=False)
+
+
+def test_a_store_opened_read_only_reads_and_refuses_to_write(store: Store, url: str) -> None:
+    with Store.open(url, read_only=True) as reader:
+        assert reader.measurement_mark() == 0
+        with pytest.raises(StoreError, match="read-only"):
+            reader.finish_study(1, "stopped")
+
+
+def test_openers_at_once_migrate_once(new_url: Callable[[], str]) -> None:
+    for _ in range(3):
+        url = new_url()
+        with ThreadPoolExecutor(8) as pool:
+            stores = list(pool.map(lambda url=url: Store.open(url), [] or [url] * 8))
+        for store in stores:
+            assert store.models() == ()
+            store.close()
+
+
+def test_processes_that_open_at_once_migrate_once(url: str) -> None:
+    program = "import sys; from hdap.fleet_data.store import Store; Store.open(sys.argv[1]).close()"
+    children = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+
+
+def test_a_url_is_a_path_or_a_database(tmp_path: Path) -> None:
+    assert parse_url("a/b.db") == parse_url("sqlite:///a/b.db")
+    for scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        assert parse_url(f"{scheme}://h/d").drivername == "postgresql+psycopg"
+    assert "***" in shown(parse_url("postgresql://me:secret@h/d"))
+    assert "SQLite or PostgreSQL, got mysql" in refused("mysql://h/d")
+    assert "in memory" in refused("sqlite://")
+
+
+def test_files_that_cannot_be_stores_are_named(tmp_path: Path) -> None:
+    assert "is a directory" in refused(str(tmp_path))
+    assert "does not: create it" in refused(str(tmp_path / "no" / "t.db"))
+    assert "there is no database" in refused(str(tmp_path / "t.db"), create=False)
+    text = tmp_path / "text.db"
+    text.write_text("device_id,model\n" * 100)
+    assert "not a database" in refused(str(text))
+
+
+def test_a_locked_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdap.fleet_data.store.engine.BUSY_SECONDS", 0.05)
+    path = tmp_path / "t.db"
+    with Store.open(str(path)) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked by another process"):
+            store.finish_study(1, "stopped")
+        assert store.models() == ()  # readers do not wait
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "t.db")) as store:
+        with store._database.reading() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(StoreError, match="disk is full"), store._database.writing() as writer:
+            writer.exec_driver_sql("INSERT INTO runtimes (runtime) VALUES (hex(zeroblob(99999)))")
+
+
+def test_an_unreachable_server_is_named_without_its_password() -> None:
+    said = refused("postgresql://me:secret@127.0.0.1:1/d")
+    assert "not reachable" in said
+    assert "secret" not in said
+
+
+def test_a_database_that_is_not_on_the_server_is_named(postgres: Any) -> None:
+    assert "does not exist: create it" in refused(postgres.url("nowhere"))
+
+
+def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert "pip install 'hdap[postgres]'" in refused("postgresql://127.0.0.1:1/d")
+
+
+def test_sqlite_is_in_wal_mode_with_foreign_keys(tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "t.db")) as store, store._database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_the_database_file_is_an_ordinary_file(tmp_path: Path) -> None:
+    path = tmp_path / "with space & ünicode?.db"
+    Store.open(str(path)).close()
+    assert stat.S_ISREG(path.stat().st_mode)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
