@@ -51,6 +51,7 @@ def cluster(
     chosen = make_algorithm(algorithm)
     measured = np.bincount(measurements.device, minlength=len(measurements.devices.ids)) > 0
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
+    _check_boundness(measurements, memory_boundness)
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
     prints = fingerprint(measurements, fit_rng, memory_boundness)
     points = _informative(prints.standard)
@@ -109,6 +110,16 @@ def _check(
         raise InputError(
             "`representatives` must be at least 1 and `resamples` at least 0, but got "
             f"{representatives=} and {resamples=}."
+        )
+
+
+def _check_boundness(measurements: Measurements, memory_boundness: Floats | None) -> None:
+    expected = (len(measurements.channels),)
+    if memory_boundness is not None and memory_boundness.shape != expected:
+        raise InputError(
+            "`memory_boundness` must have one number a configuration, but got "
+            f"shape={memory_boundness.shape} for {expected[0]} configurations. "
+            "Put NaN where it is unknown."
         )
 
 

@@ -90,21 +90,14 @@ def fingerprint(
     for feature in context_features(measurements):
         weight = CONTEXT_WEIGHT * relevance(feature.value, behaviours, belief(feature.name))
         context.append(feature.weighted(weight))
-    features = latency + [f for f in context if f.weight > 0]
-    silent = [f for f in context if f.weight <= 0]
     guide = np.nan_to_num(parts.offset)
-    standard = np.column_stack(
-        [standardise(f) for f in latency]
-        + [
-            fill_from_neighbours(standardise(f), np.isfinite(f.value), guide)
-            for f in features[len(latency) :]
-        ]
-    )
-    standard = np.column_stack([standard, np.zeros((devices, len(silent)))])
-    raw = np.column_stack([f.readable for f in features + silent])
-    return Fingerprint(
-        tuple(f.name for f in features + silent), standard, raw, rows, _axis(slopes, parts)
-    )
+    standard = [standardise(f) for f in latency] + [
+        fill_from_neighbours(standardise(f), np.isfinite(f.value), guide) for f in context
+    ]
+    features = latency + context
+    raw = np.column_stack([f.readable for f in features])
+    names = tuple(f.name for f in features)
+    return Fingerprint(names, np.column_stack(standard), raw, rows, _axis(slopes, parts))
 
 
 def _axis(slopes: Slopes | None, parts: Decomposition) -> Axis:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats
 from hdap.surrogate.data import Cells, TrainingData
 from hdap.surrogate.levels import filled_levels
-from hdap.surrogate.medians import grouped_median
 
 LEAST_OWN = 8
 """Pruned cells below which a cluster cannot be learned alone."""

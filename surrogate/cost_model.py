@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Floats, Ints
-from hdap.surrogate.medians import grouped_median
 
 SWEEPS = 6
 HUBER = 2.0

@@ -19,7 +19,7 @@ LARGEST = 0.1
 """Residuals beyond 10 % are faults of single rows, not drift."""
 LEAST_GAIN = 0.03
 """Share of the residuals' mean square that must go before anything is corrected."""
-REFERENCE_ROWS = 4000
+REFERENCE_ROWS = 2000
 LEAST_REFERENCE = 20
 
 

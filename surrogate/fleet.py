@@ -26,6 +26,7 @@ from hdap.surrogate.payload import pack, unpack
 from hdap.surrogate.physics import TERMS, LayerTerms, Physics
 from hdap.surrogate.residual import Posterior, ResidualData, fit_residual
 from hdap.surrogate.staircase import paying_steps
+from hdap.surrogate.threads import one_blas_thread
 
 MAX_CELLS = 1500
 """Cells learned from: many more do not sharpen about a hundred shared weights."""
@@ -37,7 +38,7 @@ BATCH = 1024
 @dataclass(frozen=True)
 class FleetParameters:
     """All that a prediction needs. `costs` (J), `importance` (J: share of time of a term's class),
-    `centre` (D - 1); per cluster `level` (K), `weights` (K x D), `spread` (K x D x r: a root of the
+    `centre` (D - 1); per cluster `level` (K), `weights` (K x D), `root` (K x D x r: a root of the
     weights' covariance), `noise_sd` (K) and `factor` (K, the calibration)."""
 
     costs: Floats
@@ -71,7 +72,8 @@ class FleetModel(FleetSurrogate):
         require_configurations(data)
         rng = np.random.default_rng(seed)
         cells = _at_most(data.cells, MAX_CELLS, rng)
-        parameters = _learn(data, cells, rng)
+        with one_blas_thread():
+            parameters = _learn(data, cells, rng)
         bare = cls(data.architecture, parameters, (1,) * data.clusters, 1)
         steps = paying_steps(data.architecture, lambda c: bare._predict(c).log_ms, rng)
         return cls(data.architecture, parameters, steps, fleet_step(steps, data.shares))
@@ -83,9 +85,10 @@ class FleetModel(FleetSurrogate):
     def _predict(self, counts: Counts) -> Prediction:
         log_ms = np.empty((len(counts), self.clusters))
         variance = np.empty_like(log_ms)
-        for start in range(0, len(counts), BATCH):
-            part = slice(start, start + BATCH)
-            log_ms[part], variance[part] = self._predict_batch(counts[part])
+        with one_blas_thread():
+            for start in range(0, len(counts), BATCH):
+                part = slice(start, start + BATCH)
+                log_ms[part], variance[part] = self._predict_batch(counts[part])
         p = self.parameters
         return Prediction(log_ms, p.factor * np.sqrt(variance + p.noise_sd**2))
 

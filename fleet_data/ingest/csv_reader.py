@@ -13,8 +13,8 @@ from hdap.fleet_data.ingest.block import Block, no_rejects, rejects_of
 from hdap.fleet_data.ingest.header import parse_header
 from hdap.fleet_data.ingest.lines import Records, take_records
 
-BLOCK_BYTES = 16 * 2**20
-LONGEST_LINE = 4 * BLOCK_BYTES
+BLOCK_BYTES = 8 * 2**20
+LONGEST_LINE = 64 * 2**20
 _LONGEST_HEADER = 2**20
 
 

@@ -13,7 +13,7 @@ from hdap.fleet_data.ingest.block import Block
 from hdap.fleet_data.ingest.header import check_columns
 from hdap.fleet_data.records import Ints
 
-_BATCH_ROWS = 100_000
+_BATCH_ROWS = 50_000
 
 
 def open_parquet(name: str, file: IO[bytes]) -> pyarrow.parquet.ParquetFile:

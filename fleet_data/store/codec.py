@@ -51,7 +51,7 @@ def number_or_nan(value: float | None) -> float:
 
 def encode_channels(names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
     """One JSON object {group: count} a row of `counts` (n x groups)."""
-    pairs = (json.dumps(name).replace("%", "%%") + ": %d" for name in names)
+    pairs = (json.dumps(name, ensure_ascii=False).replace("%", "%%") + ": %d" for name in names)
     template = "{" + ", ".join(pairs) + "}"
     return [template % tuple(row) for row in counts.tolist()]
 

@@ -1,5 +1,6 @@
 """Connections and the one transaction that owns commit, rollback and error translation."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from hdap.fleet_data.store.faults import translate
 from hdap.fleet_data.store.location import shown
 
 BUSY_SECONDS = 30
-_BULK_CACHE_KIB = 200 * 1024
+_BULK_CACHE_KIB = 96 * 1024
 _SERVER_OPTIONS = {"connect_timeout": 10, "application_name": "hdap"}
 
 
@@ -92,8 +93,16 @@ class Database:
 
 
 def sqlite_uri(path: str, mode: str) -> str:
-    """An SQLite URI that opens `path` in `mode` (`ro`, `rw` or `rwc`)."""
-    return f"file:{quote(str(Path(path).absolute()))}?mode={mode}"
+    """An SQLite URI that opens `path` in `mode` (`ro`, `rw` or `rwc`).
+
+    Where a reader may write nothing at all, SQLite cannot make the shared index of a WAL database
+    and the file is read as one that does not change.
+    """
+    file = Path(path).absolute()
+    uri = f"file:{quote(str(file))}?mode={mode}"
+    wal = file.with_name(f"{file.name}-wal")
+    frozen = mode == "ro" and not os.access(file.parent, os.W_OK) and not wal.exists()
+    return f"{uri}&immutable=1" if frozen else uri
 
 
 def _sqlite_engine(url: sa.URL, read_only: bool) -> sa.Engine:

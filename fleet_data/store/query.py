@@ -69,10 +69,13 @@ class QueryStore(StorePart):
                 try:
                     # `stream` takes exactly one statement and keeps memory small
                     rows = cursor.stream(sql, parameters or None)
-                    first = list(islice(rows, 1))
-                    names = cursor.description
                     with closing(rows):
-                        return _result(names, _chain(first, rows), limit)
+                        first = list(islice(rows, 1))
+                        if first:
+                            return _result(cursor.description, _chain(first, rows), limit)
+                    # a stream of nothing does not tell its columns
+                    cursor.execute(sql, parameters or None, prepare=True)
+                    return _result(cursor.description, (), limit)
                 except (psycopg.OperationalError, psycopg.InterfaceError):
                     raise
                 except psycopg.Error as error:

@@ -60,6 +60,8 @@ def _view(dialect: str, name: str, model: str, groups: list[str]) -> str:
 def _count(dialect: str, group: str) -> str:
     if dialect == "postgresql":
         return f"(t.channels ->> {_literal(group)})::bigint"
+    if '"' in group or "\\" in group:  # a JSON path cannot name these
+        return f"(SELECT value FROM json_each(t.channels) WHERE key = {_literal(group)})"
     path = '$."' + group + '"'
     return f"json_extract(t.channels, {_literal(path)})"
 

@@ -98,27 +98,29 @@ def run(
     from hdap.fleet_data.store import Store
     from hdap.searching import SearchRequest, new_search, resumed_search
 
+    request = None
+    if resume is None:
+        request = SearchRequest(
+            model=_needed(model, "--model"),
+            flops=_needed(flops, "--flops"),
+            tolerance=flops_tol,
+            objective=objective,
+            floor=floor,
+            risk=risk,
+            step=_step(step),
+            min_width=min_width,
+            fixed=_fixed(fix or []),
+            sampler=sampler,
+            surrogate=surrogate,
+            trials=trials or 2000,
+            seed=seed,
+            weights=None if weights is None else str(weights.resolve()),
+            pretrained=pretrained,
+        )
     with Store.open(db, create=False) as store:
-        if resume is not None:
-            search = resumed_search(store, resume, trials, say)
+        if request is None:
+            search = resumed_search(store, str(resume), trials, say)
         else:
-            request = SearchRequest(
-                model=_needed(model, "--model"),
-                flops=_needed(flops, "--flops"),
-                tolerance=flops_tol,
-                objective=objective,
-                floor=floor,
-                risk=risk,
-                step=_step(step),
-                min_width=min_width,
-                fixed=_fixed(fix or []),
-                sampler=sampler,
-                surrogate=surrogate,
-                trials=trials or 2000,
-                seed=seed,
-                weights=None if weights is None else str(weights.resolve()),
-                pretrained=pretrained,
-            )
             search = new_search(store, request, study, say)
         _run(store, search, timeout, as_json)
 

@@ -21,8 +21,10 @@ How a number is made, so that nobody needs to doubt it:
 * slices whose two neighbouring references differ by more than a threshold are replaced; where too
   few settled ones remain, the measurement is repeated, and marked if that does not help;
 * latency_ms is the ratio (the mean of the middle half of the slices, with a bootstrap interval)
-  times the reference's baseline. That is the lower quartile of the reference's medians in the
-  session (load on for half of it must not move it), or --baseline-ms, or the manifest's.
+  times the reference's baseline, which load that comes and goes must not move: the lower quartile
+  of the reference's CPU time, times how much longer than that it took in the calmest tenth of the
+  session (a CPU quota or load that never pauses is part of the device). Without a CPU clock it is
+  the lower quartile of the reference's medians; --baseline-ms or the manifest go before both.
   latency_raw_ms is the plain median of the same runs by the wall clock.
 """
 
@@ -99,6 +101,8 @@ COLUMNS = (
     "baseline_ms",
     "reference_ms",
     "reference_quiet_ms",
+    "reference_cpu_ms",
+    "reference_wait",
     "reference_drift_pct",
     "slices",
     "slices_used",
@@ -185,7 +189,9 @@ class Estimate:
     """What slices say about one network.
 
     `p90`, `p95` and `p99` are of single inferences, over the reference's mean. `reference_s` is the
-    median of the reference's levels, `reference_quiet_s` their lower quartile.
+    median of the reference's levels, `reference_quiet_s` their lower quartile. `reference_cpu_s` is
+    the median CPU time of its inferences and `reference_wait` how many times longer they took in
+    the calmest tenth of its slices (None without a CPU clock).
     """
 
     ratio: Ratio
@@ -197,6 +203,8 @@ class Estimate:
     runs: int
     reference_s: float
     reference_quiet_s: float
+    reference_cpu_s: float | None = None
+    reference_wait: float | None = None
 
 
 def clock_of(slices: Sequence[Slice]) -> str:
@@ -277,6 +285,8 @@ def estimate(
     ]
     p90, p95, p99 = np.quantile(np.concatenate(single), [0.90, 0.95, 0.99])
     levels = [r.level for r in references]
+    cpu = [r.mean("cpu") for r in references] if all(r.cpu for r in references) else []
+    waits = [r.mean("wall") / c for r, c in zip(references, cpu)]  # noqa: B905
     used = [len(c.latencies) * keep for c, keep in zip(candidates, ratio.used)]  # noqa: B905
     return Estimate(
         ratio=ratio,
@@ -288,12 +298,22 @@ def estimate(
         runs=sum(used),
         reference_s=statistics.median(levels),
         reference_quiet_s=float(np.quantile(levels, 0.25)),
+        reference_cpu_s=statistics.median(cpu) if cpu else None,
+        reference_wait=float(np.quantile(waits, 0.1)) if cpu else None,
     )
 
 
-def baseline(quiet_ms: Sequence[float]) -> float:
-    """The reference's undisturbed latency (ms): lower quartile of a session's quiet levels."""
-    return float(np.quantile(np.array(quiet_ms, dtype=np.float64), 0.25))
+def baseline(
+    quiet_ms: Sequence[float], cpu_ms: Sequence[float] = (), waits: Sequence[float] = ()
+) -> float:
+    """The reference's undisturbed latency (ms) in a session, one value a measurement.
+
+    From its CPU times and how much longer it took at calm moments where both are known of every
+    measurement, else from the lower quartile of its wall clock levels.
+    """
+    if len(cpu_ms) == len(waits) == len(quiet_ms):
+        return float(np.quantile(cpu_ms, 0.25) * max(1.0, float(np.quantile(waits, 0.1))))
+    return float(np.quantile(quiet_ms, 0.25))
 
 
 # ------------------------------------------------------------------------------- the protocol
@@ -909,8 +929,10 @@ def _line(row: Row) -> str:
 
 
 def rescale(rows: Sequence[Row], fixed_ms: float | None = None) -> None:
-    """Give `rows` one baseline (ms): `fixed_ms`, or the lower quartile of their quiet levels."""
-    common = fixed_ms or baseline([float(r["reference_quiet_ms"]) for r in rows])
+    """Give `rows` one baseline (ms): `fixed_ms`, or what `baseline` makes of them."""
+    names = ("reference_quiet_ms", "reference_cpu_ms", "reference_wait")
+    quiet, cpu, waits = ([float(r[name]) for r in rows if r[name]] for name in names)
+    common = fixed_ms or baseline(quiet, cpu, waits)
     for row in rows:
         old = float(row["baseline_ms"])
         for name in SCALED:
@@ -1077,7 +1099,7 @@ def row_of(
     extra: Row,
 ) -> Row:
     """The CSV row with the measurement's own quiet reference as a provisional baseline."""
-    base = 1000 * result.reference_quiet_s
+    base, cpu = 1000 * result.reference_quiet_s, result.reference_cpu_s
     row = {name: number_text(context.get(name)) for name in CONTEXT}
     for name, ratio in (
         ("latency_ms", result.ratio.value),
@@ -1106,6 +1128,8 @@ def row_of(
         "baseline_ms": number_text(base),
         "reference_ms": number_text(1000 * result.reference_s),
         "reference_quiet_ms": number_text(base),
+        "reference_cpu_ms": number_text(cpu and 1000 * cpu),
+        "reference_wait": number_text(result.reference_wait),
         "slices": str(len(result.ratio.used)),
         "slices_used": str(sum(result.ratio.used)),
         "clock": result.clock,

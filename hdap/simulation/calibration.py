@@ -41,16 +41,20 @@ _FITTED = tuple(f.name for f in fields(LatencyLaw) if f.name not in {"block", "p
 
 
 def calibrate(
-    fleets: Sequence[MeasuredFleet], held_out_share: float = 0.3, seed: int = 0
+    fleets: Sequence[MeasuredFleet],
+    held_out_share: float = 0.3,
+    seed: int = 0,
+    start: LatencyLaw = START,
 ) -> Calibration:
     """One law for all `fleets` (the same machine), fitted on a part of the configurations.
 
     Non-linear least squares on log latency with a soft L1 loss; dense rows are always in the fit.
-    All figures are on the configurations that were held out.
+    `start` is where the fit begins; its `block` and `pack` stay. All figures are on the
+    configurations that were held out.
     """
     rng = np.random.default_rng(seed)
     train = [_train_rows(f, held_out_share, rng) for f in fleets]
-    law = fit_law(fleets, train)
+    law = fit_law(fleets, train, start)
     fits: list[KindFit] = []
     quantiles = {}
     for fleet, rows in zip(fleets, train, strict=True):
@@ -61,20 +65,22 @@ def calibrate(
     return Calibration(law, fit_noise(fleets[0]), tuple(fits), quantiles, held_out_share, seed)
 
 
-def fit_law(fleets: Sequence[MeasuredFleet], rows: Sequence[Bools]) -> LatencyLaw:
-    """The law that explains the chosen `rows` of each fleet best."""
-    start = _vector(START)
+def fit_law(
+    fleets: Sequence[MeasuredFleet], rows: Sequence[Bools], start: LatencyLaw = START
+) -> LatencyLaw:
+    """The law that explains the chosen `rows` of each fleet best, with the blocks of `start`."""
+    begin = _vector(start)
 
     def residuals(vector: Floats) -> Floats:
-        law = _law(vector)
+        law = _law(vector, start)
         parts = [
             (np.where(f.dense, _DENSE_WEIGHT, 1.0) * np.log(predicted_ms(law, f) / f.latency_ms))[r]
             for f, r in zip(fleets, rows, strict=True)
         ]
-        return np.concatenate([*parts, _PRIOR * (vector - start)])
+        return np.concatenate([*parts, _PRIOR * (vector - begin)])
 
-    found = least_squares(residuals, start, loss="soft_l1", f_scale=0.05, max_nfev=80)
-    return _law(found.x)
+    found = least_squares(residuals, begin, loss="soft_l1", f_scale=0.05, max_nfev=80)
+    return _law(found.x, start)
 
 
 def predicted_ms(law: LatencyLaw, fleet: MeasuredFleet) -> Floats:
@@ -189,7 +195,7 @@ def _vector(law: LatencyLaw) -> Floats:
     return np.log(values)
 
 
-def _law(vector: Floats) -> LatencyLaw:
+def _law(vector: Floats, start: LatencyLaw) -> LatencyLaw:
     values = np.exp(np.clip(vector, -12.0, 6.0))
     values[_FITTED.index("sharpness")] += 1.0
-    return replace(START, **dict(zip(_FITTED, values.tolist(), strict=True)))
+    return replace(start, **dict(zip(_FITTED, values.tolist(), strict=True)))

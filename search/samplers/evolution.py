@@ -14,6 +14,10 @@ from hdap.search.samplers.generator import generator_state, set_generator_state
 from hdap.search.threads import one_blas_thread
 
 
+STRIDES = (1 / 16, 0.0)
+"""A member is explored first by strides of this share of each group's grid, then step by step."""
+
+
 @dataclass(frozen=True, slots=True)
 class EvolutionSettings:
     """Sizes of one generation, in configurations; `patience` counts generations without gain."""
@@ -48,7 +52,7 @@ class Evolution:
         groups = len(problem.space.levels)
         self._members = np.empty((0, groups), dtype=np.int64)
         self._scores = Scores(np.empty(0), np.empty(0))
-        self._explored = np.empty(0, dtype=np.bool_)
+        self._explored = np.empty(0, dtype=np.int64)
         self._best = np.empty((0, groups), dtype=np.int64)
         self._best_scores = Scores(np.empty(0), np.empty(0))
         self._stale = 0
@@ -91,7 +95,7 @@ class Evolution:
         set_generator_state(self._rng, state["generator"])
         self._members = np.array(state["members"], dtype=np.int64).reshape(-1, groups)
         self._scores = Scores(np.array(state["values"]), np.array(state["violations"]))
-        self._explored = np.array(state["explored"], dtype=np.bool_)
+        self._explored = np.array(state["explored"], dtype=np.int64)
         self._best = np.array(state["best"], dtype=np.int64).reshape(-1, groups)
         self._best_scores = Scores(np.array(state["best_value"]), np.array(state["best_violation"]))
         self._stale, self._restarts = state["stale"], state["restarts"]
@@ -108,7 +112,7 @@ class Evolution:
         if self._stale > self.settings.patience:
             return self._restart()
         parts = [self._mixed()]
-        for parent in np.flatnonzero(~self._explored)[: self.settings.parents]:
+        for parent in np.flatnonzero(self._explored < len(STRIDES))[: self.settings.parents]:
             parts += self._explore(int(parent))
         fresh = _distinct(np.vstack(parts))
         return fresh[~_among(fresh, self._members)]
@@ -125,9 +129,10 @@ class Evolution:
         return moves.lifted(self.problem, children, rng)
 
     def _explore(self, parent: int) -> list[Counts]:
-        self._explored[parent] = True
+        share = STRIDES[self._explored[parent]]
+        self._explored[parent] += 1
         value = float(self._scores.value[parent])
-        around = guided.Marginals.around(self.problem, self._members[parent], value)
+        around = guided.Marginals.around(self.problem, self._members[parent], value, share)
         self.scored += around.asked
         some, tries = self.settings.combinations, self.settings.tries
         return [
@@ -150,7 +155,7 @@ class Evolution:
     def _select(self, fresh: Counts, scores: Scores) -> None:
         members = np.vstack([self._members, fresh])
         joined = Scores.joined(self._scores, scores)
-        explored = np.concatenate([self._explored, np.zeros(len(fresh), dtype=np.bool_)])
+        explored = np.concatenate([self._explored, np.zeros(len(fresh), dtype=np.int64)])
         chosen = joined.order[: self.settings.population]
         before = self._scores.value[:1]
         self._members, self._scores = members[chosen], joined.at(chosen)
@@ -169,7 +174,8 @@ class Evolution:
         n, order = self.settings.proposals, scores.order
         best, rest = order[: n - n // 5], order[n - n // 5 :]
         front = rest[_nondominated(scores, self.problem.importance.log_kept(fresh), rest)]
-        chosen = np.concatenate([best, front[: n - len(best)]])
+        others = np.setdiff1d(rest, front, assume_unique=True)
+        chosen = np.concatenate([best, front, others])[:n]
         found: Counts = fresh[chosen[scores.at(chosen).order[::-1]]]
         return found
 

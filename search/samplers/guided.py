@@ -22,7 +22,9 @@ EVERY = np.arange(-REACH, REACH + 1)
 
 @dataclass(frozen=True)
 class Marginals:
-    """Around `center` (`groups`): changes by `EVERY` steps of each group, `groups x 9`.
+    """Around `center` (`groups`): changes by `EVERY` strides of each group, `groups x 9`.
+
+    A stride is so many grid steps (`groups`): long ones find the way, single steps finish.
 
     `counts` are the channel counts there, `latency` the change of the logarithm of latency,
     `kept` that of kept importance; a step beyond the ends of the grid stays at the end.
@@ -30,16 +32,24 @@ class Marginals:
 
     center: Counts
     index: Ints
+    stride: Ints
     counts: Counts
     latency: Floats
     kept: Floats
 
     @classmethod
-    def around(cls, problem: SearchProblem, center: Counts, value: float) -> "Marginals":
-        """One vectorised call of the surrogates; `value` is what `center` itself scores."""
+    def around(
+        cls, problem: SearchProblem, center: Counts, value: float, share: float
+    ) -> "Marginals":
+        """One vectorised call of the surrogates.
+
+        `value` is what `center` itself scores; a stride is `share` of a group's grid, rounded,
+        and a step at least.
+        """
         space = problem.space
+        stride = np.maximum(np.rint(space.sizes * share).astype(np.int64), 1)
         index = space.index(center[None])[0]
-        reached = np.clip(index[:, None] + EVERY, 0, space.sizes[:, None] - 1)
+        reached = np.clip(index[:, None] + EVERY * stride[:, None], 0, space.sizes[:, None] - 1)
         counts: Counts = np.take_along_axis(space.table, reached, axis=1)
         asked = [EVERY.tolist().index(o) for o in OFFSETS]
         group, column = np.nonzero(counts[:, asked] != center[:, None])
@@ -52,7 +62,7 @@ class Marginals:
         _fill(latency, counts == center[:, None])
         shares = problem.importance.logarithms[np.arange(len(center))[:, None], counts]
         kept = (shares - shares[:, REACH : REACH + 1]) / len(center)
-        return cls(center, index, counts, latency, kept)
+        return cls(center, index, stride, counts, latency, kept)
 
     @property
     def asked(self) -> int:
@@ -61,7 +71,8 @@ class Marginals:
 
     def predicted(self, problem: SearchProblem, counts: Counts) -> Floats:
         """Change of log latency if single changes add up: `n x groups` -> `n`."""
-        offset = np.clip(problem.space.index(counts) - self.index, -REACH, REACH) + REACH
+        moved = np.rint((problem.space.index(counts) - self.index) / self.stride)
+        offset = np.clip(moved, -REACH, REACH).astype(np.int64) + REACH
         found: Floats = self.latency[np.arange(counts.shape[1]), offset].sum(axis=1)
         return found
 

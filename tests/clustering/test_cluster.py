@@ -290,6 +290,7 @@ def test_no_measurements_are_refused_with_the_remedy(run: Run, simulate: Any, ki
         ({"clusters": 25}, NotEnoughDataError),
         ({"representatives": 0}, InputError),
         ({"resamples": -1}, InputError),
+        ({"memory_boundness": np.zeros(3)}, InputError),
     ],
 )
 def test_impossible_wishes_are_refused(

@@ -226,6 +226,16 @@ def test_the_baseline_stays_when_load_was_on_for_half_of_the_session() -> None:
     quiet, loaded = [50.0, 50.4, 49.8, 50.2], [98.0, 101.0, 100.0]
     assert measure.baseline(quiet + loaded) == pytest.approx(50.2, rel=0.01)
     assert measure.baseline(quiet) == pytest.approx(50, rel=0.01)
+    cpu, waits = [50.0] * 7, [1.0, 1.9, 2.1, 2.0, 1.8, 2.0, 1.7]
+    assert measure.baseline([100.0] * 7, cpu, waits) < 75
+
+
+def test_a_quota_that_never_pauses_is_part_of_the_device() -> None:
+    assert measure.baseline([50.0] * 5, [50.0] * 5, [2.0] * 5) == pytest.approx(100)
+
+
+def test_the_baseline_needs_the_cpu_time_of_every_row() -> None:
+    assert measure.baseline([60.0] * 5, [50.0] * 4, [1.0] * 4) == pytest.approx(60)
 
 
 def test_rows_get_one_baseline_and_keep_their_ratios() -> None:
@@ -243,7 +253,8 @@ def test_rows_get_one_baseline_and_keep_their_ratios() -> None:
 def _row(quiet: float, ratio: float) -> dict[str, str]:
     row = {name: f"{ratio * quiet}" for name in measure.SCALED}
     levels = dict.fromkeys(("baseline_ms", "reference_ms", "reference_quiet_ms"), f"{quiet}")
-    return {**row, **levels, "power_w": "5"}
+    unknown = {"reference_cpu_ms": "", "reference_wait": ""}
+    return {**row, **levels, **unknown, "power_w": "5"}
 
 
 @given(st.integers(0, 1000), st.integers(1, 3))

@@ -20,7 +20,7 @@ def test_a_slow_wave_that_all_devices_share_is_taken_out(moments: np.ndarray) ->
 
 def test_noise_without_drift_is_left_alone(moments: np.ndarray) -> None:
     rng = np.random.default_rng(2)
-    for _ in range(10):
+    for _ in range(5):
         residual = rng.normal(0.0, 0.02, len(moments))
         residual[::3] = np.nan
         assert (shared_drift(moments, residual) == 1.0).all()

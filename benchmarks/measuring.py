@@ -1,0 +1,132 @@
+"""Do corrected latencies repeat when a competing load comes and goes?
+
+    python benchmarks/measuring.py [--model mobilenetv1_100] [--configurations 3] [--sessions 5]
+
+Measures a few configurations in several sessions. In the first session nothing else is started; in
+the others a busy process, pinned to the core that measures, is switched on and off at random. Each
+session runs on its own, as on a device that is asked again another day. Printed: for each
+configuration the largest deviation from its median over sessions, raw and corrected.
+"""
+
+import argparse
+import csv
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture
+from hdap.measuring import measure
+from hdap.measuring.bundle import PlannedConfiguration, run_measure, write_bundle
+from hdap.models.loading import load_model
+from hdap.models.tracing import trace
+
+LONGEST_SWITCH = 6.0
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "bundle"
+        architecture = trace(options.model)
+        module = load_model(options.model).module
+        write_bundle(folder, architecture, module, _plan(architecture, options.configurations))
+        rows = [
+            _session(folder, number, loaded=number > 0, seconds=options.min_seconds)
+            for number in range(options.sessions)
+        ]
+    _report(rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model", default="mobilenetv1_100")
+    parser.add_argument("--configurations", type=int, default=3)
+    parser.add_argument("--sessions", type=int, default=5)
+    parser.add_argument("--min-seconds", type=float, default=3.0)
+    return parser.parse_args()
+
+
+def _plan(architecture: Architecture, count: int) -> list[PlannedConfiguration]:
+    rng = np.random.default_rng(0)
+    planned = []
+    for share in np.linspace(0.3, 0.9, count):
+        spread = np.clip(share + rng.uniform(-0.15, 0.15, len(architecture.widths)), 0.1, 1)
+        steps = np.lcm(architecture.multiples, 8)
+        counts = np.maximum(steps, (spread * architecture.widths).astype(int) // steps * steps)
+        planned.append(
+            PlannedConfiguration(tuple(np.minimum(counts, architecture.widths).tolist()))
+        )
+    return planned
+
+
+def _session(folder: Path, number: int, loaded: bool, seconds: float) -> list[dict[str, str]]:
+    core = max(os.sched_getaffinity(0))
+    before = os.sched_getaffinity(0)
+    stop = multiprocessing.Event()
+    rival = multiprocessing.Process(target=_come_and_go, args=(core, number, stop), daemon=True)
+    os.sched_setaffinity(0, {core})
+    out = folder / f"session-{number}.csv"
+    if loaded:
+        rival.start()
+    try:
+        status = run_measure(
+            folder,
+            ["--out", str(out), "--seed", str(number), "--min-seconds", str(seconds)],
+        )
+    finally:
+        os.sched_setaffinity(0, before)
+        stop.set()
+        if loaded:
+            rival.join()
+    if status:
+        sys.exit(status)
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _come_and_go(core: int, seed: int, stop: Event) -> None:
+    """Busy on `core` for random times, idle for random times, until told to stop."""
+    os.sched_setaffinity(0, {core})
+    rng = random.Random(seed)
+    while not stop.is_set():
+        until = time.monotonic() + rng.uniform(0.5, LONGEST_SWITCH)
+        while time.monotonic() < until and not stop.is_set():
+            sum(range(10_000))
+        stop.wait(rng.uniform(0.5, LONGEST_SWITCH))
+
+
+def _report(sessions: Sequence[Sequence[dict[str, str]]]) -> None:
+    by_channels: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for rows in sessions:
+        for row in rows:
+            by_channels[row["channels"]].append(row)
+    marked = sum(bool(row["marked"]) for rows in sessions for row in rows)
+    print(f"{len(sessions)} sessions, the first without the competing load; {marked} rows marked")
+    print("configuration   raw ms, each session / corrected ms, each session / largest deviation")
+    worst: dict[str, float] = defaultdict(float)
+    for index, (channels, rows) in enumerate(by_channels.items()):
+        for name in ("latency_raw_ms", "latency_ms", "relative_latency"):
+            values = [float(row[name]) for row in rows]
+            middle = statistics.median(values)
+            deviation = max(abs(v / middle - 1) for v in values)
+            worst[name] = max(worst[name], deviation)
+            label = f"#{index} pruned" if channels else "dense"
+            shown = " ".join(f"{v:8.3f}" for v in values)
+            print(f"{label:10} {name:17} {shown}   {deviation:6.1%}")
+    for name, value in worst.items():
+        print(f"worst deviation, {name:17} {value:6.1%}")
+    print(f"protocol: {measure.SLICES} slices, reference between all of them")
+
+
+if __name__ == "__main__":
+    main()
