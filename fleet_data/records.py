@@ -61,7 +61,7 @@ class ClusterRecord:
 
     `weight_share` sums to 1 over clusters; `relative_latency` is the cluster's median latency over
     the fleet's; `spread` the relative standard deviation of devices inside; `stability` the mean
-    adjusted Rand index of resamples restricted to the cluster's devices (NaN: not computed);
+    adjusted Rand index, over resamples, of belonging to this cluster or not (NaN: not computed);
     `description` says in words what is special.
     """
 
@@ -154,6 +154,8 @@ class TrialBatch:
     """Columns of n finished trials; `counts` is n x groups, the `cluster_*` are n x K.
 
     `fleet_*_ms` are predicted; `low` and `high` bound the 90 % interval of the fleet mean.
+    `cautious_ms` is what the search minimised: the objective, where every latency has some standard
+    deviations of doubt on top. The best trial of a study is the feasible one with the least of it.
     """
 
     number: Ints
@@ -164,6 +166,7 @@ class TrialBatch:
     fleet_mean_low_ms: Floats
     fleet_mean_high_ms: Floats
     fleet_p95_ms: Floats
+    cautious_ms: Floats
     worst_cluster_ms: Floats
     worst_cluster: Ints
     kept_importance: Floats

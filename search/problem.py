@@ -76,6 +76,7 @@ class Evaluation:
     fleet_mean_low_ms: Floats
     fleet_mean_high_ms: Floats
     fleet_p95_ms: Floats
+    cautious_ms: Floats
     worst_cluster_ms: Floats
     worst_cluster: Ints
     kept_importance: Floats
@@ -190,6 +191,7 @@ class SearchProblem:
         )
         worst_ms, worst = self.fleet.worst(middle)
         flops, violation = self.repair.flops(counts), self.violation(counts)
+        scores = Scores(OBJECTIVES[self.objective].of(self.fleet, cautious), violation)
         return Evaluation(
             counts=counts,
             flops=flops.astype(np.int64),
@@ -198,6 +200,7 @@ class SearchProblem:
             fleet_mean_low_ms=self.fleet.fleet_mean(low),
             fleet_mean_high_ms=self.fleet.fleet_mean(high),
             fleet_p95_ms=self.fleet.percentile(middle),
+            cautious_ms=scores.value,
             worst_cluster_ms=worst_ms,
             worst_cluster=worst,
             kept_importance=self.importance.kept(counts),
@@ -205,5 +208,5 @@ class SearchProblem:
             cluster_ms=middle,
             cluster_low_ms=low,
             cluster_high_ms=high,
-            scores=Scores(OBJECTIVES[self.objective].of(self.fleet, cautious), violation),
+            scores=scores,
         )

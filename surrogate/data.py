@@ -9,12 +9,11 @@ import numpy as np
 from hdap.clustering.grouping import compact, grouped_median, grouped_sum
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
-from hdap.fleet_data.errors import InputError, NotEnoughDataError
+from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
 from hdap.surrogate.drift import shared_drift
+from hdap.surrogate.selection import capped, nothing_left, rows_of_known_devices, rows_of_model
 
-ROWS_PER_CELL = 1000
-"""Rows of one configuration kept a cluster: a median of more would not move."""
 FACTOR_ROWS = 4.0
 """Rows of this model at which a device's own factor weighs as much as the clustering's."""
 ROW_COLUMNS = (
@@ -134,9 +133,9 @@ def training_data(
     Raises NotEnoughDataError where no row is left.
     """
     notes: list[str] = []
-    rows = _rows_of_model(architecture, measurements, notes)
-    rows, member = _rows_of_known_devices(measurements, clustering, rows, notes)
-    rows, member = _capped(measurements, clustering.cluster[member], rows, member)
+    rows = rows_of_model(architecture, measurements, notes)
+    rows, member = rows_of_known_devices(measurements, clustering, rows, notes)
+    rows, member = capped(measurements, clustering.cluster[member], rows, member)
     configuration, _ = compact(measurements.configuration[rows])
     used = np.unique(measurements.configuration[rows])
     clusters = len(clustering.clusters)
@@ -157,74 +156,13 @@ def training_data(
         notes=tuple(notes),
     )
     if clusters == 0 or len(data) == 0:
-        raise _nothing_left(architecture.model, notes)
+        raise nothing_left(architecture.model, notes)
     data = replace(data, device_factor=_refined_factors(data))
     drift = shared_drift(data.measured_at, _dense_residuals(data))
     if (drift != 1.0).any():
         data = replace(data, drift=drift)
         data = replace(data, device_factor=_refined_factors(data))
     return data
-
-
-def _rows_of_model(
-    architecture: Architecture, measurements: Measurements, notes: list[str]
-) -> Ints:
-    models = np.array([m == architecture.model for m in measurements.models], dtype=np.bool_)
-    pruned = np.array([bool(text) for text in measurements.channels], dtype=np.bool_)
-    rows = np.flatnonzero(models[measurements.configuration])
-    if len(rows) == 0:
-        raise _nothing_left(architecture.model, notes)
-    runtimes = max(len(measurements.runtimes), 1)
-    workload = measurements.batch_size[rows] * runtimes + measurements.runtime[rows]
-    number, workloads = compact(workload)
-    of_pruned = np.bincount(number[pruned[measurements.configuration[rows]]], minlength=workloads)
-    kept = number == int(np.lexsort((np.bincount(number), of_pruned))[-1])
-    left_out = int((~kept).sum())
-    if left_out:
-        batch, runtime = divmod(int(workload[kept][0]), runtimes)
-        name = measurements.runtimes[runtime] if measurements.runtimes else ""
-        notes.append(
-            f"{left_out:,} rows of other workloads left out "
-            f"(kept: batch size {batch}, runtime {name or 'unknown'})"
-        )
-    result: Ints = rows[kept]
-    return result
-
-
-def _rows_of_known_devices(
-    measurements: Measurements, clustering: ClusteringRecord, rows: Ints, notes: list[str]
-) -> tuple[Ints, Ints]:
-    order = np.argsort(clustering.device_ids.astype(str))
-    known = clustering.device_ids.astype(str)[order]
-    ids = measurements.devices.ids.astype(str)
-    place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
-    found = known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
-    member = order[place] if len(known) else place
-    new = ~found[measurements.device[rows]]
-    if new.any():
-        notes.append(f"{int(new.sum()):,} rows of devices newer than the clustering left out")
-    rows = rows[~new]
-    odd = clustering.outlier[member[measurements.device[rows]]]
-    if odd.any():
-        notes.append(f"{int(odd.sum()):,} rows of outlier devices left out")
-    rows = rows[~odd]
-    return rows, member[measurements.device[rows]].astype(np.int64)
-
-
-def _capped(
-    measurements: Measurements, cluster: Ints, rows: Ints, member: Ints
-) -> tuple[Ints, Ints]:
-    """At most `ROWS_PER_CELL` rows a cluster and configuration, evenly over the stored order."""
-    cell, size = compact(cluster * len(measurements.channels) + measurements.configuration[rows])
-    counts = np.bincount(cell, minlength=size)
-    if size == 0 or counts.max() <= ROWS_PER_CELL:
-        return rows, member
-    # numpy sorts 16-bit integers by radix, ten times as fast as longer ones.
-    order = np.argsort(cell.astype(np.uint16) if size < 2**16 else cell, kind="stable")
-    rank = np.empty(len(cell), dtype=np.int64)
-    rank[order] = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
-    take = rank % np.maximum(-(-counts[cell] // ROWS_PER_CELL), 1) == 0
-    return rows[take], member[take]
 
 
 def _refined_factors(data: TrainingData) -> Floats:
@@ -268,11 +206,3 @@ def _counts(architecture: Architecture, texts: list[str]) -> Counts:
                 "load the rows again with the architecture of today: hdap ingest"
             )
     return parsed.counts
-
-
-def _nothing_left(model: str, notes: list[str]) -> NotEnoughDataError:
-    left_out = f" ({'; '.join(notes)})" if notes else ""
-    return NotEnoughDataError(
-        f"the data must hold measurements of {model} on clustered devices, but none is left"
-        f"{left_out}; load some: hdap ingest telemetry.csv"
-    )

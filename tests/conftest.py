@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests needs: the measured fleets and their architectures."""
+"""Fixtures that more than one folder of tests needs: measured fleets and architectures."""
 
 import csv
 from collections.abc import Callable

@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("fleet_data", "clustering", "surrogate", "search")
 EDGE_ONLY = {"torch", "torchvision", "timm", "torch_pruning", "typer", "rich"}
-HEAVY = {"torch", "timm", "polars", "pyarrow", "sklearn", "xgboost", "optuna", "sqlalchemy", "scipy"}
+HEAVY = {"torch", "timm", "polars", "pyarrow", "sklearn", "xgboost", "optuna", "sqlalchemy"}
+SQL = {"sqlalchemy", "alembic", "sqlite3", "psycopg"}
+SQL_FOLDERS = {("fleet_data", "store"), ("fleet_data", "ingest")}
 
 
 def _modules(folder: str) -> list[Path]:
@@ -54,8 +56,7 @@ def test_only_the_store_and_the_ingest_know_sql(folder: str) -> None:
         (path.name, name)
         for path in _modules(folder)
         for name in _imports(path)
-        if name.split(".")[0] in {"sqlalchemy", "alembic", "sqlite3", "psycopg"}
-        and path.relative_to(ROOT).parts[:2] not in {("fleet_data", "store"), ("fleet_data", "ingest")}
+        if name.split(".")[0] in SQL and path.relative_to(ROOT).parts[:2] not in SQL_FOLDERS
     ]
     assert wrong == []
 

@@ -22,6 +22,7 @@ _FIGURES = (
     "fleet_mean_low_ms",
     "fleet_mean_high_ms",
     "fleet_p95_ms",
+    "cautious_ms",
     "worst_cluster_ms",
     "kept_importance",
 )

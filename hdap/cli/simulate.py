@@ -20,7 +20,8 @@ def run(
     ] = "cameras",
     devices: Annotated[int, typer.Option("--devices", min=1, help="Devices of the fleet.")] = 1000,
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="A timm name; repeatable. Default: resnet50.")
+        list[str] | None,
+        typer.Option("--model", help="A timm name; repeatable.  [default: resnet50]"),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Dense rows a device sends.")] = 20,
     configurations: Annotated[

@@ -883,9 +883,13 @@ class Results:
             self.rows.remove(row)
             raise
 
-    def finish(self, bundle: str, runtime: str, fixed_ms: float | None) -> None:
-        """Give all rows of this bundle and runtime one baseline; replaces the file at once."""
-        mine = [r for r in self.rows if r["bundle"] == bundle and r["runtime"] == runtime]
+    def of(self, session: tuple[str, str, str]) -> list[Row]:
+        """The rows of one (bundle, runtime, device)."""
+        return [r for r in self.rows if (r["bundle"], r["runtime"], r["device_id"]) == session]
+
+    def finish(self, session: tuple[str, str, str], fixed_ms: float | None) -> None:
+        """Give all rows of `session` one baseline; replaces the file at once."""
+        mine = self.of(session)
         if not mine:
             return
         rescale(mine, fixed_ms)
@@ -1150,6 +1154,7 @@ class Session:
     fixed_ms: float | None
     stop_at: float
     left: list[tuple[int, Entry]]
+    failed: int = 0
 
     def run(self, progress: Progress) -> int:
         """Measure until nothing is left or the time is over; how many remain."""
@@ -1161,26 +1166,35 @@ class Session:
             if started + longest > self.stop_at:
                 return len(self.left) - position
             progress.show(f"round {number}  {entry.channels or 'dense'}")
-            row = self._measure(entry, number, reference)
+            progress.done += 1
+            try:
+                candidate = self._open(entry, reference)
+            except Problem as problem:
+                say(f"skipped: {problem}")
+                self.failed += 1
+                continue
+            row = self._measure(entry, number, candidate, reference)
+            del candidate  # its memory, before the next is opened
             # Provisional until the end: the baseline of what is known so far.
-            rescale([*self._mine(), row], self.fixed_ms)
+            rescale([*map(dict, self.results.of(self.key)), row], self.fixed_ms)
             self.results.append(row)
             longest = max(longest, time.monotonic() - started)
-            progress.done += 1
         return 0
 
-    def _mine(self) -> list[Row]:
-        key = (self.manifest.bundle, self.engine.runtime)
-        return [dict(r) for r in self.results.rows if (r["bundle"], r["runtime"]) == key]
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What rows must share to have one baseline: bundle, runtime, device."""
+        return self.manifest.bundle, self.engine.runtime, self.device
 
-    def _measure(self, entry: Entry, number: int, reference: Stopwatch) -> Row:
+    def _open(self, entry: Entry, reference: Stopwatch) -> Stopwatch:
+        if entry.role == "reference":
+            return Stopwatch(reference.run, cpu=reference.cpu)
+        return self.engine.stopwatch(self.manifest, entry)
+
+    def _measure(
+        self, entry: Entry, number: int, candidate: Stopwatch, reference: Stopwatch
+    ) -> Row:
         watch = Watch()
-        own = entry.role != "reference"
-        candidate = (
-            self.engine.stopwatch(self.manifest, entry)
-            if own
-            else Stopwatch(reference.run, cpu=reference.cpu)
-        )
         watch.restart()
         began = datetime.now(timezone.utc)  # noqa: UP017 (Python 3.9)
         gc.collect()
@@ -1268,15 +1282,6 @@ def _default_out(manifest: Manifest, device: str) -> str:
     return os.path.join(manifest.folder, f"measured-{safe}.csv")
 
 
-def _finished(rows: Sequence[Row], bundle: str, runtime: str, device: str) -> set[tuple[str, str]]:
-    key = (bundle, runtime, device)
-    return {
-        (r["channels"], r["round"])
-        for r in rows
-        if (r["bundle"], r["runtime"], r["device_id"]) == key
-    }
-
-
 def measure(options: argparse.Namespace) -> int:
     """Do what the options say; the exit status."""
     manifest = read_manifest(options.bundle)
@@ -1295,7 +1300,8 @@ def measure(options: argparse.Namespace) -> int:
         return int(bool(broken))
     results.open()
     try:
-        done = _finished(results.rows, manifest.bundle, engine.runtime, device)
+        mine = results.of((manifest.bundle, engine.runtime, device))
+        done = {(r["channels"], r["round"]) for r in mine}
         if options.list:
             _list(manifest, entries, done)
             return int(bool(broken))
@@ -1342,12 +1348,12 @@ def _measure_rest(
         return 130
     finally:
         progress.end()
-        results.finish(manifest.bundle, engine.runtime, session.fixed_ms)
+        results.finish(session.key, session.fixed_ms)
     if remain:
         say(f"the time is over with {remain} of {len(order)} left; start again to go on")
     marked = sum(bool(r["marked"]) for r in results.rows)
     say(f"{results.path}: {len(results.rows)} rows, {marked} marked; next: hdap ingest on it")
-    return 0
+    return int(session.failed > 0)
 
 
 def _interrupt(number: int, frame: object) -> None:

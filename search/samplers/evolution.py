@@ -13,16 +13,20 @@ from hdap.search.samplers import guided, moves
 from hdap.search.samplers.generator import generator_state, set_generator_state
 from hdap.search.threads import one_blas_thread
 
-
-STRIDES = (1 / 16, 0.0)
-"""A member is explored first by strides of this share of each group's grid, then step by step."""
+STRIDES = (1 / 8, 1 / 24, 0.0)
+"""A member is explored first by strides of this share of each grid, at last step by step."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvolutionSettings:
-    """Sizes of one generation, in configurations; `patience` counts generations without gain."""
+    """Sizes of one generation, in configurations; `patience` counts generations without gain.
+
+    The first generations are smaller, so that an answer is there soon: `children` grow by `first`
+    a generation, and one parent is explored before `parents` are.
+    """
 
     population: int = 48
+    first: int = 64
     children: int = 256
     parents: int = 2
     trades: int = 48
@@ -57,6 +61,7 @@ class Evolution:
         self._best_scores = Scores(np.empty(0), np.empty(0))
         self._stale = 0
         self._restarts = 0
+        self._generation = 0
 
     @property
     def best(self) -> Counts:
@@ -71,6 +76,7 @@ class Evolution:
             scores = self._score(fresh)
             self._select(fresh, scores)
             self._remember()
+            self._generation += 1
             return self._worth_a_trial(fresh, scores)
 
     def state(self) -> dict[str, Any]:
@@ -86,6 +92,7 @@ class Evolution:
             "best_violation": self._best_scores.violation.tolist(),
             "stale": self._stale,
             "restarts": self._restarts,
+            "generation": self._generation,
             "scored": self.scored,
         }
 
@@ -99,10 +106,14 @@ class Evolution:
         self._best = np.array(state["best"], dtype=np.int64).reshape(-1, groups)
         self._best_scores = Scores(np.array(state["best_value"]), np.array(state["best_violation"]))
         self._stale, self._restarts = state["stale"], state["restarts"]
-        self.scored = state["scored"]
+        self._generation, self.scored = state["generation"], state["scored"]
 
     def _start(self) -> Counts:
-        return _distinct(moves.seeds(self.problem, self.settings.children, self._rng))
+        return _distinct(moves.seeds(self.problem, self._children, self._rng))
+
+    @property
+    def _children(self) -> int:
+        return min(self.settings.children, self.settings.first * (self._generation + 1))
 
     def _score(self, counts: Counts) -> Scores:
         self.scored += len(counts)
@@ -112,14 +123,15 @@ class Evolution:
         if self._stale > self.settings.patience:
             return self._restart()
         parts = [self._mixed()]
-        for parent in np.flatnonzero(self._explored < len(STRIDES))[: self.settings.parents]:
+        parents = min(self.settings.parents, 1 + self._generation // 4)
+        for parent in np.flatnonzero(self._explored < len(STRIDES))[:parents]:
             parts += self._explore(int(parent))
         fresh = _distinct(np.vstack(parts))
         return fresh[~_among(fresh, self._members)]
 
     def _mixed(self) -> Counts:
         """Crossed and stepped children of parents chosen by tournaments of two."""
-        n, rng = self.settings.children, self._rng
+        n, rng = self._children, self._rng
         ranks = rng.integers(0, len(self._members), size=(2, 2, n)).min(axis=0)
         children = moves.crossed(
             self.problem, self._members[ranks[0]], self._members[ranks[1]], rng

@@ -91,9 +91,9 @@ def test_search_on_a_filled_database_never_loads_torch(searched: Path) -> None:
 
 
 def test_ctrl_c_keeps_what_was_found_and_exits_130(hdap: Hdap, database: Path) -> None:
-    command = "search --model resnet50 --flops 1.0G --trials 100000 --study stopped".split()
+    command = ["search", "--model", "resnet50", "--flops", "1.0G", "--trials", "100000"]
     running = subprocess.Popen(
-        [sys.executable, "-m", "hdap", *command, "--db", str(database)],
+        [sys.executable, "-m", "hdap", *command, "--study", "stopped", "--db", str(database)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -250,7 +250,7 @@ ROWS = st.lists(
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=ROWS, cut=st.integers(0, 12), overlap=st.integers(0, 5))
 def test_overlapping_exports_hold_what_one_export_holds(

@@ -85,7 +85,7 @@ def a_study(clustering: int, name: str = "first") -> StudyRecord:
 
 def some_trials(architecture: Architecture, numbers: range, clusters: int = 2) -> TrialBatch:
     n, rng = len(numbers), np.random.default_rng(numbers.start)
-    figures = rng.uniform(1, 2, size=(6, n))
+    figures = rng.uniform(1, 2, size=(7, n))
     latencies = rng.uniform(1, 2, size=(3, n, clusters))
     times = np.datetime64("2026-11-21T01:02:03.000004") + np.arange(n)
     return TrialBatch(
@@ -97,6 +97,7 @@ def some_trials(architecture: Architecture, numbers: range, clusters: int = 2) -
         fleet_mean_low_ms=figures[1],
         fleet_mean_high_ms=figures[2],
         fleet_p95_ms=figures[3],
+        cautious_ms=figures[6],
         worst_cluster_ms=figures[4],
         worst_cluster=rng.integers(0, max(clusters, 1), size=n),
         kept_importance=figures[5],

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import importlib.util
 import io
 import json
@@ -212,6 +213,27 @@ def test_a_changed_network_is_named_and_skipped(device: Run, bundle: Path) -> No
     assert "skipped: 0001.onnx is not what the manifest says" in done.stderr
     assert "skipped: 0002.onnx cannot be read" in done.stderr
     assert [r["role"] for r in _rows(bundle / "measured-unit-1.csv")] == ["reference"]
+
+
+def test_a_network_that_does_not_run_here_is_named_and_skipped(device: Run, bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "0001.onnx").write_bytes(b"no network")
+    manifest["configurations"][1]["sha256"] = hashlib.sha256(b"no network").hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = device(*QUICK)
+    assert done.returncode == 1
+    assert "skipped: 0001.onnx does not run on CPUExecutionProvider" in done.stderr
+    assert len(_rows(bundle / "measured-unit-1.csv")) == 2
+
+
+def test_two_devices_in_one_file_keep_their_own_baselines(device: Run, bundle: Path) -> None:
+    out = ("--out", "both.csv")
+    assert device(*QUICK, *out, "--baseline-ms", "100").returncode == 0
+    assert device(*QUICK, *out, "--device-id", "unit-2", "--baseline-ms", "200").returncode == 0
+    rows = _rows(bundle / "both.csv")
+    assert [(r["device_id"], r["baseline_ms"]) for r in rows] == [("unit-1", "100")] * 3 + [
+        ("unit-2", "200")
+    ] * 3
 
 
 @pytest.mark.parametrize("name", ["0000.onnx", "weights.bin"])

@@ -7,7 +7,6 @@ import pytest
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Measurements
-from hdap.surrogate import data as module
 from hdap.surrogate.data import TrainingData, training_data
 
 MODEL = "mobilenetv1_100"
@@ -113,7 +112,7 @@ def test_many_rows_of_one_configuration_are_thinned_evenly(
     measured: Callable[[str], Measurements],
     true_clustering: Callable[[str], ClusteringRecord],
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_PER_CELL", 10)
+    monkeypatch.setattr("hdap.surrogate.selection.ROWS_PER_CELL", 10)
     data = training_data(architecture(MODEL), measured(MODEL), true_clustering(MODEL))
     assert data.cells.rows.max() <= 10
     for cluster in range(4):

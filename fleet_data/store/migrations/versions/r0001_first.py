@@ -244,6 +244,7 @@ def _searches() -> None:
         sa.Column("fleet_mean_low_ms", FLOAT, nullable=True),
         sa.Column("fleet_mean_high_ms", FLOAT, nullable=True),
         sa.Column("fleet_p95_ms", FLOAT, nullable=True),
+        sa.Column("cautious_ms", FLOAT, nullable=True),
         sa.Column("worst_cluster_ms", FLOAT, nullable=True),
         sa.Column("worst_cluster", sa.Integer(), nullable=False),
         sa.Column("kept_importance", FLOAT, nullable=True),
@@ -307,13 +308,8 @@ def _telemetry_view(dialect: str) -> None:
 
 _RANKED = """
     SELECT t.*, row_number() OVER (
-        PARTITION BY t.study_id
-        ORDER BY CASE s.objective
-            WHEN 'p95' THEN t.fleet_p95_ms
-            WHEN 'worst' THEN t.worst_cluster_ms
-            ELSE t.fleet_mean_ms END, t.number) AS place
-    FROM trials t JOIN studies s ON s.study_id = t.study_id
-    WHERE t.feasible"""
+        PARTITION BY t.study_id ORDER BY t.cautious_ms, t.number) AS place
+    FROM trials t WHERE t.feasible"""
 
 # the fastest of all that keep more: a trial that is not below it is dominated
 _FRONT = """
@@ -323,8 +319,8 @@ _FRONT = """
     FROM trials t WHERE t.feasible"""
 
 _COLUMNS = """trial_id, study_id, study, number, flops, parameters, fleet_mean_ms,
-    fleet_mean_low_ms, fleet_mean_high_ms, fleet_p95_ms, worst_cluster_ms, worst_cluster,
-    kept_importance, feasible, started_at, finished_at, channels"""
+    fleet_mean_low_ms, fleet_mean_high_ms, fleet_p95_ms, cautious_ms, worst_cluster_ms,
+    worst_cluster, kept_importance, feasible, started_at, finished_at, channels"""
 
 VIEWS = {
     "best_trials": f"SELECT {_COLUMNS} FROM ({_RANKED}) ranked WHERE place = 1",
