@@ -82,6 +82,10 @@ class Architecture:
     layers: tuple[Layer, ...]
     other_parameters: int = 0
 
+    def __hash__(self) -> int:
+        # Costs are cached by architecture: hashing a hundred layers at each call would show.
+        return hash(self.digest)
+
     @cached_property
     def widths(self) -> Counts:
         """Dense channel counts, `groups`."""

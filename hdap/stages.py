@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
-from hdap.fleet_data.records import ClusteringRecord, ImportanceRecord
+from hdap.fleet_data.records import ClusteringRecord, Floats, ImportanceRecord, Measurements
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -195,11 +195,30 @@ def _cluster(
         created_at=datetime.now(UTC),
         measurement_mark=mark,
         resamples=choice.resamples,
+        memory_boundness=_memory_boundness(store, measurements),
         progress=progress,
     )
     record = replace(record, id=store.save_clustering(record))
     say(f"clustering {record.id}: {_count(record)}")
     return record
+
+
+def _memory_boundness(store: "Store", measurements: Measurements) -> Floats | None:
+    """A number a configuration, NaN where the architecture is not stored; None where none is."""
+    import numpy as np
+
+    from hdap.fleet_data.configuration import parse_channels
+    from hdap.surrogate.costs import memory_boundness
+
+    known = {m.model for m in store.models()} & set(measurements.models)
+    found = np.full(len(measurements.models), np.nan)
+    models = np.array(measurements.models)
+    for model in sorted(known):
+        mine = np.flatnonzero(models == model)
+        architecture = store.architecture(model)
+        parsed = parse_channels(architecture, [measurements.channels[i] for i in mine])
+        found[mine] = memory_boundness(architecture, parsed.counts)
+    return found if known else None
 
 
 def _count(record: ClusteringRecord) -> str:

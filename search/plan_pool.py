@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import qmc
 
 from hdap.fleet_data.architecture import Architecture, Counts
@@ -118,8 +119,6 @@ def _sobol(dimensions: int, count: int, seed: int) -> Floats:
     """Standard normal points of a scrambled Sobol sequence, `count x dimensions`."""
     engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
     uniform_points = engine.random_base2(int(np.ceil(np.log2(count))))[:count]
-    from scipy.special import ndtri
-
     return np.asarray(ndtri(np.clip(uniform_points, 1e-6, 1 - 1e-6)), dtype=np.float64)
 
 

@@ -18,8 +18,6 @@ DEFAULT_PER_CLUSTER = 50
 ANCHORS = 2
 LEAST_FOR_ANCHORS = 6
 """Configurations a bundle must have room for before it carries anchors."""
-AROUND_SHARE = 0.5
-"""Share of a batch that goes to the neighbourhood of the best trials, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,10 @@ def assign_bundles(clustering: ClusteringRecord) -> tuple[tuple[str, ...], ...]:
         NotEnoughDataError: there is no representative.
     """
     members = [
-        [str(d) for d in clustering.device_ids[clustering.representative & (clustering.cluster == k)]]
+        [
+            str(d)
+            for d in clustering.device_ids[clustering.representative & (clustering.cluster == k)]
+        ]
         for k in range(len(clustering.clusters))
     ]
     bundles = max((len(m) for m in members), default=0)
@@ -131,9 +132,7 @@ def assign_bundles(clustering: ClusteringRecord) -> tuple[tuple[str, ...], ...]:
             "a plan needs representatives of the clusters, but no device was measured yet; "
             "load telemetry: hdap ingest telemetry.csv"
         )
-    return tuple(
-        tuple(dict.fromkeys(m[b % len(m)] for m in members if m)) for b in range(bundles)
-    )
+    return tuple(tuple(dict.fromkeys(m[b % len(m)] for m in members if m)) for b in range(bundles))
 
 
 def choose(architecture: Architecture, pool: Pool, taken: Counts, count: int) -> Counts:
@@ -150,8 +149,8 @@ def choose(architecture: Architecture, pool: Pool, taken: Counts, count: int) ->
     chosen: list[int] = []
     strata = np.unique(pool.stratum[~pool.near])
     for turn in range(min(count, len(points))):
-        from_near = pool.near.any() and turn % 2 < 2 * AROUND_SHARE - 1e-9 and turn % 2 == 0
-        wished = pool.near if from_near or not len(strata) else _turn(pool, strata, turn)
+        search_turn = bool(pool.near.any()) and turn % 2 == 0
+        wished = pool.near if search_turn or not len(strata) else _turn(pool, strata, turn)
         allowed = free & wished if (free & wished).any() else free
         row = int(np.where(allowed, pool.interest * gap, -1.0).argmax())
         chosen.append(row)
@@ -192,7 +191,7 @@ def _turn(pool: Pool, strata: Ints, turn: int) -> Bools:
 def _least_distance(points: Floats, others: Floats) -> Floats:
     """Distance of each point to the nearest of the others; to the dense network where there are
     none (n)."""
-    gap = np.linalg.norm(points, axis=1)
+    gap: Floats = np.linalg.norm(points, axis=1)
     for other in others:
         gap = np.minimum(gap, np.linalg.norm(points - other, axis=1))
     return gap

@@ -20,8 +20,8 @@ from hdap.search.interrupts import postponed_interrupt
 from hdap.search.problem import Evaluation, SearchProblem
 from hdap.search.samplers.base import FLOOR, GridSampler, counts_of, distributions, parameters_of
 from hdap.search.samplers.registry import SamplerKind, sampler_kind
-from hdap.search.threads import one_blas_thread
 from hdap.search.trials import batch, joined
+from hdap.surrogate.threads import one_blas_thread
 
 FLUSH_SECONDS = 0.5
 """Trials wait no longer than this, plus one scoring call, before they are handed on."""

@@ -119,6 +119,18 @@ def layer_macs(architecture: Architecture, counts: Counts) -> Counts:
     return result
 
 
+def memory_boundness(architecture: Architecture, counts: Counts) -> Floats:
+    """Logarithm of numbers moved (weights, activations in and out) per FLOP: `n x groups` -> `n`.
+
+    The inverse of arithmetic intensity (Williams et al., "Roofline", CACM 52(4), 2009).
+    """
+    inputs, outputs = layer_channels(architecture, counts)
+    read = np.array([math.prod(x.input_size) for x in architecture.layers])
+    written = np.array([math.prod(x.output_size) for x in architecture.layers])
+    moved = (inputs * read + outputs * written).sum(axis=1) + parameters(architecture, counts)
+    return np.asarray(np.log(moved / flops(architecture, counts)))
+
+
 def check_counts(architecture: Architecture, counts: Counts) -> Counts:
     """`counts` as a valid `n x groups` int64 matrix.
 

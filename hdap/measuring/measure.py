@@ -1072,7 +1072,7 @@ class Progress:
             seconds = (time.monotonic() - self.started) / self.done * (self.total - self.done)
             left = f"  ETA {duration(seconds)}"
         width = shutil.get_terminal_size().columns - 1
-        line = f"[{self.done}/{self.total}] {text}{left}"
+        line = f"[{self.done}/{self.total}]{left}  {text}"
         sys.stderr.write("\r" + line[:width].ljust(width))
         sys.stderr.flush()
 

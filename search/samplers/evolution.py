@@ -11,7 +11,7 @@ from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.problem import Scores, SearchProblem
 from hdap.search.samplers import guided, moves
 from hdap.search.samplers.generator import generator_state, set_generator_state
-from hdap.search.threads import one_blas_thread
+from hdap.surrogate.threads import one_blas_thread
 
 STRIDES = (1 / 8, 1 / 24, 0.0)
 """A member is explored first by strides of this share of each grid, at last step by step."""

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from hdap.surrogate.costs import (
     format_flops,
     layer_channels,
     layer_macs,
+    memory_boundness,
     parameters,
     parameters_form,
 )
@@ -173,3 +175,22 @@ def test_small_integers_are_widened(grouped: Architecture) -> None:
 )
 def test_flops_for_people(number: int, text: str) -> None:
     assert format_flops(number) == text
+
+
+def test_memory_boundness_is_numbers_moved_per_flop(
+    architecture: Callable[[str], Architecture],
+) -> None:
+    described = architecture("resnet50")
+    counts = np.stack([described.widths, np.maximum(described.widths // 4, 1)])
+    inputs, outputs = layer_channels(described, counts)
+    moved = [
+        sum(
+            int(i) * math.prod(x.input_size) + int(o) * math.prod(x.output_size)
+            for x, i, o in zip(described.layers, row_in, row_out, strict=True)
+        )
+        for row_in, row_out in zip(inputs, outputs, strict=True)
+    ]
+    expected = np.log((np.array(moved) + parameters(described, counts)) / flops(described, counts))
+    found = memory_boundness(described, counts)
+    assert found == pytest.approx(expected)
+    assert found[1] > found[0]  # a narrower network does less with what it moves
