@@ -33,6 +33,7 @@ from hdap.search.problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 from hdap.search.space import SearchSpace
 from hdap.search.study import Progress, run_search
+from hdap.search.uniform import least_share
 from hdap.simulation.fleet import Fleet, draw_fleet
 from hdap.simulation.presets import preset
 from hdap.simulation.truth import true_kind_latency
@@ -121,9 +122,9 @@ def problem_of(model: str, budget: str, step: int, truth: bool) -> SearchProblem
         ingest(store, FLEETS[model], models=Catalog(), rejected_path=rejected)
         architecture = store.architecture(model)
         measurements = store.measurements(model)
-    space = SearchSpace.build(architecture, step)
     dense = int(flops(architecture, architecture.widths[None])[0])
     wanted = band(parse_flops(budget, dense))
+    space = SearchSpace.build(architecture, step, min_share=least_share(architecture, wanted))
     if truth:
         fleet = draw_fleet(preset("microfleet", 240))
         share = np.bincount(fleet.kind, fleet.weight) / fleet.weight.sum()

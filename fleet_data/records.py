@@ -219,6 +219,30 @@ class ImportanceRecord:
 
 
 @dataclass(frozen=True)
+class VerificationRecord:
+    """A trial on one cluster, as promised and as measured, ms with 90 % intervals (NaN: unknown).
+
+    `devices` measured it; `holds` says whether the cluster keeps its promise, `trial_holds` whether
+    the trial as a whole does. `simulated` measurements are none.
+    """
+
+    study_id: int
+    number: int
+    cluster: int
+    predicted_ms: float
+    predicted_low_ms: float
+    predicted_high_ms: float
+    measured_ms: float
+    measured_low_ms: float
+    measured_high_ms: float
+    devices: int
+    holds: bool
+    trial_holds: bool
+    simulated: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """Rows of a query; `truncated`: there were more than the limit."""
 

@@ -17,6 +17,7 @@ from hdap.search.profile import SearchProfile, profile
 from hdap.search.samplers.registry import sampler_kind
 from hdap.search.space import SearchSpace
 from hdap.search.study import Progress, ResumeState, SearchResult, run_search
+from hdap.search.uniform import least_share
 from hdap.stages import (
     Say,
     current_clustering,
@@ -180,7 +181,8 @@ def _problem(
     weights = Path(request.weights) if request.weights else None
     importance = current_importance(store, architecture, weights, request.pretrained, say)
     step = request.step or latency.step
-    space = SearchSpace.build(architecture, step, request.min_width, request.fixed)
+    share = least_share(architecture, budget)
+    space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
     fleet = FleetWeights.of(clustering, store.devices())
     problem = SearchProblem.build(
         space,

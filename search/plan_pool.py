@@ -1,6 +1,7 @@
 """Configurations that a plan chooses from: spread over FLOPs, shapes and alignments."""
 
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtri
@@ -39,8 +40,7 @@ def grid_shares(step: int | None) -> dict[int, float]:
 def bands_of(low: int, high: int, strata: int = STRATA) -> tuple[FlopsBand, ...]:
     """`strata` neighbouring bands from `low` to `high` FLOPs, equal in the logarithm."""
     edges = np.geomspace(low, high + 1, strata + 1)
-    pairs = zip(edges[:-1], edges[1:], strict=True)
-    return tuple(FlopsBand(int(a), max(int(a), int(b) - 1)) for a, b in pairs)
+    return tuple(FlopsBand(int(a), max(int(a), int(b) - 1)) for a, b in pairwise(edges))
 
 
 def draw_pool(

@@ -12,7 +12,7 @@ from hdap.fleet_data.architecture import Architecture, Counts, WidthGroup
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import Floats, Ints
 
-NARROWEST_SHARE = 8
+NARROWEST_SHARE = 1 / 8
 """Unless told, no group is cut below 1/8 of its width. The measured configurations that surrogates
 learn from hardly go below it, and a narrower place in a network is rarely recovered by training."""
 
@@ -37,12 +37,13 @@ class SearchSpace:
         step: int = 1,
         min_width: int | None = None,
         fixed: Mapping[str, int] | None = None,
+        min_share: float = NARROWEST_SHARE,
     ) -> "SearchSpace":
         """Multiples of `step` (and of what the group itself demands), and the full width.
 
         `min_width` bounds every count from below (a group narrower than that keeps its width);
-        without it a group keeps 1/8 of its channels. `fixed` maps names of groups, or of any
-        layer in them, to counts, which need not be on the grid.
+        without it a group keeps at least `min_share` of its channels. `fixed` maps names of
+        groups, or of any layer in them, to counts, which need not be on the grid.
 
         Raises:
             InputError: `step`, `min_width` or a fixed count is out of range.
@@ -53,7 +54,7 @@ class SearchSpace:
                 raise InputError(f"`{name} >= 1` must hold, but got {value}: give 1 or more")
         chosen = _fixed(architecture, fixed or {})
         levels = tuple(
-            np.array([chosen[i]]) if i in chosen else _levels(group, step, min_width)
+            np.array([chosen[i]]) if i in chosen else _levels(group, step, min_width, min_share)
             for i, group in enumerate(architecture.groups)
         )
         return cls(architecture, levels, step, chosen)
@@ -159,9 +160,9 @@ class SearchSpace:
         return np.stack(rows)
 
 
-def _levels(group: WidthGroup, step: int, min_width: int | None) -> Counts:
+def _levels(group: WidthGroup, step: int, min_width: int | None, min_share: float) -> Counts:
     grid = math.lcm(step, group.multiple)
-    least = math.ceil(group.width / NARROWEST_SHARE) if min_width is None else min_width
+    least = math.ceil(group.width * min_share) if min_width is None else min_width
     first = math.ceil(max(least, grid) / grid) * grid
     return np.append(np.arange(first, group.width, grid, dtype=np.int64), group.width)
 

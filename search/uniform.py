@@ -2,12 +2,28 @@
 
 import numpy as np
 
-from hdap.fleet_data.architecture import Counts
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.search.budget import FlopsBand
 from hdap.search.repair import Repair
 from hdap.search.space import SearchSpace
+from hdap.surrogate.costs import flops
 
 RATIOS = 4096
+LEAST_OF_UNIFORM = 0.5
+"""By default a search leaves every group at least this part of what uniform pruning would leave it.
+The floor on kept importance alone lets a few wide groups, such as the trunk of a residual network,
+pay for all others: there the surrogates extrapolate, and no training repairs it."""
+
+
+def least_share(architecture: Architecture, band: FlopsBand) -> float:
+    """The share of its channels that a search within `band` leaves every group by default."""
+    ratios = np.linspace(1.0 / RATIOS, 1.0, RATIOS)
+    places = np.rint(ratios[:, None] * (architecture.widths // architecture.multiples))
+    counts = (np.maximum(places, 1) * architecture.multiples).astype(np.int64)
+    fitting = ratios[flops(architecture, counts) <= band.high]
+    return LEAST_OF_UNIFORM * float(fitting.max(initial=ratios[0]))
+
+
 GOLDEN = 0.6180339887498949
 
 

@@ -251,3 +251,22 @@ trial_clusters = sa.Table(
     sa.Column("latency_low_ms", FLOAT),
     sa.Column("latency_high_ms", FLOAT),
 )
+
+verifications = sa.Table(
+    "verifications",
+    metadata,
+    _reference("study_id", "studies.study_id", primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("predicted_ms", FLOAT),
+    sa.Column("predicted_low_ms", FLOAT),
+    sa.Column("predicted_high_ms", FLOAT),
+    sa.Column("measured_ms", FLOAT),
+    sa.Column("measured_low_ms", FLOAT),
+    sa.Column("measured_high_ms", FLOAT),
+    sa.Column("devices", sa.BigInteger, nullable=False),
+    sa.Column("holds", sa.Boolean, nullable=False),
+    sa.Column("trial_holds", sa.Boolean, nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)

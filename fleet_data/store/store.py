@@ -16,6 +16,7 @@ from hdap.fleet_data.store.query import QueryStore
 from hdap.fleet_data.store.studies import StudyStore
 from hdap.fleet_data.store.surrogates import SurrogateStore
 from hdap.fleet_data.store.trials import TrialStore
+from hdap.fleet_data.store.verifications import VerificationStore
 
 
 class Store(
@@ -26,6 +27,7 @@ class Store(
     SurrogateStore,
     StudyStore,
     TrialStore,
+    VerificationStore,
     QueryStore,
 ):
     """Records in, records out; every method is one transaction.

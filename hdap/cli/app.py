@@ -8,7 +8,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hdap.cli import cluster, demo, devices, fit, ingest, model, search, sql, status, trials
+from hdap.cli import (
+    cluster,
+    demo,
+    devices,
+    fit,
+    ingest,
+    measure,
+    model,
+    plan,
+    search,
+    simulate,
+    sql,
+    status,
+    trials,
+    verify,
+)
 from hdap.cli.output import error_line
 from hdap.fleet_data.errors import HdapError
 
@@ -60,8 +75,12 @@ def hdap(
     """
 
 
-for _module in (ingest, devices, model, cluster, fit, search, trials, sql, status, demo):
-    app.command(_module.NAME)(_module.run)
+_MODULES = (
+    *(ingest, devices, model, cluster, plan, measure, fit, search, trials, verify, sql),
+    *(status, simulate, demo),
+)
+for _module in _MODULES:
+    app.command(_module.NAME, context_settings=getattr(_module, "SETTINGS", None))(_module.run)
 
 
 def main() -> None:

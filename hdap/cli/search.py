@@ -52,7 +52,9 @@ def run(
     ] = "auto",
     min_width: Annotated[
         int | None,
-        typer.Option("--min-width", help="Fewest channels a group keeps. Default: 1/8 of its own."),
+        typer.Option(
+            "--min-width", help="Fewest channels of a group. Default: half of what uniform keeps."
+        ),
     ] = None,
     fix: Annotated[
         list[str] | None,

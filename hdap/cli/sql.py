@@ -27,8 +27,8 @@ def run(
     """Ask the database in SQL. It is opened read-only: nothing can be changed.
 
     Tables: devices, configurations, measurements, ingests, clusterings, clusters, cluster_devices,
-    surrogates, studies, trials, trial_channels, trial_clusters. Views: telemetry, best_trials,
-    pareto_trials, trial_summary and trials_MODEL with one column a width group.
+    surrogates, studies, trials, trial_channels, trial_clusters, verifications. Views: telemetry,
+    best_trials, pareto_trials, trial_summary and trials_MODEL with one column a width group.
     """
     from hdap.cli.output import emit_json, warn
     from hdap.fleet_data.errors import InputError

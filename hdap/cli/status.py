@@ -7,6 +7,7 @@ import typer
 from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug
 
 if TYPE_CHECKING:
+    from hdap.fleet_data.records import ClusteringRecord
     from hdap.fleet_data.store import Store
 
 NAME = "status"
@@ -32,7 +33,7 @@ def _document(store: "Store", model: str | None) -> dict[str, Any]:
 
     mark = store.measurement_mark()
     clustering = latest_clustering(store)
-    models = []
+    models: list[dict[str, Any]] = []
     for counts in store.model_counts():
         if model is not None and counts.model != model:
             continue
@@ -59,10 +60,25 @@ def _document(store: "Store", model: str | None) -> dict[str, Any]:
         "clustering": _state(
             clustering is not None, clustering is not None and clustering.measurement_mark == mark
         ),
+        "clustering_id": None if clustering is None else clustering.id,
         "clusters": 0 if clustering is None else len(clustering.clusters),
         "models": models,
+        "drift": _drift(store, clustering, [m["model"] for m in models]),
         "next": _next(models),
     }
+
+
+def _drift(
+    store: "Store", clustering: "ClusteringRecord | None", models: list[str]
+) -> list[dict[str, Any]]:
+    """What telemetry since the clustering says of it; nothing heavy is loaded where none came."""
+    if clustering is None or store.measurement_mark() == clustering.measurement_mark:
+        return []
+    from dataclasses import asdict
+
+    from hdap.drifting import findings
+
+    return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, tuple(models))]
 
 
 def _state(there: bool, current: bool) -> str:
@@ -114,4 +130,8 @@ def _show(document: dict[str, Any]) -> None:
     )
     if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
         out().print("what is stale is made anew by the next search")
+    if document["drift"]:
+        out().print(f"since clustering {document['clustering_id']}:", markup=False)
+    for finding in document["drift"]:
+        out().print(f"  {finding['line']}", markup=False, soft_wrap=True)
     next_steps(document["next"])

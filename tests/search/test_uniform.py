@@ -1,11 +1,12 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.search.budget import FlopsBand, band
 from hdap.search.space import SearchSpace
-from hdap.search.uniform import uniform
+from hdap.search.uniform import least_share, uniform
 from hdap.surrogate.costs import flops
 
 Read = Callable[[str], Architecture]
@@ -41,3 +42,15 @@ def test_fixed_groups_stay_and_the_others_make_up_for_them(architecture: Read) -
     found = uniform(space, band(10**9))
     assert found[space.architecture.index["layer1.0.conv3"]] == 256
     assert band(10**9).contains(flops(space.architecture, found[None]).astype(float))
+
+
+@pytest.mark.parametrize("model", ["resnet50", "mobilenetv1_100"])
+@pytest.mark.parametrize("part", [0.1, 0.25, 0.9])
+def test_the_least_share_is_half_of_what_uniform_pruning_keeps_at_the_budget(
+    architecture: Read, model: str, part: float
+) -> None:
+    described = architecture(model)
+    dense = int(flops(described, described.widths[None])[0])
+    budget = band(int(part * dense))
+    kept = np.rint(2 * least_share(described, budget) * described.widths).astype(np.int64)
+    assert 0.95 * budget.high <= flops(described, kept[None])[0] <= budget.high

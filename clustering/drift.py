@@ -1,0 +1,202 @@
+"""What everyday telemetry since a clustering says about what the clustering assumed.
+
+Only dense rows count that no pruned row of their device is near: a device that measures is busy
+and warm, which is no drift. A device's change is the median of its new log latencies minus the
+median of its old ones, each less the effect of its workload, on workloads seen before and after.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdap.clustering.grouping import compact, grouped_median
+from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
+
+MATERIAL = 0.03
+"""Changes below 3 % change no decision about a network."""
+CERTAIN = 3.0
+"""Standard errors beyond which a change is no noise."""
+LEAST_DEVICES = 3
+LEAST_SHARE = 0.25
+"""Devices of a cluster, and share of them, that must have reported before it is judged."""
+NEARER = 0.5
+"""A device moved where another cluster is at most half as far as its own."""
+SESSION_S = 3600.0
+MAD_TO_SD = 1.4826
+MEDIAN_LOSS = 1.2533
+
+
+@dataclass(frozen=True)
+class ClusterChange:
+    """How much slower a cluster grew (relative, < 0: faster), over `devices` that reported."""
+
+    cluster: int
+    change: float
+    error: float
+    devices: int
+
+    @property
+    def changed(self) -> bool:
+        """Beyond noise, and enough to matter."""
+        return abs(self.change) > max(MATERIAL, CERTAIN * self.error)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What is not as the clustering assumed.
+
+    `rows` new everyday rows were looked at, of `devices` known devices. `moved` devices went from
+    cluster `moved_from` to `moved_to`; `unknown` devices are in no cluster. `clusters` holds those
+    that could be judged.
+    """
+
+    rows: int
+    devices: int
+    moved: NDArray[np.object_]
+    moved_from: Ints
+    moved_to: Ints
+    unknown: NDArray[np.object_]
+    clusters: tuple[ClusterChange, ...]
+
+    @property
+    def changed(self) -> tuple[ClusterChange, ...]:
+        """Clusters that grew slower or faster."""
+        return tuple(c for c in self.clusters if c.changed)
+
+
+def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecord) -> Drift:
+    """Compare the last `new_rows` of all rows with those before, on which `clustering` rests."""
+    n, devices = len(measurements), len(measurements.devices.ids)
+    cluster, known, outlier = _membership(measurements, clustering)
+    new = np.arange(n) >= n - new_rows
+    everyday = _everyday(measurements)
+    value = _centred(measurements, ~new & _dense(measurements))
+    usable = everyday & np.isfinite(value)
+    old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
+    new_median = grouped_median(measurements.device[usable & new], value[usable & new], devices)
+    change = new_median - old_median
+    seen = np.isfinite(change) & known
+    error = _errors(measurements.device, value, usable, new, old_median)
+    clusters = _changes(change, error, seen & ~outlier, cluster, len(clustering.clusters))
+    moved, target = _moved(old_median, change, error, seen & ~outlier, cluster, clusters)
+    ids = measurements.devices.ids
+    return Drift(
+        rows=int((usable & new).sum()),
+        devices=int(seen.sum()),
+        moved=ids[moved],
+        moved_from=cluster[moved],
+        moved_to=target[moved],
+        unknown=ids[~known & (np.bincount(measurements.device, minlength=devices) > 0)],
+        clusters=clusters,
+    )
+
+
+def _membership(
+    measurements: Measurements, clustering: ClusteringRecord
+) -> tuple[Ints, Bools, Bools]:
+    """Cluster of each device (D), whether the clustering knows it, whether it is an outlier."""
+    ids = measurements.devices.ids.astype(str)
+    order = np.argsort(clustering.device_ids.astype(str))
+    names = clustering.device_ids.astype(str)[order]
+    if not len(names):
+        nothing = np.zeros(len(ids), dtype=np.bool_)
+        return np.zeros(len(ids), dtype=np.int64), nothing, nothing
+    place = np.minimum(np.searchsorted(names, ids), len(names) - 1)
+    known: Bools = names[place] == ids
+    member = order[place]
+    return clustering.cluster[member], known, clustering.outlier[member] & known
+
+
+def _dense(measurements: Measurements) -> Bools:
+    dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
+    result: Bools = dense[measurements.configuration]
+    return result
+
+
+def _everyday(measurements: Measurements) -> Bools:
+    """Dense rows with no pruned row of their device within a session before or after."""
+    dense, times = _dense(measurements), measurements.measured_at
+    timed = np.isfinite(times)
+    pruned = ~dense & timed
+    if not pruned.any() or not (dense & timed).any():
+        return dense
+    # One sorted line of time, a device's stretch far from the next one's.
+    start = float(times[timed].min())
+    span = float(times[timed].max()) - start + 3 * SESSION_S
+    line = np.where(timed, times - start, 0.0) + measurements.device * span
+    marks = np.sort(line[pruned])
+    place = np.clip(np.searchsorted(marks, line), 1, max(len(marks) - 1, 1))
+    near = np.abs(line - marks[np.minimum(place, len(marks) - 1)])
+    near = np.minimum(near, np.abs(line - marks[place - 1]))
+    result: Bools = dense & (~timed | (near > SESSION_S))
+    return result
+
+
+def _centred(measurements: Measurements, old: Bools) -> Floats:
+    """Log latency less the median of its workload's `old` rows (NaN for a workload without)."""
+    batch, batches = compact(measurements.batch_size)
+    runtimes = max(len(measurements.runtimes), 1)
+    joint = (measurements.configuration * batches + batch) * runtimes + measurements.runtime
+    workload, size = compact(joint)
+    log_ms = np.log(measurements.latency_ms)
+    effect = grouped_median(workload[old], log_ms[old], size)
+    result: Floats = log_ms - effect[workload]
+    return result
+
+
+def _errors(device: Ints, value: Floats, usable: Bools, new: Bools, old_median: Floats) -> Floats:
+    """Standard error of each device's change (D), with the spread of rows that all share."""
+    devices = len(old_median)
+    residual = np.abs(value - old_median[device])[usable & ~new]
+    scale = MAD_TO_SD * float(np.nanmedian(residual)) if np.isfinite(residual).any() else 0.0
+    rows = [np.bincount(device[usable & part], minlength=devices) for part in (new, ~new)]
+    total: Floats = sum(1.0 / np.maximum(r, 1) for r in rows)  # type: ignore[assignment]
+    result: Floats = MEDIAN_LOSS * scale * np.sqrt(total)
+    return result
+
+
+def _changes(
+    change: Floats, error: Floats, chosen: Bools, cluster: Ints, clusters: int
+) -> tuple[ClusterChange, ...]:
+    found = []
+    for k in range(clusters):
+        mine = chosen & (cluster == k)
+        count = int(mine.sum())
+        if count < max(LEAST_DEVICES, LEAST_SHARE * int((cluster == k).sum())):
+            continue
+        middle = float(np.median(change[mine]))
+        spread = MAD_TO_SD * float(np.median(np.abs(change[mine] - middle)))
+        alone = max(spread, float(np.median(error[mine])))
+        deviation = MEDIAN_LOSS * alone / np.sqrt(count)
+        found.append(ClusterChange(k, float(np.expm1(middle)), deviation, count))
+    return tuple(found)
+
+
+def _moved(
+    offset: Floats,
+    change: Floats,
+    error: Floats,
+    chosen: Bools,
+    cluster: Ints,
+    clusters: tuple[ClusterChange, ...],
+) -> tuple[Ints, Ints]:
+    """Devices whose offset left its cluster's for another's, and where to (D).
+
+    What a whole cluster did is no move of its devices.
+    """
+    size = int(cluster.max(initial=-1)) + 1
+    centre = grouped_median(cluster[chosen], offset[chosen], size)
+    shift = np.zeros(size)
+    for c in clusters:
+        shift[c.cluster] = np.log1p(c.change)
+    now = offset + change - shift[cluster]
+    distance = np.abs(now[:, None] - centre[None, :])
+    distance[:, ~np.isfinite(centre)] = np.inf
+    target = np.where(chosen, np.nan_to_num(distance, nan=np.inf).argmin(axis=1), cluster)
+    own = distance[np.arange(len(now)), cluster]
+    nearest = distance[np.arange(len(now)), target]
+    drifted = np.abs(change - shift[cluster])
+    gone = chosen & (target != cluster) & (nearest <= NEARER * own)
+    gone &= drifted > np.maximum(MATERIAL, CERTAIN * error)
+    return np.flatnonzero(gone), target

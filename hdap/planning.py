@@ -1,0 +1,292 @@
+"""A plan from what a person asks to the bundles that travel: stages, choice, export."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.configuration import parse_channels
+from hdap.fleet_data.errors import InputError, NotEnoughDataError
+from hdap.fleet_data.records import ClusteringRecord, Measurements
+from hdap.search.answer import shortlist
+from hdap.search.budget import parse_flops
+from hdap.search.plan_error import LearningCurve, bundled_curve, learning_curve
+from hdap.search.plan_pool import around, draw_pool, flops_range
+from hdap.search.planning import (
+    PlannedBundle,
+    Pool,
+    assign_bundles,
+    interest,
+    plan_bundles,
+    size_of_batch,
+)
+from hdap.searching import resumed_search
+from hdap.stages import Say, current_architecture, current_clustering, current_surrogates
+from hdap.surrogate.borrowing import LEAST_FLEET
+from hdap.surrogate.costs import flops
+from hdap.surrogate.data import training_data
+from hdap.surrogate.registry import SURROGATES
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+    from hdap.surrogate.base import FleetSurrogate
+
+SECONDS_A_NETWORK = 10.0
+"""What `measure.py` takes for a fast network: loading, warm-up, 3 s of runs, references between."""
+INFERENCES_A_NETWORK = 120
+"""Runs, references and warm-up of a slow one."""
+NEIGHBOURS = 40
+"""Candidates around each of the best trials."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a person asks of a plan; None everywhere takes the default."""
+
+    model: str
+    budget: int | None = None
+    per_cluster: int | None = None
+    from_study: str | None = None
+    flops_range: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """Bundles to write and what to say of them.
+
+    `known` pruned configurations were measured before and `fresh` are new; `seconds` is about what
+    the slowest device needs; `curve` where the expected error comes from.
+    """
+
+    architecture: Architecture
+    clustering: ClusteringRecord
+    bundles: tuple[PlannedBundle, ...]
+    low: int
+    high: int
+    step: int | None
+    guided: bool
+    known: int
+    seconds: float
+    curve: LearningCurve
+
+    @property
+    def measurements(self) -> int:
+        """Measurements of pruned networks over all devices."""
+        return sum(bundle.measurements for bundle in self.bundles)
+
+    @property
+    def fresh(self) -> int:
+        """Pruned configurations that were not measured before."""
+        counts = [c for b in self.bundles for c in (b.anchors, b.candidates)]
+        return len(np.unique(np.vstack(counts), axis=0))
+
+    @property
+    def expected_error(self) -> float:
+        """Held-out error (a fraction) to expect after the batch."""
+        return self.curve.expected(self.known + self.fresh)
+
+
+def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
+    """Choose what to measure, from everyday telemetry and whatever was measured before.
+
+    Raises:
+        InputError: the budget, the FLOPs range or the study does not fit.
+        NotFoundError: no such model or study.
+        NotEnoughDataError: the database holds no telemetry, or nothing new is left.
+        InfeasibleError: nothing on the grid has these FLOPs.
+    """
+    architecture = current_architecture(store, request.model, say)
+    clustering = current_clustering(store, say)
+    configurations = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
+    assign_bundles(clustering)
+    measurements = store.measurements(request.model)
+    measured = _measured(architecture, measurements)
+    low, high = _range(store, architecture, request)
+    surrogate = _surrogate(store, architecture, clustering, len(measured), say)
+    pool = _pool(architecture, (low, high), surrogate, request.seed)
+    curve = None
+    if surrogate is not None:
+        data = training_data(architecture, measurements, clustering)
+        kind = SURROGATES[surrogate.kind]
+        curve = learning_curve(kind, data, request.seed)
+        other = SURROGATES["roofline"].fit(data).predict(pool.counts)
+        found = surrogate.predict(pool.counts)
+        worth = interest(found.log_sd, found.log_ms - other.log_ms)
+        pool = replace(pool, interest=worth)
+    if request.from_study is not None:
+        pool = _with_neighbours(store, pool, request, say)
+    bundles = plan_bundles(architecture, clustering, pool, measured, (low, high), configurations)
+    return PlannedBatch(
+        architecture,
+        clustering,
+        bundles,
+        low,
+        high,
+        None if surrogate is None else surrogate.step,
+        surrogate is not None or request.from_study is not None,
+        len(measured),
+        max(device_seconds(measurements, d, len(b) + 1) for b in bundles for d in b.devices),
+        curve or bundled_curve(),
+    )
+
+
+def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
+    """One folder a bundle, `plan.json` and a README that says which device gets which; bytes.
+
+    The folder appears whole or not at all. Raises InputError where `out` exists and is not empty.
+    """
+    from hdap.measuring.bundle import PlannedConfiguration, write_bundle
+    from hdap.models.loading import load_model
+
+    require_free(out)
+    out = out.absolute()
+    temporary = out.with_name(f".{out.name}.planning-{os.getpid()}")
+    module = load_model(batch.architecture.model).module
+    total = sum(len(bundle) + 1 for bundle in batch.bundles)
+    done = size = 0
+    try:
+        for bundle in batch.bundles:
+            plan = [PlannedConfiguration(tuple(row), "anchor") for row in bundle.anchors.tolist()]
+            plan += [PlannedConfiguration(tuple(row)) for row in bundle.candidates.tolist()]
+
+            def tell(at: int, _: int, before: int = done) -> None:
+                progress(before + at, total)
+
+            size += write_bundle(
+                temporary / bundle.name, batch.architecture, module, plan, progress=tell
+            ).size
+            done += len(bundle) + 1
+        (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
+        (temporary / "plan.json").write_text(_json(batch), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return size
+
+
+def require_free(out: Path) -> None:
+    """Raises InputError where `out` exists and is not an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"`--out` must name a folder that does not exist or is empty, but got {out}; "
+            "name another or remove it"
+        )
+
+
+def device_seconds(measurements: Measurements, device: str, networks: int) -> float:
+    """About how long a device takes to measure so many networks, from its dense latency."""
+    dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
+    ids = measurements.devices.ids
+    rows = dense[measurements.configuration] & (ids[measurements.device] == device)
+    ms = float(np.median(measurements.latency_ms[rows])) if rows.any() else 0.0
+    return networks * max(SECONDS_A_NETWORK, INFERENCES_A_NETWORK * ms / 1000)
+
+
+def _measured(architecture: Architecture, measurements: Measurements) -> Counts:
+    """Different pruned configurations that were measured (m x G)."""
+    texts = [text for text in measurements.channels if text]
+    return np.unique(parse_channels(architecture, texts).counts, axis=0)
+
+
+def _range(store: "Store", architecture: Architecture, request: PlanRequest) -> tuple[int, int]:
+    if request.flops_range is None:
+        studies = [s for s in store.studies() if s.model == architecture.model]
+        return flops_range(architecture, [(s.flops_low, s.flops_high) for s in studies])
+    parts = request.flops_range.split("-")
+    dense = int(flops(architecture, architecture.widths[None])[0])
+    if len(parts) != 2:
+        raise InputError(
+            f"`--flops-range` must be LOW-HIGH, but got {request.flops_range!r}; "
+            "write it as 0.5G-2.4G or 10%-60%"
+        )
+    low, high = (parse_flops(part, dense) for part in parts)
+    if low >= high:
+        raise InputError(
+            f"`--flops-range` must be LOW-HIGH with LOW below HIGH, but got "
+            f"{request.flops_range!r}; write it as 0.5G-2.4G or 10%-60%"
+        )
+    return low, high
+
+
+def _surrogate(
+    store: "Store",
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    measured: int,
+    say: Say,
+) -> "FleetSurrogate | None":
+    """The surrogates where enough was measured to have any; None for a first batch."""
+    if measured >= LEAST_FLEET:
+        with suppress(NotEnoughDataError):
+            return current_surrogates(store, architecture, clustering, say)
+    say(f"{measured} pruned configurations were measured, too few to learn from: a first batch")
+    return None
+
+
+def _pool(
+    architecture: Architecture,
+    band: tuple[int, int],
+    surrogate: "FleetSurrogate | None",
+    seed: int,
+) -> Pool:
+    step = None if surrogate is None else surrogate.step
+    counts, stratum = draw_pool(architecture, *band, step, seed)
+    return Pool(counts, stratum, np.ones(len(counts)), np.zeros(len(counts), dtype=np.bool_))
+
+
+def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say) -> Pool:
+    """The pool with the best trials of a study and what lies around them."""
+    record = store.study(request.from_study)
+    if record.model != request.model:
+        raise InputError(
+            f"`--from-study` must be a study of {request.model}, but {record.name} is of "
+            f"{record.model}; name another: hdap trials --studies"
+        )
+    done = store.trials(record.id)
+    search = resumed_search(store, record.name, len(done) + 1, lambda _: None)
+    best = done.counts[shortlist(search.problem, done)]
+    say(f"half of the batch lies around the {len(best)} best trials of {record.name}")
+    near = around(search.problem.space, search.problem.band, best, NEIGHBOURS, request.seed)
+    # The short list itself comes first: what it promises is what must be checked.
+    counts = np.vstack([best, near])
+    worth = np.concatenate([np.full(len(best), 10.0), np.ones(len(near))])
+    return Pool(
+        np.vstack([counts, pool.counts]),
+        np.concatenate([np.zeros(len(counts), dtype=np.int64), pool.stratum]),
+        np.concatenate([worth, pool.interest]),
+        np.arange(len(counts) + len(pool.counts)) < len(counts),
+    )
+
+
+def _readme(batch: PlannedBatch) -> str:
+    lines = [
+        f"{batch.measurements} measurements of {batch.architecture.model} to take:",
+        "copy each folder to the devices named beside it and start it there:",
+        "  python3 measure.py --device-id DEVICE",
+        "(Python 3.9 or later with onnxruntime and numpy; DEVICE as written here.)",
+        "",
+    ]
+    lines += [f"{b.name}/  ->  {', '.join(b.devices)}" for b in batch.bundles]
+    lines += ["", "Bring every measured-*.csv back: hdap ingest measured-*.csv", ""]
+    return "\n".join(lines)
+
+
+def _json(batch: PlannedBatch) -> str:
+    document = {
+        "model": batch.architecture.model,
+        "clustering": batch.clustering.id,
+        "bundles": [{"folder": b.name, "devices": list(b.devices)} for b in batch.bundles],
+    }
+    return json.dumps(document, indent=1) + "\n"
