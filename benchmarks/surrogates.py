@@ -40,17 +40,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--kinds", default=",".join(SURROGATES))
     options = parser.parse_args()
-    for model, file in FLEETS.items():
-        architecture = Architecture.from_json(
-            (TESTS / f"{model}.architecture.json").read_text(encoding="utf-8")
-        )
-        measurements = read_fleet(file, model)
-        clustering = cluster(
-            measurements, created_at=datetime.now(UTC), measurement_mark=0, resamples=2
-        )
-        data = training_data(architecture, measurements, clustering)
+    for model in FLEETS:
+        data = fleet_data(model)
         print(
-            f"\n{model}: {len(measurements):,} measurements, {data.clusters} clusters, "
+            f"\n{model}: {len(data):,} measurements, {data.clusters} clusters, "
             f"{len(data.designs) - 1} pruned configurations"
         )
         print(HEADER)
@@ -58,6 +51,17 @@ def main() -> None:
             for rows in SIZES:
                 print(line(kind, data, rows, options.seeds), flush=True)
             print(f"{kind:<16}{speed(kind, data):>12,.0f} configurations a second")
+
+
+def fleet_data(model: str) -> TrainingData:
+    """A measured fleet as surrogates learn it, with the clustering that hdap finds."""
+    file = TESTS / f"{model}.architecture.json"
+    architecture = Architecture.from_json(file.read_text(encoding="utf-8"))
+    measurements = read_fleet(FLEETS[model], model)
+    clustering = cluster(
+        measurements, created_at=datetime.now(UTC), measurement_mark=0, resamples=2
+    )
+    return training_data(architecture, measurements, clustering)
 
 
 def line(kind: str, data: TrainingData, rows: int, seeds: int) -> str:

@@ -71,6 +71,9 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
     cluster, known, outlier = _membership(measurements, clustering)
     new = np.arange(n) >= n - new_rows
     everyday = _everyday(measurements)
+    # Of a device whose every old row was taken beside pruned ones there is nothing better.
+    quiet = np.bincount(measurements.device[everyday & ~new], minlength=devices) > 0
+    everyday |= _dense(measurements) & ~new & ~quiet[measurements.device]
     value = _centred(measurements, ~new & _dense(measurements))
     usable = everyday & np.isfinite(value)
     old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)

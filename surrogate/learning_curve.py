@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hdap.fleet_data.records import Ints
+from hdap.fleet_data.records import Bools, Ints
 from hdap.surrogate.base import FleetSurrogate
 from hdap.surrogate.data import TrainingData
 from hdap.surrogate.validation import HeldOut, Score, calibration, cross_validate, score
@@ -20,13 +20,41 @@ def scores_at(
     cross-validation among what is learned from.
     """
     rng = np.random.default_rng(seed)
-    pruned = rng.permutation(np.unique(data.configuration[~data.dense]))
-    held = np.isin(data.configuration, pruned[: round(HELD_SHARE * len(pruned))])
+    held = _held_out(data, rng)
     known = data.at(~held)
-    known = known.at(thinned(known, rows, rng))
+    return _scores(kind, known.at(thinned(known, rows, rng)), data.at(held), seed)
+
+
+def newcomer_scores(
+    kind: type[FleetSurrogate], data: TrainingData, own: int, seed: int
+) -> tuple[Score, ...]:
+    """Figures by cluster where each in turn is the newcomer: at most `own` pruned measurements of
+    it are learned from and all of the others'."""
+    rng = np.random.default_rng(seed)
+    held = _held_out(data, rng)
+    known = data.at(~held)
+    few = np.isin(np.arange(len(known)), thinned(known, own, rng))
+    result = []
+    for cluster in range(data.clusters):
+        chosen = known.at(few | (known.cluster != cluster))
+        unseen = data.at(held & (data.cluster == cluster))
+        result.append(_scores(kind, chosen, unseen, seed)[cluster])
+    return tuple(result)
+
+
+def _held_out(data: TrainingData, rng: np.random.Generator) -> Bools:
+    """Rows of a quarter of the pruned configurations, in all clusters."""
+    pruned = rng.permutation(np.unique(data.configuration[~data.dense]))
+    held: Bools = np.isin(data.configuration, pruned[: round(HELD_SHARE * len(pruned))])
+    return held
+
+
+def _scores(
+    kind: type[FleetSurrogate], known: TrainingData, unseen: TrainingData, seed: int
+) -> tuple[Score, ...]:
+    """Figures on `unseen` of what learned from `known` and was calibrated there."""
     surrogate = kind.fit(known, seed)
-    factors = calibration(cross_validate(kind, known, INNER_FOLDS, seed), data.clusters)
-    unseen = data.at(held)
+    factors = calibration(cross_validate(kind, known, INNER_FOLDS, seed), known.clusters)
     cells = unseen.cells
     prediction = surrogate.calibrated(factors).predict(cells.counts)
     place = np.arange(len(cells)), cells.cluster
