@@ -5,7 +5,7 @@
 Both fleets are measured: every latency was timed on a device. A quarter of the configurations is
 held out from all clusters; from each cluster at most so many measurements of pruned networks are
 learned from (the dense rows that every device sends are always there). Figures are means over
-clusters and seeds, weighted by held-out cells. `noise` is the error that a perfect model would show.
+clusters and seeds, weighted by held-out cells. `noise` is the error of a perfect model.
 Also said: the error of one cluster that has only few rows of its own while the others have all.
 
 Writes learning-curve.csv (the figures), .svg and .png; `--redraw` draws the figures that are there.
@@ -105,7 +105,8 @@ def report(figures: pl.DataFrame) -> None:
     ours = figures.filter(pl.col("kind") == "fleet")
     both = ours.join(figures.filter(pl.col("kind").is_in(list(SURROGATES))), on=["model", "size"])
     worse = both.filter(
-        (pl.col("mape") > pl.col("mape_right")) | (pl.col("kendall_tau") < pl.col("kendall_tau_right"))
+        (pl.col("mape") > pl.col("mape_right"))
+        | (pl.col("kendall_tau") < pl.col("kendall_tau_right"))
     )
     print("\nours is worse than a base line: " + ("nowhere" if worse.is_empty() else f"{worse}"))
 

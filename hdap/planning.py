@@ -1,12 +1,7 @@
 """A plan from what a person asks to the bundles that travel: stages, choice, export."""
 
-import json
-import os
-import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +9,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
-from hdap.fleet_data.records import ClusteringRecord, Measurements
+from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
 from hdap.search.answer import shortlist
 from hdap.search.budget import parse_flops
 from hdap.search.plan_error import LearningCurve, bundled_curve, learning_curve
@@ -31,7 +26,7 @@ from hdap.searching import resumed_search
 from hdap.stages import Say, current_architecture, current_clustering, current_surrogates
 from hdap.surrogate.borrowing import LEAST_FLEET
 from hdap.surrogate.costs import flops
-from hdap.surrogate.data import training_data
+from hdap.surrogate.data import TrainingData, training_data
 from hdap.surrogate.registry import SURROGATES
 
 if TYPE_CHECKING:
@@ -44,8 +39,6 @@ INFERENCES_A_NETWORK = 120
 """Runs, references and warm-up of a slow one."""
 NEIGHBOURS = 40
 """Candidates around each of the best trials."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -117,12 +110,8 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     curve = None
     if surrogate is not None:
         data = training_data(architecture, measurements, clustering)
-        kind = SURROGATES[surrogate.kind]
-        curve = learning_curve(kind, data, request.seed)
-        other = SURROGATES["roofline"].fit(data).predict(pool.counts)
-        found = surrogate.predict(pool.counts)
-        worth = interest(found.log_sd, found.log_ms - other.log_ms)
-        pool = replace(pool, interest=worth)
+        curve = learning_curve(SURROGATES[surrogate.kind], data, request.seed)
+        pool = replace(pool, interest=_interest(surrogate, data, pool.counts))
     if request.from_study is not None:
         pool = _with_neighbours(store, pool, request, say)
     bundles = plan_bundles(architecture, clustering, pool, measured, (low, high), configurations)
@@ -138,51 +127,6 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
         max(device_seconds(measurements, d, len(b) + 1) for b in bundles for d in b.devices),
         curve or bundled_curve(),
     )
-
-
-def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
-    """One folder a bundle, `plan.json` and a README that says which device gets which; bytes.
-
-    The folder appears whole or not at all. Raises InputError where `out` exists and is not empty.
-    """
-    from hdap.measuring.bundle import PlannedConfiguration, write_bundle
-    from hdap.models.loading import load_model
-
-    require_free(out)
-    out = out.absolute()
-    temporary = out.with_name(f".{out.name}.planning-{os.getpid()}")
-    module = load_model(batch.architecture.model).module
-    total = sum(len(bundle) + 1 for bundle in batch.bundles)
-    done = size = 0
-    try:
-        for bundle in batch.bundles:
-            plan = [PlannedConfiguration(tuple(row), "anchor") for row in bundle.anchors.tolist()]
-            plan += [PlannedConfiguration(tuple(row)) for row in bundle.candidates.tolist()]
-
-            def tell(at: int, _: int, before: int = done) -> None:
-                progress(before + at, total)
-
-            size += write_bundle(
-                temporary / bundle.name, batch.architecture, module, plan, progress=tell
-            ).size
-            done += len(bundle) + 1
-        (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
-        (temporary / "plan.json").write_text(_json(batch), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return size
-
-
-def require_free(out: Path) -> None:
-    """Raises InputError where `out` exists and is not an empty folder."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"`--out` must name a folder that does not exist or is empty, but got {out}; "
-            "name another or remove it"
-        )
 
 
 def device_seconds(measurements: Measurements, device: str, networks: int) -> float:
@@ -246,6 +190,13 @@ def _pool(
     return Pool(counts, stratum, np.ones(len(counts)), np.zeros(len(counts), dtype=np.bool_))
 
 
+def _interest(surrogate: "FleetSurrogate", data: TrainingData, counts: Counts) -> Floats:
+    """Where the surrogate doubts, and where a simple model of the same data disagrees."""
+    found = surrogate.predict(counts)
+    other = SURROGATES["roofline"].fit(data).predict(counts)
+    return interest(found.log_sd, found.log_ms - other.log_ms)
+
+
 def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say) -> Pool:
     """The pool with the best trials of a study and what lies around them."""
     record = store.study(request.from_study)
@@ -268,25 +219,3 @@ def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say)
         np.concatenate([worth, pool.interest]),
         np.arange(len(counts) + len(pool.counts)) < len(counts),
     )
-
-
-def _readme(batch: PlannedBatch) -> str:
-    lines = [
-        f"{batch.measurements} measurements of {batch.architecture.model} to take:",
-        "copy each folder to the devices named beside it and start it there:",
-        "  python3 measure.py --device-id DEVICE",
-        "(Python 3.9 or later with onnxruntime and numpy; DEVICE as written here.)",
-        "",
-    ]
-    lines += [f"{b.name}/  ->  {', '.join(b.devices)}" for b in batch.bundles]
-    lines += ["", "Bring every measured-*.csv back: hdap ingest measured-*.csv", ""]
-    return "\n".join(lines)
-
-
-def _json(batch: PlannedBatch) -> str:
-    document = {
-        "model": batch.architecture.model,
-        "clustering": batch.clustering.id,
-        "bundles": [{"folder": b.name, "devices": list(b.devices)} for b in batch.bundles],
-    }
-    return json.dumps(document, indent=1) + "\n"

@@ -12,6 +12,7 @@ from hdap.search.answer import Answer, answer
 from hdap.search.awareness import Awareness, awareness
 from hdap.search.budget import DEFAULT_TOLERANCE, FlopsBand, band, parse_flops
 from hdap.search.fleet_weights import FleetWeights
+from hdap.search.importance import Importance
 from hdap.search.problem import DEFAULT_RISK, SearchProblem
 from hdap.search.profile import SearchProfile, profile
 from hdap.search.samplers.registry import sampler_kind
@@ -25,11 +26,15 @@ from hdap.stages import (
     current_surrogates,
     measured_architecture,
 )
-from hdap.surrogate.base import load_surrogate
+from hdap.surrogate.base import FleetSurrogate, load_surrogate
 
 if TYPE_CHECKING:
     from hdap.fleet_data.architecture import Architecture
     from hdap.fleet_data.store import Store
+
+
+IMPORTANCE = "importance"
+"""Setting of a stored study that names where its channel importance came from."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,12 @@ def new_search(store: "Store", request: SearchRequest, name: str | None, say: Sa
     architecture = measured_architecture(store, request.model, say)
     budget = band(parse_flops(request.flops, _dense_flops(architecture)), request.tolerance)
     clustering = current_clustering(store, say)
-    problem, found = _problem(store, architecture, clustering, request, budget, say)
+    latency = current_surrogates(store, architecture, clustering, say, request.surrogate)
+    weights = Path(request.weights) if request.weights else None
+    importance = current_importance(store, architecture, weights, request.pretrained, say)
+    fleet = FleetWeights.of(clustering, store.devices())
+    problem, found = _problem(request, budget, latency, fleet, importance)
+    resolved = {"step": problem.space.step, "floor": problem.floor, IMPORTANCE: importance.source}
     record = StudyRecord(
         name=name or _free_name(store, request),
         model=request.model,
@@ -92,7 +102,7 @@ def new_search(store: "Store", request: SearchRequest, name: str | None, say: Sa
         flops_high=budget.high,
         kept_importance_floor=problem.floor,
         clustering_id=clustering.id,
-        settings=asdict(request) | {"step": problem.space.step, "floor": problem.floor},
+        settings=asdict(request) | resolved,
         created_at=datetime.now(UTC),
     )
     record = replace(record, id=store.create_study(record))
@@ -107,19 +117,17 @@ def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> 
         InputError: it already has as many trials as asked for.
     """
     record = store.study(study)
-    request = SearchRequest(**record.settings)
-    request = replace(request, trials=trials or request.trials)
+    wanted = trials or int(record.settings["trials"])
     done = store.trials(record.id)
-    if len(done) >= request.trials:
+    if len(done) >= wanted:
         raise InputError(
             f"`--trials` must exceed the {len(done):,} trials that study {record.name} has, "
-            f"but got {request.trials:,}; give more to go on"
+            f"but got {wanted:,}; give more to go on"
         )
     say(f"resuming study {record.name} after {len(done):,} trials")
-    architecture = store.architecture(record.model)
+    problem, found = stored_problem(store, record)
+    request = replace(_request(record), trials=wanted)
     clustering = store.clustering(record.clustering_id)
-    budget = FlopsBand(record.flops_low, record.flops_high)
-    problem, found = _problem(store, architecture, clustering, request, budget, say, resumed=True)
     before = ResumeState(done, record.sampler_state)
     return Search(request, record, problem, found, clustering, before)
 
@@ -158,32 +166,41 @@ def conclude(search: Search, result: SearchResult) -> tuple[Answer, Awareness]:
     return found, awareness(search.problem, found.found.counts, search.request.seed)
 
 
+def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, SearchProfile]:
+    """The problem of a stored study, with the clustering, surrogates and importance it began with.
+
+    Raises NotFoundError where its surrogates or its importance are no longer stored.
+    """
+    source, request = str(record.settings[IMPORTANCE]), _request(record)
+    architecture = store.architecture(record.model)
+    records = store.surrogates(record.model, record.clustering_id, request.surrogate)
+    if not records:
+        raise NotFoundError(
+            f"the surrogates of clustering {record.clustering_id} must be stored to go on with "
+            f"study {record.name}, but are not; start a new search"
+        )
+    payloads = tuple(r.payload for r in records)
+    latency = load_surrogate(request.surrogate, architecture, payloads)
+    importance = Importance.by_channels(architecture)
+    if source != importance.source:
+        importance = Importance(source, store.importance(record.model, source).curves)
+    budget = FlopsBand(record.flops_low, record.flops_high)
+    clustering = store.clustering(record.clustering_id)
+    fleet = FleetWeights.of(clustering, store.devices())
+    return _problem(request, budget, latency, fleet, importance)
+
+
 def _problem(
-    store: "Store",
-    architecture: "Architecture",
-    clustering: ClusteringRecord,
     request: SearchRequest,
     budget: FlopsBand,
-    say: Say,
-    resumed: bool = False,
+    latency: FleetSurrogate,
+    fleet: FleetWeights,
+    importance: Importance,
 ) -> tuple[SearchProblem, SearchProfile]:
-    if resumed:
-        records = store.surrogates(architecture.model, clustering.id, request.surrogate)
-        if not records:
-            raise NotFoundError(
-                f"the surrogates of clustering {clustering.id} must be stored to resume, but are "
-                "not; start a new search"
-            )
-        payloads = tuple(r.payload for r in records)
-        latency = load_surrogate(request.surrogate, architecture, payloads)
-    else:
-        latency = current_surrogates(store, architecture, clustering, say, request.surrogate)
-    weights = Path(request.weights) if request.weights else None
-    importance = current_importance(store, architecture, weights, request.pretrained, say)
-    step = request.step or latency.step
+    architecture = latency.architecture
     share = least_share(architecture, budget)
+    step = request.step or latency.step
     space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
-    fleet = FleetWeights.of(clustering, store.devices())
     problem = SearchProblem.build(
         space,
         budget,
@@ -195,6 +212,10 @@ def _problem(
         risk=request.risk,
     )
     return problem, profile(space, budget)
+
+
+def _request(record: StudyRecord) -> SearchRequest:
+    return SearchRequest(**{k: v for k, v in record.settings.items() if k != IMPORTANCE})
 
 
 def _dense_flops(architecture: "Architecture") -> int:

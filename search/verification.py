@@ -13,7 +13,7 @@ networks stay together, so whatever slows a device cancels in a ratio). The prom
 * of the other devices that measured, at least 80 % are within 10 % of their cluster.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -174,45 +174,53 @@ def verify(promise: Promise, fleet: FleetWeights, readings: Readings, seed: int 
             "a verification needs a representative that measured found, uniform and dense, but "
             "none has: run the bundle of `hdap verify --out` on the devices in its devices.txt"
         )
-    clusters = len(promise.ms)
     cluster = readings.cluster[chosen]
     logs = np.log(readings.ms[chosen] / readings.factor[chosen, None])
-    counts = np.bincount(cluster, minlength=clusters)
-    there = counts > 0
+    counts = np.bincount(cluster, minlength=len(promise.ms))
     middle = _means(logs, cluster, counts)
-    drawn = _resampled(logs, middle, cluster, counts, seed)
-    weight = np.where(there, fleet.mean, 0.0)
-    checks = tuple(
+    drawn = np.exp(_resampled(logs, middle, cluster, counts, seed))
+    weight = np.where(counts > 0, fleet.mean, 0.0)
+    clusters = _checks(promise, counts, np.exp(middle), drawn)
+    # The fleet is judged as one more cluster, over what was measured.
+    means = [_weighted(x[None], weight) for x in (promise.ms, promise.low_ms, promise.high_ms)]
+    measured, draws = _weighted(np.exp(middle)[None], weight), _weighted(drawn, weight)
+    (whole,) = _checks(Promise(*means), counts.sum(keepdims=True), measured, draws[:, None])
+    shares = fleet.shares.sum(axis=1)
+    return Verdict(
+        clusters=clusters,
+        fleet=replace(whole, cluster=-1),
+        covered=float(shares[counts > 0].sum() / shares.sum()),
+        speed_ups=_speed_ups(means[0][0], measured[0], draws),
+        sample=_sample(readings, middle),
+    )
+
+
+def _checks(
+    promise: Promise, counts: Ints, measured: Floats, drawn: Floats
+) -> tuple[ClusterCheck, ...]:
+    """The found network on each of K clusters; `measured` is `K x 3`, `drawn` `draws x K x 3`."""
+    predicted = [x[:, FOUND].tolist() for x in (promise.ms, promise.low_ms, promise.high_ms)]
+    return tuple(
         ClusterCheck(
             k,
             int(counts[k]),
-            Interval(*(float(x[k, FOUND]) for x in (promise.ms, promise.low_ms, promise.high_ms))),
-            _interval(float(np.exp(middle[k, FOUND])), np.exp(drawn[:, k, FOUND])),
+            Interval(*figures),
+            _interval(float(measured[k, FOUND]), drawn[:, k, FOUND]),
         )
-        for k in range(clusters)
+        for k, figures in enumerate(zip(*predicted, strict=True))
     )
-    measured = _weighted(np.exp(middle)[None], weight)[0]
-    draws = _weighted(np.exp(drawn), weight)
-    predicted = [
-        _weighted(x[None], weight)[0] for x in (promise.ms, promise.low_ms, promise.high_ms)
-    ]
-    whole = ClusterCheck(
-        -1,
-        int(counts.sum()),
-        Interval(*(float(x[FOUND]) for x in predicted)),
-        _interval(float(measured[FOUND]), draws[:, FOUND]),
-    )
-    ups = tuple(
+
+
+def _speed_ups(predicted: Floats, measured: Floats, draws: Floats) -> tuple[SpeedUp, ...]:
+    """Ratios of fleet means: three predicted and three measured ones, and `draws x 3`."""
+    return tuple(
         SpeedUp(
             name,
-            float(predicted[0][other] / predicted[0][FOUND]),
+            float(predicted[other] / predicted[FOUND]),
             _interval(float(measured[other] / measured[FOUND]), draws[:, other] / draws[:, FOUND]),
         )
         for name, other in (("uniform", UNIFORM), ("dense", DENSE))
     )
-    shares = fleet.shares.sum(axis=1)
-    covered = float(shares[there].sum() / shares.sum())
-    return Verdict(checks, whole, covered, ups, _sample(readings, middle))
 
 
 def _means(logs: Floats, cluster: Ints, counts: Ints) -> Floats:

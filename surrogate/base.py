@@ -10,6 +10,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import Floats
+from hdap.surrogate.context import Context, ContextRange
 
 if TYPE_CHECKING:
     from hdap.surrogate.data import TrainingData
@@ -67,10 +68,17 @@ class FleetSurrogate(ABC):
         """K."""
         return len(self.steps)
 
-    def predict(self, counts: Counts) -> Prediction:
+    @property
+    def context_range(self) -> tuple[ContextRange, ...]:
+        """What was seen of each cluster's clock (K); empty where none was ever reported or the kind
+        does not learn from it."""
+        return ()
+
+    def predict(self, counts: Counts, context: Context | None = None) -> Prediction:
         """Latencies of n configurations: `n x groups` -> `n x K`.
 
-        Raises InputError where the shape does not fit or a count is not positive.
+        Without `context` in each cluster's typical one. Raises InputError where the shape does not
+        fit, a count is not positive or nothing is known about such a context.
         """
         matrix = np.asarray(counts)
         groups = len(self.architecture.groups)
@@ -81,7 +89,9 @@ class FleetSurrogate(ABC):
             )
         if matrix.size and matrix.min() < 1:
             raise InputError(f"counts must be at least 1, but got {matrix.min()=}")
-        return self._predict(matrix)
+        if context is None or context.typical:
+            return self._predict(matrix)
+        return self._predict_in(matrix, context)
 
     @classmethod
     @abstractmethod
@@ -106,6 +116,13 @@ class FleetSurrogate(ABC):
 
     @abstractmethod
     def _predict(self, counts: Counts) -> Prediction: ...
+
+    def _predict_in(self, counts: Counts, context: Context) -> Prediction:
+        """As `_predict`, in a context that is not the typical one."""
+        raise InputError(
+            f"only a surrogate of kind `fleet` whose rows reported their clock can be asked what "
+            f"if, but got {self.kind=} and {context}; load rows with `cpu_freq_mhz`: hdap ingest"
+        )
 
 
 def load_surrogate(

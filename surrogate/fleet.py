@@ -19,11 +19,14 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
 from hdap.surrogate.base import FleetSurrogate, Prediction, fleet_step
 from hdap.surrogate.borrowing import require_configurations
+from hdap.surrogate.context import Context, ContextRange
+from hdap.surrogate.context_effect import ContextEffect
+from hdap.surrogate.context_learning import learn_context, without
 from hdap.surrogate.cost_model import CostModel, fit_costs
 from hdap.surrogate.data import Cells, TrainingData
 from hdap.surrogate.levels import filled_levels
 from hdap.surrogate.payload import pack, unpack
-from hdap.surrogate.physics import TERMS, LayerTerms, Physics
+from hdap.surrogate.physics import TERMS, LayerTerms, Physics, compute_share
 from hdap.surrogate.residual import Posterior, ResidualData, fit_residual
 from hdap.surrogate.staircase import paying_steps
 from hdap.surrogate.threads import one_blas_thread
@@ -62,25 +65,31 @@ class FleetModel(FleetSurrogate):
         parameters: FleetParameters,
         steps: tuple[int, ...],
         step: int,
+        context: ContextEffect | None = None,
     ) -> None:
         super().__init__(architecture, steps, step)
         self.parameters = parameters
+        self.context = context
         self._physics = Physics(architecture)
 
     @classmethod
     def fit(cls, data: TrainingData, seed: int = 0) -> Self:
         require_configurations(data)
         rng = np.random.default_rng(seed)
-        cells = _at_most(data.cells, MAX_CELLS, rng)
         with one_blas_thread():
-            parameters = _learn(data, cells, rng)
+            parameters = _learn(data, _at_most(data.cells, MAX_CELLS, rng), rng)
+            # Its own generator: rows without context are learned as if there were none.
+            context, moved = _learn_context(data, parameters, np.random.default_rng(seed))
+            if moved.any():
+                data = without(data, moved)
+                parameters = _learn(data, _at_most(data.cells, MAX_CELLS, rng), rng)
         bare = cls(data.architecture, parameters, (1,) * data.clusters, 1)
         steps = paying_steps(data.architecture, lambda c: bare._predict(c).log_ms, rng)
-        return cls(data.architecture, parameters, steps, fleet_step(steps, data.shares))
+        return cls(data.architecture, parameters, steps, fleet_step(steps, data.shares), context)
 
     def calibrated(self, factors: Floats) -> Self:
         parameters = replace(self.parameters, factor=self.parameters.factor * factors)
-        return type(self)(self.architecture, parameters, self.steps, self.step)
+        return type(self)(self.architecture, parameters, self.steps, self.step, self.context)
 
     def _predict(self, counts: Counts) -> Prediction:
         log_ms = np.empty((len(counts), self.clusters))
@@ -91,6 +100,22 @@ class FleetModel(FleetSurrogate):
                 log_ms[part], variance[part] = self._predict_batch(counts[part])
         p = self.parameters
         return Prediction(log_ms, p.factor * np.sqrt(variance + p.noise_sd**2))
+
+    @property
+    def context_range(self) -> tuple[ContextRange, ...]:
+        return () if self.context is None else self.context.ranges
+
+    def _predict_in(self, counts: Counts, context: Context) -> Prediction:
+        if self.context is None:
+            return super()._predict_in(counts, context)
+        typical = self._predict(counts)
+        share = compute_share(self._physics.terms(counts), self.parameters.costs)
+        shift, variance = self.context.shift(context, share)
+        # Where others' experience is borrowed, so is that of the one that is known worst.
+        noise = self.parameters.factor * self.parameters.noise_sd
+        borrowed = self.context.unseen(context.clock_scale) * (noise.max() ** 2 - noise**2)
+        spread = np.sqrt(typical.log_sd**2 + variance + borrowed)
+        return Prediction(typical.log_ms + shift, spread)
 
     def _predict_batch(self, counts: Counts) -> tuple[Floats, Floats]:
         p = self.parameters
@@ -117,7 +142,13 @@ class FleetModel(FleetSurrogate):
         shared |= {"fleet_step": np.array(self.step), "terms": np.array(TERMS)}
         own = ("level", "weights", "root", "noise_sd", "factor")
         return tuple(
-            pack(self.kind, shared | {"step": self.steps[k]} | {n: getattr(p, n)[k] for n in own})
+            pack(
+                self.kind,
+                shared
+                | {"step": self.steps[k]}
+                | {n: getattr(p, n)[k] for n in own}
+                | ({} if self.context is None else self.context.arrays(k)),
+            )
             for k in range(self.clusters)
         )
 
@@ -125,7 +156,8 @@ class FleetModel(FleetSurrogate):
     def from_payloads(cls, architecture: Architecture, payloads: tuple[bytes, ...]) -> Self:
         own = ("level", "weights", "root", "noise_sd", "factor")
         names = ("costs", "importance", "centre", "fleet_step", "terms", "step", *own)
-        parts = [unpack(cls.kind, payload, names) for payload in payloads]
+        optional = ContextEffect.names()
+        parts = [unpack(cls.kind, payload, names, optional) for payload in payloads]
         if tuple(parts[0]["terms"]) != TERMS:
             raise InputError("stored surrogates must price the terms of today; fit again: hdap fit")
         stacked = {name: np.stack([part[name] for part in parts]) for name in own}
@@ -134,7 +166,9 @@ class FleetModel(FleetSurrogate):
             first["costs"], first["importance"], first["centre"], **stacked
         )
         steps = tuple(int(part["step"]) for part in parts)
-        return cls(architecture, parameters, steps, int(first["fleet_step"]))
+        told = all(name in part for part in parts for name in optional)
+        context = ContextEffect.from_arrays(parts) if told else None
+        return cls(architecture, parameters, steps, int(first["fleet_step"]), context)
 
 
 def _learn(data: TrainingData, cells: Cells, rng: np.random.Generator) -> FleetParameters:
@@ -170,6 +204,18 @@ def _learn(data: TrainingData, cells: Cells, rng: np.random.Generator) -> FleetP
         noise_sd=noise,
         factor=np.ones(data.clusters),
     )
+
+
+def _learn_context(
+    data: TrainingData, parameters: FleetParameters, rng: np.random.Generator
+) -> tuple[ContextEffect | None, Floats]:
+    """What context does, beside what the mean cluster would take for each design."""
+    p = parameters
+    terms = Physics(data.architecture).terms(data.designs)
+    base, features = _features(terms, p.costs, p.importance)
+    weights = p.weights.mean(axis=0)
+    base_log_ms = np.log(base) + (features - p.centre) @ weights[:-1]
+    return learn_context(data, base_log_ms, compute_share(terms, p.costs), rng)
 
 
 def _features(terms: LayerTerms, costs: Floats, importance: Floats) -> tuple[Floats, Floats]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from hdap.fleet_data.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 2 may hold what context does; format 1 never did."""
 
 
 def pack(kind: str, arrays: Mapping[str, Any]) -> bytes:
@@ -20,19 +22,25 @@ def pack(kind: str, arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(kind: str, payload: bytes, names: tuple[str, ...]) -> dict[str, Any]:
-    """Inverse of `pack` for the named arrays. Raises InputError for anything else."""
+def unpack(
+    kind: str, payload: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Inverse of `pack` for the named arrays, and those of `optional` that are there.
+
+    Raises InputError for anything else.
+    """
     try:
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
             found, version = str(archive["kind"]), int(archive["format"])
-            if (found, version) == (kind, FORMAT):
-                return {name: archive[name] for name in names}
+            if found == kind and version in READABLE:
+                there = [name for name in optional if name in archive]
+                return {name: archive[name] for name in (*names, *there)}
     except (BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
         raise InputError(
             f"a stored surrogate must be an archive of kind `{kind}`, but it does not read as one "
             f"({error}); fit again: hdap fit"
         ) from error
     raise InputError(
-        f"a stored surrogate must be of kind `{kind}` and format {FORMAT}, but got "
+        f"a stored surrogate must be of kind `{kind}` and a format of {READABLE}, but got "
         f"{found=} {version=}; fit again: hdap fit"
     )

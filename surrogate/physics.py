@@ -38,6 +38,7 @@ TERMS = (
     "written",
     "weights",
 )
+MOVING = ("read", "written", "weights")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,16 @@ class Physics:
         per_output = np.where(self._depthwise, 1.0, inputs) * (self._kernel * self._pixels)
         result: Floats = per_output * outputs
         return result
+
+
+def compute_share(terms: LayerTerms, costs: Floats) -> Floats:
+    """Share of the time that computing takes (n), where `costs` (`classes * terms`) prices the
+    terms; the rest moves numbers."""
+    totals = terms.totals() * costs
+    moving = np.isin(TERMS, MOVING)
+    moved = totals.reshape(len(totals), -1, len(TERMS))[:, :, moving].sum(axis=(1, 2))
+    result: Floats = 1.0 - moved / totals.sum(axis=1)
+    return result
 
 
 def layer_class(layer: Layer) -> str:

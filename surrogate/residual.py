@@ -4,26 +4,22 @@ A cell's log residual is `features . (shared + own[cluster]) + offset[cluster] +
 noise`, all normal with mean 0: a variance components model (Searle, Casella and McCulloch,
 "Variance Components", 1992). A cluster with few rows so follows the fleet, one with many itself.
 `configuration` is what the features cannot say about a configuration, alike in all clusters.
-The variances are those of the largest marginal likelihood (Rasmussen and Williams, "Gaussian
-Processes for Machine Learning", 2006, section 5.4.1), held near plausible ones by a prior.
+The variances are those of the largest marginal likelihood (see `variances`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
+from scipy.linalg import cho_factor, cho_solve
 
 from hdap.fleet_data.records import Floats, Ints
+from hdap.surrogate.variances import JITTER, learn_variances
 
 START_SD = (0.05, 0.03, 0.1, 0.05, 0.02, 0.015, 1.0)
 """Prior medians of the standard deviations: shared and own effect of a term, shared and own effect
 of a layer, offset of a cluster, configuration, noise (as a factor on the given spread)."""
-PRIOR_LOG_SD = 1.0
-STEPS = 15
 LEARNING_CELLS = 400
-JITTER = 1e-10
 
 
 @dataclass(frozen=True)
@@ -68,29 +64,7 @@ def fit_residual(data: ResidualData, clusters: int, rng: np.random.Generator) ->
 
 def _variances(data: ResidualData) -> Floats:
     """The seven variances of the largest penalised marginal likelihood."""
-    parts = _components(data)
-    start = np.log(START_SD)
-
-    def negative(log_sd: Floats) -> tuple[float, Floats]:
-        variance = np.exp(2 * log_sd)
-        covariance = np.tensordot(variance, parts, axes=1)
-        covariance[np.diag_indices_from(covariance)] += JITTER
-        lower = cholesky(covariance, lower=True)
-        half = solve_triangular(lower, np.eye(len(lower)), lower=True)
-        inverse = half.T @ half
-        weights = inverse @ data.log_residual
-        value = 0.5 * data.log_residual @ weights + np.log(np.diag(lower)).sum()
-        slack = (log_sd - start) / PRIOR_LOG_SD
-        slope = inverse - np.outer(weights, weights)
-        gradient = variance * np.tensordot(parts, slope, axes=2) + slack / PRIOR_LOG_SD
-        return float(value + 0.5 * slack @ slack), gradient
-
-    bounds = [(s - 4.0, s + 3.0) for s in start]
-    found = minimize(
-        negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
-    )
-    result: Floats = np.exp(2 * found.x)
-    return result
+    return learn_variances(_components(data), data.log_residual, START_SD)
 
 
 def _components(data: ResidualData) -> NDArray[np.float64]:

@@ -15,6 +15,9 @@ from hdap.fleet_data.store.part import StorePart, names_of
 from hdap.fleet_data.store.schema import configurations, devices, measurements, runtimes
 from hdap.fleet_data.telemetry import CONTEXT
 
+SIMULATED = "simulated"
+"""Runtime of every measurement that no device took."""
+
 _BLOCK = 250_000
 _UNKNOWN = "-9e999"  # SQL's way to say -infinity: no measured number is, so it can stand for NULL
 
@@ -49,6 +52,15 @@ class MeasurementStore(StorePart):
         newest = sa.select(sa.func.coalesce(sa.func.max(measurements.c.measurement_id), 0))
         with self._database.reading() as connection:
             return int(connection.scalar(newest) or 0)
+
+    def has_simulated(self) -> bool:
+        """Whether any measurement came from a simulation: its runtime is `simulated`.
+
+        Reads the short table of runtimes only, however many measurements there are.
+        """
+        found = sa.select(sa.exists().where(runtimes.c.runtime == SIMULATED))
+        with self._database.reading() as connection:
+            return bool(connection.scalar(found))
 
     def measured_models(self) -> tuple[str, ...]:
         """Names of the models that were measured, sorted."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hdap.cli.output import next_steps, number, out, percent, table
+from hdap.cli.output import line, next_steps, number, out, percent, table
 
 if TYPE_CHECKING:
     from hdap.search.answer import Answer, AnswerRow
@@ -43,7 +43,7 @@ def show(search: "Search", result: "SearchResult", found: "Answer", worth: "Awar
     """The answer as a person reads it."""
     _table(search, found)
     _gist(search, result, found)
-    out().print(f"fleet-awareness: {worth.words}", markup=False)
+    line(f"fleet-awareness: {worth.words}")
     _bars(search, found.found)
     name = search.record.name
     next_steps(
@@ -56,6 +56,7 @@ def show(search: "Search", result: "SearchResult", found: "Answer", worth: "Awar
 def _table(search: "Search", found: "Answer") -> None:
     from hdap.surrogate.costs import format_flops
 
+    out().print()
     table(
         [
             ("network", "left"),
@@ -77,7 +78,7 @@ def _table(search: "Search", found: "Answer") -> None:
                 f"{row.fleet_mean_ms:.2f} ms",
                 f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
                 f"{row.fleet_p95_ms:.2f} ms",
-                f"{row.worst_cluster_ms:.2f} ms (cluster {row.worst_cluster})",
+                f"{row.worst_cluster_ms:.2f} ms ({row.worst_cluster})",
                 number(row.kept_importance),
                 f"{row.over_dense:.2f}x",
                 f"{row.over_uniform:.2f}x",
@@ -85,17 +86,18 @@ def _table(search: "Search", found: "Answer") -> None:
             for row in found.rows
         ],
         title=f"{search.record.model} at {search.request.flops} FLOPs, predicted (not measured)",
+        optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
     )
 
 
 def _gist(search: "Search", result: "SearchResult", found: "Answer") -> None:
     best = found.found
-    out().print(
+    line(
         f"[bold]found[/bold] (trial {int(found.numbers[0])}): predicted "
         f"[bold]{best.over_uniform:.2f}x[/bold] faster than uniform pruning on the same grid and "
         f"{best.over_dense:.2f}x faster than dense, at no less kept importance "
         f"({search.problem.importance.source})",
-        highlight=False,
+        markup=True,
     )
     done = 0 if result.trials is None else len(result.trials)
     rate = result.scored / max(result.seconds, 1e-9)
@@ -108,7 +110,7 @@ def _gist(search: "Search", result: "SearchResult", found: "Answer") -> None:
 def _bars(search: "Search", row: "AnswerRow") -> None:
     groups = search.problem.architecture.groups
     longest = max(len(g.name) for g in groups)
-    out().print("channels kept, layer by layer:")
+    line("channels kept, layer by layer:")
     for group, count in zip(groups, row.counts.tolist(), strict=True):
         filled = round(BAR * count / group.width)
         out().print(

@@ -12,11 +12,13 @@ from hdap.cli import (
     cluster,
     demo,
     devices,
+    export,
     fit,
     ingest,
     measure,
     model,
     plan,
+    prune,
     search,
     simulate,
     sql,
@@ -77,7 +79,7 @@ def hdap(
 
 _MODULES = (
     *(ingest, devices, model, cluster, plan, measure, fit, search, trials, verify, sql),
-    *(status, simulate, demo),
+    *(prune, export, status, simulate, demo),
 )
 for _module in _MODULES:
     app.command(_module.NAME, context_settings=getattr(_module, "SETTINGS", None))(_module.run)

@@ -32,12 +32,12 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Group devices that behave alike, from telemetry alone, and name the outliers."""
+    from hdap.cli.opening import open_store
     from hdap.cli.output import progress_bar, say
-    from hdap.fleet_data.store import Store
     from hdap.stages import ClusteringChoice, current_clustering
 
     choice = ClusteringChoice(algorithm, clusters, resamples, seed)
-    with Store.open(db, create=False) as store, progress_bar("resampling") as bar:
+    with open_store(db, create=False) as store, progress_bar("clustering") as bar:
         record = current_clustering(store, say, choice, lambda done, total: bar(done, total, ""))
     if as_json:
         from hdap.cli.output import emit_json
@@ -80,7 +80,7 @@ def _representatives(record: "ClusteringRecord", cluster: int) -> list[str]:
 
 def show(record: "ClusteringRecord") -> None:
     """The clustering as a person reads it."""
-    from hdap.cli.output import next_steps, out, percent, table
+    from hdap.cli.output import line, next_steps, percent, table
 
     table(
         [
@@ -107,17 +107,17 @@ def show(record: "ClusteringRecord") -> None:
             for c in record.clusters
         ],
         title=f"Clustering {record.id} by {record.algorithm}",
+        optional=("representatives", "stability", "spread inside"),
     )
     outliers = [str(device) for device in record.device_ids[record.outlier]]
     if outliers:
         shown = ", ".join(outliers[:10]) + (" ..." if len(outliers) > 10 else "")
-        out().print(
+        line(
             f"{len(outliers):,} outliers (they count in the fleet mean with the nearest cluster): "
-            f"{shown}",
-            markup=False,
+            f"{shown}"
         )
     if not isnan(record.stability):
-        out().print(
+        line(
             f"stability {record.stability:.2f}: mean adjusted Rand index of resampled clusterings "
             "(1 = always the same)"
         )

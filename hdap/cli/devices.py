@@ -40,10 +40,10 @@ def run(
     debug: Debug = False,
 ) -> None:
     """List the devices: outliers first, then the slowest against their own cluster."""
-    from hdap.cli.output import emit_json, next_steps, number, out, table
-    from hdap.fleet_data.store import Store
+    from hdap.cli.opening import open_store
+    from hdap.cli.output import emit_json, line, next_steps, number, table
 
-    with Store.open(db, create=False, read_only=True) as store:
+    with open_store(db, create=False, read_only=True) as store:
         total = int(store.query("SELECT COUNT(*) FROM devices").rows[0][0])
         found = store.query(QUERY.format(condition=_condition(cluster, outliers), limit=limit))
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
@@ -72,8 +72,9 @@ def run(
             ]
             for row in rows
         ],
+        optional=("weight", "measurements"),
     )
-    out().print(f"{len(rows):,} of {total:,} devices shown")
+    line(f"{len(rows):,} of {total:,} devices shown")
     next_steps("hdap cluster" if not any(r["cluster"] is not None for r in rows) else "hdap status")
 
 

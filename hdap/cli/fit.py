@@ -28,11 +28,11 @@ def run(
 
     Errors are on held-out configurations: what was fitted is never judged.
     """
+    from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json, say
-    from hdap.fleet_data.store import Store
     from hdap.stages import current_clustering, fit_surrogates, measured_architecture
 
-    with Store.open(db, create=False) as store:
+    with open_store(db, create=False) as store:
         architecture = measured_architecture(store, model, say)
         clustering = current_clustering(store, say)
         result = fit_surrogates(store, architecture, clustering, kind, seed)
@@ -64,7 +64,7 @@ def document(result: "FitResult") -> dict[str, Any]:
 
 def show(result: "FitResult") -> None:
     """The fit as a person reads it."""
-    from hdap.cli.output import next_steps, out, percent, say, table, warn
+    from hdap.cli.output import line, next_steps, percent, say, table, warn
 
     record = result.records[0]
     others = list(result.base_lines)
@@ -93,9 +93,10 @@ def show(result: "FitResult") -> None:
             for s, r in zip(result.scores, result.records, strict=True)
         ],
         title=f"{record.kind} surrogates of {record.model}, on held-out configurations",
+        optional=(*(f"error of {name}" for name in reversed(others)), "configurations"),
     )
-    out().print(_mean_line(result, others))
-    out().print(f"channel counts pay in steps of {result.surrogate.step}", markup=False)
+    line(_mean_line(result, others))
+    line(f"channel counts pay in steps of {result.surrogate.step}")
     for note in result.notes:
         say(note)
     for warning in result.warnings:

@@ -29,13 +29,13 @@ def run(
     it goes to FILE.rejected.csv with line, column and reason. The same rows again add nothing.
     Each file lands whole or not at all.
     """
+    from hdap.cli.opening import open_store
     from hdap.fleet_data.ingest import check_source
-    from hdap.fleet_data.store import Store
 
     sources = [file if file == "-" else Path(file) for file in files]
     for source in sources:
         check_source(source)
-    with Store.open(db) as store:
+    with open_store(db) as store:
         reports = [_ingest(store, source) for source in sources]
         steps = _next(store)
     if as_json:

@@ -36,11 +36,11 @@ def run(
 
     A network whose channel graph cannot be described exactly is refused with the layer's name.
     """
+    from hdap.cli.opening import open_store
     from hdap.cli.output import say
-    from hdap.fleet_data.store import Store
     from hdap.stages import current_architecture, current_importance
 
-    with Store.open(db) as store:
+    with open_store(db, figures=False) as store:
         architecture = current_architecture(store, name, say)
         if weights or pretrained:
             current_importance(store, architecture, weights, pretrained, say)

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +20,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hdap.cli.layout import Head, lay_out
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-Justify = Literal["left", "right"]
+MARK = "simulated data"
+_simulated: ContextVar[bool | None] = ContextVar("simulated", default=None)
 
 
 @cache
@@ -65,29 +69,66 @@ def next_steps(*commands: str) -> None:
         out().print(f"[dim]next:[/dim] [bold]{escape(command)}[/bold]", soft_wrap=True)
 
 
+def rests_on(*, simulated: bool | None) -> None:
+    """Say whether what is printed from now on rests on simulated data; None: on no data at all."""
+    _simulated.set(simulated)
+
+
+def line(text: str, *, markup: bool = False) -> None:
+    """One line of results on standard output, marked where it rests on simulated data."""
+    mark = f" ({MARK})" if _simulated.get() else ""
+    out().print(f"{text}{mark}", markup=markup, soft_wrap=not out().is_terminal)
+
+
 def table(
-    columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str]], title: str | None = None
+    columns: Sequence[Head],
+    rows: Sequence[Sequence[str]],
+    title: str | None = None,
+    optional: Sequence[str] = (),
 ) -> None:
-    """A table on standard output; cells are plain text."""
+    """A table on standard output; cells are plain text.
+
+    Its title says so where it rests on simulated data. On a narrow terminal heads wrap, then the
+    table is turned over, then `optional` columns are left out, the first named first.
+    """
+    if _simulated.get():
+        title = f"{title} ({MARK})" if title else MARK
+    fitted = lay_out(columns, rows, out().width, optional)
     titled = any(name for name, _ in columns)
     result = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
         header_style="bold",
         show_header=titled,
         box=box.SIMPLE_HEAD if titled else box.SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
     )
-    for name, justify in columns:
-        result.add_column(escape(name), justify=justify, overflow="fold")
-    for row in rows:
+    for (name, justify), width in zip(fitted.heads, fitted.widths, strict=True):
+        result.add_column(escape(name), justify=justify, overflow="fold", width=width)
+    for row in fitted.rows:
         result.add_row(*(escape(cell) for cell in row))
+    if title:
+        # not rich's own title, which is folded to the width of the table
+        out().print(f"[bold]{escape(title)}[/bold]")
     out().print(result)
+    if fitted.left_out:
+        names = ", ".join(fitted.left_out)
+        out().print(f"[dim]left out for want of width: {escape(names)}[/dim]")
+    out().print()
 
 
-def emit_json(document: Any) -> None:
-    """One JSON document on standard output; NaN becomes null, times ISO 8601."""
-    typer.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+def emit_json(document: Any, *, marked: bool = True) -> None:
+    """One JSON document on standard output; NaN becomes null, times ISO 8601.
+
+    An object, or each object of a list, says `simulated` true or false where it rests on data of
+    the fleet; not so with `marked` false.
+    """
+    simulated = _simulated.get()
+    plain = _plain(document)
+    if marked and simulated is not None:
+        for part in plain if isinstance(plain, list) else [plain]:
+            part.setdefault("simulated", simulated)
+    typer.echo(json.dumps(plain, indent=2, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

@@ -45,13 +45,14 @@ def run(
     A first batch fills the space; later ones go where the surrogates are unsure or the search wants
     to go. A bundle runs on a device that has Python and onnxruntime, nothing else.
     """
+    from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json, progress_bar, say
-    from hdap.fleet_data.store import Store
-    from hdap.planning import PlanRequest, make_plan, require_free, write_plan
+    from hdap.plan_writing import require_free, write_plan
+    from hdap.planning import PlanRequest, make_plan
 
     require_free(out)
     request = PlanRequest(model, budget, per_cluster, from_study, flops_range, seed)
-    with Store.open(db, create=False) as store:
+    with open_store(db, create=False) as store:
         batch = make_plan(store, request, say)
     with progress_bar("exporting networks") as bar:
         size = write_plan(batch, out, lambda done, total: bar(done, total, ""))

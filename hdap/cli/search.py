@@ -73,7 +73,7 @@ def run(
         ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.0, help="Stop after so many seconds.")
+        float | None, typer.Option("--timeout", min=0.1, help="Stop after so many seconds.")
     ] = None,
     weights: Annotated[
         Path | None,
@@ -96,8 +96,8 @@ def run(
     Clusters and fits whatever is missing or stale by itself. Every network that is considered meets
     the budget exactly and keeps at least as much importance as uniform pruning does.
     """
+    from hdap.cli.opening import open_store
     from hdap.cli.output import say
-    from hdap.fleet_data.store import Store
     from hdap.searching import SearchRequest, new_search, resumed_search
 
     request = None
@@ -119,7 +119,7 @@ def run(
             weights=None if weights is None else str(weights.resolve()),
             pretrained=pretrained,
         )
-    with Store.open(db, create=False) as store:
+    with open_store(db, create=False) as store:
         if request is None:
             search = resumed_search(store, str(resume), trials, say)
         else:

@@ -67,7 +67,7 @@ def run(
     from hdap.cli.output import out as page
     from hdap.simulation.presets import preset as make_preset
     from hdap.simulation.telemetry import TelemetryPlan
-    from hdap.simulation.writing import write_fleet
+    from hdap.simulation.writing import make_folder, write_fleet
 
     plan = TelemetryPlan(
         rows_per_device=rows,
@@ -77,6 +77,7 @@ def run(
         broken_share=broken,
     )
     spec = make_preset(preset, devices, seed)
+    make_folder(out, form)
     architectures = [_architecture(name) for name in model or ["resnet50"]]
     with progress_bar("simulating") as bar:
         report = write_fleet(
@@ -101,21 +102,39 @@ def _architecture(name: str) -> "Architecture":
 def _answer(folder: Path, bundle: Path, devices: list[str], seed: int, as_json: bool) -> None:
     from hdap.cli.output import emit_json, next_steps, out
     from hdap.fleet_data.errors import InputError
-    from hdap.simulation.bundles import answer_bundle, manifest_model
+    from hdap.simulation.bundles import answer_bundle
     from hdap.simulation.writing import read_fleet
 
     fleet = read_fleet(folder)
     if not devices:
         raise InputError("`--answer` needs `--device`: name the devices that the bundle is for")
     manifest = bundle / "manifest.json"
-    answered = answer_bundle(
-        manifest, _architecture(manifest_model(manifest)), fleet.find(devices), seed=seed
-    )
+    model, chosen = _model_of(manifest), fleet.find(tuple(devices))
+    answered = answer_bundle(manifest, _architecture(model), chosen, seed=seed)
     path = bundle / "simulated.csv"
     # polars would quote empty text; unquoted it is what every other writer of the contract sends
-    answered.rows.write_csv(path, quote_style="never")
+    try:
+        answered.rows.write_csv(path, quote_style="never")
+    except OSError as error:
+        raise InputError(
+            f"{path} must be a file that can be written, but is not ({error}); copy the bundle"
+        ) from error
     if as_json:
         emit_json({"simulated": True, "file": str(path), "rows": len(answered.rows)})
         return
     out().print(f"{answered} in {path}", markup=False, soft_wrap=True)
     next_steps(f"hdap ingest {path}")
+
+
+def _model_of(manifest: Path) -> str:
+    import json
+
+    from hdap.fleet_data.errors import InputError
+
+    try:
+        return str(json.loads(manifest.read_text())["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{manifest} must be the manifest of a bundle, but it cannot be read ({error}); "
+            "give a folder that `hdap plan` or `hdap verify` wrote"
+        ) from error

@@ -30,16 +30,18 @@ def run(
     surrogates, studies, trials, trial_channels, trial_clusters, verifications. Views: telemetry,
     best_trials, pareto_trials, trial_summary and trials_MODEL with one column a width group.
     """
+    from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json, warn
     from hdap.fleet_data.errors import InputError
-    from hdap.fleet_data.store import Store
 
     if as_csv and as_json:
         raise InputError("`--csv` and `--json` exclude each other; give one of them")
-    with Store.open(db, create=False, read_only=True) as store:
+    with open_store(db, create=False, read_only=True) as store:
         result = store.query(query, limit=limit)
     if as_json:
-        emit_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+        emit_json(
+            [dict(zip(result.columns, row, strict=True)) for row in result.rows], marked=False
+        )
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)

@@ -20,10 +20,10 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Say what the database holds, what is stale, and what to do next."""
+    from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json
-    from hdap.fleet_data.store import Store
 
-    with Store.open(db, create=False) as store:
+    with open_store(db, create=False) as store:
         document = _document(store, model)
     emit_json(document) if as_json else _show(document)
 
@@ -90,7 +90,7 @@ def _next(models: list[dict[str, Any]]) -> str:
         return "hdap ingest telemetry.csv"
     pruned = [m for m in models if m["measurements"] > m["dense_measurements"]]
     if not pruned:
-        return "hdap cluster"
+        return f"hdap plan --model {models[0]['model']} --out bundles"
     if not pruned[0]["studies"]:
         return f"hdap search --model {pruned[0]['model']} --flops 25%"
     return f"hdap trials --study {pruned[0]['studies'][-1]}"

@@ -35,13 +35,13 @@ def run(
 
     All latencies of trials are predicted.
     """
+    from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json
     from hdap.fleet_data.errors import InputError
-    from hdap.fleet_data.store import Store
 
     if sum([pareto, trial is not None, studies]) > 1:
         raise InputError("`--pareto`, `--trial` and `--studies` exclude each other; give one")
-    with Store.open(db, create=False, read_only=True) as store:
+    with open_store(db, create=False, read_only=True) as store:
         if studies:
             found = store.query("SELECT * FROM trial_summary ORDER BY study_id")
         else:
@@ -103,15 +103,16 @@ def _trial(store: "Store", record: "StudyRecord", number: int) -> dict[str, Any]
 
 
 def _show_trial(document: dict[str, Any]) -> None:
-    from hdap.cli.output import next_steps, number, out, table
+    from hdap.cli.output import line, next_steps, number, out, table
     from hdap.surrogate.costs import format_flops
 
-    out().print(
+    line(
         f"[bold]trial {document['number']}[/bold] of {document['study']} ({document['model']}): "
         f"{format_flops(document['flops'])} FLOPs, {document['parameters'] / 1e6:.2f} M "
-        f"parameters, kept importance {number(document['kept_importance'])}"
+        f"parameters, kept importance {number(document['kept_importance'])}",
+        markup=True,
     )
-    out().print(
+    line(
         f"predicted fleet mean {document['fleet_mean_ms']:.2f} ms "
         f"({document['fleet_mean_low_ms']:.2f}-{document['fleet_mean_high_ms']:.2f} with 90 %), "
         f"p95 of devices {document['fleet_p95_ms']:.2f} ms"
@@ -160,6 +161,7 @@ def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) 
             for row in rows
         ],
         title=f"{record.name}: {what}, predicted latency",
+        optional=("p95 of devices", "worst cluster", "kept importance"),
     )
     if rows:
         next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
@@ -193,5 +195,6 @@ def _show_studies(rows: list[dict[str, Any]]) -> None:
             ]
             for row in rows
         ],
+        optional=("feasible", "sampler", "state"),
     )
     next_steps("hdap trials --study STUDY --pareto")

@@ -7,6 +7,7 @@ from io import StringIO
 
 import onnx
 import torch
+from onnx.helper import find_min_ir_version_for
 from torch import nn
 
 from hdap.fleet_data.errors import UnsupportedModelError
@@ -20,14 +21,22 @@ IR_VERSION = 8
 
 
 def to_onnx(
-    module: nn.Module, input_shape: tuple[int, int, int], batch_size: int = 1
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    batch_size: int = 1,
+    *,
+    opset: int = OPSET,
+    dynamic_batch: bool = False,
 ) -> onnx.ModelProto:
-    """`module` in eval mode as an ONNX model with weights inside and a fixed batch size.
+    """`module` in eval mode as an ONNX model with weights inside.
 
-    Normalisations are folded into convolutions by the exporter. Raises `UnsupportedModelError`
-    where the exporter cannot follow the network.
+    The batch size is fixed, or any at all with `dynamic_batch`. Normalisations are folded into
+    convolutions by the exporter. Raises `UnsupportedModelError` where the exporter cannot follow
+    the network or write that opset.
     """
-    example = torch.zeros(batch_size, *input_shape)
+    # A batch of 1 would be taken for a constant.
+    example = torch.zeros(max(batch_size, 2) if dynamic_batch else batch_size, *input_shape)
+    batch = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else None
     try:
         with _silent():
             program = torch.onnx.export(
@@ -35,7 +44,8 @@ def to_onnx(
                 (example,),
                 input_names=["input"],
                 output_names=["output"],
-                opset_version=OPSET,
+                opset_version=opset,
+                dynamic_shapes=(batch,) if batch else None,
                 dynamo=True,
                 optimize=True,
                 verbose=False,
@@ -49,7 +59,8 @@ def to_onnx(
             f"torch must be able to export the network to ONNX, but failed with "
             f"{type(error).__name__}: {first}; avoid control flow that depends on data"
         ) from error
-    model.ir_version = IR_VERSION
+    _check_opset(model, opset)
+    model.ir_version = max(IR_VERSION, find_min_ir_version_for(list(model.opset_import)))
     # Traces of where each node came from in the Python code: two thirds of a file without weights.
     for node in model.graph.node:
         node.ClearField("metadata_props")
@@ -59,6 +70,16 @@ def to_onnx(
     for name in ("metadata_props", "doc_string"):
         model.graph.ClearField(name)
     return model
+
+
+def _check_opset(model: onnx.ModelProto, wanted: int) -> None:
+    """The exporter says nothing when it cannot convert to an opset; it writes another."""
+    written = [item.version for item in model.opset_import if not item.domain]
+    if written != [wanted]:
+        raise UnsupportedModelError(
+            f"torch must be able to write ONNX opset {wanted}, but wrote {written[0]} instead; "
+            f"ask for {OPSET} or a little later"
+        )
 
 
 @contextmanager

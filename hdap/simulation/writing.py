@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 import numpy as np
@@ -63,13 +64,11 @@ def write_fleet(
     """Simulate `spec` and write `telemetry.*`, `truth.csv` and `simulation.json` to `folder`.
 
     `progress` is called with (rows so far, rows in all) after each batch. The folder is made; files
-    of an earlier simulation in it are replaced. Raises `InputError` for an unknown format.
+    of an earlier simulation in it are replaced. Raises `InputError` as `make_folder` does.
     """
-    if format not in SINKS:
-        raise InputError(f"`format` must be one of {', '.join(SINKS)}, but got {format=}")
+    make_folder(folder, format)
     started = time.perf_counter()
     fleet = draw_fleet(spec)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"telemetry.{format}"
     rng = np.random.default_rng([spec.seed, seed, 1])
     rows, broken = 0, Counter[str]()
@@ -104,6 +103,24 @@ def write_fleet(
         dict(broken),
         time.perf_counter() - started,
     )
+
+
+def make_folder(folder: Path, format: str) -> None:
+    """Make the folder of a simulation; costs nothing, so it is asked before anything is computed.
+
+    Raises `InputError` for an unknown format and for a folder that cannot be made or written to.
+    """
+    if format not in SINKS:
+        raise InputError(f"`format` must be one of {', '.join(SINKS)}, but got {format=}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"the folder of a simulation must be one that can be written to, but {folder} is not "
+            f"({error.strerror}); choose another"
+        ) from error
 
 
 def write_truth(path: Path, fleet: Fleet) -> None:

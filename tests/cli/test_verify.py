@@ -75,7 +75,7 @@ def loop(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]
         shade = replace(preset("cameras", 1).kinds[0], noise=Noise(0.004, 0.0, 0.0))
         kinds = (shade, replace(shade, name="saver", clock=0.6))
         spec = FleetSpec("quiet", kinds, 40, seed=1)
-        tried = TelemetryPlan(configurations=300, measuring_devices=40, measured_rows=60)
+        tried = TelemetryPlan(configurations=150, measuring_devices=20, measured_rows=40)
         write_fleet(folder / "fleet", spec, [architecture], tried, "csv")
         everyday, earlier = _split(folder / "fleet" / "telemetry.csv")
         fleet = read_fleet(folder / "fleet")
@@ -92,7 +92,7 @@ def loop(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]
             assert hdap("ingest", str(file), db=db).exit_code == 0
         assert hdap("ingest", str(earlier), db=db).exit_code == 0
         found = hdap(
-            "search", "--model", MODEL, "--flops", "30%", "--trials", "300", "--json", db=db
+            "search", "--model", MODEL, "--flops", "30%", "--trials", "200", "--json", db=db
         )
         assert found.exit_code == 0, found.output
         trial = json.loads(found.stdout)["trial"]

@@ -1,0 +1,1 @@
+"""The pruned network itself: made, checked, kept in a checkpoint, exported."""

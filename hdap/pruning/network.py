@@ -1,0 +1,107 @@
+"""From a plan to a pruned network that was checked."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+import torch
+from torch import nn
+
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.errors import InputError
+from hdap.models.graph import ChannelGraph
+from hdap.models.loading import LoadedModel, load_model
+from hdap.models.surgery import prune
+from hdap.models.tracing import describe
+from hdap.pruning.criteria import Evidence, channel_scores
+from hdap.pruning.manifest import Manifest, channels_by_name
+from hdap.pruning.plan import PrunePlan, WeightsSource
+from hdap.pruning.proof import NetworkSize, check_pruned, size_of
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PrunedNetwork:
+    """A smaller dense network in eval mode that was run and counted; `seconds` the surgery took."""
+
+    module: nn.Module
+    manifest: Manifest
+    dense: NetworkSize
+    pruned: NetworkSize
+    seconds: float
+
+
+def prune_planned(
+    plan: PrunePlan, source: WeightsSource, criterion: str, evidence: Evidence
+) -> PrunedNetwork:
+    """Load the dense network, take away what the plan says, and check what is left.
+
+    The same plan, weights, seed and batches give the same network.
+
+    Raises:
+        InputError: weights, criterion or batches do not work, or the model has changed since the
+            plan was made.
+        NotFoundError: the model is not there.
+        UnsupportedModelError: what is left is not what was promised.
+    """
+    architecture = plan.architecture
+    loaded = load_seeded(architecture.model, source)
+    check_same(architecture, loaded, "the plan was made for")
+    scores = channel_scores(criterion, loaded.module, architecture, evidence)
+    started = time.perf_counter()
+    graph = ChannelGraph(loaded.module, architecture.input_shape)
+    module = prune(loaded.module, architecture, plan.counts, scores, graph=graph).eval()
+    seconds = time.perf_counter() - started
+    size = check_pruned(graph.network, module, architecture, plan.counts)
+    manifest = Manifest(
+        model=architecture.model,
+        input_shape=architecture.input_shape,
+        architecture=architecture.digest,
+        channels=channels_by_name(architecture, plan.counts),
+        dense=channels_by_name(architecture, architecture.widths),
+        flops=size.flops,
+        parameters=size.parameters,
+        criterion=criterion,
+        seed=evidence.seed,
+        weights=source.words,
+        weights_sha256=_sha256(source, loaded.module),
+        versions={name: metadata.version(name) for name in ("hdap", "torch", "timm")},
+        origin=plan.origin,
+    )
+    return PrunedNetwork(module, manifest, size_of(loaded.module, architecture), size, seconds)
+
+
+def load_seeded(model: str, source: WeightsSource) -> LoadedModel:
+    """The dense network; its random weights follow from the seed and disturb no generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.seed)
+        return load_model(model, weights=source.file, pretrained=source.pretrained)
+
+
+def check_same(expected: Architecture, loaded: LoadedModel, who: str) -> None:
+    """Raises `InputError` unless the network is the one that `expected` describes."""
+    now = describe(loaded.module, expected.model, loaded.input_shape)
+    if now.digest != expected.digest:
+        raise changed(expected.model, expected.digest, now.digest, who)
+
+
+def changed(model: str, expected: str, now: str, who: str) -> InputError:
+    """The error for a model whose architecture is another one than it was."""
+    return InputError(
+        f"{who} architecture {expected[:12]} of {model}, but here {model} has architecture "
+        f"{now[:12]}; use the code and the versions it was made with, or make it again"
+    )
+
+
+def _sha256(source: WeightsSource, network: nn.Module) -> str:
+    if source.file is not None:
+        with source.file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
