@@ -1,6 +1,6 @@
 """The learning curve: how good each kind of surrogate becomes with how many measurements a cluster.
 
-    python benchmarks/learning_curve.py [--seeds 8] [--redraw] [--out docs/pictures]
+    python -m benchmarks.learning_curve [--seeds 8] [--redraw] [--out docs/pictures]
 
 Both fleets are measured: every latency was timed on a device. A quarter of the configurations is
 held out from all clusters; from each cluster at most so many measurements of pruned networks are
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from learning_picture import draw
-from surrogates import FLEETS, fleet_data
 
+from benchmarks.learning_picture import draw
+from benchmarks.surrogates import FLEETS, fleet_data
 from hdap.surrogate.data import TrainingData
 from hdap.surrogate.learning_curve import newcomer_scores, scores_at
 from hdap.surrogate.registry import SURROGATES

@@ -1,6 +1,7 @@
 """The picture of the learning curve, for a page 900 pixels wide."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +21,7 @@ TITLES = {"resnet50": "ResNet-50", "mobilenetv1_100": "MobileNetV1"}
 GREY = "#555555"
 ALL = 10_000
 SHOWN = 50
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.spines.top": False,

@@ -109,6 +109,7 @@ class SurrogateRecord:
     `kind` is the registry name (`fleet`, `roofline`, `hdap-gbrt`); `payload` bytes that load
     without executing code. Figures are on held-out configurations: `mape` and `coverage` (of the
     90 % interval) as fractions, `kendall_tau` in -1..1. `warning` is empty when it can be trusted.
+    `dense_ms` is the dense model on the cluster's typical device, as measured (NaN: never was).
     """
 
     clustering_id: int
@@ -126,6 +127,7 @@ class SurrogateRecord:
     warning: str
     payload: bytes
     id: int = 0
+    dense_ms: float = float("nan")
 
 
 @dataclass(frozen=True)

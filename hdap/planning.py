@@ -22,7 +22,7 @@ from hdap.search.planning import (
     plan_bundles,
     size_of_batch,
 )
-from hdap.searching import resumed_search
+from hdap.searching import stored_problem
 from hdap.stages import Say, current_architecture, current_clustering, current_surrogates
 from hdap.surrogate.borrowing import LEAST_FLEET
 from hdap.surrogate.costs import flops
@@ -206,10 +206,10 @@ def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say)
             f"{record.model}; name another: hdap trials --studies"
         )
     done = store.trials(record.id)
-    search = resumed_search(store, record.name, len(done) + 1, lambda _: None)
-    best = done.counts[shortlist(search.problem, done)]
+    problem, _ = stored_problem(store, record)
+    best = done.counts[shortlist(problem, done)]
     say(f"half of the batch lies around the {len(best)} best trials of {record.name}")
-    near = around(search.problem.space, search.problem.band, best, NEIGHBOURS, request.seed)
+    near = around(problem.space, problem.band, best, NEIGHBOURS, request.seed)
     # The short list itself comes first: what it promises is what must be checked.
     counts = np.vstack([best, near])
     worth = np.concatenate([np.full(len(best), 10.0), np.ones(len(near))])

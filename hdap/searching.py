@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hdap.fleet_data.errors import InputError, NotFoundError
-from hdap.fleet_data.records import ClusteringRecord, StudyRecord, TrialBatch
+from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
 from hdap.search.answer import Answer, answer
 from hdap.search.awareness import Awareness, awareness
 from hdap.search.budget import DEFAULT_TOLERANCE, FlopsBand, band, parse_flops
@@ -64,13 +66,15 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Search:
-    """A search that is ready to run: `record` is the stored study, `before` its earlier trials."""
+    """A search that is ready to run: `record` is the stored study, `before` its earlier trials,
+    `dense_ms` the dense model as measured on each of K clusters."""
 
     request: SearchRequest
     record: StudyRecord
     problem: SearchProblem
     profile: SearchProfile
     clustering: ClusteringRecord
+    dense_ms: Floats
     before: ResumeState | None = None
 
 
@@ -106,7 +110,7 @@ def new_search(store: "Store", request: SearchRequest, name: str | None, say: Sa
         created_at=datetime.now(UTC),
     )
     record = replace(record, id=store.create_study(record))
-    return Search(request, record, problem, found, clustering)
+    return Search(request, record, problem, found, clustering, measured_dense(store, record))
 
 
 def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> Search:
@@ -129,7 +133,8 @@ def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> 
     request = replace(_request(record), trials=wanted)
     clustering = store.clustering(record.clustering_id)
     before = ResumeState(done, record.sampler_state)
-    return Search(request, record, problem, found, clustering, before)
+    dense_ms = measured_dense(store, record)
+    return Search(request, record, problem, found, clustering, dense_ms, before)
 
 
 def run(
@@ -162,7 +167,7 @@ def conclude(search: Search, result: SearchResult) -> tuple[Answer, Awareness]:
     """
     if result.trials is None:
         raise InputError("the search was stopped before its first trial; let it run longer")
-    found = answer(search.problem, result.trials)
+    found = answer(search.problem, result.trials, search.dense_ms)
     return found, awareness(search.problem, found.found.counts, search.request.seed)
 
 
@@ -212,6 +217,13 @@ def _problem(
         risk=request.risk,
     )
     return problem, profile(space, budget)
+
+
+def measured_dense(store: "Store", record: StudyRecord) -> Floats:
+    """The dense model on the typical device of each of K clusters, as measured (NaN: never)."""
+    kind = str(record.settings["surrogate"])
+    found = store.surrogates(record.model, record.clustering_id, kind)
+    return np.array([surrogate.dense_ms for surrogate in found])
 
 
 def _request(record: StudyRecord) -> SearchRequest:

@@ -23,7 +23,7 @@ from hdap.fleet_data.records import (
 )
 from hdap.search.problem import SearchProblem
 from hdap.search.verification import Promise, Readings, Verdict, verify
-from hdap.searching import resumed_search
+from hdap.searching import measured_dense, stored_problem
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -73,22 +73,28 @@ def trial_in_question(store: "Store", study: str | None, number: int) -> TrialIn
             f"study {record.name} must have a trial {number}, but it has none of that number; "
             "list them: hdap trials"
         )
-    search = resumed_search(store, record.name, len(trials) + 1, lambda _: None)
-    problem, row = search.problem, int(rows[0])
+    problem, _ = stored_problem(store, record)
+    clustering = store.clustering(record.clustering_id)
+    row = int(rows[0])
     counts = np.stack([trials.counts[row], problem.uniform, problem.architecture.widths])
     found = problem.latency.predict(counts)
     ms, low, high = found.ms.T.copy(), found.low_ms.T.copy(), found.high_ms.T.copy()
     # What was stored is the promise, whatever the surrogates say today.
     ms[:, 0], low[:, 0] = trials.cluster_ms[row], trials.cluster_low_ms[row]
     high[:, 0] = trials.cluster_high_ms[row]
+    # Speed-ups were promised over the dense model as measured, where it was.
+    dense = measured_dense(store, record)
+    scale = np.where(np.isfinite(dense), dense / ms[:, 2], 1.0)
+    for values in (ms, low, high):
+        values[:, 2] *= scale
     return TrialInQuestion(
         record,
         number,
         problem,
-        search.clustering,
+        clustering,
         counts,
         Promise(ms, low, high),
-        _mark(store, record, search.clustering),
+        _mark(store, record, clustering),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
-from hdap.fleet_data.records import Ints, TrialBatch
+from hdap.fleet_data.records import Floats, Ints, TrialBatch
 from hdap.search.problem import Evaluation, SearchProblem
 from hdap.search.uniform import uniform
 
@@ -18,9 +18,11 @@ APART = 2
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """One network and what is predicted of it; latencies in ms.
+    """One network and what is known of it; latencies in ms, predicted unless `measured`.
 
-    The fleet mean has a 90 % interval. Speed-ups are ratios of predicted fleet means.
+    A predicted fleet mean has a 90 % interval; of a measured one (the dense model, in everyday
+    telemetry) `fleet_mean_low_ms` and `fleet_mean_high_ms` are NaN. Speed-ups are ratios of fleet
+    means, so that over a measured dense model nothing is gained by predicting it too slow.
     """
 
     name: str
@@ -36,6 +38,7 @@ class AnswerRow:
     kept_importance: float
     over_dense: float
     over_uniform: float
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,10 @@ class Answer:
         return tuple(row for row in rows if row is not None)
 
 
-def answer(problem: SearchProblem, trials: TrialBatch) -> Answer:
-    """The answer of a search.
+def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None = None) -> Answer:
+    """The answer of a search; `dense_ms` is the dense model as measured on each of K clusters.
+
+    It takes the place of what is predicted of the dense model where all clusters measured it.
 
     The short list is ranked by the cautious objective, `risk` standard deviations above what is
     predicted, because the best of many predictions is the one that is most likely too good.
@@ -77,6 +82,8 @@ def answer(problem: SearchProblem, trials: TrialBatch) -> Answer:
     counts = np.vstack([*named.values(), trials.counts[chosen]])
     names = [*named, *(f"trial {n}" for n in trials.number[chosen])]
     rows = _rows(problem.evaluate(counts), names)
+    if dense_ms is not None and np.isfinite(dense_ms).all():
+        rows = _over_measured(problem, rows, dense_ms)
     table = dict(zip(named, rows, strict=False))
     best = rows[len(named) :]
     return Answer(
@@ -110,6 +117,26 @@ def shortlist(problem: SearchProblem, trials: TrialBatch, size: int = SHORTLIST)
         if len(chosen) == size:
             break
     return np.array(chosen, dtype=np.int64)
+
+
+def _over_measured(
+    problem: SearchProblem, rows: tuple[AnswerRow, ...], dense_ms: Floats
+) -> tuple[AnswerRow, ...]:
+    ms, fleet = dense_ms[None], problem.fleet
+    mean, (worst_ms, worst) = float(fleet.fleet_mean(ms)[0]), fleet.worst(ms)
+    dense = replace(
+        rows[0],
+        fleet_mean_ms=mean,
+        fleet_mean_low_ms=float("nan"),
+        fleet_mean_high_ms=float("nan"),
+        fleet_p95_ms=float(fleet.percentile(ms)[0]),
+        worst_cluster_ms=float(worst_ms[0]),
+        worst_cluster=int(worst[0]),
+        over_uniform=rows[1].fleet_mean_ms / mean,
+        measured=True,
+    )
+    others = (replace(row, over_dense=mean / row.fleet_mean_ms) for row in rows[1:])
+    return (dense, *others)
 
 
 def _rows(found: Evaluation, names: list[str]) -> tuple[AnswerRow, ...]:

@@ -7,7 +7,7 @@ computing (Williams et al., "Roofline", CACM 52(4), 2009). Temperature and load 
 in a line. All clusters share the coefficients; `context_learning` learns them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ class ContextEffect:
         return tuple(f"context_{n}" for n in cls.SHARED + cls.OWN)
 
     @classmethod
-    def from_arrays(cls, parts: list[Mapping[str, Any]]) -> "ContextEffect":
+    def from_arrays(cls, parts: Sequence[Mapping[str, Any]]) -> "ContextEffect":
         """Inverse of `arrays` for all clusters."""
         first = {n: parts[0][f"context_{n}"] for n in cls.SHARED}
         own = {n: np.array([float(p[f"context_{n}"]) for p in parts]) for n in cls.OWN}

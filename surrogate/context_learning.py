@@ -27,8 +27,9 @@ START_SD = (0.15, 0.02, 0.03, 1.0)
 """Prior medians of the standard deviations of cluster, device, configuration, and noise (a factor
 on the spread of the rows)."""
 FLAT_SD = 3.0
-DEVICES, ROWS_PER_DEVICE = 64, 10
-LINEAR_STEPS = 3
+LEAST_NOISE = 0.003
+DEVICES, ROWS = 48, 480
+LINEAR_STEPS = 2
 MOVED = 0.01
 """Log clock by which a row must differ from its device's median to show anything."""
 MOVED_UNITS = 0.1
@@ -152,7 +153,7 @@ def _sample(data: TrainingData, column: str, rng: np.random.Generator) -> Ints:
     rank = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
     # Evenly over the ranks of a device's clocks, the ends among them.
     size = count[data.device[rows]]
-    kept = np.minimum(size, ROWS_PER_DEVICE)
+    kept = np.minimum(size, ROWS // max(len(chosen), 1))
     step = rank * np.maximum(kept - 1, 1) // np.maximum(size - 1, 1)
     fresh = np.ones(len(rows), dtype=np.bool_)
     fresh[1:] = (np.diff(step) != 0) | (np.diff(data.device[rows]) != 0)
@@ -239,33 +240,36 @@ def _effect_on(rows: Rows, mean: Floats) -> Floats:
 def _posterior(rows: Rows, known: Floats) -> Coefficients:
     """Coefficients of the mixed model, linearised where they are (Gauss-Newton)."""
     prior = np.diag((PRIOR_SD * np.where(known > 0, 1.0, 0.0)) ** 2)
-    parts = _components(rows)
     flat = np.full((len(rows.log_ms),) * 2, FLAT_SD**2)
+    alike = _alike(rows)
     mean, covariance = PRIOR_MEAN, prior
-    for step in range(LINEAR_STEPS):
+    for _ in range(LINEAR_STEPS):
         effect, slope = clock_effect(mean, rows.compute_share, np.exp(rows.log_clock))
         design = np.hstack([slope, rows.lines])
         target = rows.log_ms - effect + slope @ mean[:2] - design @ PRIOR_MEAN
-        if step == 0:
-            fixed = flat + design @ prior @ design.T
-            variances = learn_variances(parts, target, START_SD, fixed)
-            rest = flat + np.tensordot(variances, parts, axes=1)
-        whole = cho_factor(rest + design @ prior @ design.T, lower=True)
+        explained = flat + design @ prior @ design.T
+        parts = np.concatenate([alike, _noise(rows, mean)[None]])
+        variances = learn_variances(parts, target, START_SD, explained)
+        whole = cho_factor(explained + np.tensordot(variances, parts, axes=1), lower=True)
         cross = prior @ design.T
         mean = PRIOR_MEAN + cross @ cho_solve(whole, target)
         covariance = prior - cross @ cho_solve(whole, cross.T)
     return Coefficients(mean, covariance, float(np.sqrt(variances[0])))
 
 
-def _components(rows: Rows) -> Floats:
-    """Covariances of the rows at variance 1, in the order of `START_SD`."""
+def _alike(rows: Rows) -> Floats:
+    """Whether rows share their cluster, device, configuration: 3 x n x n, 0 or 1."""
     keys: Sequence[Ints] = (rows.cluster, rows.device, rows.configuration)
-    alike = [(k[:, None] == k[None, :]).astype(np.float64) for k in keys]
-    away = np.abs(_centred(rows.log_ms, np.unique(rows.device, return_inverse=True)[1]))
-    spread = np.maximum(1.4826 * np.median(away), 0.003)
-    # Odd rows count as noisier (Huber).
-    noise = spread * np.maximum(1.0, away / (2.5 * spread))
-    return np.stack([*alike, np.diag(noise**2)])
+    return np.stack([(k[:, None] == k[None, :]).astype(np.float64) for k in keys])
+
+
+def _noise(rows: Rows, mean: Floats) -> Floats:
+    """Covariance (n x n) of the noise about the effect that is known so far; odd rows count as
+    noisier (Huber)."""
+    away = np.abs(_centred(rows.log_ms - _effect_on(rows, mean), rows.device))
+    spread = max(1.4826 * float(np.median(away)), LEAST_NOISE)
+    noise: Floats = np.diag((spread * np.maximum(1.0, away / (2.5 * spread))) ** 2)
+    return noise
 
 
 def _moved_by(data: TrainingData, effect: ContextEffect, compute_share: Floats) -> Floats:

@@ -84,6 +84,9 @@ def _records(
     pruned = data.at(~data.dense)
     rows = np.bincount(pruned.cluster, minlength=data.clusters)
     payloads = surrogate.payloads()
+    dense = np.full(data.clusters, np.nan)
+    measured = data.at(data.dense).cells
+    dense[measured.cluster] = np.exp(measured.log_ms)
     return tuple(
         SurrogateRecord(
             clustering_id=clustering_id,
@@ -98,6 +101,7 @@ def _records(
             mape=s.mape,
             kendall_tau=s.kendall_tau,
             coverage=s.coverage,
+            dense_ms=float(dense[s.cluster]),
             warning=_warning(s, int(rows[s.cluster]), data),
             payload=payloads[s.cluster],
         )

@@ -34,6 +34,8 @@ from hdap.surrogate.threads import one_blas_thread
 MAX_CELLS = 1500
 """Cells learned from: many more do not sharpen about a hundred shared weights."""
 LEAST_SHARE = 0.02
+CONTEXT_STEPS = 2
+"""Times that costs are learned again without what context did to the rows."""
 BATCH = 1024
 """Configurations computed at once: their terms stay in the processor's cache."""
 
@@ -80,9 +82,11 @@ class FleetModel(FleetSurrogate):
             parameters = _learn(data, _at_most(data.cells, MAX_CELLS, rng), rng)
             # Its own generator: rows without context are learned as if there were none.
             context, moved = _learn_context(data, parameters, np.random.default_rng(seed))
-            if moved.any():
-                data = without(data, moved)
-                parameters = _learn(data, _at_most(data.cells, MAX_CELLS, rng), rng)
+            for _ in range(CONTEXT_STEPS if moved.any() else 0):
+                # What the costs took for a slow network was in part a slow moment.
+                usual = without(data, moved)
+                parameters = _learn(usual, _at_most(usual.cells, MAX_CELLS, rng), rng)
+                context, moved = _learn_context(data, parameters, np.random.default_rng(seed))
         bare = cls(data.architecture, parameters, (1,) * data.clusters, 1)
         steps = paying_steps(data.architecture, lambda c: bare._predict(c).log_ms, rng)
         return cls(data.architecture, parameters, steps, fleet_step(steps, data.shares), context)

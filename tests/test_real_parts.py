@@ -25,6 +25,8 @@ from hdap.surrogate.costs import flops, parameters
 PERIOD_US = 5_000
 QUOTAS = {"fast-1": 1.0, "slow-1": 0.4, "fast-2": 1.0, "slow-2": 0.4}
 NAME = "real_parts_net"
+# what other work does to the reference is not repeated here: that is the protocol's own test
+QUICK = ("--threshold", "1000")
 Enter = Callable[[], None]
 
 
@@ -46,7 +48,7 @@ def bundle(
     network: tuple[nn.Module, Architecture], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     module, architecture = network
-    shares = np.linspace(0.25, 0.9, 12)
+    shares = np.linspace(0.25, 0.9, 10)
     rng = np.random.default_rng(0)
     counts = [
         np.clip(
@@ -81,7 +83,7 @@ def _measure(
     python: Path, bundle: Path, out: Path, *options: str, enter: Enter | None = None
 ) -> list[dict[str, str]]:
     subprocess.run(
-        [str(python), "-I", "measure.py", "--out", str(out), "--threads", "1", *options],
+        [str(python), "-I", "measure.py", "--out", str(out), "--threads", "1", *QUICK, *options],
         cwd=bundle,
         preexec_fn=enter,
         check=True,
@@ -119,7 +121,7 @@ def test_a_bundle_is_measured_on_a_bare_device_ingested_and_learned(
     files, rows = [], []
     for device in ("unit-1", "unit-2", "unit-3"):
         files.append(tmp_path / f"{device}.csv")
-        options = ("--device-id", device, "--runs", "10", "--min-seconds", "0.1", "--rounds", "2")
+        options = ("--device-id", device, "--runs", "10", "--min-seconds", "0.1", "--rounds", "1")
         rows += _measure(device_python, bundle, files[-1], *options)
     report = json.loads(_hdap("ingest", *map(str, files), "--db", str(store_path), "--json").stdout)
     assert sum(part["added"] for part in report) == len(rows)
@@ -129,7 +131,7 @@ def test_a_bundle_is_measured_on_a_bare_device_ingested_and_learned(
     learned = sum(cluster["rows"] for cluster in fit["clusters"])
     assert learned > 0.5 * len(rows)
     for cluster in fit["clusters"]:
-        # twelve networks from a machine that does other work too: it must have learned, no more
+        # ten networks from a machine that does other work too: it must have learned, no more
         assert cluster["mape"] < 0.5
         assert cluster["kendall_tau"] > 0.3
 

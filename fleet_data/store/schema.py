@@ -186,6 +186,7 @@ surrogates = sa.Table(
     sa.Column("mape", FLOAT),
     sa.Column("kendall_tau", FLOAT),
     sa.Column("coverage", FLOAT),
+    sa.Column("dense_ms", FLOAT),
     sa.Column("warning", sa.Text, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("clustering_id", "model", "kind", "cluster", name="surrogates_of_cluster"),

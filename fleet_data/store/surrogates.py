@@ -10,7 +10,7 @@ from hdap.fleet_data.store.codec import number_or_nan, number_or_null
 from hdap.fleet_data.store.part import StorePart
 from hdap.fleet_data.store.schema import surrogates
 
-_FIGURES = ("mape", "kendall_tau", "coverage")
+_FIGURES = ("mape", "kendall_tau", "coverage", "dense_ms")
 _PLAIN = (
     "clustering_id",
     "cluster",

@@ -72,11 +72,13 @@ def _table(search: "Search", found: "Answer") -> None:
         ],
         [
             [
-                NAMES[row.name],
+                NAMES[row.name] + (", measured" if row.measured else ""),
                 format_flops(row.flops),
                 f"{row.parameters / 1e6:.2f} M",
                 f"{row.fleet_mean_ms:.2f} ms",
-                f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
+                "-"
+                if row.measured
+                else f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
                 f"{row.fleet_p95_ms:.2f} ms",
                 f"{row.worst_cluster_ms:.2f} ms ({row.worst_cluster})",
                 number(row.kept_importance),
@@ -85,7 +87,8 @@ def _table(search: "Search", found: "Answer") -> None:
             ]
             for row in found.rows
         ],
-        title=f"{search.record.model} at {search.request.flops} FLOPs, predicted (not measured)",
+        title=f"{search.record.model} at {search.request.flops} FLOPs, "
+        "predicted unless it says measured",
         optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
     )
 
@@ -157,6 +160,7 @@ def document(
 def _row(row: "AnswerRow") -> dict[str, Any]:
     return {
         "network": row.name,
+        "measured": row.measured,
         "flops": row.flops,
         "parameters": row.parameters,
         "fleet_mean_ms": row.fleet_mean_ms,

@@ -75,7 +75,9 @@ def run(
         optional=("weight", "measurements"),
     )
     line(f"{len(rows):,} of {total:,} devices shown")
-    next_steps("hdap cluster" if not any(r["cluster"] is not None for r in rows) else "hdap status")
+    clustered = any(r["cluster"] is not None for r in rows)
+    waiting = "hdap cluster" if total else "hdap ingest telemetry.csv"
+    next_steps("hdap status" if clustered else waiting)
 
 
 def _condition(cluster: int | None, outliers: bool) -> str:

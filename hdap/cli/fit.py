@@ -19,6 +19,13 @@ def run(
     kind: Annotated[
         str, typer.Option("--kind", help="fleet, roofline, or hdap-gbrt (as HDAP).")
     ] = "fleet",
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            help="Predict for clock=0.6 (of today's), temperature=+10 or load=+20 instead.",
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -26,15 +33,22 @@ def run(
 ) -> None:
     """Learn how long a pruned network takes on each cluster, and say how well that is known.
 
-    Errors are on held-out configurations: what was fitted is never judged.
+    Errors are on held-out configurations: what was fitted is never judged. With --what-if the
+    surrogates say what the fleet would take in other circumstances, as far as its telemetry tells.
     """
+    from hdap.cli import what_if as asking
     from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json, say
     from hdap.stages import current_clustering, fit_surrogates, measured_architecture
 
+    context = asking.parse_context(what_if) if what_if else None
     with open_store(db, create=False) as store:
         architecture = measured_architecture(store, model, say)
         clustering = current_clustering(store, say)
+        if context is not None:
+            asked = asking.ask(store, architecture, clustering, context, kind, seed)
+            emit_json(asking.document(asked)) if as_json else asking.show(asked)
+            return
         result = fit_surrogates(store, architecture, clustering, kind, seed)
     if as_json:
         emit_json(document(result))
@@ -51,6 +65,7 @@ def document(result: "FitResult") -> dict[str, Any]:
         "clustering": record.clustering_id,
         "step": result.surrogate.step,
         "steps": result.surrogate.steps,
+        "context_range": [asdict(r) for r in result.surrogate.context_range],
         "clusters": [
             {**asdict(s), "rows": r.rows, "warning": r.warning}
             for s, r in zip(result.scores, result.records, strict=True)
@@ -97,11 +112,20 @@ def show(result: "FitResult") -> None:
     )
     line(_mean_line(result, others))
     line(f"channel counts pay in steps of {result.surrogate.step}")
+    line(_context_line(result))
     for note in result.notes:
         say(note)
     for warning in result.warnings:
         warn(warning)
     next_steps(f"hdap search --model {record.model} --flops 25%")
+
+
+def _context_line(result: "FitResult") -> str:
+    known = [r for r in result.surrogate.context_range if r.low > 0]
+    if not known:
+        return "no clock was reported: what if it changed cannot be asked"
+    low, high = min(r.low for r in known), max(r.high for r in known)
+    return f"clocks of {low:.0f}-{high:.0f} MHz were seen: ask with --what-if clock=0.6"
 
 
 def _mean_line(result: "FitResult", others: list[str]) -> str:

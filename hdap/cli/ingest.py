@@ -63,7 +63,10 @@ def _ingest(store: "Store", source: Path | str) -> "IngestReport":
 
 
 def _next(store: "Store") -> list[str]:
-    pruned = [m.model for m in store.model_counts() if m.measurements > m.dense_measurements]
+    counts = store.model_counts()
+    if not counts:
+        return ["hdap ingest telemetry.csv"]
+    pruned = [m.model for m in counts if m.measurements > m.dense_measurements]
     return [f"hdap search --model {name} --flops 25%" for name in pruned[:3]] or ["hdap cluster"]
 
 

@@ -31,6 +31,9 @@ def run(
         str | None,
         typer.Option("--flops", help="Instead of a trial: search --model at this budget first."),
     ] = None,
+    search_trials: Annotated[
+        int, typer.Option("--search-trials", min=1, help="Trials of the search of --flops.")
+    ] = 2000,
     model: Annotated[
         str | None, typer.Option("--model", help="A timm name, or package.module:factory.")
     ] = None,
@@ -89,7 +92,7 @@ def run(
     if channels is not None:
         plan = _from_channels(str(model), channels)
     elif flops is not None:
-        plan = _from_search(db, str(model), flops, source, as_json)
+        plan = _from_search(db, str(model), flops, search_trials, source, as_json)
     else:
         plan = _from_trial(db, study, trial, model)
     source = _weights(source, plan)
@@ -143,7 +146,7 @@ def _from_trial(db: str, study: str | None, trial: int | None, model: str | None
 
 
 def _from_search(
-    db: str, model: str, flops: str, source: "WeightsSource", as_json: bool
+    db: str, model: str, flops: str, trials: int, source: "WeightsSource", as_json: bool
 ) -> "PrunePlan":
     from hdap.cli import answer
     from hdap.cli.output import number, progress_bar, say
@@ -153,7 +156,12 @@ def _from_search(
 
     file = None if source.file is None else str(source.file.resolve())
     request = SearchRequest(
-        model, flops, seed=source.seed, weights=file, pretrained=source.pretrained
+        model,
+        flops,
+        trials=trials,
+        seed=source.seed,
+        weights=file,
+        pretrained=source.pretrained,
     )
     with Store.open(db, create=False) as store:
         search = new_search(store, request, None, say)

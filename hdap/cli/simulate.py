@@ -69,11 +69,13 @@ def run(
     from hdap.simulation.telemetry import TelemetryPlan
     from hdap.simulation.writing import make_folder, write_fleet
 
+    # without one of the three there are no measurements of pruned networks, so none of the others
+    pruned = min(configurations, measuring_devices, measured_rows) > 0
     plan = TelemetryPlan(
         rows_per_device=rows,
-        configurations=configurations,
-        measuring_devices=measuring_devices,
-        measured_rows=measured_rows,
+        configurations=configurations * pruned,
+        measuring_devices=measuring_devices * pruned,
+        measured_rows=measured_rows * pruned,
         broken_share=broken,
     )
     spec = make_preset(preset, devices, seed)

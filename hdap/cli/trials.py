@@ -197,4 +197,6 @@ def _show_studies(rows: list[dict[str, Any]]) -> None:
         ],
         optional=("feasible", "sampler", "state"),
     )
-    next_steps("hdap trials --study STUDY --pareto")
+    next_steps(
+        "hdap trials --study STUDY --pareto" if rows else "hdap search --model MODEL --flops 25%"
+    )

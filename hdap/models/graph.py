@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch_pruning import DependencyGraph  # type: ignore[import-untyped]
-from torch_pruning.dependency import index_mapping  # type: ignore[import-untyped]
-from torch_pruning.ops import OPTYPE  # type: ignore[import-untyped]
+from torch_pruning import DependencyGraph
+from torch_pruning.dependency import index_mapping
+from torch_pruning.ops import OPTYPE
 
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.models.quiet import quiet

@@ -121,7 +121,8 @@ class TorchScript(ExportFormat):
         write_file(file, content.getvalue())
 
     def open(self, file: Path) -> Runner:
-        script = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+        with quiet():
+            script = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
         runner: Runner = script.eval()
         return runner
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -20,7 +19,7 @@ from hdap.pruning.manifest import Manifest, channels_by_name
 from hdap.pruning.plan import PrunePlan, WeightsSource
 from hdap.pruning.proof import NetworkSize, check_pruned, size_of
 
-Say = Callable[[str], None]
+_VERSIONS = ("hdap", "torch", "timm", "torch-pruning")
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def prune_planned(
         seed=evidence.seed,
         weights=source.words,
         weights_sha256=_sha256(source, loaded.module),
-        versions={name: metadata.version(name) for name in ("hdap", "torch", "timm")},
+        versions={name: metadata.version(name) for name in _VERSIONS},
         origin=plan.origin,
     )
     return PrunedNetwork(module, manifest, size_of(loaded.module, architecture), size, seconds)

@@ -69,7 +69,7 @@ def _loss(network: nn.Module, batch: Batch, number: int) -> Tensor:
         ) from error
     if not torch.isfinite(loss):
         raise InputError(
-            f"the loss must be finite, but that of batch {number} is {float(loss)}; "
+            f"the loss must be finite, but that of batch {number} is {loss.item()}; "
             "check the weights and the data"
         )
     return loss

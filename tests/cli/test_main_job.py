@@ -40,7 +40,7 @@ def test_search_prints_profile_table_awareness_bars_and_next_commands(
     for part in (
         "37 width groups",
         "can be met",
-        "predicted (not measured)",
+        "predicted unless it says measured",
         "uniform, same grid",
         "fleet-awareness:",
         "layer4.2.conv2",

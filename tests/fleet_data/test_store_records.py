@@ -187,6 +187,7 @@ def test_surrogates_come_back_by_cluster_and_are_replaced(store: Store) -> None:
         mape=0.03,
         kendall_tau=float("nan"),
         coverage=0.9,
+        dense_ms=50.5,
         warning="",
         payload=bytes(range(256)),
     )

@@ -147,3 +147,20 @@ def test_a_profile_of_a_budget_out_of_reach_says_why(problem: SearchProblem) -> 
     assert not found.reachable
     assert "narrowest" in found.obstacle
     assert [row.name for row in found.rows] == ["minimum", "dense"]
+
+
+def test_speed_ups_are_over_the_measured_dense_model_where_there_is_one(
+    problem: SearchProblem, trials: TrialBatch
+) -> None:
+    predicted = answer(problem, trials)
+    clusters = len(problem.fleet.mean)
+    dense_ms = np.linspace(50.0, 100.0, clusters)
+    measured = answer(problem, trials, dense_ms)
+    mean = float(dense_ms @ problem.fleet.mean)
+    assert measured.dense.measured
+    assert measured.dense.fleet_mean_ms == pytest.approx(mean)
+    assert measured.found.over_dense == pytest.approx(mean / measured.found.fleet_mean_ms)
+    assert measured.found.fleet_mean_ms == predicted.found.fleet_mean_ms
+    unknown = answer(problem, trials, np.append(dense_ms[1:], np.nan))
+    assert not unknown.dense.measured
+    assert unknown.dense.fleet_mean_ms == predicted.dense.fleet_mean_ms

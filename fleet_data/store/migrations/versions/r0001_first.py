@@ -195,6 +195,7 @@ def _clusters() -> None:
         sa.Column("mape", FLOAT, nullable=True),
         sa.Column("kendall_tau", FLOAT, nullable=True),
         sa.Column("coverage", FLOAT, nullable=True),
+        sa.Column("dense_ms", FLOAT, nullable=True),
         sa.Column("warning", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
