@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
 def draw(figures: pl.DataFrame, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png."""
     models = [m for m in TITLES if m in figures["model"].to_list()]
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
         figure, axes = plt.subplots(
             3, len(models), figsize=(9, 8.2), height_ratios=(3.2, 1.4, 1.1), squeeze=False
         )

@@ -28,7 +28,7 @@ START_SD = (0.15, 0.02, 0.03, 1.0)
 on the spread of the rows)."""
 FLAT_SD = 3.0
 LEAST_NOISE = 0.003
-DEVICES, ROWS = 48, 480
+DEVICES, ROWS = 40, 320
 LINEAR_STEPS = 2
 MOVED = 0.01
 """Log clock by which a row must differ from its device's median to show anything."""
@@ -243,13 +243,14 @@ def _posterior(rows: Rows, known: Floats) -> Coefficients:
     flat = np.full((len(rows.log_ms),) * 2, FLAT_SD**2)
     alike = _alike(rows)
     mean, covariance = PRIOR_MEAN, prior
-    for _ in range(LINEAR_STEPS):
+    for step in range(LINEAR_STEPS):
         effect, slope = clock_effect(mean, rows.compute_share, np.exp(rows.log_clock))
         design = np.hstack([slope, rows.lines])
         target = rows.log_ms - effect + slope @ mean[:2] - design @ PRIOR_MEAN
         explained = flat + design @ prior @ design.T
         parts = np.concatenate([alike, _noise(rows, mean)[None]])
-        variances = learn_variances(parts, target, START_SD, explained)
+        if step == 0:
+            variances = learn_variances(parts, target, START_SD, explained)
         whole = cho_factor(explained + np.tensordot(variances, parts, axes=1), lower=True)
         cross = prior @ design.T
         mean = PRIOR_MEAN + cross @ cho_solve(whole, target)

@@ -83,12 +83,15 @@ def run(
     require_free_folder(out, force, FILES)
     from hdap.pruning.batches import load_batches
     from hdap.pruning.criteria import Evidence
+    from hdap.pruning.criteria import criterion as known
     from hdap.pruning.network import prune_planned
     from hdap.pruning.plan import WeightsSource
 
     if weights is not None and pretrained:
         raise InputError("`--weights` and `--pretrained` exclude each other; give one of them")
     source = WeightsSource(weights, pretrained, seed)
+    known(criterion)
+    batches = None if data is None else load_batches(data)
     if channels is not None:
         plan = _from_channels(str(model), channels)
     elif flops is not None:
@@ -97,7 +100,6 @@ def run(
         plan = _from_trial(db, study, trial, model)
     source = _weights(source, plan)
     say(f"pruning {plan.architecture.model} by {criterion}")
-    batches = None if data is None else load_batches(data)
     made = prune_planned(plan, source, criterion, Evidence(seed, batches))
     save_checkpoint(out, made.module, made.manifest, force=force)
     emit_json(document(made, out)) if as_json else show(made, out)
@@ -256,9 +258,10 @@ def show(made: "PrunedNetwork", out: Path) -> None:
     )
     if origin is not None:
         page().print(
-            f"predicted for trial {origin.trial} of {origin.study} with 90 %: "
+            f"predicted for trial {origin.trial} of {origin.study}, with 90 %: "
             f"{origin.predicted_fleet_mean_low_ms:.2f}-{origin.predicted_fleet_mean_high_ms:.2f} "
-            f"ms (not measured: hdap verify --trial {origin.trial})",
+            "ms; measure it: "
+            f"hdap verify --study {origin.study} --trial {origin.trial} --out check",
             markup=False,
             soft_wrap=True,
         )

@@ -37,13 +37,15 @@ Raises `InputError` when weights are not finite or lack what the criterion needs
 def channel_scores(
     name: str, network: nn.Module, architecture: Architecture, evidence: Evidence
 ) -> tuple[Floats, ...]:
-    """Scores by the criterion of that name.
+    """Scores by the criterion of that name; raises as `criterion` and `Criterion` say."""
+    return criterion(name)(network, architecture, evidence)
 
-    Raises `InputError` for a name that is not in `CRITERIA`, and as `Criterion` says.
-    """
+
+def criterion(name: str) -> Criterion:
+    """The criterion of that name. Raises `InputError` for one that is not in `CRITERIA`."""
     if name not in CRITERIA:
         raise InputError(f"a criterion is one of {', '.join(CRITERIA)}, but got {name!r}")
-    return CRITERIA[name](network, architecture, evidence)
+    return CRITERIA[name]
 
 
 def _l2(network: nn.Module, architecture: Architecture, evidence: Evidence) -> tuple[Floats, ...]:

@@ -190,6 +190,14 @@ def test_quoted_fields_hold_commas_quotes_and_line_breaks(load: Load, store: Sto
     assert extra == '{"site":"say \\"hi\\"\\nthere"}'
 
 
+def test_a_store_knows_whether_it_holds_simulated_rows(load: Load, store: Store) -> None:
+    assert not store.has_simulated()
+    load("device_id,model,latency_ms,runtime\na,m,1.5,onnxruntime\n", "measured.csv")
+    assert not store.has_simulated()
+    load("device_id,model,latency_ms,runtime\na,m,1.5,simulated\n", "simulated.csv")
+    assert store.has_simulated()
+
+
 def test_unlisted_columns_are_kept_and_named(load: Load, store: Store) -> None:
     report = load("b,device_id,latency_ms,model,a\n1,d,2,m,\n,e,3,m,\n")
     assert report.extra_columns == ("b", "a")

@@ -76,7 +76,7 @@ class Simulated:
             drift=ones,
             latency_ms=latency,
             runs=ones,
-            measured_at=np.arange(len(device)) * 60.0,
+            measured_at=60.0 * np.arange(len(device), dtype=np.float64),
             shares=np.array([0.5, 0.5]),
             relative_latency=np.ones(2),
             context={"cpu_freq_mhz": 1800.0 * self.fleet.clock[device] * level},
@@ -124,8 +124,8 @@ def test_the_effect_of_the_clock_is_true_to_the_simulated_machine(simulated: Sim
         for cluster in (0, 1):
             longer = (then.log_ms - today.log_ms)[:, cluster]
             true = simulated.typical(cluster, scale) - simulated.typical(cluster, 1.0)
-            assert _error(longer - true) < 0.02
-            assert _error(longer - true) < 0.5 * _error(-np.log(scale) - true)
+            assert _error(longer - true) < 0.01
+            assert _error(longer - true) < 0.25 * _error(-np.log(scale) - true)
 
 
 def test_what_computes_suffers_more_than_what_moves_memory(simulated: Simulated) -> None:
@@ -133,7 +133,7 @@ def test_what_computes_suffers_more_than_what_moves_memory(simulated: Simulated)
     assert effect is not None
     compute, memory = effect.mean[:2]
     assert compute == pytest.approx(1.0, abs=0.15)
-    assert memory < 0.5
+    assert memory < 0.8 * compute
 
 
 def test_rows_taken_at_other_clocks_are_learned_as_if_at_the_usual_one(
@@ -237,7 +237,7 @@ def test_clusters_and_rows_without_a_clock_are_borne(
     assert np.isnan(surrogate.context_range[0].typical)
     found = surrogate.predict(data.designs[:3], SLOW)
     assert np.isfinite(found.log_ms).all()
-    assert found.log_sd[0, 0] >= found.log_sd[0, 1]
+    assert found.log_sd[0, 0] > 1.2 * surrogate.predict(data.designs[:3]).log_sd[0, 0]
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
