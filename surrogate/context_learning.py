@@ -16,11 +16,19 @@ from scipy.linalg import cho_factor, cho_solve
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.surrogate.context_effect import UNIT, ContextEffect, clock_effect
+from hdap.surrogate.context_rows import (
+    CLOCKS,
+    LINES,
+    Rows,
+    by_device,
+    context_rows,
+    reported,
+    sample_rows,
+    typical_of_clusters,
+)
 from hdap.surrogate.data import TrainingData
 from hdap.surrogate.variances import learn_variances
 
-CLOCKS = ("cpu_freq_mhz", "gpu_freq_mhz")
-LINES = ("temperature_c", "cpu_load_pct")
 PRIOR_MEAN = np.array([1.0, 0.5, 0.0, 0.0])
 PRIOR_SD = np.array([0.1, 0.5, 0.02, 0.02])
 START_SD = (0.15, 0.02, 0.03, 1.0)
@@ -28,7 +36,6 @@ START_SD = (0.15, 0.02, 0.03, 1.0)
 on the spread of the rows)."""
 FLAT_SD = 3.0
 LEAST_NOISE = 0.003
-DEVICES, ROWS = 40, 320
 LINEAR_STEPS = 2
 MOVED = 0.01
 """Log clock by which a row must differ from its device's median to show anything."""
@@ -38,24 +45,6 @@ CLOCK_ONLY = np.array([1.0, 1.0, 0.0, 0.0])
 BETTER = 0.99
 """Error on other devices, over that without the column, below which a column stays."""
 LEAST_ROWS = 10
-
-
-@dataclass(frozen=True)
-class Rows:
-    """n rows of few devices: log latency over the base, share of computing, who and what, log clock
-    over the reference (NaN: unknown) and lines (n x 2, 0 where unknown), in units."""
-
-    log_ms: Floats
-    compute_share: Floats
-    cluster: Ints
-    device: Ints
-    configuration: Ints
-    log_clock: Floats
-    lines: Floats
-
-    def at(self, chosen: Bools | Ints) -> "Rows":
-        """The chosen rows."""
-        return Rows(*(value[chosen] for value in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -75,13 +64,13 @@ def learn_context(
     `base_log_ms` and `compute_share` are of the designs (C). The second is n log latencies, 0 where
     the rows show that they are better left alone; the first None where nothing was reported.
     """
-    columns = [c for c in (*CLOCKS, *LINES) if _reported(data, c).any()]
+    columns = [c for c in (*CLOCKS, *LINES) if reported(data, c).any()]
     nothing = np.zeros(len(data))
     if not columns:
         return None, nothing
     clocks = [c for c in columns if c in CLOCKS] or [""]
-    sample = _sample(data, clocks[0], rng)
-    tried = [(c, _rows(data, sample, c, base_log_ms, compute_share)) for c in clocks]
+    sample = sample_rows(data, clocks[0], rng)
+    tried = [(c, context_rows(data, sample, c, base_log_ms, compute_share)) for c in clocks]
     column, rows = tried[0]
     if len(tried) > 1:
         errors = [_held_out_error(rows, CLOCK_ONLY, _moved_clock(rows)) for _, rows in tried]
@@ -100,90 +89,13 @@ def _effect(data: TrainingData, column: str, known: Floats, found: Coefficients)
     if column:
         clock = data.context[column]
         reference = float(np.nanmedian(clock))
-        typical = _typical(data, clock)
+        typical = typical_of_clusters(data, clock)
         there = [clock[(data.cluster == k) & (clock > 0)] for k in range(data.clusters)]
         low, high = (
             np.array([f(c) if len(c) else np.nan for c in there]) for f in (np.min, np.max)
         )
     return ContextEffect(
         column, reference, found.mean, found.covariance, known, found.cluster_sd, typical, low, high
-    )
-
-
-def _typical(data: TrainingData, values: Floats) -> Floats:
-    """Median over a cluster's devices of each one's median (K), NaN where unknown."""
-    of_device, cluster = _by_device(data, values)
-    there = np.isfinite(of_device)
-    return grouped_median(cluster[there], of_device[there], data.clusters)
-
-
-def _by_device(data: TrainingData, values: Floats) -> tuple[Floats, Ints]:
-    """Median of each device's known values (NaN: none), and its cluster."""
-    devices = int(data.device.max()) + 1
-    there = np.isfinite(values)
-    cluster = np.zeros(devices, dtype=np.int64)
-    cluster[data.device] = data.cluster
-    return grouped_median(data.device[there], values[there], devices), cluster
-
-
-def _reported(data: TrainingData, column: str) -> Bools:
-    values = data.context.get(column)
-    if values is None:
-        return np.zeros(len(data), dtype=np.bool_)
-    there: Bools = np.isfinite(values) & ((values > 0) | (column not in CLOCKS))
-    return there
-
-
-def _sample(data: TrainingData, column: str, rng: np.random.Generator) -> Ints:
-    """Rows of at most `DEVICES` devices, those with pruned rows first, alike from all clusters; of
-    each such that its clock is as different as it was."""
-    there = np.flatnonzero(_reported(data, column)) if column else np.arange(len(data))
-    devices = int(data.device.max()) + 1
-    pruned = np.bincount(data.device[there[~data.dense[there]]], minlength=devices) > 0
-    seen, first = np.unique(data.device[there], return_index=True)
-    cluster = data.cluster[there[first]]
-    order = np.lexsort((rng.random(len(seen)), ~pruned[seen], cluster))
-    sizes = np.bincount(cluster, minlength=data.clusters)
-    place = np.arange(len(seen)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    chosen = seen[order[np.argsort(place, kind="stable")][:DEVICES]]
-    rows = there[np.isin(data.device[there], chosen)]
-    value = data.context[column][rows] if column else np.zeros(len(rows))
-    rows = rows[np.lexsort((rng.random(len(rows)), value, data.device[rows]))]
-    count = np.bincount(data.device[rows], minlength=devices)
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    # Evenly over the ranks of a device's clocks, the ends among them.
-    size = count[data.device[rows]]
-    kept = np.minimum(size, ROWS // max(len(chosen), 1))
-    step = rank * np.maximum(kept - 1, 1) // np.maximum(size - 1, 1)
-    fresh = np.ones(len(rows), dtype=np.bool_)
-    fresh[1:] = (np.diff(step) != 0) | (np.diff(data.device[rows]) != 0)
-    result: Ints = rows[fresh]
-    return result
-
-
-def _rows(
-    data: TrainingData, chosen: Ints, column: str, base_log_ms: Floats, compute_share: Floats
-) -> Rows:
-    log_clock = np.full(len(chosen), np.nan)
-    if column:
-        clock = data.context[column]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_clock = np.log(clock[chosen] / np.nanmedian(clock))
-    lines = np.zeros((len(chosen), len(LINES)))
-    for i, name in enumerate(LINES):
-        if _reported(data, name).any():
-            values = data.context[name]
-            lines[:, i] = np.nan_to_num((values[chosen] - np.nanmedian(values)) / UNIT)
-    design = data.configuration[chosen]
-    log_ms = np.log(data.latency_ms / data.drift)[chosen] - base_log_ms[design]
-    return Rows(
-        log_ms,
-        compute_share[design],
-        data.cluster[chosen],
-        data.device[chosen],
-        design,
-        np.where(np.isfinite(log_clock), log_clock, 0.0),
-        lines,
     )
 
 
@@ -278,8 +190,8 @@ def _moved_by(data: TrainingData, effect: ContextEffect, compute_share: Floats) 
     share = compute_share[data.configuration]
     result = np.zeros(len(data))
     if effect.column:
-        clock = np.where(_reported(data, effect.column), data.context[effect.column], np.nan)
-        usual = _by_device(data, clock)[0][data.device]
+        clock = np.where(reported(data, effect.column), data.context[effect.column], np.nan)
+        usual = by_device(data, clock)[0][data.device]
         there = np.isfinite(clock)
         now, then = (
             clock_effect(effect.mean, share[there], c[there] / effect.reference)[0]
@@ -288,8 +200,8 @@ def _moved_by(data: TrainingData, effect: ContextEffect, compute_share: Floats) 
         result[there] = now - then
     for line, name in enumerate(LINES, start=2):
         if effect.known[line]:
-            values = np.where(_reported(data, name), data.context[name], np.nan)
-            away = (values - _by_device(data, values)[0][data.device]) / UNIT
+            values = np.where(reported(data, name), data.context[name], np.nan)
+            away = (values - by_device(data, values)[0][data.device]) / UNIT
             result += np.nan_to_num(effect.mean[line] * away)
     return result
 

@@ -211,6 +211,23 @@ def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_survives(
     load()
 
 
+def test_the_last_good_checkpoint_comes_back_when_the_last_step_fails(
+    checkpoint: Path, pruned: PrunedNetwork, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if ".writing-" in self.name:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(InputError, match="Input/output error"):
+        save_checkpoint(checkpoint, pruned.module, pruned.manifest, force=True)
+    assert [p.name for p in checkpoint.parent.iterdir()] == [checkpoint.name]
+    load()
+
+
 def test_a_place_that_cannot_be_written_is_one_line(pruned: PrunedNetwork, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="must be writable"):

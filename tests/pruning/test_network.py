@@ -1,5 +1,4 @@
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import torch
 from torch import nn
 
 import hdap
-from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.models.counting import count_flops, count_parameters
 from hdap.models.loading import load_model
@@ -54,23 +52,13 @@ def test_every_model_is_pruned_as_promised_and_comes_back(model: str, tmp_path: 
     assert not back.training
 
 
-def test_the_surgery_of_resnet50_is_timed_and_short(
-    architecture: Callable[[str], Architecture],
-) -> None:
-    dense = architecture("resnet50")
-    made = prune_planned(
-        PrunePlan(dense, np.maximum(dense.widths // 8, 1)), WeightsSource(), "random", Evidence()
-    )
-    # 0.3 s on a free machine; the target is 2 s, the rest is room for busy ones.
-    assert 0 < made.seconds < 10
-
-
 def test_sizes_are_those_of_the_networks(plan: PrunePlan, pruned: PrunedNetwork) -> None:
     dense = plan.architecture.widths[None]
     assert pruned.dense.flops == flops(plan.architecture, dense)[0]
     assert pruned.dense.parameters == parameters(plan.architecture, dense)[0]
     assert pruned.pruned.flops == pruned.manifest.flops < pruned.dense.flops
     assert pruned.pruned.bytes < pruned.dense.bytes
+    assert pruned.seconds > 0
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
