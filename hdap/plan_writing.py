@@ -35,7 +35,12 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
                 progress(before + at, total)
 
             size += write_bundle(
-                temporary / bundle.name, batch.architecture, module, plan, progress=tell
+                temporary / bundle.name,
+                batch.architecture,
+                module,
+                plan,
+                baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
+                progress=tell,
             ).size
             done += len(bundle) + 1
         (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")

@@ -1,11 +1,13 @@
 """A plan from what a person asks to the bundles that travel: stages, choice, export."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
@@ -58,7 +60,8 @@ class PlannedBatch:
     """Bundles to write and what to say of them.
 
     `known` pruned configurations were measured before and `fresh` are new; `seconds` is about what
-    the slowest device needs; `curve` where the expected error comes from.
+    the slowest device needs; `curve` where the expected error comes from; `baselines` the everyday
+    dense latency (ms) of the devices that are asked.
     """
 
     architecture: Architecture
@@ -71,6 +74,7 @@ class PlannedBatch:
     known: int
     seconds: float
     curve: LearningCurve
+    baselines: Mapping[str, float]
 
     @property
     def measurements(self) -> int:
@@ -115,6 +119,8 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     if request.from_study is not None:
         pool = _with_neighbours(store, pool, request, say)
     bundles = plan_bundles(architecture, clustering, pool, measured, (low, high), configurations)
+    asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
+    baselines = dense_baselines(measurements, [device for device, _ in asked])
     return PlannedBatch(
         architecture,
         clustering,
@@ -124,18 +130,30 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
         None if surrogate is None else surrogate.step,
         surrogate is not None or request.from_study is not None,
         len(measured),
-        max(device_seconds(measurements, d, len(b) + 1) for b in bundles for d in b.devices),
+        max(device_seconds(baselines.get(device, 0.0), networks) for device, networks in asked),
         curve or bundled_curve(),
+        baselines,
     )
 
 
-def device_seconds(measurements: Measurements, device: str, networks: int) -> float:
-    """About how long a device takes to measure so many networks, from its dense latency."""
+def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[str, float]:
+    """Median dense latency (ms) of each of these devices that sent any.
+
+    A bundle carries it, so that what a session measures beside its own reference is reported at the
+    device's everyday speed, as the dense rows of its telemetry are.
+    """
     dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
+    rows = np.flatnonzero(dense[measurements.configuration])
     ids = measurements.devices.ids
-    rows = dense[measurements.configuration] & (ids[measurements.device] == device)
-    ms = float(np.median(measurements.latency_ms[rows])) if rows.any() else 0.0
-    return networks * max(SECONDS_A_NETWORK, INFERENCES_A_NETWORK * ms / 1000)
+    medians = grouped_median(measurements.device[rows], measurements.latency_ms[rows], len(ids))
+    at = {str(device): i for i, device in enumerate(ids)}
+    found = {device: float(medians[at[device]]) for device in devices if device in at}
+    return {device: ms for device, ms in found.items() if np.isfinite(ms)}
+
+
+def device_seconds(dense_ms: float, networks: int) -> float:
+    """About how long a device of that dense latency takes to measure so many networks."""
+    return networks * max(SECONDS_A_NETWORK, INFERENCES_A_NETWORK * dense_ms / 1000)
 
 
 def _measured(architecture: Architecture, measurements: Measurements) -> Counts:

@@ -135,11 +135,11 @@ def _from_channels(model: str, channels: str) -> "PrunePlan":
 
 
 def _from_trial(db: str, study: str | None, trial: int | None, model: str | None) -> "PrunePlan":
+    from hdap.cli.opening import open_store
     from hdap.cli.output import say
-    from hdap.fleet_data.store import Store
     from hdap.pruning.plan import plan_from_trial
 
-    with Store.open(db, create=False) as store:
+    with open_store(db, create=False) as store:
         plan = plan_from_trial(store, study, trial, model)
     if plan.origin is not None:
         best = "" if trial is not None else " (its best)"
@@ -151,8 +151,8 @@ def _from_search(
     db: str, model: str, flops: str, trials: int, source: "WeightsSource", as_json: bool
 ) -> "PrunePlan":
     from hdap.cli import answer
+    from hdap.cli.opening import open_store
     from hdap.cli.output import number, progress_bar, say
-    from hdap.fleet_data.store import Store
     from hdap.pruning.plan import plan_from_trial
     from hdap.searching import SearchRequest, conclude, new_search, run
 
@@ -165,7 +165,7 @@ def _from_search(
         weights=file,
         pretrained=source.pretrained,
     )
-    with Store.open(db, create=False) as store:
+    with open_store(db, create=False) as store:
         search = new_search(store, request, None, say)
         with progress_bar("searching") as bar:
             result = run(

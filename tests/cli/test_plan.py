@@ -14,7 +14,13 @@ from hdap.drifting import findings
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
-from hdap.planning import PlannedBatch, PlanRequest, device_seconds, make_plan
+from hdap.planning import (
+    PlannedBatch,
+    PlanRequest,
+    dense_baselines,
+    device_seconds,
+    make_plan,
+)
 from hdap.surrogate.costs import flops
 
 Hdap = Callable[..., Result]
@@ -88,11 +94,18 @@ def test_a_study_of_another_model_is_refused(store: Store, hdap: Hdap) -> None:
         make_plan(store, request, _silent)
 
 
-def test_slow_devices_take_longer_than_the_least(store: Store) -> None:
+def test_bundles_carry_the_everyday_dense_latency_of_their_devices(store: Store) -> None:
     measurements = store.measurements("resnet50")
-    slowest = measurements.devices.ids[measurements.device[measurements.latency_ms.argmax()]]
-    assert device_seconds(measurements, "nobody", 10) == 100.0
-    assert device_seconds(measurements, str(slowest), 10) > 100.0
+    device = str(measurements.devices.ids[3])
+    dense = np.array([not text for text in measurements.channels])[measurements.configuration]
+    expected = np.median(measurements.latency_ms[dense & (measurements.device == 3)])
+    found = dense_baselines(measurements, [device, "nobody"])
+    assert found == {device: pytest.approx(expected)}
+
+
+def test_slow_devices_take_longer_than_the_least() -> None:
+    assert device_seconds(0.0, 10) == 100.0
+    assert device_seconds(500.0, 10) > 100.0
 
 
 def _later(fleet: Path, target: Path, factor: float, pruned: bool) -> Path:
