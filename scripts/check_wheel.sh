@@ -17,7 +17,8 @@ export PYTHONPATH="$site" PYTHONSAFEPATH=1
 import importlib, pkgutil, sys
 import hdap
 assert hdap.__file__.startswith(sys.argv[1]), f"hdap came from {hdap.__file__}, not from the wheel"
-names = [m.name for m in pkgutil.walk_packages(hdap.__path__, "hdap.")]
+# alembic alone can run migrations/env.py
+names = [m.name for m in pkgutil.walk_packages(hdap.__path__, "hdap.") if m.name.split(".")[-1] != "env"]
 for name in names:
     importlib.import_module(name)
 print(f"wheel: {len(names)} modules import")
