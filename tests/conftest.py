@@ -1,14 +1,20 @@
 """Fixtures that more than one folder of tests needs: measured fleets and architectures."""
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import Devices, Measurements
+
+# Machines differ in speed: time is no property. On CI the same examples every time.
+settings.register_profile("hdap", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("hdap")
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data"
