@@ -46,10 +46,12 @@ def show(search: "Search", result: "SearchResult", found: "Answer", worth: "Awar
     line(f"fleet-awareness: {worth.words}")
     _bars(search, found.found)
     name = search.record.name
+    trial = int(found.numbers[0])
     next_steps(
-        f"hdap trials --study {name} --trial {int(found.numbers[0])}",
         f"hdap trials --study {name} --pareto",
-        f"hdap sql \"SELECT * FROM best_trials WHERE study = '{name}'\"",
+        f"hdap plan --model {search.record.model} --from-study {name} --out bundles",
+        f"hdap verify --study {name} --trial {trial} --out proof",
+        f"hdap prune --study {name} --trial {trial} --out pruned",
     )
 
 
