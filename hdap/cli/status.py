@@ -97,13 +97,11 @@ def _next(models: list[dict[str, Any]]) -> str:
 
 
 def _show(document: dict[str, Any]) -> None:
-    from hdap.cli.output import next_steps, out, table
+    from hdap.cli.output import line, next_steps, out, table
 
-    out().print(
+    line(
         f"{document['database']}: {document['devices']:,} devices, "
-        f"{document['clusters']} clusters (clustering {document['clustering']})",
-        markup=False,
-        soft_wrap=True,
+        f"{document['clusters']} clusters (clustering {document['clustering']})"
     )
     table(
         [
