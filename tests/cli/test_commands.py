@@ -75,7 +75,7 @@ def test_sql_says_when_it_cuts_and_prints_csv(hdap: Hdap, searched: Path) -> Non
     assert "only the first 3 rows" in done.stderr
 
 
-def test_search_on_a_filled_database_never_loads_torch(searched: Path) -> None:
+def test_search_on_a_filled_database_never_loads_torch(database: Path) -> None:
     code = (
         "import sys; from hdap.cli import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
@@ -83,7 +83,7 @@ def test_search_on_a_filled_database_never_loads_torch(searched: Path) -> None:
     )
     arguments = ["search", "--model", "resnet50", "--flops", "1.5G", "--trials", "20"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments, "--db", str(searched)],
+        [sys.executable, "-c", code, *arguments, "--db", str(database)],
         capture_output=True,
         text=True,
     )

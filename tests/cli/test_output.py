@@ -22,6 +22,8 @@ def test_percentages_of_unknown_values_are_a_dash() -> None:
 
 
 def test_json_holds_no_nan_and_knows_arrays_and_times(capsys: pytest.CaptureFixture[str]) -> None:
-    emit_json({"a": np.array([1, 2]), "b": math.nan, "c": datetime(2026, 1, 2, tzinfo=UTC)})
+    emit_json(
+        {"a": np.array([1, 2]), "b": math.nan, "c": datetime(2026, 1, 2, tzinfo=UTC)}, marked=False
+    )
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"a": [1, 2], "b": None, "c": "2026-01-02T00:00:00+00:00"}

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,17 @@ def checkpoint(pruned: PrunedNetwork, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def full_disk() -> Iterator[Callable[[], None]]:
-    """Call it: from then on, to the end of the test, no file may grow beyond some kilobytes."""
+def full_disk() -> Callable[[], AbstractContextManager[None]]:
+    """A block in which no file may grow beyond some kilobytes, pytest's own output neither."""
     resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return full

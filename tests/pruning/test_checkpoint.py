@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hdap.pruning.manifest import Manifest, Origin
 from hdap.pruning.network import PrunedNetwork
 
 Load = Callable[[], Any]
+FullDisk = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -201,11 +203,10 @@ def test_force_never_throws_other_things_away(checkpoint: Path, pruned: PrunedNe
 
 
 def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_survives(
-    checkpoint: Path, pruned: PrunedNetwork, load: Load, full_disk: Callable[[], None]
+    checkpoint: Path, pruned: PrunedNetwork, load: Load, full_disk: FullDisk
 ) -> None:
-    full_disk()
     for folder in (checkpoint, checkpoint.with_name("new")):
-        with pytest.raises(InputError, match=r"must be writable, but .*free space"):
+        with full_disk(), pytest.raises(InputError, match=r"must be writable, but .*free space"):
             save_checkpoint(folder, pruned.module, pruned.manifest, force=True)
     assert [p.name for p in checkpoint.parent.iterdir()] == [checkpoint.name]
     load()

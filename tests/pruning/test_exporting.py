@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from hdap.pruning.criteria import Evidence
 from hdap.pruning.exporting import FORMATS, TOLERANCE, ExportOptions, export
 from hdap.pruning.network import PrunedNetwork, prune_planned
 from hdap.pruning.plan import PrunePlan, WeightsSource
+
+FullDisk = Callable[[], AbstractContextManager[None]]
 
 SHAPE = (3, 32, 32)
 
@@ -68,11 +71,10 @@ class TestContract:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_full_disk_is_one_line_and_leaves_what_was_there(
-        self, kind: str, pruned: PrunedNetwork, tmp_path: Path, full_disk: Callable[[], None]
+        self, kind: str, pruned: PrunedNetwork, tmp_path: Path, full_disk: FullDisk
     ) -> None:
         (tmp_path / "net").write_text("mine")
-        full_disk()
-        with pytest.raises(InputError, match="must be writable"):
+        with full_disk(), pytest.raises(InputError, match="must be writable"):
             export(pruned.module, SHAPE, kind, tmp_path / "net", force=True)
         assert [p.name for p in tmp_path.iterdir()] == ["net"]
         assert (tmp_path / "net").read_text() == "mine"
