@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from hdap.fleet_data.errors import StoreError
-from hdap.fleet_data.store.faults import translate
+from hdap.fleet_data.store.faults import is_busy, translate
 from hdap.fleet_data.store.location import shown
 
 BUSY_SECONDS = 30
+_BUSY_PAUSE = 0.01
 _BULK_CACHE_KIB = 96 * 1024
 _SERVER_OPTIONS = {"connect_timeout": 10, "application_name": "hdap"}
 
@@ -129,8 +131,22 @@ def _prepare_sqlite(connection: sqlite3.Connection, read_only: bool) -> None:
         connection.execute("PRAGMA query_only=ON")
         return
     connection.execute("PRAGMA synchronous=NORMAL")
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a fresh file to WAL. SQLite does not wait for another opener that switches it just
+    then, whatever the timeout, so this does."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_BUSY_PAUSE)
 
 
 def _server_engine(url: sa.URL) -> sa.Engine:
