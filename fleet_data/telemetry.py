@@ -7,6 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+SIMULATED = "simulated"
+"""Runtime of every measurement that no device took."""
+
 ColumnKind = Literal["text", "number", "integer", "time"]
 ColumnRole = Literal["identity", "measurement", "context", "device"]
 

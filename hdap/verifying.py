@@ -21,6 +21,7 @@ from hdap.fleet_data.records import (
     StudyRecord,
     VerificationRecord,
 )
+from hdap.fleet_data.telemetry import SIMULATED
 from hdap.search.problem import SearchProblem
 from hdap.search.verification import Promise, Readings, Verdict, verify
 from hdap.searching import measured_dense, stored_problem
@@ -28,7 +29,6 @@ from hdap.searching import measured_dense, stored_problem
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
-SIMULATED = "simulated"
 SAMPLE = 5
 """Devices that are no representatives and measure too, to check the clustering."""
 SESSION_S = 3600.0

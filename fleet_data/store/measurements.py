@@ -13,10 +13,7 @@ from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, ModelCo
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart, names_of
 from hdap.fleet_data.store.schema import configurations, devices, measurements, runtimes
-from hdap.fleet_data.telemetry import CONTEXT
-
-SIMULATED = "simulated"
-"""Runtime of every measurement that no device took."""
+from hdap.fleet_data.telemetry import CONTEXT, SIMULATED
 
 _BLOCK = 250_000
 _UNKNOWN = "-9e999"  # SQL's way to say -infinity: no measured number is, so it can stand for NULL

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.measuring import measure
 from hdap.measuring.generated import hollow, share_weights
@@ -60,15 +61,6 @@ class BundleReport:
     networks: int
     size: int
     weights: Weights
-
-
-def channels_text(architecture: Architecture, counts: Sequence[int]) -> str:
-    """The contract's `channels`: counts by width group where they are not dense."""
-    return ";".join(
-        f"{group.name}={count}"
-        for group, count in zip(architecture.groups, counts, strict=True)
-        if count != group.width
-    )
 
 
 def write_bundle(
@@ -135,7 +127,7 @@ def _checked(architecture: Architecture, plan: Sequence[PlannedConfiguration]) -
         key = tuple(row.tolist())
         if item.role == "reference":
             if key != tuple(architecture.widths.tolist()):
-                text = channels_text(architecture, key)
+                text = format_channels(architecture, row[None])[0]
                 raise InputError(f"the reference must be dense, but got {text}; plan it as anchor")
         elif key not in seen:
             seen.add(key)
@@ -176,7 +168,7 @@ def _entry(
 ) -> dict[str, object]:
     return {
         **_described(folder / _name(index)),
-        "channels": channels_text(architecture, row.tolist()),
+        "channels": format_channels(architecture, row[None])[0],
         "role": role,
         "flops": int(flops(architecture, row[None])[0]),
         "parameters": int(parameters(architecture, row[None])[0]),

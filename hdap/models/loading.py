@@ -49,7 +49,7 @@ def load_model(
         raise InputError("weights come from a file or from timm, but both were asked for; drop one")
     if device == "meta" and (weights is not None or pretrained):
         raise InputError(f"weights need a device that holds numbers, but got {device=}; use 'cpu'")
-    with quiet(), _working_directory_importable():
+    with quiet(), working_directory_importable():
         build, owner = _factory(name, pretrained) if ":" in name else _timm(name, pretrained)
         module = _built(build, device)
         if not isinstance(module, nn.Module):
@@ -156,8 +156,11 @@ def input_shape_of(name: str, module: nn.Module, owner: object = None) -> tuple[
 
 
 @contextmanager
-def _working_directory_importable() -> Iterator[None]:
-    # `hdap` runs as a script whose own folder is first on the path; users expect theirs.
+def working_directory_importable() -> Iterator[None]:
+    """Inside, modules in the working directory can be imported.
+
+    `hdap` runs as a script whose own folder is first on the path; users expect theirs.
+    """
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterable
 
 from hdap.fleet_data.errors import InputError
-from hdap.models.loading import _working_directory_importable
+from hdap.models.loading import working_directory_importable
 from hdap.pruning.taylor import Batch
 
 
@@ -17,7 +17,7 @@ def load_batches(name: str) -> Iterable[Batch]:
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise InputError(f"`--data` is written `package.module:factory`, but got {name!r}")
     try:
-        with _working_directory_importable():
+        with working_directory_importable():
             batches = getattr(importlib.import_module(module_name), attribute)()
     except Exception as error:
         first = str(error).strip().partition("\n")[0]

@@ -10,12 +10,13 @@ import polars as pl
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.telemetry import SIMULATED
 from hdap.simulation.channels import random_counts
 from hdap.simulation.fleet import SENSORS, Fleet
 from hdap.simulation.observing import Observation, Schedule, observe
 from hdap.simulation.workload import Workload
 
-RUNTIME = "simulated"
+RUNTIME = SIMULATED
 """Runtime of every simulated row."""
 
 MARK = "simulated"

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
-from hdap.measuring.bundle import PlannedConfiguration, channels_text, write_bundle
+from hdap.measuring.bundle import PlannedConfiguration, write_bundle
 from hdap.models.surgery import prune
 from hdap.surrogate.costs import flops
 
@@ -139,8 +140,8 @@ def test_a_plan_of_another_network_is_refused(small_model: Small, tmp_path: Path
 
 def test_groups_that_stay_dense_are_left_out_of_the_text(small_model: Small) -> None:
     architecture = small_model[1]
-    counts = architecture.widths.tolist()
-    assert channels_text(architecture, counts) == ""
-    counts[1] -= 1
+    counts = architecture.widths[None].copy()
+    assert format_channels(architecture, counts) == [""]
+    counts[0, 1] -= 1
     group = architecture.groups[1]
-    assert channels_text(architecture, counts) == f"{group.name}={group.width - 1}"
+    assert format_channels(architecture, counts) == [f"{group.name}={group.width - 1}"]
