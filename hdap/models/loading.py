@@ -1,10 +1,7 @@
 """Getting a network by name: a timm model, or a factory in the user's own code."""
 
 import difflib
-import importlib
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +11,7 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.models.factories import find_factory, in_a_line, working_directory_importable
 from hdap.models.quiet import quiet
 from hdap.models.weights import load_weights
 
@@ -85,7 +83,7 @@ def _timm(name: str, pretrained: bool) -> tuple[Callable[[], Any], object]:
             remedy = "give a weights file instead" if pretrained else "check the name's tag"
             what = "the pretrained weights of " if pretrained else ""
             raise InputError(
-                f"timm must be able to make {what}`{name}`, but failed with {_line(error)}; "
+                f"timm must be able to make {what}`{name}`, but failed with {in_a_line(error)}; "
                 f"{remedy}"
             ) from error
         return module
@@ -94,27 +92,12 @@ def _timm(name: str, pretrained: bool) -> tuple[Callable[[], Any], object]:
 
 
 def _factory(name: str, pretrained: bool) -> tuple[Callable[[], Any], object]:
-    module_name, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
-        raise InputError(f"a factory is written `package.module:factory`, but got {name!r}")
     if pretrained:
         raise InputError(
             f"only timm models have pretrained weights, but {name!r} is a factory; "
             "load them in the factory or give a weights file"
         )
-    try:
-        holder = importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError(
-            f"`{module_name}` must be importable from here, but failed with {_line(error)}"
-        ) from error
-    factory = getattr(holder, attribute, None)
-    if factory is None:
-        raise InputError(f"`{module_name}` must define `{attribute}`, but has no such name")
-    if not callable(factory):
-        raise InputError(
-            f"`{name}` must be callable without arguments, but is a {type(factory).__name__}"
-        )
+    factory = find_factory(name)
 
     def build() -> Any:
         try:
@@ -122,7 +105,7 @@ def _factory(name: str, pretrained: bool) -> tuple[Callable[[], Any], object]:
         except Exception as error:
             raise InputError(
                 f"`{name}` must return a network when called without arguments, but failed with "
-                f"{_line(error)}"
+                f"{in_a_line(error)}"
             ) from error
 
     return build, factory
@@ -153,25 +136,3 @@ def input_shape_of(name: str, module: nn.Module, owner: object = None) -> tuple[
             f"`input_shape` of `{name}` must be (channels, height, width), but got {shape!r}"
         )
     return sizes[0], sizes[1], sizes[2]
-
-
-@contextmanager
-def working_directory_importable() -> Iterator[None]:
-    """Inside, modules in the working directory can be imported.
-
-    `hdap` runs as a script whose own folder is first on the path; users expect theirs.
-    """
-    here = str(Path.cwd())
-    added = here not in sys.path and "" not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
-
-
-def _line(error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__

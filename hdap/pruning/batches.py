@@ -1,33 +1,48 @@
-"""Batches from the user's own code, for criteria that look at data."""
+"""Batches of the user's own data, for criteria that look at some."""
 
-import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from hdap.fleet_data.errors import InputError
-from hdap.models.loading import working_directory_importable
-from hdap.pruning.taylor import Batch
+from hdap.pruning.taylor import MAX_BATCHES, Batch
+from hdap.training.batching import batches, chunks, shuffled
+from hdap.training.data import Data, DataOptions, as_data, call_factory, is_samples, load_data
+
+BATCH = 32
 
 
-def load_batches(name: str) -> Iterable[Batch]:
-    """What `package.module:factory` returns when called: an iterable of (input, target).
+class TrainingBatches:
+    """Batches (input, target) of a training part, in an order that follows from the seed.
 
-    Raises `InputError` when it cannot be imported or called, or returns nothing to iterate over.
+    Each iteration gives the same.
     """
-    module_name, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
-        raise InputError(f"`--data` is written `package.module:factory`, but got {name!r}")
-    try:
-        with working_directory_importable():
-            batches = getattr(importlib.import_module(module_name), attribute)()
-    except Exception as error:
-        first = str(error).strip().partition("\n")[0]
+
+    def __init__(self, data: Data, seed: int) -> None:
+        self._samples = data.train
+        self._places = shuffled(data.train, seed, 0)[: MAX_BATCHES * BATCH]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return batches(self._samples, chunks(self._places, BATCH))
+
+
+def load_batches(name: str, options: DataOptions | None = None) -> Iterable[Batch]:
+    """Batches (input, target) of what `--data` names.
+
+    Of a folder of images, or of data sets that `package.module:factory` returns, the training part
+    in an order that follows from the seed; a factory may also return an iterable of batches.
+
+    Raises `InputError` as `load_data` does.
+    """
+    options = options or DataOptions()
+    if Path(name).is_dir() or ":" not in name:
+        return TrainingBatches(load_data(name, options), options.seed)
+    found = call_factory(name)
+    pair = isinstance(found, tuple) and all(is_samples(part) for part in found)
+    if isinstance(found, Data) or pair or is_samples(found):
+        return TrainingBatches(as_data(found, name, options), options.seed)
+    if not isinstance(found, Iterable):
         raise InputError(
-            f"`{name}` must be importable from here and return batches when called without "
-            f"arguments, but failed with {type(error).__name__}: {first}"
-        ) from error
-    if not isinstance(batches, Iterable):
-        raise InputError(
-            f"`{name}` must return an iterable of (input, target), but returned "
-            f"{type(batches).__name__}"
+            f"`{name}` must return data sets or an iterable of (input, target), but returned "
+            f"{type(found).__name__}"
         )
-    return batches
+    return found
