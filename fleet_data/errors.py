@@ -6,6 +6,7 @@ HdapError
 ├── NotEnoughDataError    (ValueError)    the data cannot support the question
 ├── UnsupportedModelError (ValueError)    a network that cannot be described exactly
 ├── InfeasibleError       (ValueError)    a budget or a floor that nothing meets
+├── DivergedError         (ArithmeticError) a training whose loss is no longer a finite number
 └── StoreError            (RuntimeError)  the database is unreachable, locked or of another version
 
 A message says what must hold, what came, and what to do.
@@ -34,6 +35,10 @@ class UnsupportedModelError(HdapError, ValueError):
 
 class InfeasibleError(HdapError, ValueError):
     """A budget, a floor or a fixed width that no configuration meets."""
+
+
+class DivergedError(HdapError, ArithmeticError):
+    """A training whose loss is no longer a finite number."""
 
 
 class StoreError(HdapError, RuntimeError):

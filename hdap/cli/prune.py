@@ -53,7 +53,7 @@ def run(
     ] = "l2",
     data: Annotated[
         str | None,
-        typer.Option("--data", help="For taylor: package.module:factory of (input, target)."),
+        typer.Option("--data", help="For taylor: a folder of images, or package.module:factory."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a checkpoint that is there.")
@@ -86,12 +86,12 @@ def run(
     from hdap.pruning.criteria import criterion as known
     from hdap.pruning.network import prune_planned
     from hdap.pruning.plan import WeightsSource
+    from hdap.training.data import DataOptions
 
     if weights is not None and pretrained:
         raise InputError("`--weights` and `--pretrained` exclude each other; give one of them")
     source = WeightsSource(weights, pretrained, seed)
     known(criterion)
-    batches = None if data is None else load_batches(data)
     if channels is not None:
         plan = _from_channels(str(model), channels)
     elif flops is not None:
@@ -99,6 +99,10 @@ def run(
     else:
         plan = _from_trial(db, study, trial, model)
     source = _weights(source, plan)
+    batches = None
+    if data is not None:
+        options = DataOptions.of_model(plan.architecture.model, plan.architecture.input_shape, seed)
+        batches = load_batches(data, options)
     say(f"pruning {plan.architecture.model} by {criterion}")
     made = prune_planned(plan, source, criterion, Evidence(seed, batches))
     save_checkpoint(out, made.module, made.manifest, force=force)

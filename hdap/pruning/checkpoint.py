@@ -1,12 +1,14 @@
 """Checkpoints of pruned networks: `model.safetensors` and `model.json`, nothing that is executed.
 
-The stock model is made anew, cut to the recorded channel counts, and filled with the weights.
+The stock model is made anew, cut to the recorded channel counts, and filled with the weights. A
+training that goes on keeps its own state beside them, in `training.pt`.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
 import safetensors.torch
@@ -22,9 +24,11 @@ from hdap.pruning.network import changed, load_seeded
 from hdap.pruning.plan import WeightsSource
 from hdap.pruning.writing import require_free_folder, whole_folder, write_file
 
-WEIGHTS, MANIFEST = "model.safetensors", "model.json"
-FILES = frozenset({WEIGHTS, MANIFEST})
+WEIGHTS, MANIFEST, STATE = "model.safetensors", "model.json", "training.pt"
+FILES = frozenset({WEIGHTS, MANIFEST, STATE})
 _SHOWN = 3
+
+AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 
 @dataclass(frozen=True)
@@ -56,25 +60,45 @@ def load_checkpoint(path: str | Path, *, model: str | None = None) -> Checkpoint
         NotFoundError: timm no longer knows the model.
     """
     folder = Path(path)
-    manifest = Manifest.from_json(_text(folder))
-    weights = folder / WEIGHTS
-    _check_unchanged(weights, manifest)
-    _check_named(manifest, model)
-    loaded = load_seeded(manifest.model, WeightsSource())
-    architecture = _described(manifest, loaded)
-    counts = _counts(manifest, architecture)
-    module = prune(loaded.module, architecture, counts).eval()
-    _fill(module, _tensors(weights))
+    manifest = read_manifest(folder)
+    module = network_of(folder, manifest, model)
+    fill(module, folder)
     return Checkpoint(module, manifest)
 
 
+def network_of(folder: Path, manifest: Manifest, model: str | None) -> nn.Module:
+    """The network that a checkpoint describes, in eval mode, before `fill`.
+
+    Arguments and errors as for `load_checkpoint`.
+    """
+    _check_unchanged(folder / WEIGHTS, manifest)
+    _check_named(manifest, model)
+    loaded = load_seeded(manifest.model, WeightsSource())
+    architecture = _described(manifest, loaded)
+    return prune(loaded.module, architecture, _counts(manifest, architecture)).eval()
+
+
+def fill(module: nn.Module, folder: Path) -> None:
+    """Fill `module` with the tensors of the checkpoint in `folder`, in place.
+
+    Raises `InputError` unless they are exactly the module's.
+    """
+    _fill(module, _tensors(folder / WEIGHTS))
+
+
 def save_checkpoint(
-    folder: Path, module: nn.Module, manifest: Manifest, *, force: bool = False
-) -> Manifest:
+    folder: Path,
+    module: nn.Module,
+    manifest: AnyManifest,
+    *,
+    force: bool = False,
+    state: bytes | None = None,
+) -> AnyManifest:
     """Write a checkpoint that appears whole or not at all; the manifest with the weights' hash.
 
-    Raises `InputError` when `folder` holds anything (with `force`: anything but a checkpoint) or
-    cannot be written; what was there before is then still there.
+    `state` is that of a training that goes on. Raises `InputError` when `folder` holds anything
+    (with `force`: anything but a checkpoint) or cannot be written; what was there before is then
+    still there.
     """
     require_free_folder(folder, force, FILES)
     # Copies: safetensors refuses tensors that share memory.
@@ -84,12 +108,15 @@ def save_checkpoint(
     with whole_folder(folder) as temporary:
         write_file(temporary / WEIGHTS, content)
         write_file(temporary / MANIFEST, manifest.to_json().encode())
+        if state is not None:
+            write_file(temporary / STATE, state)
     return manifest
 
 
-def _text(folder: Path) -> str:
+def read_manifest(folder: Path) -> Manifest:
+    """What a checkpoint says about itself. Raises `InputError` when that cannot be read."""
     try:
-        return (folder / MANIFEST).read_text(encoding="utf-8")
+        return Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(

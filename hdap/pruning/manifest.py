@@ -29,13 +29,35 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """A training that a network went through.
+
+    `run` is its name in the table `epochs`, `data` what `--data` named, `teacher` in words whose
+    opinion it learned from (empty: nobody's), `recipe` the fields of `hdap.training.recipe.Recipe`.
+    It learned from `images` and was judged by `validation_images`: after `epochs` of them it has
+    `accuracy` (the share that is right) and `validation_loss` (nats).
+    """
+
+    run: str
+    data: str
+    teacher: str
+    recipe: Mapping[str, Any]
+    images: int
+    validation_images: int
+    epochs: int
+    accuracy: float
+    validation_loss: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a checkpoint beside its weights.
 
     `architecture` is the digest of the dense model's description, `channels` holds the count and
     `dense` the full width of every width group. `weights` says in words where the dense weights
     came from and `weights_sha256` which they were (of the file, else of the tensors);
-    `safetensors_sha256` is that of the weights file beside. `versions` are those of the libraries.
+    `safetensors_sha256` is that of the weights file beside. `versions` are those of the libraries;
+    `tunings` the trainings since it was pruned, in order.
     """
 
     model: str
@@ -52,6 +74,7 @@ class Manifest:
     versions: Mapping[str, str]
     safetensors_sha256: str = ""
     origin: Origin | None = None
+    tunings: tuple[Tuning, ...] = ()
 
     def to_json(self) -> str:
         """Readable JSON; `from_json` reads it back to an equal object."""
@@ -80,6 +103,7 @@ class Manifest:
         fields |= {name: _table(raw, name, kind) for name, kind in _TABLES.items()}
         fields["input_shape"] = _shape(raw)
         fields["origin"] = None if origin is None else _origin(_field(raw, "origin", dict))
+        fields["tunings"] = _tunings(raw)
         return cls(**fields)
 
 
@@ -104,6 +128,17 @@ _ORIGIN: dict[str, type] = {
     "predicted_fleet_mean_ms": float,
     "predicted_fleet_mean_low_ms": float,
     "predicted_fleet_mean_high_ms": float,
+}
+_TUNING: dict[str, type] = {
+    "run": str,
+    "data": str,
+    "teacher": str,
+    "recipe": dict,
+    "images": int,
+    "validation_images": int,
+    "epochs": int,
+    "accuracy": float,
+    "validation_loss": float,
 }
 
 
@@ -137,3 +172,14 @@ def _shape(raw: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def _origin(raw: Mapping[str, Any]) -> Origin:
     return Origin(**{name: _field(raw, name, kind) for name, kind in _ORIGIN.items()})
+
+
+def _tunings(raw: Mapping[str, Any]) -> tuple[Tuning, ...]:
+    if "tunings" not in raw:
+        return ()
+    found = _field(raw, "tunings", list)
+    if not all(isinstance(one, dict) for one in found):
+        raise InputError("`tunings` in model.json must be objects; the file is damaged")
+    return tuple(
+        Tuning(**{name: _field(one, name, kind) for name, kind in _TUNING.items()}) for one in found
+    )

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 import torch
@@ -49,28 +49,59 @@ def prune_planned(
     architecture = plan.architecture
     loaded = load_seeded(architecture.model, source)
     check_same(architecture, loaded, "the plan was made for")
-    scores = channel_scores(criterion, loaded.module, architecture, evidence)
-    started = time.perf_counter()
-    graph = ChannelGraph(loaded.module, architecture.input_shape)
-    module = prune(loaded.module, architecture, plan.counts, scores, graph=graph).eval()
-    seconds = time.perf_counter() - started
-    size = check_pruned(graph.network, module, architecture, plan.counts)
-    manifest = Manifest(
+    manifest = dense_manifest(architecture, loaded.module, source)
+    return prune_further(loaded.module, manifest, plan, criterion, evidence)
+
+
+def dense_manifest(
+    architecture: Architecture, network: nn.Module, source: WeightsSource, seed: int = 0
+) -> Manifest:
+    """What a checkpoint of the dense network would say: nothing is pruned yet."""
+    size = size_of(network, architecture)
+    widths = channels_by_name(architecture, architecture.widths)
+    return Manifest(
         model=architecture.model,
         input_shape=architecture.input_shape,
         architecture=architecture.digest,
-        channels=channels_by_name(architecture, plan.counts),
-        dense=channels_by_name(architecture, architecture.widths),
+        channels=widths,
+        dense=widths,
+        flops=size.flops,
+        parameters=size.parameters,
+        criterion="none",
+        seed=seed,
+        weights=source.words,
+        weights_sha256=_sha256(source, network),
+        versions={name: metadata.version(name) for name in _VERSIONS},
+    )
+
+
+def prune_further(
+    start: nn.Module, manifest: Manifest, plan: PrunePlan, criterion: str, evidence: Evidence
+) -> PrunedNetwork:
+    """Prune a network that may be pruned already, whose `manifest` says how far.
+
+    The plan's counts are of the dense architecture and at most those that are left. Which channels
+    go is decided by the weights as they are now. Errors are as for `prune_planned`.
+    """
+    now = describe(start, manifest.model, manifest.input_shape)
+    if [g.name for g in now.groups] != [g.name for g in plan.architecture.groups]:
+        raise changed(manifest.model, plan.architecture.digest, now.digest, "the plan was made for")
+    scores = channel_scores(criterion, start, now, evidence)
+    started = time.perf_counter()
+    graph = ChannelGraph(start, now.input_shape)
+    module = prune(start, now, plan.counts, scores, graph=graph).eval()
+    seconds = time.perf_counter() - started
+    size = check_pruned(graph.network, module, plan.architecture, plan.counts)
+    further = replace(
+        manifest,
+        channels=channels_by_name(plan.architecture, plan.counts),
         flops=size.flops,
         parameters=size.parameters,
         criterion=criterion,
         seed=evidence.seed,
-        weights=source.words,
-        weights_sha256=_sha256(source, loaded.module),
-        versions={name: metadata.version(name) for name in _VERSIONS},
         origin=plan.origin,
     )
-    return PrunedNetwork(module, manifest, size_of(loaded.module, architecture), size, seconds)
+    return PrunedNetwork(module, further, size_of(start, now), size, seconds)
 
 
 def load_seeded(model: str, source: WeightsSource) -> LoadedModel:

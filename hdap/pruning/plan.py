@@ -94,7 +94,7 @@ def _best(record: "StudyRecord", trials: "TrialBatch") -> int:
             f"study {record.name} must have a feasible trial, but none of its {len(trials):,} is; "
             "name one with --trial or search again with a lower --floor"
         )
-    return int(rows[trials.cautious_ms[rows].argmin()])
+    return int(rows[trials.ranking[rows].argmin()])
 
 
 def _numbered(record: "StudyRecord", trials: "TrialBatch", number: int) -> int:

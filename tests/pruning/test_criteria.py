@@ -1,11 +1,13 @@
 import copy
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import InputError
@@ -15,6 +17,7 @@ from hdap.pruning.batches import load_batches
 from hdap.pruning.criteria import CRITERIA, Evidence, channel_scores
 from hdap.pruning.plan import PrunePlan
 from hdap.pruning.taylor import taylor_scores
+from hdap.training.data import DataOptions
 
 
 class Chain(nn.Module):
@@ -193,13 +196,32 @@ def test_batches_come_from_a_factory(tiny_model: str) -> None:
     assert (images.shape, target.shape) == ((4, 3, 32, 32), (4,))
 
 
+def test_batches_of_data_sets_are_of_the_training_part_and_the_same_every_time() -> None:
+    found = load_batches("hdap.examples.digits:digits")
+    (images, target), again = next(iter(found)), next(iter(found))
+    assert (images.shape, target.shape) == ((32, 1, 8, 8), (32,))
+    assert torch.equal(images, again[0])
+    assert sum(len(batch[1]) for batch in found) == 1347
+
+
+def test_batches_come_from_a_folder_of_images(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(5):
+            Image.new("RGB", (12, 12), (20 * i, 0, 0)).save(tmp_path / label / f"{i}.png")
+    options = DataOptions(input_shape=(3, 8, 8), augment=False)
+    images, target = next(iter(load_batches(str(tmp_path), options)))
+    assert images.shape == (9, 3, 8, 8)
+    assert set(target.tolist()) == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("tinynets", "package.module:factory"),
         ("nowhere:batches", "ModuleNotFoundError"),
-        ("tinynets:nothing", "AttributeError"),
-        ("tinynets:tiny", "must return an iterable"),
+        ("tinynets:nothing", "no such name"),
+        ("tinynets:tiny", "an iterable of"),
     ],
 )
 def test_a_data_factory_that_does_not_work_is_one_line(name: str, message: str) -> None:

@@ -1,0 +1,1 @@
+"""Compression in steps: search, prune, tune, repeat, as HDAP does it."""

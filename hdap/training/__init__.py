@@ -1,0 +1,1 @@
+"""Training what pruning left: data, recipes, the loop, distillation, evaluation."""

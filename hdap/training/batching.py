@@ -1,0 +1,85 @@
+"""Batches of a data set: in order for judging, shuffled by a seed and an epoch for training."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hdap.fleet_data.errors import InputError
+from hdap.training.data import Samples
+
+Batch = tuple[Tensor, Tensor]
+
+
+def shuffled(samples: Samples, seed: int, epoch: int) -> list[int]:
+    """Places of all samples in the order of an epoch; the same seed and epoch, the same order."""
+    return torch.randperm(len(samples), generator=seeded(seed, epoch)).tolist()
+
+
+def seeded(seed: int, epoch: int) -> torch.Generator:
+    """A generator for one epoch of one run."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def chunks(order: Sequence[int], size: int) -> list[list[int]]:
+    """Places in groups of `size`, in order; the last group may be smaller."""
+    return [list(order[start : start + size]) for start in range(0, len(order), size)]
+
+
+def batches(
+    samples: Samples,
+    groups: Sequence[list[int]],
+    *,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Iterator[Batch]:
+    """For each group of places its images `n x C x H x W` and labels `n`, on `device`.
+
+    `seed` is what worker processes start their own generators from. Raises `InputError` when
+    samples are no images of one shape with integer labels, or when the user's code fails on one.
+    """
+    target = torch.device(device)
+    loader: DataLoader[Batch] = DataLoader(
+        samples,  # type: ignore[arg-type]  # any object with a length and items will do
+        batch_sampler=groups,
+        num_workers=workers,
+        pin_memory=target.type == "cuda",
+        generator=torch.Generator().manual_seed(seed),
+    )
+    try:
+        for batch in loader:
+            images, labels = _checked(batch)
+            yield images.to(target, non_blocking=True), labels.to(target, non_blocking=True)
+    except InputError as error:
+        raise InputError(_cause(error)) from error
+    except (RuntimeError, TypeError, ValueError, OSError, LookupError) as error:
+        raise InputError(
+            "samples must be (float tensor C x H x W, integer label) of one shape, but reading a "
+            f"batch failed with {type(error).__name__}: {_cause(error)}"
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong; an error of a worker process comes with its traceback around it."""
+    lines = str(error).strip().splitlines() or [""]
+    if not lines[0].startswith("Caught "):
+        return lines[0]
+    return lines[-1].partition(": ")[2] or lines[-1]
+
+
+def _checked(batch: Any) -> Batch:
+    pair = isinstance(batch, list | tuple) and len(batch) == 2
+    if pair and all(isinstance(part, Tensor) for part in batch):
+        images, labels = batch
+        if images.dim() == 4 and images.is_floating_point() and labels.dim() == 1:
+            return images, labels.long()
+        what = f"{images.dtype} {tuple(images.shape)} and {labels.dtype} {tuple(labels.shape)}"
+    else:
+        what = type(batch).__name__
+    raise InputError(
+        "a batch must be float images n x C x H x W and n integer labels, but is "
+        f"{what}; let the data set give (float tensor C x H x W, int)"
+    )

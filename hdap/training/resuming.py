@@ -1,0 +1,90 @@
+"""Going on with a training that was stopped: what its folder keeps beside the checkpoint."""
+
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hdap.fleet_data.errors import InputError
+from hdap.pruning.checkpoint import STATE, Checkpoint, load_checkpoint, read_manifest
+from hdap.pruning.manifest import Tuning
+from hdap.training.data import Data
+from hdap.training.history import Epoch
+from hdap.training.loop import Snapshot
+from hdap.training.recipe import Recipe
+
+
+def resumable(
+    out: Path, recipe: Recipe, data: str, teacher: str, *, model: str | None = None
+) -> tuple[Checkpoint, Snapshot]:
+    """The checkpoint in `out` and the state of its training.
+
+    Raises `InputError` when there is none, when it is complete, or when it was begun with another
+    recipe, data or teacher.
+    """
+    there = load_checkpoint(out, model=model)
+    if not there.manifest.tunings or not (out / STATE).is_file():
+        raise InputError(
+            f"`--resume` needs a training that goes on, but {out} holds none; "
+            "leave --resume out and name another --out"
+        )
+    begun = there.manifest.tunings[-1]
+    asked = asdict(recipe) | {"data": data, "teacher": teacher}
+    stored = dict(begun.recipe) | {"data": begun.data, "teacher": begun.teacher}
+    for name, value in asked.items():
+        if stored.get(name) != value:
+            raise InputError(
+                f"a training goes on as it began, with {name}={stored.get(name)!r}, but got "
+                f"{value!r}; leave the option out or begin anew in another --out"
+            )
+    if begun.epochs >= recipe.epochs:
+        raise InputError(
+            f"`--resume` needs epochs to do, but {out} has all {begun.epochs}; "
+            f"tune it further: hdap finetune {out} --out NEW"
+        )
+    return there, _snapshot(out, there.module)
+
+
+def begun_tuning(out: Path) -> Tuning | None:
+    """The training that `out` holds and that may go on, if it holds one."""
+    if not (out / STATE).is_file():
+        return None
+    return next(reversed(read_manifest(out).tunings), None)
+
+
+def require_same_data(begun: Tuning, data: Data) -> None:
+    """Raises `InputError` unless there are as many images as the training began with."""
+    now = (len(data.train), len(data.validation))
+    if now != (begun.images, begun.validation_images):
+        raise InputError(
+            f"a training goes on with the data it began with, {begun.images:,} images and "
+            f"{begun.validation_images:,} to judge by, but got {now[0]:,} and {now[1]:,}; give the "
+            "same --data and options, or begin anew in another --out"
+        )
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The state of a training without the weights, which are in the checkpoint itself."""
+    content: dict[str, Any] = {
+        "optimizer": snapshot.optimizer,
+        "scaler": snapshot.scaler,
+        "epochs": [asdict(epoch) for epoch in snapshot.epochs],
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _snapshot(folder: Path, module: nn.Module) -> Snapshot:
+    try:
+        content = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        epochs = tuple(Epoch(**epoch) for epoch in content["epochs"])
+        return Snapshot(module.state_dict(), content["optimizer"], content["scaler"], epochs)
+    except Exception as error:
+        raise InputError(
+            f"{folder / STATE} must hold the state of a training, but reading it failed with "
+            f"{type(error).__name__}; begin anew without --resume"
+        ) from error

@@ -1,0 +1,89 @@
+"""Real processes that talk by Gloo, against one process that does all the work."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+
+SCRIPT = """
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from hdap.training.data import Data
+from hdap.training.distributed import processes, rank
+from hdap.training.evaluation import evaluate
+from hdap.training.loop import train
+from hdap.training.recipe import Recipe
+
+
+def samples(count, seed):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=rng)
+    images = torch.randn(count, 1, 6, 6, generator=rng)
+    images[torch.arange(count), 0, labels] += 1.0
+    return TensorDataset(images, labels)
+
+
+def losses(network, images, labels, step):
+    yield nn.functional.cross_entropy(network(images), labels)
+    yield nn.functional.cross_entropy(network(images.flip(-1)), labels)
+
+
+def network(norm):
+    torch.manual_seed(0)
+    between = [nn.BatchNorm2d(4)] if norm else []
+    return nn.Sequential(nn.Conv2d(1, 4, 3), *between, nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+
+
+torch.set_num_threads(1)
+with processes():
+    data = Data(samples(80, 0), samples(51, 1), 3)
+    recipe = Recipe(epochs=2, batch_size=8, accumulation=2, lr=0.05)
+    result = {}
+    for name, several in (("usual", None), ("several", losses)):
+        history = train(network(False), data, recipe, losses=several)
+        result[name] = [[e.train_loss, e.validation_loss, e.accuracy] for e in history.epochs]
+    normed = network(True)
+    train(normed, data, recipe)
+    result["statistics"] = normed[1].running_mean.tolist()
+    result["images"] = evaluate(normed, data.validation).images
+    Path(sys.argv[1], f"{rank()}.json").write_text(json.dumps(result))
+"""
+
+
+def _run(folder: Path, processes: int) -> list[dict[str, object]]:
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py", str(folder)]
+    if processes > 1:
+        start = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
+        command[1:1] = start
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        command, cwd=folder, env=quiet, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads((folder / f"{i}.json").read_text()) for i in range(processes)]
+
+
+@pytest.mark.skipif(not distributed.is_gloo_available(), reason="torch was built without Gloo")
+def test_two_processes_take_the_steps_that_one_takes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (alone,) = _run(tmp_path / "one", 1)
+    first, second = _run(tmp_path / "two", 2)
+    assert first == second
+    for steps in ("usual", "several"):
+        torch.testing.assert_close(
+            torch.tensor(first[steps]), torch.tensor(alone[steps]), rtol=1e-4, atol=1e-5
+        )
+    assert first["images"] == alone["images"] == 51
