@@ -1,199 +1,106 @@
-"""The `fleet` sampler against the base lines: equal evaluations, equal seconds, time to a latency.
+"""The `fleet` sampler against all base lines: equal evaluations, equal seconds, time to an answer.
 
-    python benchmarks/search.py [--seeds 3] [--evaluations 2000] [--seconds 20] [--step 8]
+    python -m benchmarks.search [--quick] [--settings resnet50:measured,...] [--seeds 5]
+    python -m benchmarks.search --redraw        # the table and the picture that are there
+    python -m benchmarks.search --long 100      # fleet's default answer against 100 times the time
 
-Surrogates are fitted to the measured fleet (or, with `--truth`, the search asks the simulated
-fleet's own law, which has no error). All samplers get the same problem and the same repair into the
-FLOPs band, and an evaluation is one configuration that the surrogates were asked about, those
-inside `fleet` included. Columns are the best feasible fleet mean as a speed-up over uniform pruning
-on the same grid (predicted, medians over seeds), and how many times faster `fleet` reached what
-the sampler reached at its very end.
+All samplers get the same problem, the same repair into the FLOPs band and the same uniform pruning
+to begin with; an evaluation is one configuration that the surrogates were asked about, by the
+driver or inside a sampler. `ncs-hdap` is HDAP's search in HDAP's own setting, its answers judged as
+all others are. A search's answer is its best feasible trial; it is worth what the problem minimises
+(the predicted fleet mean with one standard deviation of doubt), or, on simulated fleets, the true
+fleet mean. `gp` gets equal seconds and as many evaluations as it manages.
+
+Writes search-time.csv (curves), search-table.csv, and the picture search-time.svg and .png.
 """
 
 import argparse
-import tempfile
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+import polars as pl
 
-from hdap.clustering.cluster import cluster
-from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.errors import InfeasibleError
-from hdap.fleet_data.ingest.run import ingest
-from hdap.fleet_data.records import Floats
-from hdap.fleet_data.store import Store
-from hdap.search.answer import answer
-from hdap.search.awareness import awareness
-from hdap.search.budget import band, parse_flops
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.problem import SearchProblem
+from benchmarks.search_picture import draw
+from benchmarks.search_runs import HDAP, Curve, Task, run_all
+from benchmarks.search_speed import show_long, show_speed
+from benchmarks.search_table import curve_rows, print_table, table_rows
 from hdap.search.samplers.registry import SAMPLERS
-from hdap.search.space import SearchSpace
-from hdap.search.study import Progress, run_search
-from hdap.search.uniform import least_share
-from hdap.simulation.fleet import Fleet, draw_fleet
-from hdap.simulation.presets import preset
-from hdap.simulation.truth import true_kind_latency
-from hdap.surrogate.base import Prediction
-from hdap.surrogate.costs import flops, parameters
-from hdap.surrogate.fit import fit
 
-ROOT = Path(__file__).resolve().parents[1]
-TESTS = ROOT / "tests" / "data"
-FLEETS = {
-    "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",
-    "mobilenetv1_100": TESTS / "microfleet-mobilenetv1.csv.gz",
-}
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Best feasible fleet mean (ms) after so many evaluations and seconds; m each, ascending."""
-
-    scored: Floats
-    seconds: Floats
-    best_ms: Floats
-
-    def after(self, axis: Floats, limit: float) -> float:
-        """The best within the limit; infinite before anything was found."""
-        return float(min(self.best_ms[axis <= limit], default=np.inf))
-
-    def seconds_to(self, ms: float) -> float:
-        """When the best was no worse than `ms`; infinite if never."""
-        return float(min(self.seconds[self.best_ms <= ms], default=np.inf))
+SETTINGS = (
+    "resnet50:measured",
+    "mobilenetv1_100:measured",
+    "resnet50:microfleet",
+    "resnet50:microfleet-law",
+)
+PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet50", choices=FLEETS)
-    parser.add_argument("--flops", default="1.0G")
+    options = parsed()
+    settings = options.settings.split(",")
+    if options.long:
+        for name in settings:
+            show_long(name, options.step, options.long, options.processes)
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    curves_file, table_file = (options.out / f"search-{x}.csv" for x in ("time", "table"))
+    if not options.redraw:
+        show_speed(settings[0], options.step)
+        curves = searched(options)
+        pl.DataFrame(curve_rows(curves)).write_csv(curves_file, float_precision=5)
+        pl.DataFrame(table_rows(curves)).write_csv(table_file, float_precision=5)
+    table = pl.read_csv(table_file)
+    print_table(table)
+    draw(pl.read_csv(curves_file), table, options.out / "search-time")
+    print(f"\nwritten: {curves_file}, {table_file}, {curves_file.with_suffix('.png')}, .svg")
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--settings", default=",".join(SETTINGS), help="MODEL:SOURCE,...")
     parser.add_argument("--step", type=int, default=8)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--evaluations", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--samplers", default=",".join(SAMPLERS))
-    parser.add_argument("--truth", action="store_true", help="search the simulated law itself")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--evaluations", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--samplers", default=",".join([*SAMPLERS, HDAP]))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="2 seeds, 1.5 seconds")
+    parser.add_argument("--redraw", action="store_true", help="draw the figures that are there")
+    parser.add_argument(
+        "--long", type=float, default=0.0, help="so many times the default search's seconds"
+    )
+    parser.add_argument("--out", type=Path, default=PICTURES)
     options = parser.parse_args()
-    problem = problem_of(options.model, options.flops, options.step, options.truth)
-    show_default_search(problem)
-    curves = {
-        name: [
-            curve(problem, name, seed, options.evaluations, options.seconds)
-            for seed in range(options.seeds)
-        ]
-        for name in options.samplers.split(",")
-    }
-    show_curves(problem, curves, options.evaluations, options.seconds)
+    if options.quick:
+        options.seeds, options.seconds, options.evaluations = 2, 1.5, 300
+    return options
 
 
-class Catalog:
-    """Architectures from the tests' data: no torch is needed to ingest."""
-
-    def architecture(self, model: str) -> Architecture | None:
-        return Architecture.from_json((TESTS / f"{model}.architecture.json").read_text())
-
-    def flops(self, architecture: Architecture, counts: Counts) -> NDArray[np.int64]:
-        return flops(architecture, counts)
-
-    def parameters(self, architecture: Architecture, counts: Counts) -> NDArray[np.int64]:
-        return parameters(architecture, counts)
-
-
-class Truth:
-    """The simulated fleet's law as a latency model without error: one cluster a kind."""
-
-    def __init__(self, architecture: Architecture, fleet: Fleet) -> None:
-        self.architecture, self.fleet = architecture, fleet
-
-    def predict(self, counts: Counts) -> Prediction:
-        log_ms = np.log(true_kind_latency(self.fleet, self.architecture, counts))
-        return Prediction(log_ms, np.zeros_like(log_ms))
-
-
-def problem_of(model: str, budget: str, step: int, truth: bool) -> SearchProblem:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Store.open(f"sqlite:///{folder}/fleet.db") as store,
-    ):
-        rejected = Path(folder) / "rejected.csv"
-        ingest(store, FLEETS[model], models=Catalog(), rejected_path=rejected)
-        architecture = store.architecture(model)
-        measurements = store.measurements(model)
-    dense = int(flops(architecture, architecture.widths[None])[0])
-    wanted = band(parse_flops(budget, dense))
-    space = SearchSpace.build(architecture, step, min_share=least_share(architecture, wanted))
-    if truth:
-        fleet = draw_fleet(preset("microfleet", 240))
-        share = np.bincount(fleet.kind, fleet.weight) / fleet.weight.sum()
-        weights = FleetWeights(share, np.ones((len(share), 1)), share[:, None])
-        return SearchProblem.build(space, wanted, Truth(architecture, fleet), weights)
-    clustering = cluster(measurements, created_at=datetime.now(UTC), measurement_mark=0)
-    surrogate = fit(architecture, measurements, clustering, base_lines=()).surrogate
-    print(f"{model}: {len(measurements):,} measurements, {surrogate.clusters} clusters")
-    weights = FleetWeights.of(clustering, measurements.devices)
-    return SearchProblem.build(space, wanted, surrogate, weights)
-
-
-def show_default_search(problem: SearchProblem) -> None:
-    found = run_search(problem)
-    assert found.trials is not None
-    told = answer(problem, found.trials)
-    rate = found.scored / found.seconds
-    print(
-        f"default search: {len(found.trials):,} trials in {found.seconds:.1f} s, {found.scored:,} "
-        f"configurations scored, {rate:,.0f} a second (Optuna's share of the time included)"
-    )
-    for row in told.rows:
-        print(
-            f"  {row.name:<10}{row.flops / 1e9:8.3f} G{row.fleet_mean_ms:9.2f} ms predicted "
-            f"({row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f})  kept "
-            f"{row.kept_importance:.4f}  {row.over_dense:.2f}x dense  "
-            f"{row.over_uniform:.3f}x uniform"
+def searched(options: argparse.Namespace) -> list[Curve]:
+    """All runs; those of one setting and seed lie together, so that all meet the same machine."""
+    names = product(options.settings.split(","), range(options.seeds), options.samplers.split(","))
+    tasks = [
+        Task(
+            setting,
+            options.step,
+            sampler,
+            seed,
+            options.seconds,
+            0 if sampler == "gp" else options.evaluations,
         )
-    print(f"  {awareness(problem, told.found.counts).words}")
-
-
-def curve(
-    problem: SearchProblem, sampler: str, seed: int, evaluations: int, seconds: float
-) -> Curve:
-    """One search until it has had both its evaluations and its seconds."""
-    told: list[Progress] = []
-
-    def enough() -> bool:
-        return bool(told) and told[-1].scored >= evaluations and told[-1].seconds >= seconds
-
-    try:
-        run_search(problem, sampler, 10**9, seed=seed, progress=told.append, should_stop=enough)
-    except InfeasibleError as error:
-        raise SystemExit(str(error)) from error
-    columns = np.array([(p.scored, p.seconds, p.best_ms) for p in told]).T
-    return Curve(*columns)
-
-
-def show_curves(
-    problem: SearchProblem, curves: dict[str, list[Curve]], evaluations: int, seconds: float
-) -> None:
-    uniform = float(problem.evaluate(problem.uniform[None]).fleet_mean_ms[0])
-    print(
-        f"\n{'sampler':<9}{f'{evaluations:,} evaluations':>20}{f'{seconds:g} seconds':>14}"
-        f"{'in all':>9}{'evaluations/s':>15}{'fleet got there':>20}"
-    )
-    for name, runs in curves.items():
-        equal = [uniform / c.after(c.scored, evaluations) for c in runs]
-        timed = [uniform / c.after(c.seconds, seconds) for c in runs]
-        final = [uniform / c.best_ms[-1] for c in runs]
-        rate = np.median([c.scored[-1] / c.seconds[-1] for c in runs])
-        faster = [
-            mine.seconds_to(c.best_ms[-1]) / ours.seconds_to(c.best_ms[-1])
-            for c, mine, ours in zip(runs, runs, curves.get("fleet", runs), strict=True)
-        ]
+        for setting, seed, sampler in names
+    ]
+    done: dict[Task, Curve] = {}
+    for curve in run_all(tasks, options.processes):
+        task = curve.task
+        done[task] = curve
         print(
-            f"{name:<9}{np.median(equal):>20.4f}{np.median(timed):>14.4f}{np.median(final):>9.4f}"
-            f"{rate:>15,.0f}{np.median(faster):>18,.0f} x"
+            f"{len(done)}/{len(tasks)} {task.setting} {task.sampler} seed {task.seed}: "
+            f"{curve.after(curve.at_seconds, task.seconds):.3f} ms after {task.seconds:g} s, "
+            f"{curve.scored:,} evaluations in {curve.seconds:.1f} s",
+            flush=True,
         )
+    return [done[task] for task in tasks]
 
 
 if __name__ == "__main__":

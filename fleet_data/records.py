@@ -156,8 +156,12 @@ class TrialBatch:
     """Columns of n finished trials; `counts` is n x groups, the `cluster_*` are n x K.
 
     `fleet_*_ms` are predicted; `low` and `high` bound the 90 % interval of the fleet mean.
-    `cautious_ms` is what the search minimised: the objective, where every latency has some standard
-    deviations of doubt on top. The best trial of a study is the feasible one with the least of it.
+    `cautious_ms` is the objective (the fleet mean, where the objective is not in milliseconds),
+    with some standard deviations of doubt on top of every latency. `values` (n x 1-3) is what the
+    search minimised where that is not `cautious_ms` alone: one column an objective, in ms, share
+    of devices late, share of importance given up, or FLOPs. The best trial of a study is the
+    feasible one with the least of its first value; with several, see the view `pareto_trials`.
+    `accuracy` is that of the pruned network before any tuning, where it was judged (else NaN).
     """
 
     number: Ints
@@ -178,9 +182,16 @@ class TrialBatch:
     cluster_high_ms: Floats
     started_at: NDArray[np.datetime64]
     finished_at: NDArray[np.datetime64]
+    values: Floats | None = None
+    accuracy: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.number)
+
+    @property
+    def ranking(self) -> Floats:
+        """What trials are ranked by, less is better: the first value, `cautious_ms` by default."""
+        return self.cautious_ms if self.values is None else self.values[:, 0]
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,126 @@ class VerificationRecord:
     trial_holds: bool
     simulated: bool
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch (from 1) of a training run; losses in nats (NaN: not finite).
+
+    `checkpoint` is the folder that the run writes; `accuracy` the share of validation images that
+    are right, `lr` the rate of the epoch's last step.
+    """
+
+    run: str
+    epoch: int
+    checkpoint: str
+    model: str
+    train_loss: float
+    validation_loss: float
+    accuracy: float
+    lr: float
+    images_per_second: float
+    seconds: float
+    seed: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class CompressionStepRecord:
+    """A step (from 1) of a compression: one trial, pruned and tuned.
+
+    Latencies of the fleet mean are predicted, ms, with their 90 % interval, from `simulated`
+    measurements or real ones. Accuracies on the guard's images: of the network that the step
+    began with, right after pruning, and after tuning (NaN where there was none).
+    """
+
+    run: str
+    step: int
+    checkpoint: str
+    model: str
+    study: str
+    trial: int
+    flops: int
+    predicted_ms: float
+    predicted_low_ms: float
+    predicted_high_ms: float
+    accuracy_before: float
+    accuracy_pruned: float
+    accuracy_after: float
+    simulated: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """Which trial of a study a cluster gets when the fleet is given so many `networks`.
+
+    `latency_ms` is predicted, with its 90 % interval; `one_for_all_ms` what the one network for all
+    would take there, `cost` the fraction by which that is longer. `advised` marks the number of
+    networks that the search advises.
+    """
+
+    study_id: int
+    networks: int
+    cluster: int
+    number: int
+    latency_ms: float
+    latency_low_ms: float
+    latency_high_ms: float
+    one_for_all_ms: float
+    cost: float
+    advised: bool
+
+
+@dataclass(frozen=True)
+class LevelRecord:
+    """One level of an elastic network (0 is the smallest): its configuration as canonical text.
+
+    `accuracy` is NaN where no network of these channels was judged.
+    """
+
+    level: int
+    channels: str
+    flops: int
+    parameters: int
+    kept_importance: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class OperatingPointRecord:
+    """A level on a cluster at a clock (over its typical one): predicted latency, ms, 90 % interval.
+
+    `chosen` marks the level that serves this cluster at this clock.
+    """
+
+    cluster: int
+    clock: float
+    level: int
+    latency_ms: float
+    latency_low_ms: float
+    latency_high_ms: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class LevelPlanRecord:
+    """Levels that keep a model within `target_ms` on every cluster and clock, smallest first.
+
+    `points` holds every level at every cluster and clock; `settings` what was asked and how many
+    levels are worth having; `simulated` says what the predictions rest on.
+    """
+
+    model: str
+    architecture_digest: str
+    clustering_id: int
+    target_ms: float
+    settings: Mapping[str, Any]
+    simulated: bool
+    created_at: datetime
+    levels: tuple[LevelRecord, ...]
+    points: tuple[OperatingPointRecord, ...]
+    id: int = 0
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ INFERENCES_A_NETWORK = 120
 """Runs, references and warm-up of a slow one."""
 NEIGHBOURS = 40
 """Candidates around each of the best trials."""
+UNIFORM_FIRST = 1e3
+"""Interest in uniform pruning on a study's grid while it was never measured: above all others."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +230,9 @@ def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say)
     best = done.counts[shortlist(problem, done)]
     say(f"half of the batch lies around the {len(best)} best trials of {record.name}")
     near = around(problem.space, problem.band, best, NEIGHBOURS, request.seed)
-    # The short list itself comes first: what it promises is what must be checked.
-    counts = np.vstack([best, near])
-    worth = np.concatenate([np.full(len(best), 10.0), np.ones(len(near))])
+    # What is promised over uniform rests on uniform; then the short list must be checked.
+    counts = np.vstack([problem.uniform, best, near])
+    worth = np.concatenate([[UNIFORM_FIRST], np.full(len(best), 10.0), np.ones(len(near))])
     return Pool(
         np.vstack([counts, pool.counts]),
         np.concatenate([np.zeros(len(counts), dtype=np.int64), pool.stratum]),

@@ -1,6 +1,7 @@
 """A search from what a person asks to what is stored: the problem, the study, the answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,17 +11,21 @@ import numpy as np
 
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
+from hdap.posing import asked_band, objective_text, pose
+from hdap.search.accuracy import Judging
 from hdap.search.answer import Answer, answer
 from hdap.search.awareness import Awareness, awareness
-from hdap.search.budget import DEFAULT_TOLERANCE, FlopsBand, band, parse_flops
+from hdap.search.bound import lower_bound
+from hdap.search.budget import DEFAULT_TOLERANCE, FlopsBand
 from hdap.search.fleet_weights import FleetWeights
 from hdap.search.importance import Importance
+from hdap.search.objectives import ACCURACY, parse_goals
+from hdap.search.per_cluster import check_per_cluster
 from hdap.search.problem import DEFAULT_RISK, SearchProblem
-from hdap.search.profile import SearchProfile, profile
-from hdap.search.samplers.registry import sampler_kind
-from hdap.search.space import SearchSpace
+from hdap.search.profile import SearchProfile
+from hdap.search.proxies import DEFAULT_PROXY
+from hdap.search.samplers.registry import check_goals, sampler_kind
 from hdap.search.study import Progress, ResumeState, SearchResult, run_search
-from hdap.search.uniform import least_share
 from hdap.stages import (
     Say,
     current_clustering,
@@ -28,10 +33,9 @@ from hdap.stages import (
     current_surrogates,
     measured_architecture,
 )
-from hdap.surrogate.base import FleetSurrogate, load_surrogate
+from hdap.surrogate.base import load_surrogate
 
 if TYPE_CHECKING:
-    from hdap.fleet_data.architecture import Architecture
     from hdap.fleet_data.store import Store
 
 
@@ -43,12 +47,17 @@ IMPORTANCE = "importance"
 class SearchRequest:
     """What a person asks of a search; stored with the study so that it can be resumed.
 
-    `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width` None take
-    the defaults of `SearchProblem` and `SearchSpace`.
+    With `latency` the most importance is kept within it (as `objective` measures it), and `flops`
+    is but a cap. `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
+    None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
+    groups by name, from below and above: a compression in steps narrows from where it is, and not
+    too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
+    objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the shares that
+    groups keep.
     """
 
     model: str
-    flops: str
+    flops: str | None = None
     tolerance: float = DEFAULT_TOLERANCE
     objective: str = "mean"
     floor: float | None = None
@@ -62,6 +71,13 @@ class SearchRequest:
     seed: int = 0
     weights: str | None = None
     pretrained: bool = False
+    latency: str | None = None
+    per_cluster: bool = False
+    patience: int | None = None
+    data: str | None = None
+    min_accuracy: float | None = None
+    limits: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    proxy: str = DEFAULT_PROXY
 
 
 @dataclass(frozen=True)
@@ -86,24 +102,27 @@ def new_search(store: "Store", request: SearchRequest, name: str | None, say: Sa
         InfeasibleError: no configuration meets the budget.
         InputError, NotFoundError: a setting is out of range or names what is not there.
     """
-    sampler_kind(request.sampler)
+    kind = sampler_kind(request.sampler)
+    check_accuracy(request)
     architecture = measured_architecture(store, request.model, say)
-    budget = band(parse_flops(request.flops, _dense_flops(architecture)), request.tolerance)
+    budget = asked_band(request, architecture)
     clustering = current_clustering(store, say)
     latency = current_surrogates(store, architecture, clustering, say, request.surrogate)
     weights = Path(request.weights) if request.weights else None
     importance = current_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
-    problem, found = _problem(request, budget, latency, fleet, importance)
+    problem, found = pose(request, budget, latency, fleet, importance)
+    check_per_cluster(request.per_cluster, problem)
+    check_goals(problem, kind)
     resolved = {"step": problem.space.step, "floor": problem.floor, IMPORTANCE: importance.source}
     record = StudyRecord(
         name=name or _free_name(store, request),
         model=request.model,
         sampler=request.sampler,
         seed=request.seed,
-        objective=request.objective,
-        flops_low=budget.low,
-        flops_high=budget.high,
+        objective=objective_text(problem),
+        flops_low=problem.band.low,
+        flops_high=problem.band.high,
         kept_importance_floor=problem.floor,
         clustering_id=clustering.id,
         settings=asdict(request) | resolved,
@@ -138,25 +157,77 @@ def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> 
 
 
 def run(
-    store: "Store", search: Search, timeout: float | None, progress: Callable[[Progress], None]
+    store: "Store",
+    search: Search,
+    timeout: float | None,
+    progress: Callable[[Progress], None],
+    workers: int = 1,
 ) -> SearchResult:
-    """Run a search; trials are stored at most a second after they were found."""
+    """Run a search; trials are stored at most a second after they were found.
+
+    Where accuracy counts, `workers` processes judge it. Raises InputError where the network or the
+    data to judge it on cannot be had.
+    """
 
     def keep(batch: TrialBatch, state: Mapping[str, Any]) -> None:
         store.append_trials(search.record.id, batch, state)
 
-    result = run_search(
-        search.problem,
-        search.request.sampler,
-        trials=search.request.trials,
-        timeout=timeout,
-        seed=search.request.seed,
-        on_batch=keep,
-        progress=progress,
-        resume=search.before,
-    )
+    with judging(store, search, workers) as judges:
+        result = run_search(
+            search.problem,
+            search.request.sampler,
+            trials=search.request.trials,
+            timeout=timeout,
+            seed=search.request.seed,
+            on_batch=keep,
+            progress=progress,
+            resume=search.before,
+            patience=search.request.patience,
+            judging=judges,
+        )
     store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
     return result
+
+
+@contextmanager
+def judging(store: "Store", search: Search, workers: int) -> Iterator[Judging | None]:
+    """Who judges accuracy in this search; None where nobody does."""
+    request = search.request
+    if request.data is None:
+        yield None
+        return
+    from hdap.judging import BenchOrder, network_judge
+
+    weights = Path(request.weights) if request.weights else None
+    architecture = search.problem.architecture
+    order = BenchOrder(architecture, request.data, weights, request.pretrained, request.seed)
+    with network_judge(store, order, workers) as judge:
+        least = request.min_accuracy
+        if least is not None and least > judge.dense:
+            raise InputError(
+                f"`--min-accuracy` must be at most what the dense network has before any tuning, "
+                f"{judge.dense:.3f}, but got {least:g}: lower it, or give better weights"
+            )
+        yield Judging.of(judge, search.problem.importance, least)
+
+
+def check_accuracy(request: SearchRequest) -> None:
+    """Raise InputError where what is asked about accuracy does not fit together."""
+    names, least = parse_goals(request.objective).names, request.min_accuracy
+    if request.data is None and (least is not None or ACCURACY in names):
+        raise InputError("accuracy must be judged on data, but there is none: give --data")
+    if least is not None and not 0.0 < least <= 1.0:
+        raise InputError(f"`0 < min-accuracy <= 1` must hold, but got {least:g}: 0.6 is 60 %")
+    if least is not None and len(names) > 1:
+        raise InputError(
+            f"a least accuracy needs one objective beside it, but got {request.objective}: "
+            f"leave --min-accuracy out for a front"
+        )
+    if request.data is not None and least is None and ACCURACY not in names:
+        raise InputError(
+            f"accuracy must be an objective ({request.objective},{ACCURACY}) or a constraint "
+            f"(--min-accuracy 0.6) when --data is given"
+        )
 
 
 def conclude(search: Search, result: SearchResult) -> tuple[Answer, Awareness]:
@@ -169,6 +240,17 @@ def conclude(search: Search, result: SearchResult) -> tuple[Answer, Awareness]:
         raise InputError("the search was stopped before its first trial; let it run longer")
     found = answer(search.problem, result.trials, search.dense_ms)
     return found, awareness(search.problem, found.found.counts, search.request.seed)
+
+
+def certified(search: Search, found: Answer) -> float | None:
+    """How far (a fraction) the answer is at most above the best possible for these surrogates.
+
+    By what the search minimised, doubt included; None where nothing can be said (`lower_bound`).
+    """
+    bound = lower_bound(search.problem)
+    if bound is None:
+        return None
+    return bound.gap(float(search.problem.cautious_ms(found.found.counts[None])[0]))
 
 
 def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, SearchProfile]:
@@ -192,31 +274,7 @@ def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, 
     budget = FlopsBand(record.flops_low, record.flops_high)
     clustering = store.clustering(record.clustering_id)
     fleet = FleetWeights.of(clustering, store.devices())
-    return _problem(request, budget, latency, fleet, importance)
-
-
-def _problem(
-    request: SearchRequest,
-    budget: FlopsBand,
-    latency: FleetSurrogate,
-    fleet: FleetWeights,
-    importance: Importance,
-) -> tuple[SearchProblem, SearchProfile]:
-    architecture = latency.architecture
-    share = least_share(architecture, budget)
-    step = request.step or latency.step
-    space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
-    problem = SearchProblem.build(
-        space,
-        budget,
-        latency,
-        fleet,
-        importance,
-        floor=request.floor,
-        objective=request.objective,
-        risk=request.risk,
-    )
-    return problem, profile(space, budget)
+    return pose(request, budget, latency, fleet, importance)
 
 
 def measured_dense(store: "Store", record: StudyRecord) -> Floats:
@@ -230,14 +288,9 @@ def _request(record: StudyRecord) -> SearchRequest:
     return SearchRequest(**{k: v for k, v in record.settings.items() if k != IMPORTANCE})
 
 
-def _dense_flops(architecture: "Architecture") -> int:
-    from hdap.surrogate.costs import flops
-
-    return int(flops(architecture, architecture.widths[None, :])[0])
-
-
 def _free_name(store: "Store", request: SearchRequest) -> str:
     taken = {study.name for study in store.studies()}
-    stem = f"{request.model}-{request.flops.replace(' ', '').replace('%', 'pct')}"
+    asked = [text for text in (request.flops, request.latency) if text] or ["front"]
+    stem = f"{request.model}-{'-'.join(asked).replace(' ', '').replace('%', 'pct')}"
     numbers = range(1, len(taken) + 2)
     return next(name for n in numbers if (name := f"{stem}-{n}") not in taken)

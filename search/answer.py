@@ -8,8 +8,8 @@ import numpy as np
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
+from hdap.search.front import FrontRow, distances, front, front_places, values_of
 from hdap.search.problem import Evaluation, SearchProblem
-from hdap.search.uniform import uniform
 
 SHORTLIST = 10
 APART = 2
@@ -21,8 +21,9 @@ class AnswerRow:
     """One network and what is known of it; latencies in ms, predicted unless `measured`.
 
     A predicted fleet mean has a 90 % interval; of a measured one (the dense model, in everyday
-    telemetry) `fleet_mean_low_ms` and `fleet_mean_high_ms` are NaN. Speed-ups are ratios of fleet
-    means, so that over a measured dense model nothing is gained by predicting it too slow.
+    telemetry) `fleet_mean_low_ms` and `fleet_mean_high_ms` are NaN. `objective` is what a person
+    reads of the first latency objective, in its unit. Speed-ups are ratios of fleet means, so that
+    over a measured dense model nothing is gained by predicting it too slow.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AnswerRow:
     fleet_mean_low_ms: float
     fleet_mean_high_ms: float
     fleet_p95_ms: float
+    objective: float
     worst_cluster_ms: float
     worst_cluster: int
     kept_importance: float
@@ -47,7 +49,8 @@ class Answer:
 
     `unaligned` is uniform pruning that rounds to no grid; it is None when the network itself
     forces a grid on which the band cannot be met. `numbers` are the short list's trials,
-    `shortlist` the same as rows; `found` is the first of them.
+    `shortlist` the same as rows; `found` is the first of them. With several objectives `front`
+    holds the trials that no other beats, and `found` is the balanced one among them.
     """
 
     dense: AnswerRow
@@ -56,6 +59,7 @@ class Answer:
     found: AnswerRow
     numbers: Ints
     shortlist: tuple[AnswerRow, ...]
+    front: tuple[FrontRow, ...] = ()
 
     @property
     def rows(self) -> tuple[AnswerRow, ...]:
@@ -78,7 +82,7 @@ def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None =
     chosen = shortlist(problem, trials)
     named = {"dense": problem.architecture.widths, "uniform": problem.uniform}
     with suppress(InfeasibleError):
-        named["unaligned"] = uniform(problem.space.unaligned(), problem.band)
+        named["unaligned"] = problem.uniform_in(problem.space.unaligned())
     counts = np.vstack([*named.values(), trials.counts[chosen]])
     names = [*named, *(f"trial {n}" for n in trials.number[chosen])]
     rows = _rows(problem.evaluate(counts), names)
@@ -93,22 +97,22 @@ def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None =
         found=replace(best[0], name="found"),
         numbers=trials.number[chosen],
         shortlist=best,
+        front=front(trials, problem.goals) if problem.goals.several else (),
     )
 
 
 def shortlist(problem: SearchProblem, trials: TrialBatch, size: int = SHORTLIST) -> Ints:
     """Rows of the best feasible trials that differ from one another, best first.
 
+    With several objectives those on the front, the balanced ones first.
+
     Raises:
         InfeasibleError: no trial is feasible.
     """
     feasible = np.flatnonzero(trials.feasible)
     if not len(feasible):
-        raise InfeasibleError(
-            f"none of {len(trials)} trials keeps the floor of {problem.floor:.3f}: search longer, "
-            f"lower the floor or widen `--flops-tol`"
-        )
-    order = feasible[problem.scores(trials.counts[feasible]).value.argsort(kind="stable")]
+        raise InfeasibleError(_lacking(problem, trials))
+    order = _ranked(problem, trials, feasible)
     chosen: list[int] = []
     for row in order:
         apart = (trials.counts[chosen] != trials.counts[row]).sum(axis=1)
@@ -117,6 +121,31 @@ def shortlist(problem: SearchProblem, trials: TrialBatch, size: int = SHORTLIST)
         if len(chosen) == size:
             break
     return np.array(chosen, dtype=np.int64)
+
+
+def _lacking(problem: SearchProblem, trials: TrialBatch) -> str:
+    if trials.accuracy is not None and np.isfinite(trials.accuracy).any():
+        return (
+            f"none of {len(trials)} trials has the least accuracy that was asked for, the best of "
+            f"those judged has {np.nanmax(trials.accuracy):.3f}: lower `--min-accuracy`, search "
+            f"longer or raise the budget"
+        )
+    floor = f"none of {len(trials)} trials keeps the floor of {problem.floor:.3f}"
+    if problem.limit_ms is None:
+        return f"{floor}: search longer, lower the floor or widen `--flops-tol`"
+    within = trials.cautious_ms <= problem.limit_ms
+    most = trials.kept_importance[within].max(initial=0.0)
+    return (
+        f"{floor} within {problem.limit_ms:g} ms, the most kept there is {most:.3f}: search "
+        f"longer, lower the floor or raise `--latency`"
+    )
+
+
+def _ranked(problem: SearchProblem, trials: TrialBatch, feasible: Ints) -> Ints:
+    if problem.goals.several:
+        places = front_places(trials)
+        return places[distances(values_of(trials)[places]).argsort(kind="stable")]
+    return feasible[problem.scores(trials.counts[feasible]).value.argsort(kind="stable")]
 
 
 def _over_measured(
@@ -130,6 +159,7 @@ def _over_measured(
         fleet_mean_low_ms=float("nan"),
         fleet_mean_high_ms=float("nan"),
         fleet_p95_ms=float(fleet.percentile(ms)[0]),
+        objective=float(problem.goals.first.reported(fleet, ms)[0]),
         worst_cluster_ms=float(worst_ms[0]),
         worst_cluster=int(worst[0]),
         over_uniform=rows[1].fleet_mean_ms / mean,
@@ -151,6 +181,7 @@ def _rows(found: Evaluation, names: list[str]) -> tuple[AnswerRow, ...]:
             fleet_mean_low_ms=float(found.fleet_mean_low_ms[i]),
             fleet_mean_high_ms=float(found.fleet_mean_high_ms[i]),
             fleet_p95_ms=float(found.fleet_p95_ms[i]),
+            objective=float(found.objective[i]),
             worst_cluster_ms=float(found.worst_cluster_ms[i]),
             worst_cluster=int(found.worst_cluster[i]),
             kept_importance=float(found.kept_importance[i]),

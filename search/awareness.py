@@ -1,12 +1,14 @@
 """What it was worth to know the whole fleet and not one device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
+from hdap.search.budget import FlopsBand
+from hdap.search.objectives import BESIDE
 from hdap.search.problem import SearchProblem
 from hdap.search.samplers import moves
 from hdap.search.samplers.evolution import Evolution
@@ -67,8 +69,13 @@ class Awareness:
 def awareness(
     problem: SearchProblem, found: Counts, seed: int = 0, generations: int = GENERATIONS
 ) -> Awareness:
-    """Compare `found` (`groups`) with what the same search finds for the largest cluster alone."""
+    """Compare `found` (`groups`) with what the same search finds for the largest cluster alone.
+
+    Where latency is not all that is searched for, with the fastest for that cluster that keeps no
+    less than `found` at no more FLOPs.
+    """
     largest = problem.fleet.largest
+    problem = _latency_alone(problem, found)
     single = Evolution(problem.for_cluster(largest), seed)
     for _ in range(generations if len(problem.fleet.mean) > 1 else 1):
         single.step()
@@ -82,6 +89,17 @@ def awareness(
         found_fleet_ms=float(seen.fleet_mean_ms[1]),
         uncertainty=float(ms @ spread / ms.sum()),
         ranks=rank_correlations(problem, found, seed),
+    )
+
+
+def _latency_alone(problem: SearchProblem, found: Counts) -> SearchProblem:
+    if problem.limit_ms is None and not problem.goals.several:
+        return problem
+    allowed = FlopsBand(problem.band.low, int(problem.repair.flops(found[None])[0]))
+    kept = float(problem.importance.kept(found[None])[0])
+    objective = next(n for n in problem.goals.names if n not in BESIDE)
+    return replace(
+        problem, band=allowed, floor=kept, objective=objective, limit_ms=None, start=found
     )
 
 

@@ -52,9 +52,9 @@ class FleetWeights:
         """The cluster with the largest share of the fleet's weight."""
         return int(self.shares.sum(axis=1).argmax())
 
-    def only(self, cluster: int) -> "FleetWeights":
-        """The fleet as one who knew a single cluster would see it."""
-        chosen = (np.arange(len(self.mean)) == cluster).astype(np.float64)
+    def only(self, *clusters: int) -> "FleetWeights":
+        """The fleet as one who knew these clusters alone would see it."""
+        chosen = np.isin(np.arange(len(self.mean)), clusters).astype(np.float64)
         shares = self.shares * chosen[:, None]
         mean = self.mean * chosen / shares.sum()
         return FleetWeights(mean, self.factors, shares / shares.sum())
@@ -66,13 +66,37 @@ class FleetWeights:
 
     def percentile(self, cluster_ms: Floats, share: float = 0.95) -> Floats:
         """The latency that `share` of the weight of devices does not exceed: `n x K` -> `n`."""
-        shares = self.shares.ravel()
-        used = shares > 0.0
-        latency = (cluster_ms[:, :, None] * self.factors).reshape(len(cluster_ms), -1)[:, used]
+        latency, shares = self._devices(cluster_ms)
         order = latency.argsort(axis=1)
-        reached = np.cumsum(shares[used][order], axis=1) >= share - 1e-12
+        reached = np.cumsum(shares[order], axis=1) >= share - 1e-12
         line = np.arange(len(cluster_ms))
         found: Floats = latency[line, order[line, reached.argmax(axis=1)]]
+        return found
+
+    def tail_mean(self, cluster_ms: Floats, level: float) -> Floats:
+        """Mean latency of the slowest `1 - level` of the weight of devices: `n x K` -> `n`.
+
+        The device at the edge counts with the part of its weight that lies beyond it: conditional
+        value at risk of a discrete distribution (Rockafellar and Uryasev, 2002, proposition 8).
+        """
+        latency, shares = self._devices(cluster_ms)
+        order = latency.argsort(axis=1)
+        own = shares[order]
+        beyond = np.clip(np.cumsum(own, axis=1) - level, 0.0, own)
+        slowest: Floats = np.take_along_axis(latency, order, axis=1)
+        found: Floats = (slowest * beyond).sum(axis=1) / beyond.sum(axis=1)
+        return found
+
+    def late_share(self, cluster_ms: Floats, deadline_ms: float) -> Floats:
+        """Share of the weight of devices that takes longer: `n x K` -> `n`, in 0..1."""
+        latency, shares = self._devices(cluster_ms)
+        found: Floats = (latency > deadline_ms) @ shares
+        return found
+
+    def soft_late_share(self, cluster_ms: Floats, deadline_ms: float, steepness: float) -> Floats:
+        """`late_share` where a device of latency t counts `1 / (1 + (deadline / t)^steepness)`."""
+        latency, shares = self._devices(cluster_ms)
+        found: Floats = (1.0 / (1.0 + (deadline_ms / latency) ** steepness)) @ shares
         return found
 
     def worst(self, cluster_ms: Floats) -> tuple[Floats, Ints]:
@@ -80,6 +104,13 @@ class FleetWeights:
         values = np.where(self.shares.sum(axis=1) > 0.0, cluster_ms, -np.inf)
         which = values.argmax(axis=1)
         return values[np.arange(len(values)), which], which
+
+    def _devices(self, cluster_ms: Floats) -> tuple[Floats, Floats]:
+        """Latencies of the points that stand for devices (`n x P`), and their shares (P)."""
+        shares = self.shares.ravel()
+        used = shares > 0.0
+        latency = (cluster_ms[:, :, None] * self.factors).reshape(len(cluster_ms), -1)
+        return latency[:, used], shares[used]
 
 
 def _aligned(clustering: ClusteringRecord, devices: Devices) -> Floats:

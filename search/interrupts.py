@@ -34,3 +34,19 @@ def postponed_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
     if caught:
         previous(caught[0], None)
+
+
+@contextmanager
+def ignored_interrupt() -> Iterator[None]:
+    """A process that is started inside ignores Ctrl-C from its first instruction on.
+
+    Outside the main thread, where Python sets no signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

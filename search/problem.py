@@ -9,13 +9,22 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.search.accuracy import AccuracyGuide
 from hdap.search.budget import FlopsBand
 from hdap.search.fleet_weights import FleetWeights
 from hdap.search.importance import Importance
-from hdap.search.objectives import OBJECTIVES
+from hdap.search.objectives import (
+    ACCURACY,
+    FLOPS,
+    KEPT,
+    OBJECTIVES,
+    Goals,
+    parse_goals,
+    parse_objective,
+)
 from hdap.search.repair import Repair
 from hdap.search.space import SearchSpace
-from hdap.search.uniform import uniform
+from hdap.search.uniform import uniform, uniform_within
 from hdap.surrogate.base import Z90, Prediction
 from hdap.surrogate.costs import parameters
 
@@ -39,10 +48,15 @@ class LatencyModel(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """What samplers compare: `value` in ms, less is better; `violation` 0 where the floor holds."""
+    """What samplers compare: `value`, less is better; `violation` 0 where what is asked holds.
+
+    `value` is that of the problem's first objective, so in milliseconds for most; `values` (`n x
+    objectives`) are there in an evaluation for several.
+    """
 
     value: Floats
     violation: Floats
+    values: Floats | None = None
 
     @cached_property
     def order(self) -> Ints:
@@ -67,7 +81,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is predicted of n configurations; latencies in ms, `cluster_*` are `n x K`."""
+    """All that is predicted of n configurations; latencies in ms, `cluster_*` are `n x K`.
+
+    `objective` is what a person reads of the first latency objective (`Objective.reported`),
+    without doubt. `values` (`n x objectives`) are what the search minimises where that is not
+    `cautious_ms` alone: milliseconds, the share of devices late, importance given up, FLOPs.
+    """
 
     counts: Counts
     flops: Ints
@@ -76,6 +95,7 @@ class Evaluation:
     fleet_mean_low_ms: Floats
     fleet_mean_high_ms: Floats
     fleet_p95_ms: Floats
+    objective: Floats
     cautious_ms: Floats
     worst_cluster_ms: Floats
     worst_cluster: Ints
@@ -84,7 +104,9 @@ class Evaluation:
     cluster_ms: Floats
     cluster_low_ms: Floats
     cluster_high_ms: Floats
+    values: Floats | None
     scores: Scores
+    accuracy: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,11 @@ class SearchProblem:
     `risk` is how many standard deviations of the surrogates are added to every latency before
     configurations are compared: a good optimiser finds a surrogate's mistakes, and they lie where
     it knows little. Build it with `build`, which fills in the default floor.
+
+    With `limit_ms` the roles change: keep the most importance with an objective of at most so many
+    ms. `objective` may name up to three (`parse_goals`); `blend` then weighs its latencies in the
+    one number that samplers for one objective see. `start` (`groups`) replaces uniform pruning as
+    the place where a search begins.
     """
 
     space: SearchSpace
@@ -104,6 +131,10 @@ class SearchProblem:
     floor: float
     objective: str = "mean"
     risk: float = DEFAULT_RISK
+    limit_ms: float | None = None
+    blend: tuple[float, ...] = ()
+    start: Counts | None = None
+    guide: AccuracyGuide | None = None
 
     @classmethod
     def build(
@@ -116,16 +147,24 @@ class SearchProblem:
         floor: float | None = None,
         objective: str = "mean",
         risk: float = DEFAULT_RISK,
+        limit_ms: float | None = None,
     ) -> "SearchProblem":
         """A problem whose floor is, unless given, what uniform pruning keeps at the same FLOPs.
 
+        There is none by default where kept importance is what a search wants most of, or FLOPs are
+        an objective and not a budget that is spent.
+
         Raises:
-            InputError: `floor`, `risk` or `objective` is out of range.
+            InputError: `floor`, `risk`, `limit_ms` or `objective` is out of range.
             InfeasibleError: the band is out of reach, or a given floor keeps more than the widest
                 network does.
         """
-        if objective not in OBJECTIVES:
-            raise InputError(f"{objective=} must be one of {', '.join(OBJECTIVES)}")
+        goals = parse_goals(objective)
+        if limit_ms is not None and (goals.several or goals.first.unit != "ms"):
+            raise InputError(
+                f"a latency budget must limit one latency in ms, but got {objective=}: "
+                f"mean, p95, worst or cvar:0.9"
+            )
         if not (0.0 <= risk <= 10.0):
             raise InputError(f"`0 <= risk <= 10` must hold, but got {risk=}: 1 is usual")
         if floor is not None and not 0.0 <= floor <= 1.0:
@@ -137,9 +176,16 @@ class SearchProblem:
                 f"the floor must be at most the {most:.3f} that the widest allowed network keeps, "
                 f"but got {floor=}: lower it, or free a fixed group"
             )
+        if floor is None and FLOPS in goals.names and KEPT not in goals.names:
+            raise InputError(
+                f"{FLOPS} beside a latency must be weighed against {KEPT}, because the smallest "
+                f"network has least of both, but got {objective=}: add {KEPT}, or give a floor"
+            )
+        if floor is None and (limit_ms is not None or FLOPS in goals.names):
+            floor = 0.0
         if floor is None:
             floor = float(importance.kept(uniform(space, band)[None])[0])
-        return cls(space, band, latency, fleet, importance, floor, objective, risk)
+        return cls(space, band, latency, fleet, importance, floor, objective, risk, limit_ms)
 
     @property
     def architecture(self) -> Architecture:
@@ -152,32 +198,57 @@ class SearchProblem:
         return Repair(self.space, self.band)
 
     @cached_property
+    def goals(self) -> Goals:
+        """What `objective` names."""
+        return parse_goals(self.objective)
+
+    @cached_property
     def uniform(self) -> Counts:
-        """Uniform pruning at equal FLOPs on the same grid: `groups`."""
-        return uniform(self.space, self.band)
+        """Uniform pruning on the same grid, at equal FLOPs or within the same latency: `groups`.
+
+        It is `start` where a search begins elsewhere. Raises InfeasibleError where none meets the
+        budget.
+        """
+        return self.start if self.start is not None else self.uniform_in(self.space)
+
+    def uniform_in(self, space: SearchSpace) -> Counts:
+        """Uniform pruning to the same budget on another grid."""
+        if self.limit_ms is None:
+            return uniform(space, self.band)
+        return uniform_within(space, self.band, self.cautious_ms, self.limit_ms)
 
     @cached_property
     def log_floor(self) -> float:
         """Logarithm of the floor, less a rounding slack; -inf where there is none."""
         return float(np.log(self.floor)) - SLACK if self.floor > 0.0 else -np.inf
 
-    def for_cluster(self, cluster: int) -> "SearchProblem":
-        """The same problem as someone who measured one cluster alone would pose it."""
-        return replace(self, fleet=self.fleet.only(cluster))
+    def for_cluster(self, *clusters: int) -> "SearchProblem":
+        """The same problem as someone who measured these clusters alone would pose it."""
+        return replace(self, fleet=self.fleet.only(*clusters))
 
     def violation(self, counts: Counts) -> Floats:
-        """How far (in the logarithm) kept importance is below the floor; 0 where it holds: `n`."""
-        return np.maximum(self.log_floor - self.importance.log_kept(counts), 0.0)
+        """How far (in the logarithm) kept importance is below the floor; 0 where it holds: `n`.
+
+        With a `guide` also how far the accuracy to expect is below the least.
+        """
+        missing = np.maximum(self.log_floor - self.importance.log_kept(counts), 0.0)
+        return missing if self.guide is None else missing + self.guide.shortfall(counts)
 
     def cautious_ms(self, counts: Counts) -> Floats:
-        """The objective with `risk` standard deviations on top: `n x groups` -> `n` ms."""
-        found = self.latency.predict(counts)
-        ms = np.exp(found.log_ms + self.risk * found.log_sd)
-        return OBJECTIVES[self.objective].of(self.fleet, ms)
+        """The latency objective with `risk` standard deviations on top: `n x groups` -> `n`.
+
+        In the objective's unit; several are blended.
+        """
+        return self.goals.blended(self.fleet, self._cautious_cluster_ms(counts), self.blend)
 
     def scores(self, counts: Counts) -> Scores:
         """What samplers compare, without the rest of `evaluate`."""
-        return Scores(self.cautious_ms(counts), self.violation(counts))
+        return self._scores(counts, self.cautious_ms(counts))
+
+    def values(self, counts: Counts) -> Floats:
+        """What the search minimises, objective by objective: `n x groups` -> `n x objectives`."""
+        ms = self._cautious_cluster_ms(counts)
+        return self._values(counts, ms, self.repair.flops(counts))
 
     def evaluate(self, counts: Counts) -> Evaluation:
         """All that is predicted of n configurations.
@@ -190,8 +261,11 @@ class SearchProblem:
             np.exp(found.log_ms + z * found.log_sd) for z in (-Z90, 0.0, Z90, self.risk)
         )
         worst_ms, worst = self.fleet.worst(middle)
-        flops, violation = self.repair.flops(counts), self.violation(counts)
-        scores = Scores(OBJECTIVES[self.objective].of(self.fleet, cautious), violation)
+        flops, goals = self.repair.flops(counts), self.goals
+        scores = self._scores(counts, goals.blended(self.fleet, cautious, self.blend))
+        in_ms = goals.first if goals.first.unit == "ms" else OBJECTIVES["mean"]
+        plain = self.limit_ms is None and not goals.several and goals.first.unit == "ms"
+        values = None if plain else self._values(counts, cautious, flops)
         return Evaluation(
             counts=counts,
             flops=flops.astype(np.int64),
@@ -200,13 +274,40 @@ class SearchProblem:
             fleet_mean_low_ms=self.fleet.fleet_mean(low),
             fleet_mean_high_ms=self.fleet.fleet_mean(high),
             fleet_p95_ms=self.fleet.percentile(middle),
-            cautious_ms=scores.value,
+            objective=goals.first.reported(self.fleet, middle),
+            cautious_ms=in_ms.of(self.fleet, cautious),
             worst_cluster_ms=worst_ms,
             worst_cluster=worst,
             kept_importance=self.importance.kept(counts),
-            feasible=self.band.contains(flops) & (violation == 0.0),
+            feasible=self.band.contains(flops) & (scores.violation == 0.0),
             cluster_ms=middle,
             cluster_low_ms=low,
             cluster_high_ms=high,
-            scores=scores,
+            values=values,
+            scores=replace(scores, values=values) if goals.several else scores,
         )
+
+    def _cautious_cluster_ms(self, counts: Counts) -> Floats:
+        found = self.latency.predict(counts)
+        return np.exp(found.log_ms + self.risk * found.log_sd)
+
+    def _scores(self, counts: Counts, latency: Floats) -> Scores:
+        violation = self.violation(counts)
+        if self.limit_ms is None:
+            return Scores(latency, violation)
+        excess = np.maximum(np.log(latency / self.limit_ms) - SLACK, 0.0)
+        return Scores(self._given_up(counts), violation + excess)
+
+    def _values(self, counts: Counts, cluster_ms: Floats, flops: Floats) -> Floats:
+        if self.limit_ms is not None:
+            return self._given_up(counts)[:, None]
+        given_up = self._given_up(counts)
+        others = {KEPT: given_up, ACCURACY: given_up, FLOPS: flops}
+        columns = [
+            others[name] if name in others else parse_objective(name).of(self.fleet, cluster_ms)
+            for name in self.goals.names
+        ]
+        return np.stack(columns, axis=1)
+
+    def _given_up(self, counts: Counts) -> Floats:
+        return 1.0 - self.importance.kept(counts)

@@ -43,12 +43,15 @@ class SearchProfile:
         return not self.obstacle
 
 
-def profile(space: SearchSpace, band: FlopsBand) -> SearchProfile:
-    """Profile of a search in `space` for the budget `band`; never raises for the budget itself."""
+def profile(space: SearchSpace, band: FlopsBand, pruned: Counts | None = None) -> SearchProfile:
+    """Profile of a search in `space` for the budget `band`; never raises for the budget itself.
+
+    `pruned` is uniform pruning to the budget where that is not one of FLOPs alone.
+    """
     obstacle = ""
     named = {"minimum": space.smallest}
     try:
-        named["uniform"] = uniform(space, band)
+        named["uniform"] = uniform(space, band) if pruned is None else pruned
     except InfeasibleError as error:
         obstacle = str(error)
     named["dense"] = space.architecture.widths

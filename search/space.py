@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -64,10 +64,35 @@ class SearchSpace:
         levels = tuple(
             own
             if i in self.fixed
-            else np.arange(min(g.multiple, g.width), g.width + 1, g.multiple, dtype=np.int64)
+            else np.arange(min(g.multiple, g.width), own[-1] + 1, g.multiple, dtype=np.int64)
             for i, (g, own) in enumerate(zip(self.architecture.groups, self.levels, strict=True))
         )
         return SearchSpace(self.architecture, levels, 1, self.fixed)
+
+    def within(self, limits: Mapping[str, Sequence[int]]) -> "SearchSpace":
+        """The part of the space between a least and a most count of each group that is named.
+
+        The most is itself allowed, on the grid or not, and so is the next level below it, whatever
+        the least says: a group can always move. Fixed groups stay.
+
+        Raises:
+            InputError: `1 <= least <= most <= width` does not hold.
+            NotFoundError: a group is not in the architecture.
+        """
+        levels = list(self.levels)
+        for name, (least, most) in limits.items():
+            index = _index(self.architecture, name)
+            group = self.architecture.groups[index]
+            if not 1 <= least <= most <= group.width or most % group.multiple:
+                raise InputError(
+                    f"`1 <= least <= most <= {group.width}` must hold for the limits of {name}, in "
+                    f"multiples of {group.multiple}, but got {least} and {most}"
+                )
+            if index not in self.fixed:
+                below = levels[index][levels[index] < most]
+                kept = below[(below >= least) | (below == below.max(initial=0))]
+                levels[index] = np.append(kept, most)
+        return SearchSpace(self.architecture, tuple(levels), self.step, self.fixed)
 
     @cached_property
     def sizes(self) -> Ints:
@@ -170,15 +195,20 @@ def _levels(group: WidthGroup, step: int, min_width: int | None, min_share: floa
 def _fixed(architecture: Architecture, fixed: Mapping[str, int]) -> dict[int, int]:
     chosen = {}
     for name, count in fixed.items():
-        if name not in architecture.index:
-            near = difflib.get_close_matches(name, architecture.index, n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else "see `hdap model`"
-            raise NotFoundError(f"no width group {name!r} in {architecture.model}: {hint}")
-        group = architecture.groups[architecture.index[name]]
+        index = _index(architecture, name)
+        group = architecture.groups[index]
         if not 1 <= count <= group.width or count % group.multiple:
             raise InputError(
                 f"a fixed count must be a multiple of {group.multiple} in 1..{group.width}, but "
                 f"got {name}={count}: give one that is"
             )
-        chosen[architecture.index[name]] = count
+        chosen[index] = count
     return chosen
+
+
+def _index(architecture: Architecture, name: str) -> int:
+    if name not in architecture.index:
+        near = difflib.get_close_matches(name, architecture.index, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "see `hdap model`"
+        raise NotFoundError(f"no width group {name!r} in {architecture.model}: {hint}")
+    return architecture.index[name]

@@ -1,25 +1,24 @@
-"""The driver: Optuna asks and is told, trials go out in batches, nothing found is ever lost."""
+"""The driver of one process: a sampler proposes, trials go out in batches, none is ever lost."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler
-from optuna.study import Study
-from optuna.trial import Trial, create_trial
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
+from hdap.search.accuracy import BATCH, Judging
 from hdap.search.interrupts import postponed_interrupt
+from hdap.search.judged import judged
 from hdap.search.problem import Evaluation, SearchProblem
-from hdap.search.samplers.base import FLOOR, GridSampler, counts_of, distributions, parameters_of
-from hdap.search.samplers.registry import SamplerKind, sampler_kind
+from hdap.search.proposing import Proposer, proposer
+from hdap.search.samplers.registry import sampler_kind
 from hdap.search.trials import batch, joined
 from hdap.surrogate.threads import one_blas_thread
 
@@ -28,7 +27,7 @@ FLUSH_SECONDS = 0.5
 
 State = Mapping[str, Any]
 OnBatch = Callable[[TrialBatch, State], None]
-Stopped = Literal["finished", "timeout", "stopped", "interrupted"]
+Stopped = Literal["finished", "timeout", "settled", "stopped", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,8 @@ def run_search(
     progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     resume: ResumeState | None = None,
+    patience: int | None = None,
+    judging: Judging | None = None,
 ) -> SearchResult:
     """Search until the study has `trials` trials, `timeout` seconds passed or someone stops it.
 
@@ -88,56 +89,70 @@ def run_search(
         resume: goes on where a study was left. With `fleet` and `ncs` and the same seed the trials
             are those of a study that never stopped; Optuna's samplers do not give their
             generator's state away, so they go on from the same trials with a fresh generator.
+        judging: judges the accuracy of every trial that is feasible without it.
+        patience: the search has settled when so many trials in a row brought nothing better.
 
     A `KeyboardInterrupt` ends the search as `should_stop` does: the result holds what was found.
 
     Raises:
-        InputError: `trials`, `timeout` or `sampler` is out of range.
+        InputError: `trials`, `timeout`, `patience` or `sampler` is out of range.
     """
     kind = sampler_kind(sampler)
     if trials < 1 or (timeout is not None and not timeout > 0.0):
         raise InputError(
             f"`trials >= 1` and `timeout > 0` must hold, but got {trials=}, {timeout=}"
         )
-    run = _Run(problem, kind, kind.make(problem, seed), resume, on_batch or _ignore)
+    if patience is not None and (patience < 1 or problem.goals.several):
+        raise InputError(
+            f"`patience >= 1` must hold, and one objective only, but got {patience=} and "
+            f"objective={problem.objective!r}"
+        )
     stopped: Stopped = "interrupted"
-    try:
-        with _quiet_optuna():
-            run.open()
-            while (found := run.reason(trials, timeout, should_stop)) is None:
-                run.advance(min(kind.batch, trials - run.done))
+    with quiet_optuna():
+        guided = problem if judging is None else replace(problem, guide=judging.guide)
+        run = _Run(problem, proposer(guided, kind, seed), resume, on_batch or _ignore, judging)
+        size = kind.batch if judging is None else min(kind.batch, BATCH)
+        try:
+            while (found := run.reason(trials, timeout, patience, should_stop)) is None:
+                run.advance(min(size, trials - run.done))
                 run.flush(FLUSH_SECONDS)
                 if progress:
                     progress(Progress(run.done, trials, run.best_ms, run.seconds, run.scored))
             stopped = found
-    except KeyboardInterrupt:
-        pass
-    finally:
-        run.flush(0.0)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            run.flush(0.0)
     return SearchResult(run.trials, run.sampler_state, stopped, run.scored, run.seconds)
 
 
 class _Run:
-    """One search under way: a study in memory, and batches that wait to be handed on."""
+    """One search under way, and batches that wait to be handed on."""
 
     def __init__(
         self,
         problem: SearchProblem,
-        kind: SamplerKind,
-        sampler: BaseSampler,
+        source: Proposer,
         resume: ResumeState | None,
         on_batch: OnBatch,
+        judging: Judging | None = None,
     ) -> None:
-        self.problem, self.kind, self.sampler = problem, kind, sampler
-        self.resume, self.on_batch = resume, on_batch
-        self.study: Study
+        self.judging = judging
+        self.problem, self.source, self.on_batch = problem, source, on_batch
         self.sampler_state: State = resume.sampler_state if resume else {}
         self.kept: list[TrialBatch] = [resume.trials] if resume and len(resume.trials) else []
         self.waiting: list[TrialBatch] = []
         self.done = sum(map(len, self.kept))
-        self.best_ms = min((_best(b) for b in self.kept), default=np.inf)
+        self.best_ms = min((best_mean_ms(b) for b in self.kept), default=np.inf)
+        self.idle, self._least = 0, np.inf
+        for earlier in self.kept:
+            self._count_idle(earlier)
         self._evaluated = 0
         self._started = self._flushed = time.monotonic()
+        if self.kept:
+            source.restore(self.kept[0], self.sampler_state)
+            if judging:
+                judging.learn(self.kept[0].counts, self.kept[0].accuracy, source)
 
     @property
     def seconds(self) -> float:
@@ -145,48 +160,45 @@ class _Run:
 
     @property
     def scored(self) -> int:
-        return self._evaluated + int(getattr(self.sampler, "scored", 0))
+        return self._evaluated + self.source.scored
 
     @property
     def trials(self) -> TrialBatch | None:
         return joined(*self.kept) if self.kept else None
 
-    def open(self) -> None:
-        self.study = optuna.create_study(sampler=self.sampler)
-        if self.resume and self.kept:
-            self.study.add_trials(self._finished(self.resume.trials))
-            if isinstance(self.sampler, GridSampler):
-                self.sampler.restore(self.sampler_state, self.resume.trials.counts)
-        elif not isinstance(self.sampler, GridSampler):
-            # Every base line starts from uniform pruning too.
-            self.study.enqueue_trial(parameters_of(self.problem.space, self.problem.uniform))
-
     def reason(
-        self, trials: int, timeout: float | None, should_stop: Callable[[], bool] | None
+        self,
+        trials: int,
+        timeout: float | None,
+        patience: int | None,
+        should_stop: Callable[[], bool] | None,
     ) -> Stopped | None:
         if self.done >= trials:
             return "finished"
         if timeout is not None and self.seconds >= timeout:
             return "timeout"
+        if patience is not None and self.idle >= patience:
+            return "settled"
         return "stopped" if should_stop and should_stop() else None
 
     def advance(self, n: int) -> None:
-        """Ask for n trials, score them in one call, tell them; all of them count or none does."""
-        started = _now()
-        space = distributions(self.problem.space)
-        asked = [self.study.ask(space) for _ in range(n)]
-        wanted = np.stack([counts_of(self.problem.space, t.params) for t in asked])
-        with one_blas_thread():
-            found = self.problem.evaluate(self._in_band(wanted))
-        self._tell(asked, found)
-        numbers = np.arange(self.done, self.done + n)
-        new = batch(found, numbers, np.full(n, started), np.full(n, _now()))
-        state = self.sampler.state() if isinstance(self.sampler, GridSampler) else {}
+        """Get n proposals, score them in one call, tell them; all of them count or none does."""
+        new = proposed_trials(self.problem, self.source, n, self.done, self.judging)
+        state = self.source.state()
         # From here on the batch counts; nothing in between can be interrupted half-way.
         self.kept, self.waiting = [*self.kept, new], [*self.waiting, new]
         self.sampler_state, self.done = state, self.done + n
         self._evaluated += n
-        self.best_ms = min(self.best_ms, _best(new))
+        self.best_ms = min(self.best_ms, best_mean_ms(new))
+        self._count_idle(new)
+
+    def _count_idle(self, new: TrialBatch) -> None:
+        """Count the trials since the last one that was better than all before."""
+        values = np.where(new.feasible, new.ranking, np.inf)
+        before = np.minimum.accumulate(np.concatenate([[self._least], values]))
+        gains = np.flatnonzero(values < before[:-1])
+        self._least = float(before[-1])
+        self.idle = len(new) - 1 - int(gains[-1]) if len(gains) else self.idle + len(new)
 
     def flush(self, patience: float) -> None:
         """Hand on what waits, if the last time is at least `patience` seconds ago."""
@@ -197,34 +209,41 @@ class _Run:
             self.waiting = []
             self._flushed = time.monotonic()
 
-    def _in_band(self, wanted: Counts) -> Counts:
-        return wanted if isinstance(self.sampler, GridSampler) else self.problem.repair(wanted)
 
-    def _tell(self, asked: list[Trial], found: Evaluation) -> None:
-        values = found.scores.value if self.kind.constrained else found.scores.penalised
-        for trial, value, violation in zip(asked, values, found.scores.violation, strict=True):
-            if self.kind.constrained:
-                trial.set_constraint(FLOOR, float(violation))
-            self.study.tell(trial, float(value))
-
-    def _finished(self, trials: TrialBatch) -> list[optuna.trial.FrozenTrial]:
-        space = self.problem.space
-        scores = self.problem.scores(trials.counts)
-        values = scores.value if self.kind.constrained else scores.penalised
-        return [
-            create_trial(
-                value=float(value),
-                params=parameters_of(space, counts),
-                distributions=distributions(space),
-                constraints={FLOOR: float(violation)},
-            )
-            for counts, value, violation in zip(
-                trials.counts, values, scores.violation, strict=True
-            )
-        ]
+def proposed_trials(
+    problem: SearchProblem, source: Proposer, n: int, first: int, judging: Judging | None = None
+) -> TrialBatch:
+    """The next n proposals, evaluated and told, as trials `first`, `first + 1`, ..."""
+    started = _now()
+    if judging:
+        judging.ponder(source, n)
+    found = _evaluated(problem, source.propose(n))
+    if judging:
+        found = judged(problem, found, judging)
+    source.tell(found.scores)
+    if judging:
+        judging.learn(found.counts, found.accuracy, source)
+    return _numbered(found, first, started)
 
 
-def _best(trials: TrialBatch) -> float:
+def trials_of(problem: SearchProblem, counts: Counts) -> TrialBatch:
+    """Configurations (`n x groups`), evaluated, as trials 0, 1, ..."""
+    started = _now()
+    return _numbered(_evaluated(problem, counts), 0, started)
+
+
+def _evaluated(problem: SearchProblem, counts: Counts) -> Evaluation:
+    with one_blas_thread():
+        return problem.evaluate(counts)
+
+
+def _numbered(found: Evaluation, first: int, started: np.datetime64) -> TrialBatch:
+    n = len(found.counts)
+    return batch(found, np.arange(first, first + n), np.full(n, started), np.full(n, _now()))
+
+
+def best_mean_ms(trials: TrialBatch) -> float:
+    """The least predicted fleet mean of a feasible trial; infinite where there is none."""
     values = trials.fleet_mean_ms[trials.feasible]
     return float(values.min()) if len(values) else np.inf
 
@@ -238,7 +257,7 @@ def _ignore(_: TrialBatch, __: State) -> None:
 
 
 @contextmanager
-def _quiet_optuna() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Optuna announces studies on stderr; here a progress bar does."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))

@@ -1,6 +1,7 @@
 """Batches of finished trials: made from evaluations, joined, cut and ranked."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,15 @@ def batch(
 
 def joined(*batches: TrialBatch) -> TrialBatch:
     """One batch of all rows, in order; at least one batch must be given."""
-    names = [f.name for f in fields(TrialBatch)]
-    return TrialBatch(**{n: np.concatenate([getattr(b, n) for b in batches]) for n in names})
+    columns = {f.name: [getattr(b, f.name) for b in batches] for f in fields(TrialBatch)}
+    whole: dict[str, Any] = {
+        n: None if c[0] is None else np.concatenate(c) for n, c in columns.items()
+    }
+    return TrialBatch(**whole)
 
 
 def taken(trials: TrialBatch, rows: Ints | Bools) -> TrialBatch:
     """The chosen rows."""
-    return TrialBatch(**{f.name: getattr(trials, f.name)[rows] for f in fields(TrialBatch)})
+    columns = {f.name: getattr(trials, f.name) for f in fields(TrialBatch)}
+    chosen: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
+    return TrialBatch(**chosen)

@@ -1,8 +1,12 @@
 """Uniform pruning at equal FLOPs: the base line, and where the default quality floor comes from."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.errors import InfeasibleError
+from hdap.fleet_data.records import Bools, Floats
 from hdap.search.budget import FlopsBand
 from hdap.search.repair import Repair
 from hdap.search.space import SearchSpace
@@ -15,13 +19,20 @@ The floor on kept importance alone lets a few wide groups, such as the trunk of 
 pay for all others: there the surrogates extrapolate, and no training repairs it."""
 
 
-def least_share(architecture: Architecture, band: FlopsBand) -> float:
-    """The share of its channels that a search within `band` leaves every group by default."""
+def least_share(
+    architecture: Architecture, band: FlopsBand, fits: Callable[[Counts], Bools] | None = None
+) -> float:
+    """The share of its channels that a search within `band` leaves every group by default.
+
+    `fits` (`n x groups` -> `n`) says of configurations whether they meet what else is asked.
+    """
     ratios = np.linspace(1.0 / RATIOS, 1.0, RATIOS)
     places = np.rint(ratios[:, None] * (architecture.widths // architecture.multiples))
     counts = (np.maximum(places, 1) * architecture.multiples).astype(np.int64)
-    fitting = ratios[flops(architecture, counts) <= band.high]
-    return LEAST_OF_UNIFORM * float(fitting.max(initial=ratios[0]))
+    fitting = flops(architecture, counts) <= band.high
+    if fits is not None and fitting.any():
+        fitting[fitting] = fits(counts[fitting])
+    return LEAST_OF_UNIFORM * float(ratios[fitting].max(initial=ratios[0]))
 
 
 GOLDEN = 0.6180339887498949
@@ -45,6 +56,32 @@ def uniform(space: SearchSpace, band: FlopsBand) -> Counts:
     best = np.where(flops <= band.high, flops, -1.0).argmax()
     # A band narrower than any such step is met exactly by the repair.
     found: Counts = repair(between[[best]])[0]
+    return found
+
+
+def uniform_within(
+    space: SearchSpace, band: FlopsBand, latency: Callable[[Counts], Floats], limit_ms: float
+) -> Counts:
+    """As `uniform`, the widest whose latency (`n x groups` -> `n` ms) is at most `limit_ms`.
+
+    Raises:
+        InfeasibleError: none that the space allows within the band is that fast.
+    """
+    repair = Repair(space, band)
+    ladder = space.snap(np.linspace(0.0, 1.0, RATIOS + 1)[:, None] * space.architecture.widths)
+    ladder = ladder[np.append(True, (np.diff(ladder, axis=0) != 0).any(axis=1))]
+    fits = band.contains(repair.flops(ladder)) & (latency(ladder) <= limit_ms)
+    if not fits.any():
+        fastest = float(latency(space.smallest[None])[0])
+        raise InfeasibleError(
+            f"the latency budget must be at least the {fastest:.4g} ms that is predicted, doubt "
+            f"included, of the narrowest allowed network, but got {limit_ms:.4g} ms: raise it, or "
+            f"lower `--min-width`, `--step` or `--risk`"
+        )
+    last = int(np.flatnonzero(fits)[-1])
+    between = _between(ladder[last], ladder[min(last + 1, len(ladder) - 1)])
+    within = band.contains(repair.flops(between)) & (latency(between) <= limit_ms)
+    found: Counts = between[np.flatnonzero(within)[-1]]
     return found
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdap.fleet_data.architecture import Architecture, Counts, Layer
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.surrogate.costs import layer_channels
 
 BLOCKS = (8, 16, 32)
@@ -48,6 +48,10 @@ class LayerTerms:
 
     values: Floats
     classes: NDArray[np.int64]
+
+    def at(self, rows: Ints | Bools) -> "LayerTerms":
+        """The chosen configurations."""
+        return LayerTerms(self.values[:, rows], self.classes)
 
     def totals(self) -> Floats:
         """Summed over the layers of each class: `n x (classes * terms)`, class by class."""
@@ -99,22 +103,39 @@ class Physics:
         """Terms of each configuration: `n x groups` -> `terms x n x layers`; counts unchecked."""
         return LayerTerms(self._raw(counts) / self.scale[:, None, :], self.classes)
 
+    def layer_terms(self, layer: int, inputs: Counts, outputs: Counts) -> Floats:
+        """Terms of one of these layers at m pairs of channels: `m`, `m` -> `terms x m`."""
+        one = np.array([layer])
+        raw = self._of(inputs[:, None], outputs[:, None], one)[:, :, 0]
+        result: Floats = raw / self.scale[:, layer, None]
+        return result
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that the terms are of: convolutions and linear ones."""
+        return tuple(self.architecture.layers[i] for i in self._computing)
+
     def _raw(self, counts: Counts) -> Floats:
-        both = layer_channels(self.architecture, counts)
-        whole = both[0][:, self._computing]
-        inputs, outputs = (side[:, self._computing].astype(np.float64) for side in both)
-        macs = self._macs(inputs, outputs)
+        inputs, outputs = (x[:, self._computing] for x in layer_channels(self.architecture, counts))
+        return self._of(inputs, outputs, slice(None))
+
+    def _of(self, whole: Counts, outputs: Counts, layers: Ints | slice) -> Floats:
+        """Unscaled terms of the chosen layers: input and output channels `n x l` each."""
+        inputs, outgoing = whole.astype(np.float64), outputs.astype(np.float64)
+        pixels, depthwise = self._pixels[layers], self._depthwise[layers]
+        each = self._kernel[layers] * pixels
+
+        def computed(narrow: Floats, wide: Floats) -> Floats:
+            result: Floats = np.where(depthwise, 1.0, narrow) * each * wide
+            return result
+
+        macs = computed(inputs, outgoing)
         values = [macs]
-        values += [self._macs(_up(inputs, b), _up(outputs, b)) for b in BLOCKS]
+        values += [computed(_up(inputs, b), _up(outgoing, b)) for b in BLOCKS]
         # Alignments are powers of two: bits are several times faster than remainders.
         values += [np.where(whole & (a - 1), macs, 0.0) for a in ALIGNMENTS]
-        values += [inputs * self._pixels_in, outputs * self._pixels, macs / self._pixels]
+        values += [inputs * self._pixels_in[layers], outgoing * pixels, macs / pixels]
         return np.stack(values)
-
-    def _macs(self, inputs: Floats, outputs: Floats) -> Floats:
-        per_output = np.where(self._depthwise, 1.0, inputs) * (self._kernel * self._pixels)
-        result: Floats = per_output * outputs
-        return result
 
 
 def compute_share(terms: LayerTerms, costs: Floats) -> Floats:

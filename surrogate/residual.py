@@ -43,12 +43,13 @@ class ResidualData:
 class Posterior:
     """Of each cluster's weights, D = J + L + 1 (the last is its offset): `mean` is K x D,
     `covariance` K x D x D. `configuration_sd` is what the features cannot say,
-    `noise_factor` scales the given noise."""
+    `noise_factor` scales the given noise; `variances` are the seven that `START_SD` names."""
 
     mean: Floats
     covariance: Floats
     configuration_sd: float
     noise_factor: float
+    variances: Floats
 
 
 def fit_residual(data: ResidualData, clusters: int, rng: np.random.Generator) -> Posterior:
@@ -60,6 +61,11 @@ def fit_residual(data: ResidualData, clusters: int, rng: np.random.Generator) ->
         else np.sort(rng.choice(rows, LEARNING_CELLS, replace=False))
     )
     return _posterior(data, _variances(data.at(sample)), clusters)
+
+
+def residual_means(data: ResidualData, variances: Floats, clusters: int) -> Floats:
+    """The posterior's `mean` (K x D) at given variances."""
+    return _means(data, variances, clusters, _factor(data, variances))
 
 
 def _variances(data: ResidualData) -> Floats:
@@ -78,24 +84,40 @@ def _components(data: ResidualData) -> NDArray[np.float64]:
 
 
 def _posterior(data: ResidualData, variances: Floats, clusters: int) -> Posterior:
-    covariance = np.tensordot(variances, _components(data), axes=1)
-    covariance[np.diag_indices_from(covariance)] += JITTER
-    factor = cho_factor(covariance, lower=True)
-    alpha = cho_solve(factor, data.log_residual)
-    ones = np.ones((len(alpha), 1))
-    features = np.hstack([data.terms, data.layers, ones])
-    sizes = (data.terms.shape[1], data.layers.shape[1], 1)
-    shared = np.repeat([variances[0], variances[2], 0.0], sizes)
-    own = np.repeat([variances[1], variances[3], variances[4]], sizes)
-    means, covariances = [], []
+    factor = _factor(data, variances)
+    covariances = []
     for cluster in range(clusters):
-        mine = (data.cluster == cluster).astype(np.float64)
-        cross = (features * shared + features * own * mine[:, None]).T
-        means.append(cross @ alpha)
-        covariances.append(np.diag(shared + own) - cross @ cho_solve(factor, cross.T))
+        prior, cross = _prior(data, variances, cluster)
+        covariances.append(np.diag(prior) - cross @ cho_solve(factor, cross.T))
     return Posterior(
-        np.stack(means),
+        _means(data, variances, clusters, factor),
         np.stack(covariances),
         float(np.sqrt(variances[5])),
         float(np.sqrt(variances[6])),
+        variances,
     )
+
+
+def _factor(data: ResidualData, variances: Floats) -> tuple[Floats, bool]:
+    """Cholesky factor of the cells' covariance."""
+    covariance = np.tensordot(variances, _components(data), axes=1)
+    covariance[np.diag_indices_from(covariance)] += JITTER
+    found: tuple[Floats, bool] = cho_factor(covariance, lower=True)
+    return found
+
+
+def _means(
+    data: ResidualData, variances: Floats, clusters: int, factor: tuple[Floats, bool]
+) -> Floats:
+    alpha = cho_solve(factor, data.log_residual)
+    return np.stack([_prior(data, variances, k)[1] @ alpha for k in range(clusters)])
+
+
+def _prior(data: ResidualData, variances: Floats, cluster: int) -> tuple[Floats, Floats]:
+    """Prior variances of a cluster's weights (D), and their covariance with the cells (D x m)."""
+    features = np.hstack([data.terms, data.layers, np.ones((len(data.log_residual), 1))])
+    sizes = (data.terms.shape[1], data.layers.shape[1], 1)
+    shared = np.repeat([variances[0], variances[2], 0.0], sizes)
+    own = np.repeat([variances[1], variances[3], variances[4]], sizes)
+    mine = (data.cluster == cluster).astype(np.float64)
+    return shared + own, (features * shared + features * own * mine[:, None]).T

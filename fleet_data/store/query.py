@@ -1,5 +1,6 @@
 """Questions of the user's own, in SQL, that can change nothing."""
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -18,6 +19,13 @@ _READING = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+_TOKENS = re.compile(
+    r"'(?:[^']|'')*'"  # a text, where a colon is a colon
+    r'|"(?:[^"]|"")*"'
+    r"|--[^\n]*|/\*.*?\*/"
+    r"|::|:(?P<name>[A-Za-z_]\w*)|%",
+    re.DOTALL,
+)
 _PRAGMAS = {"table_info", "table_list", "table_xinfo", "index_list", "index_info"}
 
 
@@ -32,7 +40,8 @@ class QueryStore(StorePart):
     ) -> QueryResult:
         """Rows of one statement, at most `limit`; `truncated` tells whether there were more.
 
-        Parameters are `?` on SQLite and `%s` on PostgreSQL. Raises InputError, in the database's
+        A mapping fills named parameters, `:name` on either database; a sequence fills `?` on SQLite
+        and `%s` on PostgreSQL. Raises InputError, in the database's
         own words, for a statement that is wrong or would write.
         """
         if not sql.strip().strip(";").strip():
@@ -61,6 +70,8 @@ class QueryStore(StorePart):
     def _query_server(self, sql: str, parameters: Any, limit: int | None) -> QueryResult:
         import psycopg
 
+        if isinstance(parameters, Mapping) and parameters:
+            sql = _TOKENS.sub(_placeholder, sql)
         with self._database.reading() as connection:
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
             # from the first snapshot on, a transaction cannot be made writable again
@@ -76,10 +87,20 @@ class QueryStore(StorePart):
                     # a stream of nothing does not tell its columns
                     cursor.execute(sql, parameters or None, prepare=True)
                     return _result(cursor.description, (), limit)
+                except KeyError as error:
+                    raise InputError(
+                        f"every parameter must have a value, but got none for :{error.args[0]}"
+                    ) from error
                 except (psycopg.OperationalError, psycopg.InterfaceError):
                     raise
                 except psycopg.Error as error:
                     raise rejected_statement(error) from error
+
+
+def _placeholder(token: re.Match[str]) -> str:
+    """A token of a statement as psycopg wants it: parameters by its names, percents doubled."""
+    name = token["name"]
+    return f"%({name})s" if name else token[0].replace("%", "%%")
 
 
 def _authorize(action: int, first: str | None, *_: str | None) -> int:

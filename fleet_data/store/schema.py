@@ -232,6 +232,10 @@ trials = sa.Table(
     sa.Column("started_at", UtcDateTime),
     sa.Column("finished_at", UtcDateTime),
     sa.Column("channels", JSON, nullable=False),
+    sa.Column("value_1", FLOAT),
+    sa.Column("value_2", FLOAT),
+    sa.Column("value_3", FLOAT),
+    sa.Column("accuracy", FLOAT),
     sa.UniqueConstraint("study_id", "number", name="trials_number"),
 )
 
@@ -270,4 +274,106 @@ verifications = sa.Table(
     sa.Column("trial_holds", sa.Boolean, nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+accuracies = sa.Table(
+    "accuracies",
+    metadata,
+    # PostgreSQL cannot index texts as long as the channels of a deep network
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("judged_on", sa.Text, nullable=False),
+    sa.Column("channels", sa.Text, nullable=False),
+    sa.Column("accuracy", FLOAT, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+study_networks = sa.Table(
+    "study_networks",
+    metadata,
+    _reference("study_id", "studies.study_id", primary_key=True),
+    sa.Column("networks", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("latency_ms", FLOAT),
+    sa.Column("latency_low_ms", FLOAT),
+    sa.Column("latency_high_ms", FLOAT),
+    sa.Column("one_for_all_ms", FLOAT),
+    sa.Column("cost", FLOAT),
+    sa.Column("advised", sa.Boolean, nullable=False),
+)
+
+epochs = sa.Table(
+    "epochs",
+    metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("checkpoint", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("train_loss", FLOAT),
+    sa.Column("validation_loss", FLOAT),
+    sa.Column("accuracy", FLOAT),
+    sa.Column("lr", FLOAT, nullable=False),
+    sa.Column("images_per_second", FLOAT, nullable=False),
+    sa.Column("seconds", FLOAT, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+compression_steps = sa.Table(
+    "compression_steps",
+    metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("checkpoint", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("trial", sa.BigInteger, nullable=False),
+    sa.Column("flops", sa.BigInteger, nullable=False),
+    sa.Column("predicted_ms", FLOAT),
+    sa.Column("predicted_low_ms", FLOAT),
+    sa.Column("predicted_high_ms", FLOAT),
+    sa.Column("accuracy_before", FLOAT),
+    sa.Column("accuracy_pruned", FLOAT),
+    sa.Column("accuracy_after", FLOAT),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+level_plans = sa.Table(
+    "level_plans",
+    metadata,
+    _key("level_plan_id"),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("architecture_digest", sa.Text, nullable=False),
+    _reference("clustering_id", "clusterings.clustering_id"),
+    sa.Column("target_ms", FLOAT, nullable=False),
+    sa.Column("settings", JSON, nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+levels = sa.Table(
+    "levels",
+    metadata,
+    _reference("level_plan_id", "level_plans.level_plan_id", primary_key=True),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("channels", sa.Text, nullable=False),
+    sa.Column("flops", sa.BigInteger, nullable=False),
+    sa.Column("parameters", sa.BigInteger, nullable=False),
+    sa.Column("kept_importance", FLOAT),
+    sa.Column("accuracy", FLOAT),
+)
+
+operating_points = sa.Table(
+    "operating_points",
+    metadata,
+    _reference("level_plan_id", "level_plans.level_plan_id", primary_key=True),
+    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("clock", FLOAT, primary_key=True, autoincrement=False),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("latency_ms", FLOAT),
+    sa.Column("latency_low_ms", FLOAT),
+    sa.Column("latency_high_ms", FLOAT),
+    sa.Column("chosen", sa.Boolean, nullable=False),
 )

@@ -5,16 +5,20 @@ from types import TracebackType
 from typing import Self
 
 from hdap.fleet_data.errors import StoreError
+from hdap.fleet_data.store.accuracies import AccuracyStore
 from hdap.fleet_data.store.architectures import ArchitectureStore
 from hdap.fleet_data.store.clusterings import ClusteringStore
 from hdap.fleet_data.store.engine import Database
 from hdap.fleet_data.store.ingesting import IngestStore
+from hdap.fleet_data.store.level_plans import LevelPlanStore
 from hdap.fleet_data.store.location import DEFAULT_URL, parse_url, shown
 from hdap.fleet_data.store.measurements import MeasurementStore
 from hdap.fleet_data.store.migrate import migrate
+from hdap.fleet_data.store.networks import NetworkStore
 from hdap.fleet_data.store.query import QueryStore
 from hdap.fleet_data.store.studies import StudyStore
 from hdap.fleet_data.store.surrogates import SurrogateStore
+from hdap.fleet_data.store.training import TrainingStore
 from hdap.fleet_data.store.trials import TrialStore
 from hdap.fleet_data.store.verifications import VerificationStore
 
@@ -27,7 +31,11 @@ class Store(
     SurrogateStore,
     StudyStore,
     TrialStore,
+    NetworkStore,
     VerificationStore,
+    AccuracyStore,
+    TrainingStore,
+    LevelPlanStore,
     QueryStore,
 ):
     """Records in, records out; every method is one transaction.

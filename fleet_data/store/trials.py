@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ _FIGURES = (
 )
 _INTEGERS = ("number", "flops", "parameters", "worst_cluster")
 _TIMES = ("started_at", "finished_at")
+_VALUES = ("value_1", "value_2", "value_3")
 _CLUSTER_COLUMNS = {
     "latency_ms": "cluster_ms",
     "latency_low_ms": "cluster_low_ms",
@@ -39,17 +41,28 @@ class TrialStore(StorePart):
     """Trials of studies."""
 
     def append_trials(
-        self, study_id: int, batch: TrialBatch, sampler_state: Mapping[str, Any]
+        self,
+        study_id: int,
+        batch: TrialBatch,
+        sampler_state: Mapping[str, Any],
+        *,
+        again: bool = False,
     ) -> None:
         """Add trials with their channels and cluster latencies, and the sampler's state after
         them, in one transaction: a study can always be resumed from what is stored.
 
-        Raises NotFoundError for an unknown study, InputError when the counts do not fit the
-        model's width groups or a number is there already.
+        With `again` a trial whose number is there already is the same one, handed on by another
+        process of those that search the study, and is left as it is. Raises NotFoundError for an
+        unknown study, InputError when the counts do not fit the model's width groups or, without
+        `again`, a number is there already.
         """
         with self._database.writing() as connection:
             name, groups = _study_and_groups(connection, study_id)
-            _check(connection, study_id, batch, groups)
+            known = _known(connection, study_id, batch, groups)
+            if again:
+                batch = _without(batch, known)
+            elif known.size:
+                raise _not_new(study_id, known)
             if len(batch):
                 keys = allocate_keys(connection, trials, len(batch))
                 bulk_insert(connection, trials, _frame(study_id, name, keys, batch, groups))
@@ -92,7 +105,8 @@ def _study_and_groups(connection: sa.Connection, study_id: int) -> tuple[str, li
     return row.study, group_names(row.architecture)
 
 
-def _check(connection: sa.Connection, study_id: int, batch: TrialBatch, groups: list[str]) -> None:
+def _known(connection: sa.Connection, study_id: int, batch: TrialBatch, groups: list[str]) -> Ints:
+    """Numbers of the batch that are stored; from here to the end nobody else adds any."""
     if batch.counts.shape != (len(batch), len(groups)):
         raise InputError(
             f"counts must be trials x width groups = {(len(batch), len(groups))}, "
@@ -105,11 +119,22 @@ def _check(connection: sa.Connection, study_id: int, batch: TrialBatch, groups: 
         connection.scalars(sa.select(trials.c.number).where(trials.c.study_id == study_id)),
         dtype=np.int64,
     )
-    known = np.intersect1d(stored, batch.number)
-    if known.size or np.unique(batch.number).size != len(batch):
-        raise InputError(
-            f"trial numbers must be new in study {study_id}, got number={known[:5].tolist()} again"
-        )
+    if np.unique(batch.number).size != len(batch):
+        raise _not_new(study_id, batch.number)
+    return np.intersect1d(stored, batch.number)
+
+
+def _not_new(study_id: int, numbers: Ints) -> InputError:
+    return InputError(
+        f"trial numbers must be new in study {study_id}, got number={numbers[:5].tolist()} again"
+    )
+
+
+def _without(batch: TrialBatch, numbers: Ints) -> TrialBatch:
+    rows = ~np.isin(batch.number, numbers)
+    columns = {f.name: getattr(batch, f.name) for f in fields(TrialBatch)}
+    left: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
+    return TrialBatch(**left)
 
 
 def _frame(
@@ -121,6 +146,8 @@ def _frame(
         | {name: getattr(batch, name).astype(bool) for name in ("feasible",)}
         | {name: _null_for_nan(getattr(batch, name)) for name in _FIGURES}
         | {name: pl.Series(getattr(batch, name).astype("datetime64[us]")) for name in _TIMES}
+        | _accuracy(batch)
+        | dict(zip(_VALUES, () if batch.values is None else batch.values.T, strict=False))
     ).with_columns(study_id=pl.lit(study_id), study=pl.lit(study))
 
 
@@ -173,9 +200,27 @@ def _batch(rows: Any, groups: list[str], clusters: Floats) -> TrialBatch:
         cluster_high_ms=clusters[:, :, 2],
         started_at=times("started_at"),
         finished_at=times("finished_at"),
+        values=_values(rows),
+        accuracy=_accuracies(rows),
         **{name: column(name, np.int64) for name in _INTEGERS},
         **{name: column(name, np.float64) for name in _FIGURES},
     )
+
+
+def _accuracy(batch: TrialBatch) -> dict[str, pl.Series]:
+    return {} if batch.accuracy is None else {"accuracy": _null_for_nan(batch.accuracy)}
+
+
+def _accuracies(rows: Any) -> Floats | None:
+    found = np.array([row.accuracy for row in rows], dtype=np.float64)
+    return found if np.isfinite(found).any() else None
+
+
+def _values(rows: Any) -> Floats | None:
+    names = [name for name in _VALUES if any(getattr(row, name) is not None for row in rows)]
+    if not names:
+        return None
+    return np.array([[getattr(row, name) for name in names] for row in rows], dtype=np.float64)
 
 
 def _channels(value: Any) -> dict[str, int]:

@@ -8,10 +8,16 @@ import typer
 from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug, Seed
 
 if TYPE_CHECKING:
+    from hdap.crew import Crew
     from hdap.fleet_data.store import Store
+    from hdap.networks import NumberedNetworks
+    from hdap.search.answer import Answer
+    from hdap.search.study import Progress, SearchResult
     from hdap.searching import Search
 
 NAME = "search"
+JUDGED_TRIALS = 200
+"""Judging a network takes as long as scoring thousands."""
 
 
 def run(
@@ -22,21 +28,44 @@ def run(
         str | None,
         typer.Option("--flops", help="Budget: 1.0G, 300M, 1e9, or 25% of the dense model."),
     ] = None,
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            "--latency",
+            help="Budget: keep the most importance with the fleet's p95 (or --objective) within "
+            "20ms; --flops is then a cap.",
+        ),
+    ] = None,
     flops_tol: Annotated[
         float,
         typer.Option("--flops-tol", help="How far below the budget a network may be; 0.03 = 3 %."),
     ] = 0.03,
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--objective", help="What is minimised: mean, p95 (over devices) or worst (cluster)."
+            "--objective",
+            help="What is minimised: mean, p95 (over devices), worst (cluster), cvar:0.9 (mean of "
+            "the slowest 10 %), deadline:30ms (share of devices late); or a front of two or three, "
+            "kept and flops among them: mean,kept.  [default: mean; p95 with --latency]",
         ),
-    ] = "mean",
+    ] = None,
+    per_cluster: Annotated[
+        bool,
+        typer.Option("--per-cluster", help="Also the best network of each cluster: one, or k?"),
+    ] = False,
     floor: Annotated[
         float | None,
         typer.Option(
             "--floor",
             help="Least kept importance, 0..1. Default: as much as uniform pruning keeps.",
+        ),
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy",
+            help="What makes kept importance of the shares that groups keep: log-mean, layers, "
+            "harmonic or mean.  [default: log-mean]",
         ),
     ] = None,
     risk: Annotated[
@@ -61,7 +90,12 @@ def run(
         typer.Option("--fix", help="GROUP=COUNT: keep a group at a count; repeatable."),
     ] = None,
     sampler: Annotated[
-        str, typer.Option("--sampler", help="fleet, tpe, nsga2, cmaes, random, or ncs (as HDAP).")
+        str,
+        typer.Option(
+            "--sampler",
+            help="fleet, or a base line: tpe, nsga2, cmaes, gp, random, ncs (as HDAP), netadapt, "
+            "halp.",
+        ),
     ] = "fleet",
     surrogate: Annotated[
         str, typer.Option("--surrogate", help="fleet, roofline, or hdap-gbrt (as HDAP).")
@@ -75,6 +109,14 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0.1, help="Stop after so many seconds.")
     ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            min=1,
+            help="Stop after so many trials without a better one; for one process.",
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -84,8 +126,39 @@ def run(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Importance from timm's own weights.")
     ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="Images that every trial is judged on before any tuning: a folder with one folder "
+            "a class, or package.module:factory. Accuracy is then an objective beside latency.",
+        ),
+    ] = None,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            "--min-accuracy", help="With --data: a constraint and no objective; 0.6 is 60 %."
+        ),
+    ] = None,
     study: Annotated[str | None, typer.Option("--study", help="A name for the study.")] = None,
     resume: Annotated[str | None, typer.Option("--resume", help="Go on with this study.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Processes that search one study; with more than one the trials depend on timing.",
+        ),
+    ] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            help="Where Optuna keeps the study, so that several machines search it: "
+            "postgresql://..., grpc://HOST:PORT (Optuna's proxy), sqlite:///FILE or a *.journal "
+            "file. The same command on each machine, with --study NAME, joins it.",
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -98,15 +171,22 @@ def run(
     """
     from hdap.cli.opening import open_store
     from hdap.cli.output import say
+    from hdap.crew import Crew, join_search
+    from hdap.search.proxies import DEFAULT_PROXY
     from hdap.searching import SearchRequest, new_search, resumed_search
 
+    if patience is not None and not Crew(workers, storage).alone:
+        raise typer.BadParameter(
+            "only where one process searches, without --workers and --storage",
+            param_hint="--patience",
+        )
     request = None
     if resume is None:
         request = SearchRequest(
             model=_needed(model, "--model"),
-            flops=_needed(flops, "--flops"),
+            flops=_budget(flops, latency, objective),
             tolerance=flops_tol,
-            objective=objective,
+            objective=_objective(objective, latency, data, min_accuracy),
             floor=floor,
             risk=risk,
             step=_step(step),
@@ -114,40 +194,87 @@ def run(
             fixed=_fixed(fix or []),
             sampler=sampler,
             surrogate=surrogate,
-            trials=trials or 2000,
+            trials=trials or (2000 if data is None else JUDGED_TRIALS),
             seed=seed,
             weights=None if weights is None else str(weights.resolve()),
             pretrained=pretrained,
+            latency=latency,
+            per_cluster=per_cluster,
+            patience=patience,
+            proxy=proxy or DEFAULT_PROXY,
+            data=data,
+            min_accuracy=min_accuracy,
         )
     with open_store(db, create=False) as store:
         if request is None:
             search = resumed_search(store, str(resume), trials, say)
         else:
-            search = new_search(store, request, study, say)
-        _run(store, search, timeout, as_json)
+            begin = new_search if storage is None else join_search
+            search = begin(store, request, study, say)
+        if storage is not None and search.request.data is not None:
+            raise typer.BadParameter("with --data this process judges: leave --storage out")
+        _run(store, search, Crew(workers, storage), timeout, as_json)
 
 
-def _run(store: "Store", search: "Search", timeout: float | None, as_json: bool) -> None:
+def _run(
+    store: "Store", search: "Search", crew: "Crew", timeout: float | None, as_json: bool
+) -> None:
     from hdap.cli import answer
-    from hdap.cli.output import emit_json, number, progress_bar
-    from hdap.searching import conclude, run
+    from hdap.cli.accuracy_line import accuracy_of, show_accuracy
+    from hdap.cli.output import emit_json, number, progress_bar, say
+    from hdap.crew import run_crew
+    from hdap.searching import certified, conclude, run
 
     if not as_json:
-        answer.show_profile(search.profile)
+        answer.show_profile(search)
     with progress_bar("searching") as bar:
-        result = run(
-            store,
-            search,
-            timeout,
-            lambda p: bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms (predicted)"),
-        )
+
+        def show(p: "Progress") -> None:
+            bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms (predicted)")
+
+        if crew.alone or search.request.data is not None:
+            result = run(store, search, timeout, show, crew.workers)
+        else:
+            result = run_crew(store, search, crew, timeout, show, say)
     found, worth = conclude(search, result)
+    compared = _compared(store, search, result, found)
+    above = certified(search, found)
     if as_json:
-        emit_json(answer.document(search, result, found, worth))
+        document = answer.document(search, result, found, worth, compared, above)
+        emit_json(document | accuracy_of(search, result, found))
     else:
-        answer.show(search, result, found, worth)
+        show_accuracy(search, result, found)
+        answer.show(search, result, found, worth, compared, above)
     if result.stopped == "interrupted":
         raise typer.Exit(130)
+
+
+def _compared(
+    store: "Store", search: "Search", result: "SearchResult", found: "Answer"
+) -> "NumberedNetworks | None":
+    """With `--per-cluster` the networks that parts of the fleet would get."""
+    from hdap.cli.output import progress_bar
+    from hdap.networks import compare_networks
+
+    if not search.request.per_cluster or result.trials is None:
+        return None
+    with progress_bar("one network, or several") as bar:
+        return compare_networks(
+            store, search, result, found.found.counts, lambda done, of: bar(done, of, "")
+        )
+
+
+def _objective(
+    asked: str | None, latency: str | None, data: str | None, min_accuracy: float | None
+) -> str:
+    objective = asked or ("mean" if latency is None else "p95")
+    free = data is None or min_accuracy is not None or "accuracy" in objective.split(",")
+    return objective if free else f"{objective},accuracy"
+
+
+def _budget(flops: str | None, latency: str | None, objective: str | None) -> str | None:
+    free = latency is not None or "flops" in (objective or "").split(",")
+    return flops if free else _needed(flops, "--flops")
 
 
 def _needed(value: str | None, option: str) -> str:

@@ -7,13 +7,17 @@ import typer
 from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug
 
 if TYPE_CHECKING:
+    from hdap.cli.layout import Head
     from hdap.fleet_data.records import QueryResult, StudyRecord
     from hdap.fleet_data.store import Store
+    from hdap.search.front import FrontRow
+    from hdap.search.objectives import Goals, Objective
 
 NAME = "trials"
 FIGURES = (
     "number, flops, parameters, fleet_mean_ms, fleet_mean_low_ms, fleet_mean_high_ms, "
-    "fleet_p95_ms, worst_cluster_ms, worst_cluster, kept_importance, feasible"
+    "fleet_p95_ms, worst_cluster_ms, worst_cluster, kept_importance, feasible, cautious_ms, "
+    "value_1, value_2, value_3"
 )
 
 
@@ -22,7 +26,12 @@ def run(
         str | None, typer.Option("--study", help="Which study; the latest if left out.")
     ] = None,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="The front of fleet mean against kept importance.")
+        bool,
+        typer.Option(
+            "--pareto",
+            "--front",
+            help="The front of the study's objectives; of one: of fleet mean and kept importance.",
+        ),
     ] = False,
     trial: Annotated[int | None, typer.Option("--trial", min=0, help="One trial in full.")] = None,
     studies: Annotated[bool, typer.Option("--studies", help="All studies, one line each.")] = False,
@@ -38,6 +47,7 @@ def run(
     from hdap.cli.opening import open_store
     from hdap.cli.output import emit_json
     from hdap.fleet_data.errors import InputError
+    from hdap.search.front import front
 
     if sum([pareto, trial is not None, studies]) > 1:
         raise InputError("`--pareto`, `--trial` and `--studies` exclude each other; give one")
@@ -50,6 +60,11 @@ def run(
                 document = _trial(store, record, trial)
                 emit_json(document) if as_json else _show_trial(document)
                 return
+            goals = _goals(record)
+            if pareto and goals.several:
+                rows = front(store.trials(record.id), goals)
+                _print_front(record, goals, rows, limit, as_json)
+                return
             found = _list(store, record, pareto, limit)
     if as_json:
         emit_json(_dicts(found))
@@ -59,6 +74,27 @@ def run(
         _show_list(record, _dicts(found), pareto)
 
 
+def _goals(record: "StudyRecord") -> "Goals":
+    from hdap.search.objectives import parse_goals
+
+    return parse_goals(str(record.settings.get("objective", "mean")))
+
+
+def _print_front(
+    record: "StudyRecord", goals: "Goals", rows: tuple["FrontRow", ...], limit: int, as_json: bool
+) -> None:
+    from hdap.cli.front_table import documents, show_front
+    from hdap.cli.output import emit_json, next_steps
+
+    if as_json:
+        emit_json(documents(goals.names, rows))
+        return
+    show_front(goals.names, rows, f"{record.name}: Pareto front of {record.objective}", limit)
+    if rows:
+        number = next(row.number for row in rows if row.balanced)
+        next_steps(f"hdap trials --study {record.name} --trial {number}")
+
+
 def _dicts(found: "QueryResult") -> list[dict[str, Any]]:
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
@@ -66,7 +102,7 @@ def _dicts(found: "QueryResult") -> list[dict[str, Any]]:
 def _list(store: "Store", record: "StudyRecord", pareto: bool, limit: int) -> "QueryResult":
     source = "pareto_trials" if pareto else "trials"
     condition = f"study_id = {record.id}" + ("" if pareto else " AND feasible")
-    order = "fleet_mean_ms" if pareto else "cautious_ms"
+    order = "fleet_mean_ms" if pareto else "coalesce(value_1, cautious_ms), cautious_ms"
     return store.query(
         f"SELECT {FIGURES} FROM {source} WHERE {condition} ORDER BY {order}, number LIMIT {limit}"
     )
@@ -138,12 +174,15 @@ def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) 
     from hdap.surrogate.costs import format_flops
 
     what = "Pareto front" if pareto else "best feasible trials"
+    extra = _extra(record)
+    objective: list[Head] = [(f"{extra.title}, cautious", "right")] if extra else []
     table(
         [
             ("trial", "right"),
             ("FLOPs", "right"),
             ("fleet mean", "right"),
             ("90 % interval", "right"),
+            *objective,
             ("p95 of devices", "right"),
             ("worst cluster", "right"),
             ("kept importance", "right"),
@@ -154,6 +193,7 @@ def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) 
                 format_flops(row["flops"]),
                 f"{row['fleet_mean_ms']:.2f} ms",
                 f"{row['fleet_mean_low_ms']:.2f}-{row['fleet_mean_high_ms']:.2f}",
+                *([_cautious(extra, row)] if extra else []),
                 f"{row['fleet_p95_ms']:.2f} ms",
                 f"{row['worst_cluster_ms']:.2f} ms ({row['worst_cluster']})",
                 number(row["kept_importance"]),
@@ -165,6 +205,22 @@ def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) 
     )
     if rows:
         next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
+
+
+def _extra(record: "StudyRecord") -> "Objective | None":
+    """The objective of a study where no other column of the list shows it."""
+    from hdap.search.objectives import OBJECTIVES
+
+    first = _goals(record).first
+    return None if first in OBJECTIVES.values() else first
+
+
+def _cautious(objective: "Objective", row: dict[str, Any]) -> str:
+    from hdap.cli.output import percent
+
+    if objective.unit == "ms":
+        return f"{row['cautious_ms']:.2f} ms"
+    return percent(1.0 - row["value_1"])
 
 
 def _show_studies(rows: list[dict[str, Any]]) -> None:

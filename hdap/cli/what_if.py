@@ -94,7 +94,7 @@ def _networks(store: "Store", architecture: "Architecture") -> tuple[tuple[str, 
         return ("dense",), dense[None, :]
     rows = store.query(
         f"SELECT number, channels FROM trials WHERE study_id = {mine[-1].id} AND feasible "
-        "ORDER BY cautious_ms, number LIMIT 1"
+        "ORDER BY coalesce(value_1, cautious_ms), cautious_ms, number LIMIT 1"
     ).rows
     if not rows:
         return ("dense",), dense[None, :]

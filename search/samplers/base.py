@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hdap.fleet_data.architecture import Counts
+from hdap.fleet_data.records import Floats
 from hdap.search.problem import SearchProblem
 from hdap.search.space import SearchSpace
 
@@ -58,6 +59,28 @@ class GridSampler(BaseSampler):
     @abstractmethod
     def propose(self) -> Counts:
         """The next configuration: `groups`, on the grid and in the band."""
+
+    def hear(self, values: Floats) -> None:
+        """The values of the latest `len(values)` proposals, in their order; few samplers care.
+
+        The driver says them here, an ordinary study through `after_trial`.
+        """
+
+    def welcome(self, counts: Counts) -> None:
+        """Good configurations (`n x groups`, in the band) that were found elsewhere: learn of them.
+
+        Samplers that climb alone do not.
+        """
+
+    def renew(self) -> None:
+        """What the problem says of configurations has changed: score anew what is kept."""
+
+    def ponder(self, keep: int) -> bool:
+        """Search on for a moment while nobody asks; false where there is no more to do.
+
+        The best `keep` of what comes of it are proposed next. Few samplers can.
+        """
+        return False
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.problem import Scores, SearchProblem
 from hdap.search.samplers import guided, moves
 from hdap.search.samplers.generator import generator_state, set_generator_state
+from hdap.search.samplers.rows import among, distinct
 from hdap.surrogate.threads import one_blas_thread
 
 STRIDES = (1 / 8, 1 / 24, 0.0)
@@ -21,17 +22,18 @@ STRIDES = (1 / 8, 1 / 24, 0.0)
 class EvolutionSettings:
     """Sizes of one generation, in configurations; `patience` counts generations without gain.
 
-    The first generations are smaller, so that an answer is there soon: `children` grow by `first`
-    a generation, and one parent is explored before `parents` are.
+    The first generations are smaller, so that an answer is there soon: children, trades and
+    combinations reach their numbers in generation `growth`, and one parent is explored before
+    `parents` are.
     """
 
     population: int = 48
-    first: int = 64
+    growth: int = 24
     children: int = 256
     parents: int = 2
     trades: int = 48
     combinations: int = 64
-    tries: int = 512
+    tries: int = 256
     proposals: int = 50
     patience: int = 4
 
@@ -39,11 +41,13 @@ class EvolutionSettings:
 class Evolution:
     """Evolves configurations in the band towards a low objective that keeps the floor.
 
-    A generation crosses and moves members of the population, explores the best members that were
-    not explored yet by exact marginals (`guided`), scores all of it in a few vectorised calls
-    and keeps the best distinct ones, those that hold the floor first. When nothing improves for
-    `patience` generations it starts again around the best of all or from scratch, in turns; the
-    best of all is never lost. `step` returns what is worth a trial, worst first.
+    It starts near uniform pruning and, where the surrogates' structure gives them, from the optima
+    of the relaxed problem (`moves.priced`). A generation crosses and moves members of the
+    population, explores the best members that were not explored yet by exact marginals (`guided`),
+    scores all of it in a few vectorised calls and keeps the best distinct ones, those that hold the
+    floor first. When nothing improves for `patience` generations it starts again around the best of
+    all or from scratch, in turns; the best of all is never lost. `step` returns what is worth a
+    trial, worst first.
     """
 
     def __init__(
@@ -79,6 +83,27 @@ class Evolution:
             self._generation += 1
             return self._worth_a_trial(fresh, scores)
 
+    def welcome(self, counts: Counts) -> None:
+        """Take in configurations (`n x groups`, in the band) that were found elsewhere."""
+        if not len(self._members):
+            counts = distinct(np.vstack([counts, self._start()]))
+        fresh, stale = counts[~among(counts, self._members)], self._stale
+        if len(fresh):
+            self._select(fresh, self._score(fresh))
+            self._remember()
+            self._stale = min(self._stale, stale)
+
+    def rescore(self) -> None:
+        """Score the members anew, because the problem judges them otherwise now."""
+        if not len(self._members):
+            return
+        self._scores = self._score(self._members)
+        order = self._scores.order
+        self._members, self._scores = self._members[order], self._scores.at(order)
+        self._explored = self._explored[order]
+        self._best_scores = self._score(self._best)
+        self._remember()
+
     def state(self) -> dict[str, Any]:
         """Everything that the next generation depends on, ready for JSON."""
         return {
@@ -109,11 +134,13 @@ class Evolution:
         self._generation, self.scored = state["generation"], state["scored"]
 
     def _start(self) -> Counts:
-        return _distinct(moves.seeds(self.problem, self._children, self._rng))
+        near = moves.lifted(self.problem, moves.priced(self.problem), self._rng)
+        far = moves.seeds(self.problem, self._grown(self.settings.children), self._rng)
+        return distinct(np.vstack([near, far]))
 
-    @property
-    def _children(self) -> int:
-        return min(self.settings.children, self.settings.first * (self._generation + 1))
+    def _grown(self, most: int) -> int:
+        """The part of `most` that this generation has."""
+        return -(-most * min(self._generation + 1, self.settings.growth) // self.settings.growth)
 
     def _score(self, counts: Counts) -> Scores:
         self.scored += len(counts)
@@ -126,12 +153,12 @@ class Evolution:
         parents = min(self.settings.parents, 1 + self._generation // 4)
         for parent in np.flatnonzero(self._explored < len(STRIDES))[:parents]:
             parts += self._explore(int(parent))
-        fresh = _distinct(np.vstack(parts))
-        return fresh[~_among(fresh, self._members)]
+        fresh = distinct(np.vstack(parts))
+        return fresh[~among(fresh, self._members)]
 
     def _mixed(self) -> Counts:
         """Crossed and stepped children of parents chosen by tournaments of two."""
-        n, rng = self._children, self._rng
+        n, rng = self._grown(self.settings.children), self._rng
         ranks = rng.integers(0, len(self._members), size=(2, 2, n)).min(axis=0)
         children = moves.crossed(
             self.problem, self._members[ranks[0]], self._members[ranks[1]], rng
@@ -146,10 +173,10 @@ class Evolution:
         value = float(self._scores.value[parent])
         around = guided.Marginals.around(self.problem, self._members[parent], value, share)
         self.scored += around.asked
-        some, tries = self.settings.combinations, self.settings.tries
+        trades, some = (self._grown(n) for n in (self.settings.trades, self.settings.combinations))
         return [
-            guided.pairs(self.problem, around, self.settings.trades),
-            guided.combinations(self.problem, around, some, tries, self._rng),
+            guided.pairs(self.problem, around, trades),
+            guided.combinations(self.problem, around, some, self.settings.tries, self._rng),
         ]
 
     def _restart(self) -> Counts:
@@ -162,7 +189,7 @@ class Evolution:
             fresh = moves.scatter(self.problem, self.best, self.settings.children, self._rng)
         else:
             fresh = moves.seeds(self.problem, self.settings.children, self._rng)
-        return _distinct(moves.lifted(self.problem, fresh, self._rng))
+        return distinct(moves.lifted(self.problem, fresh, self._rng))
 
     def _select(self, fresh: Counts, scores: Scores) -> None:
         members = np.vstack([self._members, fresh])
@@ -198,16 +225,3 @@ def _nondominated(scores: Scores, kept: Floats, rows: Ints) -> Bools:
     before = np.maximum.accumulate(np.concatenate([[-np.inf], values[:-1]]))
     found: Bools = values > before
     return found
-
-
-def _distinct(counts: Counts) -> Counts:
-    """Rows without repeats, in order of first appearance."""
-    _, first = np.unique(counts, axis=0, return_index=True)
-    found: Counts = counts[np.sort(first)]
-    return found
-
-
-def _among(counts: Counts, others: Counts) -> Bools:
-    """Which rows occur in `others`."""
-    known = {row.tobytes() for row in others}
-    return np.array([row.tobytes() in known for row in counts], dtype=np.bool_)

@@ -1,6 +1,6 @@
 """The default sampler: a population evolved on the surrogates, its best handed out as trials."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any
 
@@ -11,7 +11,10 @@ from hdap.search.problem import SearchProblem
 from hdap.search.samplers.base import GridSampler
 from hdap.search.samplers.evolution import Evolution, EvolutionSettings
 
-GENERATIONS = 3
+PONDERED = 8
+"""Generations that a sampler looks ahead while nobody asks: its CPU is wanted elsewhere too."""
+
+GENERATIONS = 8
 """Generations to look through for a configuration that no trial had yet, before repeating one."""
 
 
@@ -30,6 +33,7 @@ class FleetSampler(GridSampler):
         self.evolution = Evolution(problem, seed, settings)
         self._queue: list[Counts] = []
         self._seen: set[bytes] = set()
+        self._pondered = 0
         self._lock = Lock()
 
     @property
@@ -39,16 +43,41 @@ class FleetSampler(GridSampler):
 
     def propose(self) -> Counts:
         with self._lock:
+            self._pondered = 0
             if not self._seen and not self._queue:
                 self._queue.append(self.problem.uniform)
             for _ in range(GENERATIONS):
                 if self._queue:
                     break
                 fresh = self.evolution.step()
-                self._queue = [row for row in fresh if row.tobytes() not in self._seen]
+                self._queue = self._unseen(fresh)
             found = self._queue.pop(0) if self._queue else self.evolution.best
             self._seen.add(found.tobytes())
             return found
+
+    def welcome(self, counts: Counts) -> None:
+        with self._lock:
+            self.evolution.welcome(counts)
+            self._seen |= {row.tobytes() for row in counts}
+            self._queue = self._unseen(self._queue)
+
+    def renew(self) -> None:
+        with self._lock:
+            self.evolution.rescore()
+
+    def ponder(self, keep: int) -> bool:
+        with self._lock:
+            if self._pondered >= PONDERED or not self._seen:
+                return False
+            self._pondered += 1
+            rows = self._unseen([*self._queue, *self.evolution.step()])
+            if rows:
+                best = self.problem.scores(np.stack(rows)).order[:keep]
+                self._queue = [rows[i] for i in best[::-1]]
+            return True
+
+    def _unseen(self, rows: Iterable[Counts]) -> list[Counts]:
+        return [row for row in rows if row.tobytes() not in self._seen]
 
     def state(self) -> dict[str, Any]:
         return {"evolution": self.evolution.state(), "queue": [x.tolist() for x in self._queue]}

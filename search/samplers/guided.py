@@ -14,6 +14,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.problem import SearchProblem
+from hdap.search.samplers.rows import distinct
 
 REACH = 4
 OFFSETS = np.array([-4, -2, -1, 1, 2, 4])
@@ -110,12 +111,17 @@ def combinations(
     flops = slopes[:, None] * (around.counts - around.center[:, None])
     price = np.exp(rng.normal(0.0, 1.0, size=(tries, 1, 1))) * _rate(around.latency, around.kept)
     fee = rng.normal(0.0, 1.0, size=(tries, 1, 1)) * _rate(around.latency, flops)
-    noise = rng.normal(0.0, 0.1, size=(tries, *flops.shape)) * np.abs(around.latency)
-    best = (around.latency + noise + fee * flops - price * around.kept).argmin(axis=2)
+    latency, flops, kept = (x.astype(np.float32) for x in (around.latency, flops, around.kept))
+    worth = rng.standard_normal((tries, *flops.shape), dtype=np.float32)
+    worth *= np.float32(0.1) * np.abs(latency)
+    worth += latency
+    worth += fee.astype(np.float32) * flops
+    worth -= price.astype(np.float32) * kept
+    best = worth.argmin(axis=2)
     moving = rng.random(best.shape) < rng.choice([0.1, 0.2, 0.4, 1.0], size=(tries, 1))
     best = np.where(moving, best, REACH)
     counts = problem.repair(np.take_along_axis(around.counts[None], best[:, :, None], 2)[:, :, 0])
-    counts = np.unique(counts, axis=0)
+    counts = distinct(counts)
     order = np.lexsort((around.predicted(problem, counts), problem.violation(counts)))
     chosen: Counts = counts[order[:n]]
     return chosen

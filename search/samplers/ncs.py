@@ -67,11 +67,13 @@ class NCSSampler(GridSampler):
         values: Sequence[float] | None,
     ) -> None:
         slot = self._slots.pop(trial.number, None)
-        if slot is None:
-            return
-        self._told[slot] = values[0] if values is not None else np.inf
-        if not np.isnan(self._told).any():
-            self._select()
+        if slot is not None:
+            self._tell(slot, values[0] if values is not None else np.inf)
+
+    def hear(self, values: Floats) -> None:
+        first = self._asked - len(values)
+        for place, value in enumerate(values.tolist(), start=first):
+            self._tell(place % POPULATION, value)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -95,6 +97,11 @@ class NCSSampler(GridSampler):
         self._told = np.array([np.nan if v is None else v for v in state["told"]])
         self._sigma, self._wins = np.array(state["sigma"]), np.array(state["wins"])
         self._generation, self._asked = state["generation"], state["asked"]
+
+    def _tell(self, slot: int, value: float) -> None:
+        self._told[slot] = value
+        if not np.isnan(self._told).any():
+            self._select()
 
     def _select(self) -> None:
         values, self._told = self._told, np.full(POPULATION, np.nan)

@@ -10,7 +10,12 @@ from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSamp
 from hdap.fleet_data.errors import InputError
 from hdap.search.problem import SearchProblem
 from hdap.search.samplers.fleet import FleetSampler
+from hdap.search.samplers.front import FrontSampler
+from hdap.search.samplers.gp import gp
+from hdap.search.samplers.halp import HALPSampler
 from hdap.search.samplers.ncs import POPULATION, NCSSampler
+from hdap.search.samplers.netadapt import NetAdaptSampler
+from hdap.search.samplers.within import WithinSampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,14 @@ class SamplerKind:
 
     `batch` trials are asked for, scored in one call and told together: as many as the sampler
     proposes without hearing of any. One that is not `constrained` does not look at constraints and
-    is told a penalised value instead.
+    is told a penalised value instead. `several` can search for several objectives at once.
     """
 
     make: Callable[[SearchProblem, int], BaseSampler]
     batch: int
     about: str
     constrained: bool = True
+    several: bool = False
 
 
 def _tpe(_: SearchProblem, seed: int) -> BaseSampler:
@@ -39,13 +45,30 @@ def _cmaes(_: SearchProblem, seed: int) -> BaseSampler:
     return CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
+def _fleet(problem: SearchProblem, seed: int) -> BaseSampler:
+    if problem.goals.several:
+        return FrontSampler(problem, seed)
+    if problem.limit_ms is not None:
+        return WithinSampler(problem, seed)
+    return FleetSampler(problem, seed)
+
+
 SAMPLERS: dict[str, SamplerKind] = {
-    "fleet": SamplerKind(FleetSampler, 50, "population evolved on the surrogates (default)"),
-    "tpe": SamplerKind(_tpe, 1, "Optuna's tree-structured Parzen estimator"),
-    "nsga2": SamplerKind(lambda _, seed: NSGAIISampler(seed=seed), 50, "Optuna's NSGA-II"),
+    "fleet": SamplerKind(
+        _fleet, 50, "population evolved on the surrogates (default)", several=True
+    ),
+    "tpe": SamplerKind(_tpe, 1, "Optuna's tree-structured Parzen estimator", several=True),
+    "nsga2": SamplerKind(
+        lambda _, seed: NSGAIISampler(seed=seed), 50, "Optuna's NSGA-II", several=True
+    ),
     "cmaes": SamplerKind(_cmaes, 1, "Optuna's CMA-ES", constrained=False),
-    "random": SamplerKind(lambda _, seed: RandomSampler(seed), 50, "Optuna's random search"),
+    "gp": SamplerKind(gp, 1, "Optuna's Gaussian process (loads torch)"),
+    "random": SamplerKind(
+        lambda _, seed: RandomSampler(seed), 50, "Optuna's random search", several=True
+    ),
     "ncs": SamplerKind(NCSSampler, POPULATION, "HDAP's search", constrained=False),
+    "netadapt": SamplerKind(NetAdaptSampler, 1, "greedy shrinking, as NetAdapt"),
+    "halp": SamplerKind(HALPSampler, 1, "latency-importance knapsack, as HALP"),
 }
 
 
@@ -58,3 +81,13 @@ def sampler_kind(name: str) -> SamplerKind:
     if name not in SAMPLERS:
         raise InputError(f"`sampler` must be one of {', '.join(SAMPLERS)}, but got {name!r}")
     return SAMPLERS[name]
+
+
+def check_goals(problem: SearchProblem, kind: SamplerKind) -> None:
+    """Raise InputError for a problem of several objectives and a kind that searches for one."""
+    if problem.goals.several and not kind.several:
+        able = ", ".join(name for name, k in SAMPLERS.items() if k.several)
+        raise InputError(
+            f"`sampler` must be one of {able} for the several objectives {problem.objective}, but "
+            f"got one that searches for one only: choose another, or name one objective"
+        )

@@ -89,7 +89,7 @@ def test_fixed_groups_stay_and_step_and_min_width_hold(hdap: Hdap, database: Pat
     assert all(count % 8 == 0 and count >= 16 for count in channels.values())
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "cmaes", "random", "ncs"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "cmaes", "random", "ncs", "halp"])
 def test_base_line_samplers_run_from_the_command_line(
     hdap: Hdap, database: Path, sampler: str
 ) -> None:

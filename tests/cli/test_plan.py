@@ -21,6 +21,7 @@ from hdap.planning import (
     device_seconds,
     make_plan,
 )
+from hdap.searching import stored_problem
 from hdap.surrogate.costs import flops
 
 Hdap = Callable[..., Result]
@@ -70,6 +71,16 @@ def test_half_of_a_batch_from_a_study_lies_in_its_band_and_holds_its_best(store:
     trials = store.trials(study.id)
     kept = {row.tobytes() for row in trials.counts[trials.feasible]}
     assert sum(row.tobytes() in kept for row in candidates) >= 5
+
+
+def test_a_batch_from_a_study_holds_the_uniform_network_that_it_is_promised_against(
+    store: Store,
+) -> None:
+    study = store.study()
+    batch = make_plan(store, PlanRequest("resnet50", per_cluster=4, from_study=study.name), _silent)
+    planned = np.vstack([b.candidates for b in batch.bundles])
+    uniform = stored_problem(store, study)[0].uniform
+    assert (planned == uniform).all(axis=1).any()
 
 
 def test_a_range_that_was_asked_for_is_kept(store: Store) -> None:

@@ -248,3 +248,17 @@ def test_the_file_opens_in_duckdb(file_with_trials: Path) -> None:
     counted = duckdb.sql("SELECT count(*) FROM hdap_file.trials")
     assert counted is not None
     assert counted.fetchall() == [(2,)]
+
+
+def test_named_parameters_are_filled_on_either_database(store: Store) -> None:
+    asked = (
+        "SELECT :ms AS ms, ':ms' AS text, '50 %' AS percent, CAST(:n AS integer) AS n -- :none\n"
+        "WHERE :name = 'it''s :ms' AND 7 % 4 = 3"
+    )
+    found = store.query(asked, {"ms": 1.5, "n": 3, "name": "it's :ms"})
+    assert found.rows == ((1.5, ":ms", "50 %", 3),)
+
+
+def test_a_parameter_without_a_value_is_named(store: Store) -> None:
+    with pytest.raises(InputError, match="ms"):
+        store.query("SELECT :ms", {"other": 1})

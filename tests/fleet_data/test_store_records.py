@@ -107,6 +107,8 @@ def some_trials(architecture: Architecture, numbers: range, clusters: int = 2) -
         cluster_high_ms=latencies[2],
         started_at=times,
         finished_at=times + np.timedelta64(5, "ms"),
+        values=rng.uniform(size=(n, 2)),
+        accuracy=rng.uniform(size=n),
     )
 
 
@@ -246,6 +248,29 @@ def test_trials_come_back_in_order_with_the_samplers_state(
         both = np.concatenate([getattr(earlier, name), getattr(later, name)])
         np.testing.assert_array_equal(getattr(found, name), both, err_msg=name)
     assert store.study(study).sampler_state == {"step": 2}
+
+
+def test_trials_that_another_process_stored_are_left_as_they_are(
+    store: Store, resnet: Architecture
+) -> None:
+    study = store.create_study(a_study(store.save_clustering(a_clustering())))
+    first, second = some_trials(resnet, range(5)), some_trials(resnet, range(3, 9))
+    store.append_trials(study, first, {})
+    store.append_trials(study, second, {}, again=True)
+    found = store.trials(study)
+    assert found.number.tolist() == list(range(9))
+    expected = np.concatenate([first.counts, second.counts[2:]])
+    np.testing.assert_array_equal(found.counts, expected)
+
+
+def test_accuracies_are_known_by_model_data_and_channels(store: Store) -> None:
+    store.save_accuracies("m", "digits", ["a=1", "a=2"], np.array([0.5, 0.75]))
+    store.save_accuracies("m", "digits", ["a=2", "a=3"], np.array([0.0, 1.0]))
+    found = store.accuracies("m", "digits", ["a=3", "a=4", "a=2", "a=1"])
+    np.testing.assert_array_equal(found, [1.0, np.nan, 0.75, 0.5])
+    assert np.isnan(store.accuracies("m", "letters", ["a=1"])).all()
+    assert np.isnan(store.accuracies("n", "digits", ["a=1"])).all()
+    assert store.accuracies("m", "digits", []).shape == (0,)
 
 
 def test_huge_generator_states_survive(store: Store, resnet: Architecture) -> None:

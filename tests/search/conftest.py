@@ -1,17 +1,20 @@
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
 import pytest
 
+from hdap.clustering.cluster import cluster
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import Floats, Measurements
 from hdap.search.budget import band, parse_flops
 from hdap.search.fleet_weights import FleetWeights
 from hdap.search.problem import SearchProblem
 from hdap.search.space import SearchSpace
 from hdap.surrogate.base import Prediction
 from hdap.surrogate.costs import flops, layer_channels
+from hdap.surrogate.fit import fit
 
 COMPUTE = np.array([60e9, 40e9, 25e9, 15e9])
 BANDWIDTH = np.array([12e9, 5e9, 8e9, 2e9])
@@ -99,3 +102,20 @@ def random_counts() -> Callable[[SearchSpace, int, int], Counts]:
 @pytest.fixture(scope="session")
 def shares() -> Floats:
     return SHARES
+
+
+@pytest.fixture(scope="session")
+def fitted_problem(
+    architecture: Callable[[str], Architecture], measured: Callable[[str], Measurements]
+) -> SearchProblem:
+    """A problem on surrogates of the measured MobileNetV1 fleet, which other processes can load."""
+    described, rows = architecture("mobilenetv1_100"), measured("mobilenetv1_100")
+    clustering = cluster(rows, created_at=datetime.now(UTC), measurement_mark=0, resamples=0)
+    latency = fit(described, rows, clustering, base_lines=()).surrogate
+    dense = int(flops(described, described.widths[None])[0])
+    return SearchProblem.build(
+        SearchSpace.build(described, step=8),
+        band(parse_flops("30%", dense)),
+        latency,
+        FleetWeights.of(clustering, rows.devices),
+    )

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.search.budget import FlopsBand
+from hdap.search.repair import Repair
 from hdap.search.space import SearchSpace
+from hdap.surrogate.costs import flops
 
 Draw = Callable[[SearchSpace, int, int], Counts]
 Read = Callable[[str], Architecture]
@@ -103,3 +106,48 @@ def test_a_count_off_the_grid_has_no_position(architecture: Read) -> None:
 def test_the_size_of_the_space_is_counted(architecture: Read) -> None:
     space = SearchSpace.build(architecture("mobilenetv1_100"), step=32)
     assert space.log10_size == pytest.approx(sum(np.log10(len(x)) for x in space.levels))
+
+
+def test_limits_bound_what_a_group_may_have(architecture: Read) -> None:
+    space = SearchSpace.build(architecture("resnet50"), step=8, fixed={"layer1.0.conv2": 40})
+    limited = space.within(
+        {"conv1": (30, 50), "layer1.0.conv1": (63, 64), "layer1.0.conv2": (8, 16)}
+    )
+    named = dict(zip([g.name for g in space.architecture.groups], limited.levels, strict=True))
+    assert named["conv1"].tolist() == [32, 40, 48, 50]
+    # A group can always go one level down.
+    assert named["layer1.0.conv1"].tolist() == [56, 64]
+    assert named["layer1.0.conv2"].tolist() == [40]
+    assert all((a == b).all() for a, b in zip(limited.levels[4:], space.levels[4:], strict=True))
+    assert limited.unaligned().widest[0] == 50
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.4, 0.95))
+def test_repaired_configurations_keep_to_limits(
+    architecture: Read, seed: int, share: float
+) -> None:
+    whole = SearchSpace.build(architecture("resnet50"), step=8)
+    rng = np.random.default_rng(seed)
+    now = whole.snap(rng.uniform(0.7, 1.0, (1, 37)) * whole.widest)[0]
+    limits = {
+        g.name: (max(1, int(0.5 * n)), int(n))
+        for g, n in zip(whole.architecture.groups, now, strict=True)
+    }
+    space = whole.within(limits)
+    ends = flops(whole.architecture, np.stack([space.smallest, now]))
+    budget = int(ends[0] + share * (ends[1] - ends[0]))
+    repair = Repair(space, FlopsBand(int(0.97 * budget), budget))
+    found = repair(space.random(50, rng))
+    assert (found <= now).all()
+    cost = repair.flops(found)
+    assert ((cost >= 0.97 * budget - 1) & (cost <= budget)).all()
+
+
+@pytest.mark.parametrize("limits", [(0, 8), (9, 8), (1, 65)])
+def test_limits_out_of_range_are_refused(architecture: Read, limits: tuple[int, int]) -> None:
+    space = SearchSpace.build(architecture("resnet50"))
+    with pytest.raises(InputError, match="limits of conv1"):
+        space.within({"conv1": limits})
+    with pytest.raises(NotFoundError, match="conv9"):
+        space.within({"conv9": (1, 2)})

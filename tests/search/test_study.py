@@ -3,7 +3,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -199,3 +199,31 @@ def test_a_postponed_interrupt_comes_at_the_end() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert reached
+
+
+def test_a_search_settles_when_so_many_trials_brought_nothing_better(
+    problem: SearchProblem,
+) -> None:
+    settled = run_search(problem, trials=100_000, patience=400)
+    trials = _trials(settled)
+    assert settled.stopped == "settled"
+    best = np.where(trials.feasible, trials.ranking, np.inf).argmin()
+    assert 400 <= len(trials) - 1 - best < 450
+    patient = _trials(run_search(problem, trials=len(trials), patience=100_000))
+    assert (patient.counts == trials.counts).all()
+
+
+def test_a_resumed_search_remembers_how_long_nothing_was_better(problem: SearchProblem) -> None:
+    whole = run_search(problem, trials=100_000, patience=300)
+    first = run_search(problem, trials=150)
+    before = ResumeState(_trials(first), first.sampler_state)
+    resumed = run_search(problem, trials=100_000, patience=300, resume=before)
+    assert resumed.stopped == "settled"
+    assert len(_trials(resumed)) == len(_trials(whole))
+
+
+def test_patience_needs_one_objective_and_a_number(problem: SearchProblem) -> None:
+    with pytest.raises(InputError, match="patience"):
+        run_search(problem, patience=0)
+    with pytest.raises(InputError, match="one objective"):
+        run_search(replace(problem, objective="mean,kept"), patience=10)

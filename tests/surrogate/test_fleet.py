@@ -150,3 +150,20 @@ def _simulated(data: TrainingData) -> TrainingData:
     log_ms = _truth(data.architecture, data.designs)[data.configuration, data.cluster]
     ones = np.ones(len(data))
     return replace(data, latency_ms=np.exp(log_ms), device_factor=ones, drift=ones)
+
+
+def test_doubt_is_as_large_as_fits_to_parts_of_the_measurements_disagree(
+    learned_from: Callable[[str], TrainingData],
+) -> None:
+    data = learned_from("resnet50")
+    few = data.at(thinned(data, 20, np.random.default_rng(0)))
+    rng = np.random.default_rng(1)
+    counts = rng.integers(few.architecture.widths // 8, few.architecture.widths, size=(200, 37))
+    part = rng.integers(0, 4, len(few.designs))
+    parts = [FleetModel.fit(few.at(few.dense | (part[few.configuration] != i))) for i in range(4)]
+    log_ms = np.stack([one.predict(counts).log_ms for one in parts])
+    disagreement = np.sqrt(3 / 4 * ((log_ms - log_ms.mean(axis=0)) ** 2).sum(axis=0))
+    whole = FleetModel.fit(few)
+    known = whole.parameters.noise_sd
+    doubt = np.sqrt(whole.predict(counts).log_sd ** 2 - known**2)
+    assert 0.6 < doubt.mean() / disagreement.mean() < 1.6

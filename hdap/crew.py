@@ -1,0 +1,123 @@
+"""A search by several processes, on this machine or on many: who works, and who keeps the study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.records import TrialBatch
+from hdap.searching import Search, SearchRequest, new_search, resumed_search
+from hdap.stages import Say
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+    from hdap.search.ledger import Ledger
+    from hdap.search.study import Progress, SearchResult
+
+
+@dataclass(frozen=True)
+class Crew:
+    """`workers` processes of this machine. With `storage`, Optuna keeps the study there and other
+    machines may join it; without, this process keeps it."""
+
+    workers: int = 1
+    storage: str | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether one process searches, and nobody can join it."""
+        return self.workers == 1 and self.storage is None
+
+
+def join_search(store: "Store", request: SearchRequest, name: str | None, say: Say) -> Search:
+    """A new study, or the stored one of that name if it asks for the same: whoever starts first
+    makes it, and all others, started with the same command, join it.
+
+    Raises:
+        InputError: the study of that name asks for something else, or is complete.
+    """
+    if name is None:
+        return new_search(store, request, None, say)
+    if not _exists(store, name):
+        try:
+            return new_search(store, request, name, say)
+        except InputError:
+            if not _exists(store, name):  # else another machine was faster
+                raise
+    joined = resumed_search(store, name, request.trials, say)
+    # What was left open is stored as it was settled.
+    step, floor = request.step or joined.request.step, request.floor
+    floor = joined.request.floor if floor is None else floor
+    if joined.request != replace(request, step=step, floor=floor):
+        raise InputError(
+            f"study {name} must ask for the same on every machine that joins it, but it was "
+            f"started with other options: give --resume {name}, or choose another name"
+        )
+    return joined
+
+
+def run_crew(
+    store: "Store",
+    search: Search,
+    crew: Crew,
+    timeout: float | None,
+    progress: Callable[["Progress"], None],
+    say: Say,
+) -> "SearchResult":
+    """Run a search with several processes; trials are stored at most a second after they are known.
+
+    Every process that joined a study stores all of its trials, those of the others included; each
+    lands once. Raises StoreError when the storage cannot be reached, InputError when its study is
+    another one.
+    """
+    from hdap.search.storages import storage_faults
+    from hdap.search.workers import run_workers
+
+    def keep(batch: TrialBatch, state: Mapping[str, Any]) -> None:
+        store.append_trials(search.record.id, batch, state, again=crew.storage is not None)
+
+    before = None if search.before is None else search.before.trials
+    with storage_faults(crew.storage or ""):
+        ledger, host = _ledger(search, crew, before)
+        if crew.storage is not None:
+            say(
+                f"other machines join with: hdap search --resume {search.record.name} --storage ..."
+            )
+        result = run_workers(
+            search.problem,
+            ledger,
+            crew.workers,
+            search.request.sampler,
+            timeout=timeout,
+            seed=search.request.seed,
+            before=before,
+            on_batch=keep,
+            progress=progress,
+            note=say,
+            host=host,
+        )
+    store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
+    return result
+
+
+def _ledger(search: Search, crew: Crew, before: TrialBatch | None) -> tuple["Ledger", int]:
+    """The ledger, and a number that makes the seeds of this process's workers its own."""
+    from hdap.search.ledger import LocalLedger
+    from hdap.search.optuna_ledger import OptunaLedger
+    from hdap.search.storages import open_storage
+
+    done = 0 if before is None else len(before)
+    limit = search.request.trials
+    if crew.storage is None:
+        return LocalLedger(limit, before), done
+    storage = open_storage(crew.storage)
+    shared = OptunaLedger(storage, search.record.name, search.problem, limit, done)
+    return shared, shared.host
+
+
+def _exists(store: "Store", name: str) -> bool:
+    try:
+        store.study(name)
+    except NotFoundError:
+        return False
+    return True

@@ -1,0 +1,173 @@
+"""`hdap search --data`: accuracy judged inside a search, on a simulated fleet."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import Result
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.store import Store
+from hdap.judging import Bench, BenchOrder, network_judge
+from hdap.models.loading import load_model
+from hdap.models.surgery import kept_channels
+from hdap.training.data import load_data
+from hdap.training.evaluation import evaluate, recalibrate_on
+from hdap.training.loop import train
+from hdap.training.recipe import Recipe
+
+Hdap = Callable[..., Result]
+MODEL = "hdap.examples.networks:small_resnet"
+DATA = "hdap.examples.digits:digits"
+SEARCH = ("search", "--model", MODEL, "--flops", "30%", "--data", DATA, "--trials", "24")
+
+
+@pytest.fixture(scope="module")
+def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A simulated fleet that measured the small network, and the network's weights."""
+    folder = tmp_path_factory.mktemp("accuracy")
+    fleet = ("--devices", "16", "--rows", "4", "--configurations", "24", "--measured-rows", "12")
+    for step in (
+        ("simulate", "--out", str(folder / "fleet"), "--model", MODEL, *fleet),
+        ("model", MODEL, "--db", str(folder / "hdap.db")),
+        ("ingest", str(folder / "fleet" / "telemetry.csv.gz"), "--db", str(folder / "hdap.db")),
+    ):
+        done = hdap(*step)
+        assert done.exit_code == 0, done.output
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = load_model(MODEL).module
+    train(network, load_data(DATA), Recipe(epochs=2, batch_size=40, lr=0.05))
+    torch.save(network.state_dict(), folder / "dense.pt")
+    yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def order(place: Path) -> BenchOrder:
+    with Store.open(str(place / "hdap.db")) as store:
+        architecture = store.architecture(MODEL)
+    return BenchOrder(architecture, DATA, place / "dense.pt", False, seed=0)
+
+
+@pytest.fixture
+def bench(order: BenchOrder) -> Bench:
+    return order.made()
+
+
+def _masked(bench: Bench, counts: Counts) -> nn.Module:
+    """The dense network where no layer sees the channels that the cut would remove."""
+    network = copy.deepcopy(bench.module)
+    for group, count, scores in zip(
+        bench.architecture.groups, counts.tolist(), bench.scores, strict=True
+    ):
+        gone = np.setdiff1d(np.arange(group.width), kept_channels(scores, count))
+        for touch in bench.graph.coupling(group.name, gone.tolist()).touches if len(gone) else ():
+            layer = network.get_submodule(touch.name)
+            if touch.inputs and isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.weight.data[:, touch.indices] = 0.0
+    return network
+
+
+def test_a_cut_network_is_judged_as_its_masked_twin(bench: Bench) -> None:
+    counts = np.maximum(bench.architecture.widths // 32 * 16, 16)
+    twin = _masked(bench, counts)
+    recalibrate_on(twin, bench.others, count=8, seed=bench.seed)
+    assert bench.accuracy(counts) == pytest.approx(evaluate(twin, bench.judged).accuracy, abs=0.01)
+
+
+def test_the_dense_network_is_more_accurate_than_half_of_it(bench: Bench) -> None:
+    widths = bench.architecture.widths
+    assert bench.accuracy(widths) > 0.8 > bench.accuracy(np.maximum(widths // 32 * 16, 16))
+
+
+def test_what_was_judged_once_is_not_judged_again_by_any_number_of_processes(
+    order: BenchOrder, tmp_path: Path
+) -> None:
+    widths = order.architecture.widths
+    rows = np.stack([widths, widths // 2, widths, widths // 4])
+    with Store.open(str(tmp_path / "a.db")) as store:
+        with network_judge(store, order) as judge:
+            one = judge.accuracy(rows)
+            assert judge.asked == 3
+            assert judge.dense == one[0] == one[2]
+        with network_judge(store, order) as judge:
+            assert judge.accuracy(rows).tolist() == one.tolist()
+            assert judge.asked == 0
+    with (
+        Store.open(str(tmp_path / "b.db")) as store,
+        network_judge(store, order, workers=2) as judge,
+    ):
+        assert judge.accuracy(rows).tolist() == one.tolist()
+
+
+def test_random_weights_of_a_known_model_are_refused(
+    architecture: Callable[..., Architecture],
+) -> None:
+    with pytest.raises(InputError, match="--weights FILE or --pretrained"):
+        BenchOrder(architecture("resnet50"), DATA, None, False, 0).made()
+
+
+def test_a_search_keeps_the_least_accuracy_and_judges_nothing_twice(
+    hdap: Hdap, place: Path
+) -> None:
+    weights = ("--weights", str(place / "dense.pt"))
+    least = ("--min-accuracy", "0.3")
+    first = hdap(*SEARCH, *weights, *least, "--study", "one", "--json", db=place / "hdap.db")
+    assert first.exit_code == 0, first.output
+    told = json.loads(first.stdout)
+    assert told["accuracy"]["found_untuned"] >= 0.3
+    assert told["simulated"] is True
+    with Store.open(str(place / "hdap.db")) as store:
+        trials = store.trials(store.study("one").id)
+        judged = store.query("SELECT count(*) FROM accuracies").rows
+        hdap(*SEARCH, *weights, *least, "--study", "again", "--workers", "2", db=place / "hdap.db")
+        again = store.trials(store.study("again").id)
+        assert store.query("SELECT count(*) FROM accuracies").rows == judged
+    assert trials.accuracy is not None
+    assert again.accuracy is not None
+    assert (trials.accuracy[trials.feasible] >= 0.3).all()
+    assert np.array_equal(trials.counts, again.counts)
+    assert np.array_equal(trials.accuracy, again.accuracy, equal_nan=True)
+
+
+def test_without_a_least_accuracy_the_answer_is_a_front(hdap: Hdap, place: Path) -> None:
+    weights = ("--weights", str(place / "dense.pt"))
+    found = hdap(*SEARCH, *weights, "--study", "front", db=place / "hdap.db")
+    assert found.exit_code == 0, found.output
+    assert "accuracy, untuned" in " ".join(found.stdout.split())
+    assert "simulated data" in found.stdout
+    with Store.open(str(place / "hdap.db")) as store:
+        rows = store.query(
+            "SELECT value_2, accuracy FROM pareto_trials WHERE study = 'front' ORDER BY value_1"
+        ).rows
+    assert [row[0] for row in rows] == pytest.approx([1.0 - row[1] for row in rows])
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--min-accuracy", "0.5"), "give --data"),
+        (("--objective", "mean,accuracy"), "give --data"),
+        (("--data", DATA, "--min-accuracy", "1.5"), "min-accuracy <= 1"),
+        (("--data", DATA, "--min-accuracy", "0.9999"), "accuracy"),
+        (("--data", "no/such/folder"), "neither"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_clear_line(
+    hdap: Hdap, place: Path, options: tuple[str, ...], words: str
+) -> None:
+    command = ("search", "--model", MODEL, "--flops", "30%", "--trials", "10")
+    weights = ("--weights", str(place / "dense.pt"))
+    found = hdap(*command, *weights, *options, db=place / "hdap.db")
+    assert found.exit_code == 1
+    assert words in found.output

@@ -1,0 +1,62 @@
+"""What the `fleet` sampler does beside proposing: hear of others, look ahead, judge anew."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hdap.search.accuracy import AccuracyGuide
+from hdap.search.problem import SearchProblem
+from hdap.search.samplers.fleet import PONDERED, FleetSampler
+from hdap.search.study import run_search
+
+
+@pytest.fixture
+def problem(make_problem: Callable[..., SearchProblem]) -> SearchProblem:
+    return make_problem("mobilenetv1_100", "30%")
+
+
+@pytest.mark.parametrize("proposed", [0, 60])
+def test_a_sampler_goes_on_from_the_best_that_it_hears_of(
+    problem: SearchProblem, proposed: int
+) -> None:
+    found = run_search(problem, trials=400, seed=9).trials
+    assert found is not None
+    best = found.counts[[np.where(found.feasible, found.cautious_ms, np.inf).argmin()]]
+    sampler = FleetSampler(problem, 0)
+    for _ in range(proposed):
+        sampler.propose()
+    sampler.welcome(best)
+    after = np.stack([sampler.propose() for _ in range(150)])
+    assert problem.cautious_ms(sampler.evolution.best[None]) <= problem.cautious_ms(best)
+    assert not (after == best).all(axis=1).any()
+
+
+def test_looking_ahead_ends_and_the_best_is_proposed_next(problem: SearchProblem) -> None:
+    hasty, patient = FleetSampler(problem, 0), FleetSampler(problem, 0)
+    for sampler in (hasty, patient):
+        sampler.propose()
+    looked = sum(1 for _ in iter(lambda: patient.ponder(10), False))
+    assert looked == PONDERED
+    one, other = (
+        problem.scores(np.stack([s.propose() for _ in range(10)])) for s in (hasty, patient)
+    )
+    assert other.violation.max() <= one.violation.max()
+    assert np.median(other.value) < np.median(one.value)
+
+
+def test_a_problem_that_judges_otherwise_is_heard(problem: SearchProblem) -> None:
+    guide = AccuracyGuide(problem.importance, 0.8)
+    sampler = FleetSampler(replace(problem, guide=guide), 0)
+    counts = np.stack([sampler.propose() for _ in range(60)])
+    shares = problem.importance.log_shares(counts)
+    before = sampler.evolution.best
+    guide.learn(counts, 0.9 + shares[:, 0] - shares[:, 1])
+    guide.least = float(guide.predicted(before[None])[0]) + 0.02
+    sampler.renew()
+    state = sampler.evolution.state()
+    assert (guide.shortfall(np.array(state["members"])) <= np.array(state["violations"])).all()
+    for _ in range(120):
+        sampler.propose()
+    assert guide.predicted(sampler.evolution.best[None]) > guide.predicted(before[None])
