@@ -8,8 +8,9 @@ import numpy as np
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
+from hdap.search.evaluation import Evaluation
 from hdap.search.front import FrontRow, distances, front, front_places, values_of
-from hdap.search.problem import Evaluation, SearchProblem
+from hdap.search.problem import SearchProblem
 
 SHORTLIST = 10
 APART = 2

@@ -6,7 +6,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
-from hdap.fleet_data.records import Bools, Ints
+from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.chain import Chain, NestedRequest, require_nested
 from hdap.search.problem import SearchProblem
 from hdap.search.samplers.evolution import Evolution
@@ -59,14 +59,14 @@ class ChainSearch:
 
     def with_one_between(self, chain: Chain) -> Chain | None:
         """One more level in the middle of the widest gap that has room; None where none has."""
-        logs = np.log(flops(self.architecture, chain.counts))
+        logs = np.log(self._cost(chain.counts))
         space = self._space(np.arange(len(self.order)))
         ends = np.vstack([space.smallest[None], chain.counts])
-        gaps = np.diff(logs, prepend=np.log(flops(self.architecture, ends[:1])[0]))
+        gaps = np.diff(logs, prepend=np.log(self._cost(ends[:1])[0]))
         for place in np.argsort(-gaps, kind="stable"):
             low, high = np.minimum(ends[place], ends[place + 1]), ends[place + 1]
             middle = np.clip(space.snap(np.sqrt(low * high)[None])[0], low, high)
-            inside = self.request.band.contains(flops(self.architecture, middle[None]))[0]
+            inside = self.request.band.contains(self._cost(middle[None]))[0]
             if inside and (middle != high).any() and (place == 0 or (middle != low).any()):
                 return self._served(np.insert(chain.counts, place, middle, axis=0))
         return None
@@ -77,17 +77,18 @@ class ChainSearch:
         space = self._grid(NARROWEST_SHARE)
         ratios = np.linspace(0.0, 1.0, UNIFORMS)[:, None]
         rows = np.unique(
-            space.snap(space.smallest + ratios * (space.widest - space.smallest)), axis=0
+            space.snap((1.0 - ratios) * space.smallest + ratios * space.widest), axis=0
         )
-        cost = flops(self.architecture, rows)
+        cost = self._cost(rows)
         inside = request.band.contains(cost)
         if not inside.any():
             raise InfeasibleError(
                 f"the FLOPs band must hold a network of this grid, but got {request.band.low}-"
-                f"{request.band.high} where uniform ones have {cost.min()}-{cost.max()}: widen it"
+                f"{request.band.high} where uniform ones have {cost.min():.0f}-{cost.max():.0f}: "
+                f"widen it"
             )
-        rows = rows[inside]
-        return np.asarray(rows[np.argsort(flops(self.architecture, rows), kind="stable")])
+        widths: Counts = rows[inside][np.argsort(cost[inside], kind="stable")]
+        return widths
 
     def _require(self, fits: Bools) -> None:
         missed = np.flatnonzero(~fits.any(axis=0))
@@ -161,7 +162,7 @@ class ChainSearch:
         request = self.request
         space = _between(self._space(rows), low, high)
         points = request.points.at(rows)
-        cheapest = int(flops(self.architecture, space.smallest[None])[0])
+        cheapest = int(self._cost(space.smallest[None])[0])
         band = replace(request.band, low=min(max(cheapest, request.band.low), request.band.high))
         problem = SearchProblem.build(
             space,
@@ -195,6 +196,9 @@ class ChainSearch:
             lambda counts: points.cautious_ms(counts).max(axis=1) <= request.target_ms,
         )
         return self._grid(share)
+
+    def _cost(self, counts: Counts) -> Floats:
+        return flops(self.architecture, counts).astype(np.float64)
 
     def _grid(self, share: float) -> SearchSpace:
         request = self.request

@@ -6,8 +6,9 @@ import numpy as np
 
 from hdap.fleet_data.records import Floats
 from hdap.search.accuracy import Judging
+from hdap.search.evaluation import Evaluation
 from hdap.search.objectives import ACCURACY
-from hdap.search.problem import Evaluation, SearchProblem
+from hdap.search.problem import SearchProblem
 
 
 def judged(problem: SearchProblem, found: Evaluation, judging: Judging) -> Evaluation:

@@ -8,7 +8,8 @@ import numpy as np
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
-from hdap.search.problem import Evaluation, SearchProblem
+from hdap.search.evaluation import Evaluation
+from hdap.search.problem import SearchProblem
 from hdap.search.samplers.evolution import Evolution
 from hdap.surrogate.base import Z90
 

@@ -12,7 +12,8 @@ from optuna.trial import Trial, create_trial
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats, TrialBatch
-from hdap.search.problem import Scores, SearchProblem
+from hdap.search.evaluation import Scores
+from hdap.search.problem import SearchProblem
 from hdap.search.samplers.base import FLOOR, GridSampler, counts_of, distributions, parameters_of
 from hdap.search.samplers.registry import SamplerKind, check_goals
 

@@ -14,9 +14,10 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.accuracy import BATCH, Judging
+from hdap.search.evaluation import Evaluation
 from hdap.search.interrupts import postponed_interrupt
 from hdap.search.judged import judged
-from hdap.search.problem import Evaluation, SearchProblem
+from hdap.search.problem import SearchProblem
 from hdap.search.proposing import Proposer, proposer
 from hdap.search.samplers.registry import sampler_kind
 from hdap.search.trials import batch, joined

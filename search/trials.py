@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdap.fleet_data.records import Bools, Ints, TrialBatch
-from hdap.search.problem import Evaluation
+from hdap.search.evaluation import Evaluation
 
 Times = NDArray[np.datetime64]
 _FROM_EVALUATION = tuple(

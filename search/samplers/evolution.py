@@ -8,7 +8,8 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.search.problem import Scores, SearchProblem
+from hdap.search.evaluation import Scores
+from hdap.search.problem import SearchProblem
 from hdap.search.samplers import guided, moves
 from hdap.search.samplers.generator import generator_state, set_generator_state
 from hdap.search.samplers.rows import among, distinct

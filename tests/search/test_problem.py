@@ -6,8 +6,9 @@ import pytest
 
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Floats
+from hdap.search.evaluation import Scores
 from hdap.search.objectives import OBJECTIVES
-from hdap.search.problem import Scores, SearchProblem
+from hdap.search.problem import SearchProblem
 from hdap.surrogate.costs import flops, parameters
 
 Make = Callable[..., SearchProblem]
