@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types build clean
+.PHONY: setup demo test lint types docs build clean
 
 setup: $(READY)
 
@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "hdap needs Python 3.11 or newer, this is " + sys.version'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[postgres]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[postgres,report]" --group dev
 	touch $@
 
 demo: setup  ## the main job on the bundled measured fleet
@@ -28,8 +28,11 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+docs: setup  ## the documentation as a site, in site/; any warning is an error
+	$(BIN)/mkdocs build --strict
+
 build: setup  ## the wheel works outside the checkout
 	sh scripts/check_wheel.sh
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

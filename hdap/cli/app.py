@@ -3,6 +3,7 @@
 import sys
 import traceback
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,15 +11,21 @@ from typer.core import TyperGroup
 
 from hdap.cli import (
     cluster,
+    compress,
+    dashboard,
     demo,
     devices,
+    elastic,
     export,
+    finetune,
     fit,
     ingest,
     measure,
     model,
     plan,
+    plot,
     prune,
+    report,
     search,
     simulate,
     sql,
@@ -26,6 +33,8 @@ from hdap.cli import (
     trials,
     verify,
 )
+from hdap.cli.config import ENVIRONMENT, config_file, defaults, leaves, read_config, table_of
+from hdap.cli.habits import with_habits
 from hdap.cli.output import error_line
 from hdap.fleet_data.errors import HdapError
 
@@ -49,10 +58,25 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_settings(context: typer.Context) -> None:
+    for words, command in leaves(_by_name(context)).items():
+        configured: Any = context.default_map or {}
+        for word in words.split():
+            configured = configured.get(word, {})
+        typer.echo(table_of(words, defaults(command, configured)))
+    raise typer.Exit
+
+
+def _by_name(context: typer.Context) -> dict[str, Any]:
+    """Every command and group of commands by its name."""
+    return dict(context.command.commands)  # type: ignore[attr-defined]
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,6 +87,21 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def hdap(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar=ENVIRONMENT,
+            help="Settings of all commands. Default: hdap.toml, where there is one.",
+        ),
+    ] = None,
+    dump_config: Annotated[
+        bool,
+        typer.Option(
+            "--dump-config", help="Print all settings as they would be used, as hdap.toml."
+        ),
+    ] = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -75,14 +114,25 @@ def hdap(
     Two commands do the job: [bold]hdap ingest telemetry.csv[/bold], then
     [bold]hdap search --model resnet50 --flops 1.0G[/bold].
     """
+    found = config_file(config)
+    if found is not None:
+        context.default_map = dict(read_config(found, _by_name(context)))
+    if dump_config:
+        _print_settings(context)
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 _MODULES = (
     *(ingest, devices, model, cluster, plan, measure, fit, search, trials, verify, sql),
-    *(prune, export, status, simulate, demo),
+    *(prune, finetune, compress, export, status, simulate, demo),
+    *(report, plot, dashboard),
 )
 for _module in _MODULES:
-    app.command(_module.NAME, context_settings=getattr(_module, "SETTINGS", None))(_module.run)
+    _settings = getattr(_module, "SETTINGS", None)
+    app.command(_module.NAME, context_settings=_settings)(with_habits(_module.run))
+
+app.add_typer(elastic.app, name=elastic.NAME)
 
 
 def main() -> None:

@@ -31,6 +31,10 @@ def run(
         str | None,
         typer.Option("--model", help="package.module:factory, where the network needs your code."),
     ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option("--level", min=0, help="The level, where the checkpoint is an elastic one."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -46,16 +50,31 @@ def run(
     if opset is not None and kind != "onnx":
         raise InputError(f"`--opset` is of ONNX alone, but got --format {kind}; leave it out")
     require_free_file(out, force)
-    from hdap.pruning.checkpoint import load_checkpoint
     from hdap.pruning.exporting import ExportOptions, export
 
-    loaded = load_checkpoint(checkpoint, model=model)
+    loaded = _load(checkpoint, model, level)
     say(f"exporting {loaded.manifest.model} to {kind}, comparing with torch")
     options = ExportOptions(dynamic_batch=dynamic_batch)
     if opset is not None:
         options = replace(options, opset=opset)
     done = export(loaded.module, loaded.manifest.input_shape, kind, out, options, force=force)
     emit_json(document(loaded, kind, done)) if as_json else show(kind, done)
+
+
+def _load(checkpoint: Path, model: str | None, level: int | None) -> "Checkpoint":
+    from hdap.elastic.checkpoint import is_elastic, load_elastic_checkpoint
+    from hdap.fleet_data.errors import InputError
+    from hdap.pruning.checkpoint import Checkpoint, load_checkpoint
+
+    if level is None and is_elastic(checkpoint):
+        raise InputError(
+            f"one level of an elastic network is exported, but {checkpoint} holds several; "
+            "name one, the narrowest with --level 0"
+        )
+    if level is None:
+        return load_checkpoint(checkpoint, model=model)
+    elastic = load_elastic_checkpoint(checkpoint, model=model)
+    return Checkpoint(elastic.model.materialise(level), elastic.manifest)
 
 
 def document(loaded: "Checkpoint", kind: str, done: "Exported") -> dict[str, Any]:

@@ -6,7 +6,9 @@ carries results alone. Progress bars appear only where standard error is a termi
 
 import json
 import math
+import resource
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 MARK = "simulated data"
+QUIET, USUAL, VERBOSE = range(3)
 _simulated: ContextVar[bool | None] = ContextVar("simulated", default=None)
+_level: ContextVar[int] = ContextVar("level", default=USUAL)
+_began: ContextVar[float] = ContextVar("began", default=0.0)
 
 
 @cache
@@ -47,9 +52,32 @@ def err() -> Console:
     return _console(True)
 
 
+def leave_it_to_others() -> None:
+    """This process, one of several that do one job, prints nothing from now on but errors."""
+    out().quiet = err().quiet = True
+
+
+def speak(level: int) -> None:
+    """How much is told from now on: results and warnings (QUIET), steps too, their times too."""
+    _level.set(level)
+    _began.set(time.monotonic())
+
+
+def took() -> None:
+    """Where all is told: how long it took since `speak`, and how much memory."""
+    if _level.get() < VERBOSE:
+        return
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    mib = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    say(f"done, {mib:,.0f} MiB of memory at most")
+
+
 def say(message: str) -> None:
     """One line about what is being done, on standard error."""
-    err().print(f"[dim]·[/dim] {escape(message)}", soft_wrap=True)
+    if _level.get() == QUIET:
+        return
+    at = f"{time.monotonic() - _began.get():.2f} s " if _level.get() == VERBOSE else ""
+    err().print(f"[dim]· {at}[/dim]{escape(message)}", soft_wrap=True)
 
 
 def warn(message: str) -> None:
@@ -60,11 +88,14 @@ def warn(message: str) -> None:
 def error_line(message: str) -> None:
     """One line that ends a command, on standard error."""
     one_line = " ".join(message.split())
+    err().quiet = False
     err().print(f"[red]error:[/red] {escape(one_line)}", soft_wrap=True)
 
 
 def next_steps(*commands: str) -> None:
     """The next sensible commands, the last lines of a command's output."""
+    if _level.get() == QUIET:
+        return
     for command in commands:
         out().print(f"[dim]next:[/dim] [bold]{escape(command)}[/bold]", soft_wrap=True)
 
@@ -123,6 +154,8 @@ def emit_json(document: Any, *, marked: bool = True) -> None:
     An object, or each object of a list, says `simulated` true or false where it rests on data of
     the fleet; not so with `marked` false.
     """
+    if out().quiet:
+        return
     simulated = _simulated.get()
     plain = _plain(document)
     if marked and simulated is not None:
@@ -187,7 +220,7 @@ def _bar(unit: str) -> "Progress":
         TextColumn("{task.fields[note]}"),
         console=err(),
         transient=True,
-        disable=not err().is_terminal,
+        disable=_level.get() == QUIET or not err().is_terminal or err().quiet,
     )
 
 

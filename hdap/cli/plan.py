@@ -35,6 +35,14 @@ def run(
             help="FLOPs to spread over, 0.5G-2.4G. Default: 10%-60% and past budgets.",
         ),
     ] = None,
+    levels: Annotated[
+        Path | None,
+        typer.Option(
+            "--levels",
+            help="levels.json of `hdap elastic plan`: every device measures its levels too; alone "
+            "where nothing else is asked.",
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -51,7 +59,7 @@ def run(
     from hdap.planning import PlanRequest, make_plan
 
     require_free(out)
-    request = PlanRequest(model, budget, per_cluster, from_study, flops_range, seed)
+    request = PlanRequest(model, budget, per_cluster, from_study, flops_range, seed, levels)
     with open_store(db, create=False) as store:
         batch = make_plan(store, request, say)
     with progress_bar("exporting networks") as bar:
@@ -88,6 +96,12 @@ def document(batch: "PlannedBatch", out: Path, size: int) -> dict[str, Any]:
     }
 
 
+def _kind(batch: "PlannedBatch") -> str:
+    if batch.levels is not None and not any(len(b.candidates) for b in batch.bundles):
+        return f"Levels of {batch.levels}"
+    return f"{'Guided' if batch.guided else 'First'} batch"
+
+
 def show(batch: "PlannedBatch", out: Path, size: int) -> None:
     """The plan as a person reads it."""
     from hdap.cli.output import next_steps, percent, table
@@ -105,7 +119,7 @@ def show(batch: "PlannedBatch", out: Path, size: int) -> None:
             [str(out / b.name), f"{len(b)}", f"{len(b.anchors)}", ", ".join(b.devices)]
             for b in batch.bundles
         ],
-        title=f"{'Guided' if batch.guided else 'First'} batch of {batch.architecture.model}",
+        title=f"{_kind(batch)} of {batch.architecture.model}",
     )
     clusters = len(batch.clustering.clusters)
     page().print(

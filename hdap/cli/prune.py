@@ -25,7 +25,10 @@ def run(
     ] = None,
     channels: Annotated[
         str | None,
-        typer.Option("--channels", help="Instead of a trial: a file, or conv1=56;fc=40 itself."),
+        typer.Option(
+            "--channels",
+            help="Instead of a trial: a file, or conv1=56;fc=40 itself (empty: dense).",
+        ),
     ] = None,
     flops: Annotated[
         str | None,

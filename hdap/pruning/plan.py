@@ -112,7 +112,7 @@ def plan_from_channels(architecture: Architecture, given: str) -> PrunePlan:
 
     `conv1=56;layer1.0.conv1=40`, where line breaks serve as well as semicolons; a file may also
     hold a JSON object of counts by name, alone or under `channels`. Groups that are left out keep
-    all channels. Raises `InputError` with the rule that is broken.
+    all channels, so the empty text is the dense network. Raises `InputError` with the rule that is broken.
     """
     where, text = _read(given)
     parsed = parse_channels(architecture, [text])
@@ -124,7 +124,7 @@ def plan_from_channels(architecture: Architecture, given: str) -> PrunePlan:
 
 
 def _read(given: str) -> tuple[str, str]:
-    if "=" in given and not Path(given).is_file():
+    if not given.strip() or ("=" in given and not Path(given).is_file()):
         return "`--channels`", given
     try:
         text = Path(given).read_text(encoding="utf-8")

@@ -1,13 +1,19 @@
+import hashlib
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 
 Hdap = Callable[..., Result]
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +23,34 @@ def hdap() -> Hdap:
 
     def run(*arguments: str, db: Path | str | None = None, stdin: bytes | None = None) -> Result:
         at = [] if db is None else ["--db", str(db)]
-        return runner.invoke(app, [*arguments, *at], input=stdin)
+        done = runner.invoke(app, [*arguments, *at], input=stdin)
+        if "--json" in arguments and done.stdout.startswith(("{", "[")):
+            _check_json(_command(arguments), done.stdout)
+        return done
 
     return run
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """The command's words, joined as its schema's file is named."""
+    grouped = hasattr(get_command(app).commands[arguments[0]], "commands")  # type: ignore[attr-defined]
+    return "_".join(arguments[: 1 + grouped])
+
+
+def _check_json(command: str, text: str) -> None:
+    """Whatever a command prints with --json is as its schema in docs/json says.
+
+    Where the output was changed on purpose: scripts/json_schemas.py writes the schemas.
+    """
+    document = json.loads(text)
+    if log := os.environ.get("HDAP_JSON_LOG"):
+        name = f"{command}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+        Path(log).mkdir(exist_ok=True)
+        (Path(log) / name).write_text(text)
+        return
+    schema = SCHEMAS / f"{command}.json"
+    if schema.exists():  # test_json.py says which are missing
+        jsonschema.validate(document, json.loads(schema.read_text()))
 
 
 @pytest.fixture(scope="session")

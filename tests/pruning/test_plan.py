@@ -51,3 +51,9 @@ def test_infeasible_channels_are_refused_with_the_rule(
 def test_what_is_neither_file_nor_text_is_refused(plan: PrunePlan) -> None:
     with pytest.raises(InputError, match=r"'nowhere\.txt' is neither"):
         plan_from_channels(plan.architecture, "nowhere.txt")
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_no_channels_are_the_dense_network(plan: PrunePlan, text: str) -> None:
+    found = plan_from_channels(plan.architecture, text)
+    assert found.counts.tolist() == plan.architecture.widths.tolist()

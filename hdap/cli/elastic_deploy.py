@@ -1,0 +1,59 @@
+"""`hdap elastic deploy`: the levels of a trained elastic network as a folder for devices."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hdap.cli.options import AsJson, Debug
+
+NAME = "deploy"
+
+
+def run(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint folder of `hdap elastic train`.", file_okay=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; must be new.")],
+    levels: Annotated[
+        Path | None,
+        typer.Option("--levels", help="levels.json for the controller on the device."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The factory, where the network is not one of timm."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write every level for ONNX Runtime over one weights file, with what runs and chooses them.
+
+    The folder needs Python with onnxruntime and numpy on the device: sessions.py opens the levels,
+    controller.py chooses among them by the clock.
+    """
+    from hdap.cli.output import emit_json, line, next_steps
+    from hdap.elastic import load_elastic
+    from hdap.elastic.level_file import read_level_file
+    from hdap.elastic.onnx_levels import write_levels
+    from hdap.fleet_data.errors import InputError
+    from hdap.measuring.onnx_files import to_onnx
+
+    elastic = load_elastic(checkpoint, model=model)
+    architecture, rows = elastic.architecture, elastic.levels.counts
+    if levels is not None and (read_level_file(levels, architecture).counts != rows).any():
+        raise InputError(
+            f"{levels} must hold the levels that {checkpoint} was trained with, but holds others; "
+            f"give the file that went into training"
+        )
+    networks = [to_onnx(elastic.materialise(i), architecture.input_shape) for i in range(len(rows))]
+    written = write_levels(out, networks, levels)
+    size, alone = written.weight_bytes, written.unshared_bytes
+    if as_json:
+        document = {"out": str(out), "levels": written.levels, "weight_bytes": size}
+        emit_json(document | {"unshared_bytes": alone})
+        return
+    line(
+        f"{written.levels} levels in {out}: {size / 1e6:.1f} MB of weights"
+        f" ({(alone - size) / 1e6:.1f} MB of it shared)"
+    )
+    next_steps(f"hdap export {checkpoint} --help")

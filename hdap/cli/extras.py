@@ -1,0 +1,17 @@
+"""Packages that are installed on demand: what a command says where they are not."""
+
+from importlib.util import find_spec
+
+EXTRAS = {"report": ("altair", "vl_convert", "jinja2", "optuna_dashboard")}
+
+
+def require(extra: str) -> None:
+    """Raise InputError, with the line that installs it, where a package of an extra is missing."""
+    from hdap.fleet_data.errors import InputError
+
+    missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"this command needs the extra `{extra}`, but {', '.join(missing)} is not installed: "
+            f"pip install 'hdap[{extra}]'"
+        )

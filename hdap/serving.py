@@ -1,0 +1,41 @@
+"""A WSGI application on this machine's own address, for one person who looks at it."""
+
+import errno
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import WSGIApplication
+
+from hdap.fleet_data.errors import InputError
+
+HOST = "127.0.0.1"
+
+
+class LocalServer(ThreadingMixIn, WSGIServer):
+    """Answers requests side by side; nobody outside this machine reaches it."""
+
+    daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        """What to open."""
+        return f"http://{HOST}:{self.server_port}/"
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a line a request would bury what the command says."""
+
+
+def local_server(application: WSGIApplication, port: int) -> LocalServer:
+    """A server on 127.0.0.1; port 0 takes any that is free. Raises InputError where it is taken."""
+    try:
+        return make_server(HOST, port, application, LocalServer, _Quiet)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        why = "in use" if error.errno == errno.EADDRINUSE else "not allowed for this user"
+        raise InputError(
+            f"the port must be free, but {port} on {HOST} is {why}: give another with --port, or "
+            "--port 0 for any"
+        ) from error

@@ -1,0 +1,76 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import Result
+
+from hdap.cli.sql import parameters
+from hdap.fleet_data.errors import InputError
+
+Hdap = Callable[..., Result]
+ASKED = "SELECT :n AS n, :name AS name, ':n' AS colon"
+
+
+def test_a_statement_comes_from_standard_input_and_fills_named_parameters(
+    hdap: Hdap, searched: Path
+) -> None:
+    done = hdap(
+        *("sql", "-", "--param", "n=7", "--param", "name=unit=1", "--json"),
+        db=searched,
+        stdin=ASKED.encode(),
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == [{"n": 7, "name": "unit=1", "colon": ":n"}]
+
+
+def test_a_parameter_can_name_devices_and_never_becomes_sql(hdap: Hdap, searched: Path) -> None:
+    query = "SELECT count(*) AS n FROM devices WHERE device_id = :device"
+    for device, expected in (("unit-de06d5", 1), ("x' OR '1'='1", 0)):
+        done = hdap("sql", query, "--param", f"device={device}", "--json", db=searched)
+        assert json.loads(done.stdout) == [{"n": expected}]
+
+
+def test_markdown_aligns_numbers_and_escapes_bars(hdap: Hdap, searched: Path) -> None:
+    done = hdap("sql", "SELECT 1.5 AS ms, 'a|b' || char(10) || 'c' AS name", "--md", db=searched)
+    assert done.stdout.splitlines() == ["| ms | name |", "| --: | --- |", "| 1.5 | a\\|b c |"]
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json", "--md"])
+def test_every_form_says_when_it_cuts(hdap: Hdap, searched: Path, form: str) -> None:
+    done = hdap("sql", "SELECT number FROM trials", form, "--limit", "2", db=searched)
+    assert "only the first 2 rows" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("sql", "SELECT 1", "--md", "--csv"), "exclude each other"),
+        (("sql", "SELECT :n", "--param", "n"), "NAME=VALUE"),
+        (("sql", "SELECT :n"), "n"),
+        (("sql", "-"), "got nothing"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    hdap: Hdap, searched: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    done = hdap(*arguments, db=searched)
+    assert done.exit_code == 1
+    assert expected in next(x for x in done.stderr.splitlines() if x.startswith("error:"))
+
+
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_come_back_as_numbers(number: float) -> None:
+    assert parameters([f"n={number!r}"]) == {"n": number}
+
+
+@given(st.from_regex(r"0\d+", fullmatch=True) | st.text("abc=:'٣ ", min_size=1))
+def test_what_is_no_number_stays_a_text(text: str) -> None:
+    assert parameters([f"n={text}"]) == {"n": text}
+
+
+def test_a_parameter_needs_a_name() -> None:
+    with pytest.raises(InputError, match="NAME=VALUE"):
+        parameters(["=1"])

@@ -1,0 +1,149 @@
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from typer.testing import CliRunner, Result
+
+from hdap.cli import app
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.records import VerificationRecord
+from hdap.fleet_data.store import Store
+from hdap.plots import learning
+from hdap.plots.source import Source
+from hdap.report.report import Report, report
+from hdap.surrogate.costs import flops, parameters
+
+Hdap = Callable[..., Result]
+EVIL = "<img src=x onerror=document.title='run'>"
+WORKLOAD = "resnet50,onnxruntime-cpu-1t"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_learning_curves() -> Iterator[None]:
+    """Two sizes and one split instead of seven and two: each is a fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "SIZES", (10,))
+        patch.setattr(learning, "SEEDS", 1)
+        yield
+
+
+@pytest.fixture(scope="session")
+def made(full: Path) -> Report:
+    with Store.open(str(full), read_only=True) as store:
+        return report(Source.of(store))
+
+
+@pytest.fixture(scope="session")
+def hdap() -> Hdap:
+    runner = CliRunner(env={"COLUMNS": "160"})
+
+    def run(*arguments: str, db: Path) -> Result:
+        done = runner.invoke(app, [*arguments, "--db", str(db)])
+        assert done.exit_code == 0, done.output
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fresh(architecture: Callable[[str], Architecture]) -> Callable[[Path], Path]:
+    """An empty database that knows ResNet-50, so that nothing has to load torch to trace it."""
+
+    def make(db: Path) -> Path:
+        known = architecture("resnet50")
+        dense = known.widths[None, :]
+        with Store.open(str(db)) as store:
+            store.save_architecture(
+                known, int(flops(known, dense)[0]), int(parameters(known, dense)[0])
+            )
+        return db
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def evil() -> str:
+    return EVIL
+
+
+@pytest.fixture(scope="session")
+def full(
+    hdap: Hdap,
+    fresh: Callable[[Path], Path],
+    fleet_file: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The measured fleet with a sick device whose name is HTML, searched, verified and drifted."""
+    folder = tmp_path_factory.mktemp("full")
+    db = fresh(folder / "hdap.db")
+    head = "device_id,model,runtime,latency_ms,timestamp\n"
+    sick = folder / f"{EVIL}.csv"
+    rows = (f"{EVIL},{WORKLOAD},{500 + i},2026-11-20T0{i}:00:00Z\n" for i in range(8))
+    sick.write_text(head + "".join(rows))
+    hdap("ingest", str(fleet_file("resnet50")), str(sick), db=db)
+    search = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "150")
+    hdap(*search, "--study", "<i>first</i>", db=db)
+    with Store.open(str(db)) as store:
+        _verify(store)
+        later = folder / "later.csv"
+        ids = store.clustering().device_ids[store.clustering().cluster == 0]
+        slower = (
+            f"{d},{WORKLOAD},{60 + i},2026-11-22T0{i}:00:00Z\n" for d in ids for i in range(5)
+        )
+        later.write_text(head + "".join(slower))
+    hdap("ingest", str(later), db=db)
+    return db
+
+
+def _verify(store: Store) -> None:
+    study = store.study()
+    trials = store.trials(study.id)
+    store.save_verification(
+        [
+            VerificationRecord(
+                study_id=study.id,
+                number=0,
+                cluster=k,
+                predicted_ms=float(trials.cluster_ms[0, k]),
+                predicted_low_ms=float(trials.cluster_low_ms[0, k]),
+                predicted_high_ms=float(trials.cluster_high_ms[0, k]),
+                measured_ms=float(trials.cluster_ms[0, k]) * 1.01,
+                measured_low_ms=float(trials.cluster_ms[0, k]) * 0.99,
+                measured_high_ms=float("nan"),
+                devices=2,
+                holds=True,
+                trial_holds=True,
+                simulated=False,
+                created_at=datetime(2026, 11, 22, tzinfo=UTC),
+            )
+            for k in range(trials.cluster_ms.shape[1])
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def ingested(
+    hdap: Hdap,
+    fresh: Callable[[Path], Path],
+    fleet_file: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A database that holds telemetry and nothing else."""
+    db = fresh(tmp_path_factory.mktemp("ingested") / "hdap.db")
+    hdap("ingest", str(fleet_file("resnet50")), db=db)
+    return db
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.fail("this test opens the report in Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
