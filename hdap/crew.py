@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import TrialBatch
 from hdap.searching import Search, SearchRequest, new_search, resumed_search
+from hdap.searching_accuracy import judging
 from hdap.stages import Say
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
+    from hdap.search.accuracy import Judging
     from hdap.search.ledger import Ledger
+    from hdap.search.problem import SearchProblem
     from hdap.search.study import Progress, SearchResult
 
 
@@ -29,18 +32,31 @@ class Crew:
         return self.workers == 1 and self.storage is None
 
 
-def join_search(store: "Store", request: SearchRequest, name: str | None, say: Say) -> Search:
+def join_search(
+    store: "Store", request: SearchRequest, name: str | None, storage: str, say: Say
+) -> Search:
     """A new study, or the stored one of that name if it asks for the same: whoever starts first
     makes it, and all others, started with the same command, join it.
 
+    A new study is stored only when `storage` can be reached and has none of that name that searches
+    another problem.
+
     Raises:
         InputError: the study of that name asks for something else, or is complete.
+        StoreError: the storage cannot be reached.
     """
+    from hdap.search.optuna_ledger import check_shared
+    from hdap.search.storages import open_storage, storage_faults
+
+    def admit(name: str, problem: "SearchProblem", judges: "Judging | None") -> None:
+        with storage_faults(storage):
+            check_shared(open_storage(storage), name, problem, judges)
+
     if name is None:
-        return new_search(store, request, None, say)
+        return new_search(store, request, None, say, admit)
     if not _exists(store, name):
         try:
-            return new_search(store, request, name, say)
+            return new_search(store, request, name, say, admit)
         except InputError:
             if not _exists(store, name):  # else another machine was faster
                 raise
@@ -67,9 +83,13 @@ def run_crew(
     """Run a search with several processes; trials are stored at most a second after they are known.
 
     Every process that joined a study stores all of its trials, those of the others included; each
-    lands once. Raises StoreError when the storage cannot be reached, InputError when its study is
-    another one.
+    lands once. Where accuracy counts, this process proposes and the workers judge.
+
+    Raises:
+        StoreError: the storage cannot be reached.
+        InputError: its study is another one, or accuracy cannot be judged.
     """
+    from hdap.search.shared import run_shared
     from hdap.search.storages import storage_faults
     from hdap.search.workers import run_workers
 
@@ -77,30 +97,51 @@ def run_crew(
         store.append_trials(search.record.id, batch, state, again=crew.storage is not None)
 
     before = None if search.before is None else search.before.trials
-    with storage_faults(crew.storage or ""):
-        ledger, host = _ledger(search, crew, before)
+    asked = search.request
+    with (
+        judging(store, asked, search.problem, crew.workers) as judges,
+        storage_faults(crew.storage or ""),
+    ):
+        ledger, host = _ledger(search, crew, before, judges)
         if crew.storage is not None:
             say(
                 f"other machines join with: hdap search --resume {search.record.name} --storage ..."
             )
-        result = run_workers(
-            search.problem,
-            ledger,
-            crew.workers,
-            search.request.sampler,
-            timeout=timeout,
-            seed=search.request.seed,
-            before=before,
-            on_batch=keep,
-            progress=progress,
-            note=say,
-            host=host,
+        result = (
+            run_workers(
+                search.problem,
+                ledger,
+                crew.workers,
+                asked.sampler,
+                timeout=timeout,
+                seed=asked.seed,
+                before=before,
+                on_batch=keep,
+                progress=progress,
+                note=say,
+                host=host,
+            )
+            if judges is None
+            else run_shared(
+                search.problem,
+                ledger,
+                judges,
+                asked.sampler,
+                timeout=timeout,
+                seed=asked.seed,
+                before=before,
+                on_batch=keep,
+                progress=progress,
+                host=host,
+            )
         )
     store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
     return result
 
 
-def _ledger(search: Search, crew: Crew, before: TrialBatch | None) -> tuple["Ledger", int]:
+def _ledger(
+    search: Search, crew: Crew, before: TrialBatch | None, judges: "Judging | None"
+) -> tuple["Ledger", int]:
     """The ledger, and a number that makes the seeds of this process's workers its own."""
     from hdap.search.ledger import LocalLedger
     from hdap.search.optuna_ledger import OptunaLedger
@@ -111,7 +152,7 @@ def _ledger(search: Search, crew: Crew, before: TrialBatch | None) -> tuple["Led
     if crew.storage is None:
         return LocalLedger(limit, before), done
     storage = open_storage(crew.storage)
-    shared = OptunaLedger(storage, search.record.name, search.problem, limit, done)
+    shared = OptunaLedger(storage, search.record.name, search.problem, limit, done, judges)
     return shared, shared.host
 
 

@@ -105,7 +105,7 @@ class NetworkJudge(Judge):
     def __init__(self, store: "Store", order: BenchOrder, pool: ProcessPoolExecutor | None) -> None:
         self._store, self._order, self._pool = store, order, pool
         self._bench = order.made()
-        self._judged_on = _judged_on(order, self._bench)
+        self.judged_on = _judged_on(order, self._bench)
         self.asked = 0
 
     @cached_property
@@ -116,7 +116,7 @@ class NetworkJudge(Judge):
     def accuracy(self, counts: Counts) -> Floats:
         architecture = self._order.architecture
         texts = format_channels(architecture, counts)
-        found = self._store.accuracies(architecture.model, self._judged_on, texts)
+        found = self._store.accuracies(architecture.model, self.judged_on, texts)
         unknown = np.flatnonzero(np.isnan(found))
         _, first = np.unique(counts[unknown], axis=0, return_index=True)
         todo = unknown[np.sort(first)]
@@ -125,9 +125,15 @@ class NetworkJudge(Judge):
         new = self._judge([counts[i] for i in todo])
         self.asked += len(todo)
         names = [texts[i] for i in todo]
-        self._store.save_accuracies(architecture.model, self._judged_on, names, new)
+        self._store.save_accuracies(architecture.model, self.judged_on, names, new)
         known = dict(zip(names, new.tolist(), strict=True))
         return np.array([known.get(t, f) for t, f in zip(texts, found.tolist(), strict=True)])
+
+    def hear(self, counts: Counts, accuracy: Floats) -> None:
+        known = np.flatnonzero(np.isfinite(accuracy))
+        architecture = self._order.architecture
+        texts = format_channels(architecture, counts[known])
+        self._store.save_accuracies(architecture.model, self.judged_on, texts, accuracy[known])
 
     def _judge(self, rows: list[Counts]) -> Floats:
         if self._pool is None:

@@ -7,6 +7,7 @@ import numpy as np
 import optuna
 from optuna.distributions import IntDistribution
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from hdap.fleet_data.architecture import Architecture
@@ -49,7 +50,7 @@ def copy_studies(
     batches = [store.trials(study.id) for study in studies]
     total, done = sum(map(len, batches)), 0
     for record, batch in zip(studies, batches, strict=True):
-        directions = ["minimize"] * len(record.objective.split(","))
+        directions = [StudyDirection.MINIMIZE] * len(record.objective.split(","))
         study = optuna.create_study(storage=storage, study_name=record.name, directions=directions)
         for name, value in _attributes(record, simulated=store.has_simulated()).items():
             study.set_user_attr(name, value)

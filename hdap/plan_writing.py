@@ -43,6 +43,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
                 progress=tell,
             ).size
             done += len(bundle) + 1
+            size += _write_levels(batch, temporary / bundle.name)
         (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
         (temporary / "plan.json").write_text(_json(batch), encoding="utf-8")
         if out.exists():
@@ -51,6 +52,17 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return size
+
+
+def _write_levels(batch: PlannedBatch, folder: Path) -> int:
+    """What chooses among the levels on a device, beside the networks; bytes."""
+    if batch.levels is None:
+        return 0
+    from hdap.elastic.device_file import controller_source
+
+    shutil.copyfile(batch.levels, folder / "levels.json")
+    (folder / "controller.py").write_text(controller_source(), encoding="utf-8")
+    return sum((folder / name).stat().st_size for name in ("levels.json", "controller.py"))
 
 
 def require_free(out: Path) -> None:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hdap.clustering.grouping import grouped_median
+from hdap.elastic.level_file import read_level_file
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
 from hdap.search.answer import shortlist
-from hdap.search.budget import parse_flops
+from hdap.search.budget import parse_flops_range
 from hdap.search.plan_error import LearningCurve, bundled_curve, learning_curve
 from hdap.search.plan_pool import around, draw_pool, flops_range
 from hdap.search.planning import (
@@ -47,7 +49,10 @@ UNIFORM_FIRST = 1e3
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a person asks of a plan; None everywhere takes the default."""
+    """What a person asks of a plan; None everywhere takes the default.
+
+    `levels` is a levels.json whose levels every device measures: alone where nothing else is asked.
+    """
 
     model: str
     budget: int | None = None
@@ -55,6 +60,13 @@ class PlanRequest:
     from_study: str | None = None
     flops_range: str | None = None
     seed: int = 0
+    levels: Path | None = None
+
+    @property
+    def levels_alone(self) -> bool:
+        """Whether the batch holds the levels and nothing else."""
+        rest = (self.budget, self.per_cluster, self.from_study, self.flops_range)
+        return self.levels is not None and not any(rest)
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,7 @@ class PlannedBatch:
     seconds: float
     curve: LearningCurve
     baselines: Mapping[str, float]
+    levels: Path | None = None
 
     @property
     def measurements(self) -> int:
@@ -107,9 +120,27 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     architecture = current_architecture(store, request.model, say)
     clustering = current_clustering(store, say)
     configurations = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
-    assign_bundles(clustering)
+    groups = assign_bundles(clustering)
     measurements = store.measurements(request.model)
     measured = _measured(architecture, measurements)
+    levels = _levels(request, architecture, clustering)
+    if request.levels_alone:
+        bundles = tuple(
+            PlannedBundle(f"bundle-{i + 1}", devices, levels, levels[:0])
+            for i, devices in enumerate(groups)
+        )
+        cost = flops(architecture, levels)
+        return _batch(
+            request,
+            architecture,
+            clustering,
+            bundles,
+            (int(cost.min()), int(cost.max())),
+            None,
+            len(measured),
+            bundled_curve(),
+            measurements,
+        )
     low, high = _range(store, architecture, request)
     surrogate = _surrogate(store, architecture, clustering, len(measured), say)
     pool = _pool(architecture, (low, high), surrogate, request.seed)
@@ -120,22 +151,64 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
         pool = replace(pool, interest=_interest(surrogate, data, pool.counts))
     if request.from_study is not None:
         pool = _with_neighbours(store, pool, request, say)
-    bundles = plan_bundles(architecture, clustering, pool, measured, (low, high), configurations)
+    bundles = tuple(
+        replace(bundle, anchors=np.unique(np.vstack([bundle.anchors, levels]), axis=0))
+        for bundle in plan_bundles(
+            architecture, clustering, pool, measured, (low, high), configurations
+        )
+    )
+    return _batch(
+        request,
+        architecture,
+        clustering,
+        bundles,
+        (low, high),
+        surrogate,
+        len(measured),
+        curve or bundled_curve(),
+        measurements,
+    )
+
+
+def _batch(
+    request: PlanRequest,
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    bundles: tuple[PlannedBundle, ...],
+    band: tuple[int, int],
+    surrogate: "FleetSurrogate | None",
+    known: int,
+    curve: LearningCurve,
+    measurements: Measurements,
+) -> PlannedBatch:
     asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
     baselines = dense_baselines(measurements, [device for device, _ in asked])
     return PlannedBatch(
         architecture,
         clustering,
         bundles,
-        low,
-        high,
+        *band,
         None if surrogate is None else surrogate.step,
         surrogate is not None or request.from_study is not None,
-        len(measured),
+        known,
         max(device_seconds(baselines.get(device, 0.0), networks) for device, networks in asked),
-        curve or bundled_curve(),
+        curve,
         baselines,
+        request.levels,
     )
+
+
+def _levels(
+    request: PlanRequest, architecture: Architecture, clustering: ClusteringRecord
+) -> Counts:
+    """The levels that are not the dense network, which every bundle holds anyway (m x G)."""
+    if request.levels is None:
+        return np.empty((0, len(architecture.groups)), dtype=np.int64)
+    counts = read_level_file(request.levels, architecture, clustering).counts
+    pruned: Counts = counts[(counts != architecture.widths).any(axis=1)]
+    if not len(pruned):
+        raise InputError(f"{request.levels} must hold a pruned level, but has the dense one only")
+    return pruned
 
 
 def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[str, float]:
@@ -168,20 +241,8 @@ def _range(store: "Store", architecture: Architecture, request: PlanRequest) -> 
     if request.flops_range is None:
         studies = [s for s in store.studies() if s.model == architecture.model]
         return flops_range(architecture, [(s.flops_low, s.flops_high) for s in studies])
-    parts = request.flops_range.split("-")
     dense = int(flops(architecture, architecture.widths[None])[0])
-    if len(parts) != 2:
-        raise InputError(
-            f"`--flops-range` must be LOW-HIGH, but got {request.flops_range!r}; "
-            "write it as 0.5G-2.4G or 10%-60%"
-        )
-    low, high = (parse_flops(part, dense) for part in parts)
-    if low >= high:
-        raise InputError(
-            f"`--flops-range` must be LOW-HIGH with LOW below HIGH, but got "
-            f"{request.flops_range!r}; write it as 0.5G-2.4G or 10%-60%"
-        )
-    return low, high
+    return parse_flops_range(request.flops_range, dense)
 
 
 def _surrogate(

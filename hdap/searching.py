@@ -1,8 +1,7 @@
 """A search from what a person asks to what is stored: the problem, the study, the answer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,16 @@ from hdap.search.accuracy import Judging
 from hdap.search.answer import Answer, answer
 from hdap.search.awareness import Awareness, awareness
 from hdap.search.bound import lower_bound
-from hdap.search.budget import DEFAULT_TOLERANCE, FlopsBand
+from hdap.search.budget import FlopsBand
 from hdap.search.fleet_weights import FleetWeights
 from hdap.search.importance import Importance
-from hdap.search.objectives import ACCURACY, parse_goals
 from hdap.search.per_cluster import check_per_cluster
-from hdap.search.problem import DEFAULT_RISK, SearchProblem
+from hdap.search.problem import SearchProblem
 from hdap.search.profile import SearchProfile
-from hdap.search.proxies import DEFAULT_PROXY
 from hdap.search.samplers.registry import check_goals, sampler_kind
 from hdap.search.study import Progress, ResumeState, SearchResult, run_search
+from hdap.search_request import IMPORTANCE, SearchRequest, request_of
+from hdap.searching_accuracy import check_accuracy, judging
 from hdap.stages import (
     Say,
     current_clustering,
@@ -38,46 +37,21 @@ from hdap.surrogate.base import load_surrogate
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
+__all__ = [
+    "Admit",
+    "Search",
+    "SearchRequest",
+    "certified",
+    "conclude",
+    "measured_dense",
+    "new_search",
+    "resumed_search",
+    "run",
+    "stored_problem",
+]
 
-IMPORTANCE = "importance"
-"""Setting of a stored study that names where its channel importance came from."""
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What a person asks of a search; stored with the study so that it can be resumed.
-
-    With `latency` the most importance is kept within it (as `objective` measures it), and `flops`
-    is but a cap. `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
-    None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
-    groups by name, from below and above: a compression in steps narrows from where it is, and not
-    too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
-    objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the shares that
-    groups keep.
-    """
-
-    model: str
-    flops: str | None = None
-    tolerance: float = DEFAULT_TOLERANCE
-    objective: str = "mean"
-    floor: float | None = None
-    risk: float = DEFAULT_RISK
-    step: int = 0
-    min_width: int | None = None
-    fixed: Mapping[str, int] = field(default_factory=dict)
-    sampler: str = "fleet"
-    surrogate: str = "fleet"
-    trials: int = 2000
-    seed: int = 0
-    weights: str | None = None
-    pretrained: bool = False
-    latency: str | None = None
-    per_cluster: bool = False
-    patience: int | None = None
-    data: str | None = None
-    min_accuracy: float | None = None
-    limits: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    proxy: str = DEFAULT_PROXY
+Admit = Callable[[str, SearchProblem, Judging | None], None]
+"""Refuses a study of that name by raising; gets its problem and who judges accuracy in it."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +68,16 @@ class Search:
     before: ResumeState | None = None
 
 
-def new_search(store: "Store", request: SearchRequest, name: str | None, say: Say) -> Search:
-    """Make every stage current and store a new study.
+def new_search(
+    store: "Store",
+    request: SearchRequest,
+    name: str | None,
+    say: Say,
+    admit: Admit | None = None,
+) -> Search:
+    """Make every stage current and store a new study; what is refused leaves none behind.
+
+    `admit` is asked before the study is stored, and refuses it by raising.
 
     Raises:
         NotEnoughDataError: nothing, or too little, was measured of the model.
@@ -103,6 +85,7 @@ def new_search(store: "Store", request: SearchRequest, name: str | None, say: Sa
         InputError, NotFoundError: a setting is out of range or names what is not there.
     """
     kind = sampler_kind(request.sampler)
+    name = name or _free_name(store, request)
     check_accuracy(request)
     architecture = measured_architecture(store, request.model, say)
     budget = asked_band(request, architecture)
@@ -114,9 +97,12 @@ def new_search(store: "Store", request: SearchRequest, name: str | None, say: Sa
     problem, found = pose(request, budget, latency, fleet, importance)
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
+    with judging(store, request, problem, workers=1) as judges:
+        if admit:
+            admit(name, problem, judges)
     resolved = {"step": problem.space.step, "floor": problem.floor, IMPORTANCE: importance.source}
     record = StudyRecord(
-        name=name or _free_name(store, request),
+        name=name,
         model=request.model,
         sampler=request.sampler,
         seed=request.seed,
@@ -149,7 +135,7 @@ def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> 
         )
     say(f"resuming study {record.name} after {len(done):,} trials")
     problem, found = stored_problem(store, record)
-    request = replace(_request(record), trials=wanted)
+    request = replace(request_of(record), trials=wanted)
     clustering = store.clustering(record.clustering_id)
     before = ResumeState(done, record.sampler_state)
     dense_ms = measured_dense(store, record)
@@ -172,7 +158,7 @@ def run(
     def keep(batch: TrialBatch, state: Mapping[str, Any]) -> None:
         store.append_trials(search.record.id, batch, state)
 
-    with judging(store, search, workers) as judges:
+    with judging(store, search.request, search.problem, workers) as judges:
         result = run_search(
             search.problem,
             search.request.sampler,
@@ -187,47 +173,6 @@ def run(
         )
     store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
     return result
-
-
-@contextmanager
-def judging(store: "Store", search: Search, workers: int) -> Iterator[Judging | None]:
-    """Who judges accuracy in this search; None where nobody does."""
-    request = search.request
-    if request.data is None:
-        yield None
-        return
-    from hdap.judging import BenchOrder, network_judge
-
-    weights = Path(request.weights) if request.weights else None
-    architecture = search.problem.architecture
-    order = BenchOrder(architecture, request.data, weights, request.pretrained, request.seed)
-    with network_judge(store, order, workers) as judge:
-        least = request.min_accuracy
-        if least is not None and least > judge.dense:
-            raise InputError(
-                f"`--min-accuracy` must be at most what the dense network has before any tuning, "
-                f"{judge.dense:.3f}, but got {least:g}: lower it, or give better weights"
-            )
-        yield Judging.of(judge, search.problem.importance, least)
-
-
-def check_accuracy(request: SearchRequest) -> None:
-    """Raise InputError where what is asked about accuracy does not fit together."""
-    names, least = parse_goals(request.objective).names, request.min_accuracy
-    if request.data is None and (least is not None or ACCURACY in names):
-        raise InputError("accuracy must be judged on data, but there is none: give --data")
-    if least is not None and not 0.0 < least <= 1.0:
-        raise InputError(f"`0 < min-accuracy <= 1` must hold, but got {least:g}: 0.6 is 60 %")
-    if least is not None and len(names) > 1:
-        raise InputError(
-            f"a least accuracy needs one objective beside it, but got {request.objective}: "
-            f"leave --min-accuracy out for a front"
-        )
-    if request.data is not None and least is None and ACCURACY not in names:
-        raise InputError(
-            f"accuracy must be an objective ({request.objective},{ACCURACY}) or a constraint "
-            f"(--min-accuracy 0.6) when --data is given"
-        )
 
 
 def conclude(search: Search, result: SearchResult) -> tuple[Answer, Awareness]:
@@ -258,7 +203,7 @@ def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, 
 
     Raises NotFoundError where its surrogates or its importance are no longer stored.
     """
-    source, request = str(record.settings[IMPORTANCE]), _request(record)
+    source, request = str(record.settings[IMPORTANCE]), request_of(record)
     architecture = store.architecture(record.model)
     records = store.surrogates(record.model, record.clustering_id, request.surrogate)
     if not records:
@@ -282,10 +227,6 @@ def measured_dense(store: "Store", record: StudyRecord) -> Floats:
     kind = str(record.settings["surrogate"])
     found = store.surrogates(record.model, record.clustering_id, kind)
     return np.array([surrogate.dense_ms for surrogate in found])
-
-
-def _request(record: StudyRecord) -> SearchRequest:
-    return SearchRequest(**{k: v for k, v in record.settings.items() if k != IMPORTANCE})
 
 
 def _free_name(store: "Store", request: SearchRequest) -> str:

@@ -19,11 +19,20 @@ PONDER = 4
 
 
 class Judge(ABC):
-    """Judges pruned networks on data. The same configuration always gets the same accuracy."""
+    """Judges pruned networks on data. The same configuration always gets the same accuracy.
+
+    `judged_on` names the data and the weights: judges of that name say the same everywhere.
+    """
+
+    judged_on: str
 
     @abstractmethod
     def accuracy(self, counts: Counts) -> Floats:
         """The share of images that each network gets right: `n x groups` -> `n`, in 0..1."""
+
+    def hear(self, counts: Counts, accuracy: Floats) -> None:  # noqa: B027
+        """What others judged on the same (`n x groups`, `n`; NaN: was not judged), to be kept by a
+        judge that remembers."""
 
 
 class Thinker(Protocol):

@@ -57,6 +57,23 @@ def parse_flops(text: str, dense: int) -> int:
     return round(value)
 
 
+def parse_flops_range(text: str, dense: int) -> tuple[int, int]:
+    """The FLOPs meant by `LOW-HIGH`: `0.5G-2.4G` or `10%-60%` of `dense` FLOPs.
+
+    Raises:
+        InputError: `text` is no such range, or LOW is not below HIGH.
+        InfeasibleError: HIGH is above the dense model.
+    """
+    parts = text.split("-")
+    numbers = [parse_flops(part, dense) for part in parts] if len(parts) == 2 else []
+    if not numbers or numbers[0] >= numbers[1]:
+        raise InputError(
+            f"`--flops-range` must be LOW-HIGH with LOW below HIGH, but got {text!r}; "
+            "write it as 0.5G-2.4G or 10%-60%"
+        )
+    return numbers[0], numbers[1]
+
+
 def band(budget: int, tolerance: float = DEFAULT_TOLERANCE) -> FlopsBand:
     """FLOPs within `tolerance` (a fraction) below `budget`.
 

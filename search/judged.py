@@ -17,12 +17,26 @@ def judged(problem: SearchProblem, found: Evaluation, judging: Judging) -> Evalu
     rows = np.flatnonzero(found.feasible)
     if len(rows):
         accuracy[rows] = judging.judge.accuracy(found.counts[rows])
-    if judging.least is None:
+    return with_accuracy(problem, found, accuracy, judging.least)
+
+
+def with_accuracy(
+    problem: SearchProblem, found: Evaluation, accuracy: Floats, least: float | None
+) -> Evaluation:
+    """The same networks with an accuracy that was judged (`n`, NaN: was not), as an objective or
+    with `least` as a constraint."""
+    if least is None:
         return _as_objective(problem, found, accuracy)
-    lacking = np.nan_to_num(np.maximum(judging.least - accuracy, 0.0))
-    scores = replace(found.scores, violation=found.scores.violation + lacking)
-    feasible = found.feasible & (accuracy >= judging.least)
+    violation = found.scores.violation + lacking(accuracy, least)
+    scores = replace(found.scores, violation=violation)
+    feasible = found.feasible & (accuracy >= least)
     return replace(found, accuracy=accuracy, feasible=feasible, scores=scores)
+
+
+def lacking(accuracy: Floats, least: float) -> Floats:
+    """How much each network lacks of the least accuracy: `n`; 0 where it was not judged."""
+    short: Floats = np.nan_to_num(np.maximum(least - accuracy, 0.0))
+    return short
 
 
 def _as_objective(problem: SearchProblem, found: Evaluation, accuracy: Floats) -> Evaluation:

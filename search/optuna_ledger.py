@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -15,8 +14,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
+from hdap.search.accuracy import Judging
+from hdap.search.evaluation import Evaluation
 from hdap.search.interrupts import postponed_interrupt
+from hdap.search.judged import lacking, with_accuracy
 from hdap.search.ledger import Ledger
+from hdap.search.objectives import ACCURACY
 from hdap.search.problem import SearchProblem
 from hdap.search.samplers.base import FLOOR, counts_of, distributions, parameters_of
 from hdap.search.trials import batch
@@ -38,6 +41,9 @@ class OptunaLedger(Ledger):
     predicted fleet mean, so that any reader of Optuna's storage shows them. A trial that is in the
     storage is done, whatever happens to the process that found it.
 
+    With `judging` accuracy travels with the trial: as a user attribute, and as one of its values or
+    a constraint. Nobody judges it again.
+
     `before` is how many trials of the study hdap's own tables hold; the storage must know them.
 
     Raises:
@@ -47,10 +53,16 @@ class OptunaLedger(Ledger):
     at_once = 10
 
     def __init__(
-        self, storage: BaseStorage, study: str, problem: SearchProblem, limit: int, before: int = 0
+        self,
+        storage: BaseStorage,
+        study: str,
+        problem: SearchProblem,
+        limit: int,
+        before: int = 0,
+        judging: Judging | None = None,
     ) -> None:
         super().__init__(limit)
-        self.problem, self._storage = problem, storage
+        self.problem, self.judging, self._storage = problem, judging, storage
         self._space = distributions(problem.space)
         directions = [StudyDirection.MINIMIZE] * len(problem.goals.names)
         self.study = optuna.create_study(
@@ -59,7 +71,7 @@ class OptunaLedger(Ledger):
         self._id = storage.get_study_id_from_name(study)
         self._known: set[int] = set()
         self._highest = -1
-        _check_problem(self.study, problem)
+        _check_problem(self.study, problem, judging)
         if len(self._finished()) < before:
             raise InputError(
                 f"the storage must hold all {before:,} trials that study {study} has, but holds "
@@ -74,7 +86,7 @@ class OptunaLedger(Ledger):
         return min(self._highest + 1, self.limit)
 
     def add(self, trials: TrialBatch) -> None:
-        for trial in _told(self.problem, self._space, trials):
+        for trial in self._told(trials):
             if self.done >= self.limit:
                 break
             with postponed_interrupt():
@@ -91,6 +103,9 @@ class OptunaLedger(Ledger):
         with one_blas_thread():
             counts = np.stack([counts_of(self.problem.space, t.params) for t in fresh])
             found = self.problem.evaluate(counts)
+        if self.judging is not None:
+            accuracy = np.array([t.user_attrs.get(ACCURACY, np.nan) for t in fresh])
+            found = with_accuracy(self.problem, found, accuracy, self.judging.least)
         numbers = np.array([t.number for t in fresh], dtype=np.int64)
         times = np.array([[_utc(t.datetime_start), _utc(t.datetime_complete)] for t in fresh])
         return batch(found, numbers, times[:, 0], times[:, 1])
@@ -101,65 +116,91 @@ class OptunaLedger(Ledger):
         mine = self._space.keys()
         return [t for t in every if t.number < self.limit and mine <= t.params.keys()]
 
+    def _told(self, trials: TrialBatch) -> list[FrozenTrial]:
+        with one_blas_thread():
+            found = self.problem.evaluate(trials.counts)
+        constraints = {FLOOR: found.scores.violation}
+        if self.judging is not None and trials.accuracy is not None:
+            least = self.judging.least
+            found = with_accuracy(self.problem, found, trials.accuracy, least)
+            if least is not None:
+                constraints[ACCURACY] = lacking(trials.accuracy, least)
+        texts = format_channels(self.problem.architecture, trials.counts)
+        return [
+            self._frozen(found, trials, row, {n: float(c[row]) for n, c in constraints.items()}, t)
+            for row, t in enumerate(texts)
+        ]
 
-def _told(
-    problem: SearchProblem, space: dict[str, BaseDistribution], trials: TrialBatch
-) -> list[FrozenTrial]:
-    with one_blas_thread():
-        scores = problem.evaluate(trials.counts).scores
-    values = scores.value[:, None] if scores.values is None else scores.values
-    texts = format_channels(problem.architecture, trials.counts)
-    columns = zip(
-        range(len(trials)), texts, values.tolist(), scores.violation.tolist(), strict=True
-    )
-    return [_frozen(problem, space, trials, *column) for column in columns]
+    def _frozen(
+        self,
+        found: Evaluation,
+        trials: TrialBatch,
+        row: int,
+        constraints: dict[str, float],
+        channels: str,
+    ) -> FrozenTrial:
+        values = found.scores.values
+        trial = create_trial(
+            values=[float(found.scores.value[row])] if values is None else values[row].tolist(),
+            params=parameters_of(self.problem.space, trials.counts[row]),
+            distributions=self._space,
+            constraints=constraints,
+            # how Optuna stored them before version 5, and optuna-dashboard 0.21 still reads them
+            system_attrs={"constraints": list(constraints.values())},
+            user_attrs={
+                "channels": channels,
+                "flops": int(trials.flops[row]),
+                "kept_importance": float(trials.kept_importance[row]),
+                "predicted_fleet_mean_ms": float(trials.fleet_mean_ms[row]),
+            }
+            | _accuracy_of(trials, row),
+        )
+        trial.datetime_start = _local(trials.started_at[row])
+        trial.datetime_complete = _local(trials.finished_at[row])
+        return trial
 
 
-def _frozen(
-    problem: SearchProblem,
-    space: dict[str, BaseDistribution],
-    trials: TrialBatch,
-    row: int,
-    channels: str,
-    values: list[float],
-    violation: float,
-) -> FrozenTrial:
-    trial = create_trial(
-        values=values,
-        params=parameters_of(problem.space, trials.counts[row]),
-        distributions=space,
-        constraints={FLOOR: violation},
-        # how Optuna stored them before version 5, and optuna-dashboard 0.21 still reads them
-        system_attrs={"constraints": [violation]},
-        user_attrs={
-            "channels": channels,
-            "flops": int(trials.flops[row]),
-            "kept_importance": float(trials.kept_importance[row]),
-            "predicted_fleet_mean_ms": float(trials.fleet_mean_ms[row]),
-        },
-    )
-    trial.datetime_start = _local(trials.started_at[row])
-    trial.datetime_complete = _local(trials.finished_at[row])
-    return trial
+def _accuracy_of(trials: TrialBatch, row: int) -> dict[str, float]:
+    if trials.accuracy is None or not np.isfinite(trials.accuracy[row]):
+        return {}
+    return {ACCURACY: float(trials.accuracy[row])}
 
 
-def _check_problem(study: Study, problem: SearchProblem) -> None:
-    own = _signs(problem)
-    stored: Mapping[str, Any] = study.user_attrs.get(PROBLEM) or {}
-    if not stored:
+def check_shared(
+    storage: BaseStorage, study: str, problem: SearchProblem, judging: Judging | None
+) -> None:
+    """Raise InputError where the storage has a study of that name that searches another problem.
+
+    Changes nothing, so it can be asked before anything is stored.
+    """
+    if study in optuna.get_all_study_names(storage):
+        found = optuna.load_study(study_name=study, storage=storage)
+        _compare(found, _signs(problem, judging))
+
+
+def _check_problem(study: Study, problem: SearchProblem, judging: Judging | None) -> None:
+    own = _signs(problem, judging)
+    if study.user_attrs.get(PROBLEM):
+        _compare(study, own)
+    else:
         study.set_user_attr(PROBLEM, own)
-        return
-    other = [name for name in own if not _alike(own[name], stored.get(name))]
+
+
+def _compare(study: Study, own: dict[str, Any]) -> None:
+    stored: Mapping[str, Any] = study.user_attrs.get(PROBLEM) or own
+    names = list(dict.fromkeys([*own, *stored]))
+    other = [name for name in names if not _alike(own.get(name), stored.get(name))]
     if other:
         raise InputError(
             f"study {study.study_name} must search the same problem everywhere, but in the storage "
-            f"it has another {', '.join(other)}: join it with the same database, or start another"
+            f"it has another {', '.join(other)}: join it with the same database, weights and data, "
+            f"or start another"
         )
 
 
-def _signs(problem: SearchProblem) -> dict[str, Any]:
+def _signs(problem: SearchProblem, judging: Judging | None) -> dict[str, Any]:
     found = problem.evaluate(problem.space.widest[None])
-    return {
+    signs: dict[str, Any] = {
         "architecture": problem.architecture.digest,
         "grid": problem.space.sizes.tolist(),
         "FLOPs budget": [float(problem.band.low), float(problem.band.high)],
@@ -169,10 +210,15 @@ def _signs(problem: SearchProblem) -> dict[str, Any]:
         "surrogates": found.cluster_ms[0].tolist(),
         "fleet": [float(found.fleet_mean_ms[0])],
     }
+    if judging is not None:
+        signs["data or weights to judge accuracy on"] = judging.judge.judged_on
+        if judging.least is not None:
+            signs["least accuracy"] = judging.least
+    return signs
 
 
 def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, str) or other is None or np.shape(one) != np.shape(other):
+    if isinstance(one, str) or one is None or other is None or np.shape(one) != np.shape(other):
         return bool(one == other)
     return bool(np.allclose(one, other, rtol=CLOSE, atol=0.0))
 

@@ -23,6 +23,7 @@ from hdap.search.objectives import (
     parse_goals,
     parse_objective,
 )
+from hdap.search.proxies import DEFAULT_PROXY, PROXIES
 from hdap.search.repair import Repair
 from hdap.search.space import SearchSpace
 from hdap.search.uniform import uniform, uniform_within
@@ -102,7 +103,9 @@ class SearchProblem:
             raise InputError(f"`0 <= risk <= 10` must hold, but got {risk=}: 1 is usual")
         if floor is not None and not 0.0 <= floor <= 1.0:
             raise InputError(f"`0 <= floor <= 1` must hold, but got {floor=}: 0.5 keeps half")
-        importance = importance or Importance.by_channels(space.architecture)
+        if importance is None:
+            importance = Importance.by_channels(space.architecture)
+            importance = importance.judged_by(PROXIES[DEFAULT_PROXY], space.architecture)
         most = importance.kept(space.widest[None])[0]
         if floor is not None and floor > most:
             raise InfeasibleError(
@@ -117,7 +120,8 @@ class SearchProblem:
         if floor is None and (limit_ms is not None or FLOPS in goals.names):
             floor = 0.0
         if floor is None:
-            floor = float(importance.kept(uniform(space, band)[None])[0])
+            kept = float(importance.kept(uniform(space, band)[None])[0])
+            floor = importance.proxy.of_uniform * kept
         return cls(space, band, latency, fleet, importance, floor, objective, risk, limit_ms)
 
     @property

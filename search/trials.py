@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.fleet_data.records import Bools, Ints, TrialBatch
+from hdap.fleet_data.records import Ints, TrialBatch
+from hdap.fleet_data.trial_rows import taken
 from hdap.search.evaluation import Evaluation
+
+__all__ = ["batch", "joined", "taken"]
 
 Times = NDArray[np.datetime64]
 _FROM_EVALUATION = tuple(
@@ -30,10 +33,3 @@ def joined(*batches: TrialBatch) -> TrialBatch:
         n: None if c[0] is None else np.concatenate(c) for n, c in columns.items()
     }
     return TrialBatch(**whole)
-
-
-def taken(trials: TrialBatch, rows: Ints | Bools) -> TrialBatch:
-    """The chosen rows."""
-    columns = {f.name: getattr(trials, f.name) for f in fields(TrialBatch)}
-    chosen: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
-    return TrialBatch(**chosen)

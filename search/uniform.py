@@ -16,7 +16,8 @@ RATIOS = 4096
 LEAST_OF_UNIFORM = 0.5
 """By default a search leaves every group at least this part of what uniform pruning would leave it.
 The floor on kept importance alone lets a few wide groups, such as the trunk of a residual network,
-pay for all others: there the surrogates extrapolate, and no training repairs it."""
+pay for all others: there the surrogates extrapolate, and training repairs it only in part
+(`benchmarks/quality_proxies.py`). With the proxy `layers` it hardly matters."""
 
 
 def least_share(

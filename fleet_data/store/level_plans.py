@@ -24,11 +24,11 @@ class LevelPlanStore(StorePart):
         plain["settings"] = jsonable(record.settings)
         with self._database.writing() as connection:
             made = connection.execute(sa.insert(level_plans).values(plain))
-            number = int(made.inserted_primary_key[0])
+            (number,) = made.inserted_primary_key or (0,)
             for table, parts in ((levels, record.levels), (operating_points, record.points)):
                 rows = [{"level_plan_id": number} | _encode(part) for part in parts]
                 connection.execute(sa.insert(table), rows)
-        return number
+        return int(number)
 
     def level_plan(self, model: str, number: int | None = None) -> LevelPlanRecord:
         """The plan of that number, or the model's newest; NotFoundError where there is none."""

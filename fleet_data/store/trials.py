@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from hdap.fleet_data.store.codec import encode_channels, jsonable
 from hdap.fleet_data.store.part import StorePart, names_of, not_found
 from hdap.fleet_data.store.schema import models, studies, trial_channels, trial_clusters, trials
 from hdap.fleet_data.store.trials_view import group_names
+from hdap.fleet_data.trial_rows import taken
 
 _FIGURES = (
     "fleet_mean_ms",
@@ -60,7 +60,7 @@ class TrialStore(StorePart):
             name, groups = _study_and_groups(connection, study_id)
             known = _known(connection, study_id, batch, groups)
             if again:
-                batch = _without(batch, known)
+                batch = taken(batch, ~np.isin(batch.number, known))
             elif known.size:
                 raise _not_new(study_id, known)
             if len(batch):
@@ -128,13 +128,6 @@ def _not_new(study_id: int, numbers: Ints) -> InputError:
     return InputError(
         f"trial numbers must be new in study {study_id}, got number={numbers[:5].tolist()} again"
     )
-
-
-def _without(batch: TrialBatch, numbers: Ints) -> TrialBatch:
-    rows = ~np.isin(batch.number, numbers)
-    columns = {f.name: getattr(batch, f.name) for f in fields(TrialBatch)}
-    left: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
-    return TrialBatch(**left)
 
 
 def _frame(

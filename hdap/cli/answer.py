@@ -130,7 +130,7 @@ def _table(search: "Search", found: "Answer") -> None:
 def _gist(search: "Search", result: "SearchResult", found: "Answer") -> None:
     line(
         f"[bold]{'balanced' if found.front else 'found'}[/bold] (trial {int(found.numbers[0])}): "
-        f"{escape(_gained(search, found))} ({escape(search.problem.importance.source)})",
+        f"{escape(_gained(search, found))} ({escape(_kept_by(search))})",
         markup=True,
     )
     done = 0 if result.trials is None else len(result.trials)
@@ -147,6 +147,9 @@ def _gained(search: "Search", found: "Answer") -> str:
     first = problem.goals.first
     dense = f"{best.over_dense:.2f}x faster than dense"
     kept = f"{number(best.kept_importance)} of importance where uniform pruning"
+    at = f"keeps {kept} keeps {number(uniform.kept_importance)}"
+    if best.kept_importance >= uniform.kept_importance:
+        at = "at no less kept importance"
     if problem.limit_ms is not None:
         return (
             f"{first.title} predicted at {best.objective:.2f} ms, doubt included within "
@@ -162,14 +165,18 @@ def _gained(search: "Search", found: "Answer") -> str:
         return (
             f"{percent(best.objective)} of the fleet predicted {first.title}, uniform pruning on "
             f"the same grid {percent(uniform.objective)}, dense {percent(found.dense.objective)}; "
-            f"at no less kept importance"
+            f"{at}"
         )
     over = "" if first.title == "fleet mean" else f"in {first.title} "
     ratio, over_dense = uniform.objective / best.objective, found.dense.objective / best.objective
     return (
         f"predicted {ratio:.2f}x faster {over}than uniform pruning on the same grid and "
-        f"{over_dense:.2f}x faster than dense, at no less kept importance"
+        f"{over_dense:.2f}x faster than dense, {at}"
     )
+
+
+def _kept_by(search: "Search") -> str:
+    return f"{search.problem.importance.source}, {search.request.proxy}"
 
 
 def _asked(search: "Search") -> str:

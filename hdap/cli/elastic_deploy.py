@@ -31,6 +31,8 @@ def run(
     The folder needs Python with onnxruntime and numpy on the device: sessions.py opens the levels,
     controller.py chooses among them by the clock.
     """
+    import numpy as np
+
     from hdap.cli.output import emit_json, line, next_steps
     from hdap.elastic import load_elastic
     from hdap.elastic.level_file import read_level_file
@@ -40,7 +42,8 @@ def run(
 
     elastic = load_elastic(checkpoint, model=model)
     architecture, rows = elastic.architecture, elastic.levels.counts
-    if levels is not None and (read_level_file(levels, architecture).counts != rows).any():
+    known = None if levels is None else read_level_file(levels, architecture).counts
+    if known is not None and not np.array_equal(known, rows):
         raise InputError(
             f"{levels} must hold the levels that {checkpoint} was trained with, but holds others; "
             f"give the file that went into training"
@@ -56,4 +59,5 @@ def run(
         f"{written.levels} levels in {out}: {size / 1e6:.1f} MB of weights"
         f" ({(alone - size) / 1e6:.1f} MB of it shared)"
     )
-    next_steps(f"hdap export {checkpoint} --help")
+    if levels is not None:
+        next_steps(f"python3 {out}/controller.py {out}/levels.json --cluster 0")

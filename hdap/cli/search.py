@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug, Seed
+from hdap.cli.search_values import (
+    asked_budget,
+    asked_objective,
+    asked_step,
+    fixed_groups,
+    needed,
+)
 
 if TYPE_CHECKING:
     from hdap.crew import Crew
@@ -57,7 +64,7 @@ def run(
         float | None,
         typer.Option(
             "--floor",
-            help="Least kept importance, 0..1. Default: as much as uniform pruning keeps.",
+            help="Least kept importance, 0..1. Default: 0.9 of what uniform pruning keeps.",
         ),
     ] = None,
     proxy: Annotated[
@@ -65,7 +72,7 @@ def run(
         typer.Option(
             "--proxy",
             help="What makes kept importance of the shares that groups keep: log-mean, layers, "
-            "harmonic or mean.  [default: log-mean]",
+            "harmonic or mean.  [default: layers]",
         ),
     ] = None,
     risk: Annotated[
@@ -147,7 +154,8 @@ def run(
         typer.Option(
             "--workers",
             min=1,
-            help="Processes that search one study; with more than one the trials depend on timing.",
+            help="Processes that search one study, or with --data judge it; several that search "
+            "make the trials depend on timing, those that judge do not.",
         ),
     ] = 1,
     storage: Annotated[
@@ -156,7 +164,8 @@ def run(
             "--storage",
             help="Where Optuna keeps the study, so that several machines search it: "
             "postgresql://..., grpc://HOST:PORT (Optuna's proxy), sqlite:///FILE or a *.journal "
-            "file. The same command on each machine, with --study NAME, joins it.",
+            "file. The same command on each machine, with --study NAME, joins it; which trials "
+            "it gets then depends on timing.",
         ),
     ] = None,
     db: Db = DEFAULT_DB,
@@ -167,7 +176,7 @@ def run(
     """Find the pruned network that is fastest on the fleet as it is, within a FLOPs budget.
 
     Clusters and fits whatever is missing or stale by itself. Every network that is considered meets
-    the budget exactly and keeps at least as much importance as uniform pruning does.
+    the budget exactly and keeps the importance that accuracy after fine-tuning needs.
     """
     from hdap.cli.opening import open_store
     from hdap.cli.output import say
@@ -183,15 +192,15 @@ def run(
     request = None
     if resume is None:
         request = SearchRequest(
-            model=_needed(model, "--model"),
-            flops=_budget(flops, latency, objective),
+            model=needed(model, "--model"),
+            flops=asked_budget(flops, latency, objective),
             tolerance=flops_tol,
-            objective=_objective(objective, latency, data, min_accuracy),
+            objective=asked_objective(objective, latency, data, min_accuracy),
             floor=floor,
             risk=risk,
-            step=_step(step),
+            step=asked_step(step),
             min_width=min_width,
-            fixed=_fixed(fix or []),
+            fixed=fixed_groups(fix or []),
             sampler=sampler,
             surrogate=surrogate,
             trials=trials or (2000 if data is None else JUDGED_TRIALS),
@@ -209,10 +218,11 @@ def run(
         if request is None:
             search = resumed_search(store, str(resume), trials, say)
         else:
-            begin = new_search if storage is None else join_search
-            search = begin(store, request, study, say)
-        if storage is not None and search.request.data is not None:
-            raise typer.BadParameter("with --data this process judges: leave --storage out")
+            search = (
+                new_search(store, request, study, say)
+                if storage is None
+                else join_search(store, request, study, storage, say)
+            )
         _run(store, search, Crew(workers, storage), timeout, as_json)
 
 
@@ -232,7 +242,7 @@ def _run(
         def show(p: "Progress") -> None:
             bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms (predicted)")
 
-        if crew.alone or search.request.data is not None:
+        if crew.alone or (crew.storage is None and search.request.data is not None):
             result = run(store, search, timeout, show, crew.workers)
         else:
             result = run_crew(store, search, crew, timeout, show, say)
@@ -262,38 +272,3 @@ def _compared(
         return compare_networks(
             store, search, result, found.found.counts, lambda done, of: bar(done, of, "")
         )
-
-
-def _objective(
-    asked: str | None, latency: str | None, data: str | None, min_accuracy: float | None
-) -> str:
-    objective = asked or ("mean" if latency is None else "p95")
-    free = data is None or min_accuracy is not None or "accuracy" in objective.split(",")
-    return objective if free else f"{objective},accuracy"
-
-
-def _budget(flops: str | None, latency: str | None, objective: str | None) -> str | None:
-    free = latency is not None or "flops" in (objective or "").split(",")
-    return flops if free else _needed(flops, "--flops")
-
-
-def _needed(value: str | None, option: str) -> str:
-    if value is None:
-        raise typer.BadParameter(f"give {option}, or --resume STUDY", param_hint=option)
-    return value
-
-
-def _step(text: str) -> int:
-    if text == "auto":
-        return 0
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"auto or a number >= 1, not {text!r}", param_hint="--step")
-    return int(text)
-
-
-def _fixed(texts: list[str]) -> dict[str, int]:
-    pairs = [text.rpartition("=") for text in texts]
-    for text, (name, _, count) in zip(texts, pairs, strict=True):
-        if not name or not count.isdecimal():
-            raise typer.BadParameter(f"GROUP=COUNT, not {text!r}", param_hint="--fix")
-    return {name: int(count) for name, _, count in pairs}

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from hdap.measuring.onnx_files import keep_outside
+
 FILE = "weights.bin"
 _SMALLEST = 1024
 """Elements below which a tensor stays inside: not worth a reference."""
@@ -44,7 +46,8 @@ def share_weights(models: Sequence[onnx.ModelProto], folder: Path, seed: int = 0
         return None
     offsets = _write(folder / FILE, sizes, seed)
     for tensor in found:
-        _refer(tensor, offsets[_class(_fan_in(tensor))])
+        offset = offsets[_class(_fan_in(tensor))]
+        keep_outside(tensor, FILE, offset, 4 * math.prod(tensor.dims))
     return folder / FILE
 
 
@@ -88,17 +91,3 @@ def _write(path: Path, sizes: dict[int, int], seed: int) -> dict[int, int]:
             file.write(numbers.astype("<f4").tobytes())
             file.write(bytes(-file.tell() % _PAGE))
     return offsets
-
-
-def _refer(tensor: onnx.TensorProto, offset: int) -> None:
-    tensor.ClearField("raw_data")
-    tensor.ClearField("float_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    place = {
-        # Relative to the folder of the ONNX file.
-        "location": FILE,
-        "offset": str(offset),
-        "length": str(4 * math.prod(tensor.dims)),
-    }
-    for key, value in place.items():
-        tensor.external_data.add(key=key, value=value)

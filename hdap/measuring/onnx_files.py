@@ -72,6 +72,18 @@ def to_onnx(
     return model
 
 
+def keep_outside(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
+    """Point a tensor, changed in place, at bytes of another file.
+
+    `location` is relative to the folder of the ONNX file, `offset` and `length` in bytes.
+    """
+    for name in ("raw_data", "float_data", "int32_data", "int64_data"):
+        tensor.ClearField(name)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
 def _check_opset(model: onnx.ModelProto, wanted: int) -> None:
     """The exporter says nothing when it cannot convert to an opset; it writes another."""
     written = [item.version for item in model.opset_import if not item.domain]

@@ -112,7 +112,8 @@ def plan_from_channels(architecture: Architecture, given: str) -> PrunePlan:
 
     `conv1=56;layer1.0.conv1=40`, where line breaks serve as well as semicolons; a file may also
     hold a JSON object of counts by name, alone or under `channels`. Groups that are left out keep
-    all channels, so the empty text is the dense network. Raises `InputError` with the rule that is broken.
+    all channels, so the empty text is the dense network. Raises `InputError` with the rule that is
+    broken.
     """
     where, text = _read(given)
     parsed = parse_channels(architecture, [text])

@@ -32,6 +32,24 @@ def resumable(
             "leave --resume out and name another --out"
         )
     begun = there.manifest.tunings[-1]
+    require_as_begun(begun, recipe, data, teacher)
+    if begun.epochs >= recipe.epochs:
+        raise InputError(
+            f"`--resume` needs epochs to do, but {out} has all {begun.epochs}; "
+            f"tune it further: hdap finetune {out} --out NEW"
+        )
+    return there, stored_snapshot(out, there.module)
+
+
+def begun_tuning(out: Path) -> Tuning | None:
+    """The training that `out` holds and that may go on, if it holds one."""
+    if not (out / STATE).is_file():
+        return None
+    return next(reversed(read_manifest(out).tunings), None)
+
+
+def require_as_begun(begun: Tuning, recipe: Recipe, data: str, teacher: str = "") -> None:
+    """Raises `InputError` unless recipe, data and teacher are what the training began with."""
     asked = asdict(recipe) | {"data": data, "teacher": teacher}
     stored = dict(begun.recipe) | {"data": begun.data, "teacher": begun.teacher}
     for name, value in asked.items():
@@ -40,19 +58,6 @@ def resumable(
                 f"a training goes on as it began, with {name}={stored.get(name)!r}, but got "
                 f"{value!r}; leave the option out or begin anew in another --out"
             )
-    if begun.epochs >= recipe.epochs:
-        raise InputError(
-            f"`--resume` needs epochs to do, but {out} has all {begun.epochs}; "
-            f"tune it further: hdap finetune {out} --out NEW"
-        )
-    return there, _snapshot(out, there.module)
-
-
-def begun_tuning(out: Path) -> Tuning | None:
-    """The training that `out` holds and that may go on, if it holds one."""
-    if not (out / STATE).is_file():
-        return None
-    return next(reversed(read_manifest(out).tunings), None)
 
 
 def require_same_data(begun: Tuning, data: Data) -> None:
@@ -78,7 +83,11 @@ def encode(snapshot: Snapshot) -> bytes:
     return buffer.getvalue()
 
 
-def _snapshot(folder: Path, module: nn.Module) -> Snapshot:
+def stored_snapshot(folder: Path, module: nn.Module) -> Snapshot:
+    """The state of the training that checkpoint `folder` keeps; `module` is its network.
+
+    Raises `InputError` when it cannot be read.
+    """
     try:
         content = torch.load(folder / STATE, map_location="cpu", weights_only=True)
         epochs = tuple(Epoch(**epoch) for epoch in content["epochs"])

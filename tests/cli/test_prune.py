@@ -126,7 +126,10 @@ WRONG = {
     "two sources of weights": (("--pretrained", "--weights", "smallnets.py"), "exclude each other"),
     "weights that are none": (("--weights", "smallnets.py"), "smallnets.py must be"),
     "unknown criterion": (("--criterion", "magic"), "l1, l2, bn_scale, taylor, random"),
-    "data that is not there": (("--criterion", "taylor", "--data", "no:batches"), "`no` must be importable"),
+    "data that is not there": (
+        ("--criterion", "taylor", "--data", "no:batches"),
+        "`no` must be importable",
+    ),
     "channels of another network": (
         ("--model", "smallnets:small", "--channels", "conv1=8"),
         "no width group `conv1`",

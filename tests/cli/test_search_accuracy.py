@@ -2,10 +2,14 @@
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from torch import nn
@@ -17,6 +21,7 @@ from hdap.fleet_data.store import Store
 from hdap.judging import Bench, BenchOrder, network_judge
 from hdap.models.loading import load_model
 from hdap.models.surgery import kept_channels
+from hdap.search.storages import open_storage
 from hdap.training.data import load_data
 from hdap.training.evaluation import evaluate, recalibrate_on
 from hdap.training.loop import train
@@ -171,3 +176,112 @@ def test_what_does_not_fit_together_is_one_clear_line(
     found = hdap(*command, *weights, *options, db=place / "hdap.db")
     assert found.exit_code == 1
     assert words in found.output
+    with Store.open(str(place / "hdap.db")) as store:
+        assert all(len(store.trials(study.id)) for study in store.studies())
+
+
+def _study_names(database: str) -> list[str]:
+    with Store.open(database) as store:
+        return [study.name for study in store.studies()]
+
+
+def test_two_hosts_judge_one_study_on_postgresql_and_its_accuracies_land_in_both_storages(
+    hdap: Hdap, place: Path, postgres: Any
+) -> None:
+    url = postgres.create_space()
+    assert hdap("model", MODEL, db=url).exit_code == 0
+    assert hdap("ingest", str(place / "fleet" / "telemetry.csv.gz"), db=url).exit_code == 0
+    shared = ("--storage", url, "--study", "shared", "--min-accuracy", "0.3")
+    command = (*SEARCH, "--weights", str(place / "dense.pt"), *shared)
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hdap", *command, "--db", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [host.communicate(timeout=200)[0] for host in hosts]
+    # one may come when the other is through
+    assert any(host.returncode == 0 for host in hosts), outputs
+    assert all("must exceed" in o for h, o in zip(hosts, outputs, strict=True) if h.returncode)
+    with Store.open(url) as store:
+        trials = store.trials(store.study("shared").id)
+        judged = store.query("SELECT count(*), count(DISTINCT channels) FROM accuracies").rows[0]
+    assert trials.number.tolist() == list(range(24))
+    assert trials.accuracy is not None
+    assert (trials.accuracy[trials.feasible] >= 0.3).all()
+    assert judged[0] == judged[1]
+    found = optuna.load_study(study_name="shared", storage=open_storage(url)).trials[:24]
+    told = [trial.user_attrs.get("accuracy", np.nan) for trial in found]
+    assert np.array_equal(told, trials.accuracy, equal_nan=True)
+    for trial, accuracy in zip(found, told, strict=True):
+        assert (trial.constraints["accuracy"] > 0.0) == (accuracy < 0.3)
+
+
+def test_a_host_with_other_weights_or_another_least_accuracy_is_refused_and_leaves_no_study(
+    hdap: Hdap, place: Path
+) -> None:
+    journal = place / "shared.journal"
+    command = (*SEARCH, "--storage", str(journal), "--study", "judged")
+    first = hdap(
+        *command, "--weights", str(place / "dense.pt"), "--min-accuracy", "0.3", "--json",
+        db=place / "hdap.db",
+    )  # fmt: skip
+    assert first.exit_code == 0, first.output
+    own = place / "own.db"
+    assert hdap("model", MODEL, db=own).exit_code == 0
+    assert hdap("ingest", str(place / "fleet" / "telemetry.csv.gz"), db=own).exit_code == 0
+    state = torch.load(place / "dense.pt", weights_only=True)
+    torch.save({k: v * 1.001 if v.ndim == 4 else v for k, v in state.items()}, place / "other.pt")
+    for weights, least, word in (
+        ("other.pt", "0.3", "data or weights"),
+        ("dense.pt", "0.2", "least accuracy"),
+    ):
+        refused = hdap(*command, "--weights", str(place / weights), "--min-accuracy", least, db=own)
+        assert refused.exit_code == 1
+        assert word in refused.output
+        assert "Traceback" not in refused.output
+    assert _study_names(str(own)) == []
+
+
+def test_a_host_with_a_database_of_its_own_gets_all_trials_and_judges_none_of_them_again(
+    hdap: Hdap, place: Path
+) -> None:
+    judged = ("--weights", str(place / "dense.pt"), "--min-accuracy", "0.3")
+    command = (*SEARCH, *judged, "--storage", str(place / "two.journal"), "--study", "two")
+    assert hdap(*command, db=place / "hdap.db").exit_code == 0
+    own = place / "late.db"
+    assert hdap("model", MODEL, db=own).exit_code == 0
+    assert hdap("ingest", str(place / "fleet" / "telemetry.csv.gz"), db=own).exit_code == 0
+    late = hdap(*command, db=own)
+    assert late.exit_code == 0, late.output
+    found = []
+    for database in (place / "hdap.db", own):
+        with Store.open(str(database)) as store:
+            found.append(store.trials(store.study("two").id))
+    assert found[1].number.tolist() == list(range(24))
+    assert found[0].accuracy is not None
+    assert found[1].accuracy is not None
+    assert np.array_equal(found[0].counts, found[1].counts)
+    assert np.array_equal(found[0].accuracy, found[1].accuracy, equal_nan=True)
+
+
+def test_a_storage_that_cannot_be_had_leaves_no_study(hdap: Hdap, place: Path) -> None:
+    before = _study_names(str(place / "hdap.db"))
+    command = (*SEARCH, "--weights", str(place / "dense.pt"), "--study", "nowhere")
+    refused = hdap(*command, "--storage", str(place / "no" / "a.journal"), db=place / "hdap.db")
+    assert refused.exit_code == 1
+    assert "directory must exist" in refused.output
+    assert _study_names(str(place / "hdap.db")) == before
+
+
+def test_more_accuracy_than_the_dense_network_has_leaves_no_study(hdap: Hdap, place: Path) -> None:
+    before = _study_names(str(place / "hdap.db"))
+    torch.save(load_model(MODEL).module.state_dict(), place / "raw.pt")
+    options = ("--weights", str(place / "raw.pt"), "--min-accuracy", "0.9")
+    refused = hdap(*SEARCH, *options, db=place / "hdap.db")
+    assert refused.exit_code == 1
+    assert "at most what the dense network has" in refused.output
+    assert _study_names(str(place / "hdap.db")) == before

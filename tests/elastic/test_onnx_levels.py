@@ -1,0 +1,99 @@
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from hdap.elastic.onnx_levels import WEIGHTS, Written, write_levels
+from hdap.elastic.sessions import LevelSessions
+from hdap.fleet_data.errors import InputError
+from hdap.measuring.onnx_files import to_onnx
+from hdap.models.surgery import prune
+from hdap.models.tracing import trace
+
+SHAPE = (3, 32, 32)
+SHARES = (0.25, 0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[nn.Module]:
+    """Three levels whose channels are prefixes of each other."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    ).eval()
+    architecture = trace(module, name="small", input_shape=SHAPE)
+    return [
+        prune(module, architecture, (architecture.widths * share).astype(int)) for share in SHARES
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(networks: list[nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("levels") / "out"
+    written = write_levels(made, [to_onnx(network, SHAPE) for network in networks])
+    assert written == Written(3, (made / WEIGHTS).stat().st_size, written.unshared_bytes)
+    # the first convolution of a narrow level begins that of a wide one
+    assert written.weight_bytes < written.unshared_bytes
+    return made
+
+
+def test_every_level_answers_as_its_network(folder: Path, networks: list[nn.Module]) -> None:
+    image = np.random.default_rng(0).standard_normal((1, *SHAPE)).astype(np.float32)
+    levels = LevelSessions(str(folder))
+    assert levels.levels == 3
+    for level, network in enumerate(networks):
+        with torch.no_grad():
+            expected = network(torch.from_numpy(image)).numpy()
+        assert levels.run(level, image)[0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_switching_up_and_down_gives_the_same_outputs(folder: Path) -> None:
+    image = np.ones((1, *SHAPE), dtype=np.float32)
+    levels = LevelSessions(str(folder))
+    before = [levels.run(i, image)[0] for i in (0, 1, 2)]
+    again = [levels.run(i, image)[0] for i in (2, 0, 1)]
+    assert all((a == b).all() for a, b in zip(before, [again[1], again[2], again[0]], strict=True))
+
+
+def test_levels_are_put_in_order_once_and_weights_stay_in_files(folder: Path) -> None:
+    cache = Path(LevelSessions(str(folder)).folder)
+    made = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert LevelSessions(str(folder)).folder == str(cache)
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == made
+    for level in range(3):
+        network = onnx.load(cache / f"level-{level}.onnx", load_external_data=False)
+        large = [t for t in network.graph.initializer if np.prod(t.dims) * 4 >= 1024]
+        assert large
+        assert all(t.data_location == onnx.TensorProto.EXTERNAL for t in large)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_opened_levels_map_the_weights_and_hold_no_copies(tmp_path: Path) -> None:
+    wide = nn.Sequential(nn.Conv2d(3, 512, 3), nn.ReLU(), nn.Conv2d(512, 768, 3))
+    folder = tmp_path / "wide"
+    write_levels(folder, [to_onnx(wide, (3, 8, 8))])
+    levels = LevelSessions(str(folder))
+    levels.session(0)
+    with open(f"/proc/{os.getpid()}/maps") as maps:
+        assert any("level-0.bin" in line and " r" in line for line in maps)
+
+
+def test_a_folder_that_is_not_empty_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="must be new or empty"):
+        write_levels(folder, [])
+
+
+def test_a_folder_without_levels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"must hold level-0\.onnx"):
+        LevelSessions(str(tmp_path))
