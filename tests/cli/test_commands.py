@@ -62,13 +62,6 @@ def test_the_readme_shows_at_least_five_queries() -> None:
     assert len(QUERIES) >= 5
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_the_queries_of_the_readme_answer(hdap: Hdap, searched: Path, query: str) -> None:
-    done = hdap("sql", query, "--json", db=searched)
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)
-
-
 def test_sql_says_when_it_cuts_and_prints_csv(hdap: Hdap, searched: Path) -> None:
     done = hdap("sql", "SELECT number FROM trials", "--csv", "--limit", "3", db=searched)
     assert len(done.stdout.splitlines()) == 4

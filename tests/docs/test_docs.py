@@ -40,6 +40,8 @@ NOT_RUN = {
     "hdap --install-completion": "changes the shell's settings",
 }
 
+PLANNED = ("--model", "resnet50", "--target-latency", "40ms", "--clocks", "0.6,1.0")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -81,6 +83,7 @@ def fleet(fleet_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     for command in (
         ("ingest", str(fleet_file("resnet50"))),
         ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "60"),
+        ("elastic", "plan", *PLANNED),
     ):
         done = CliRunner().invoke(app, [*command, "--db", str(path)])
         assert done.exit_code == 0, done.output
