@@ -19,12 +19,12 @@ def _search(hdap: Hdap, db: Path, *more: str) -> dict[str, object]:
     return document
 
 
-def test_the_answer_beats_uniform_at_no_less_kept_importance(hdap: Hdap, database: Path) -> None:
+def test_the_answer_beats_uniform_and_keeps_the_floor(hdap: Hdap, database: Path) -> None:
     document = _search(hdap, database, "--trials", "400")
     rows = {row["network"]: row for row in document["rows"]}  # type: ignore[attr-defined]
     found, uniform = rows["found"], rows["uniform"]
     assert found["fleet_mean_ms"] < uniform["fleet_mean_ms"] / 1.05
-    assert found["kept_importance"] >= uniform["kept_importance"] - 1e-6
+    assert found["kept_importance"] >= 0.9 * uniform["kept_importance"] - 1e-6
     assert 0.97e9 <= found["flops"] <= 1.0e9
     assert document["latency"] == "predicted"
 
