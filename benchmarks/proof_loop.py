@@ -59,7 +59,7 @@ class Settings:
     first: int = 26
     short: int = 8
     rounds: int = 2
-    seeds: int = 3
+    seeds: int = 2
     repeats: int = 3
     learn_s: float = 0.25
     prove_s: float = 0.4

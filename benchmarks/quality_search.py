@@ -65,7 +65,8 @@ def searched(
     }
 
     def problem(importance: Importance, words: str) -> SearchProblem:
-        return SearchProblem.build(spaces[words], budget, latency, weights, importance)
+        posed = SearchProblem.build(spaces[words], budget, latency, weights, importance)
+        return replace(posed, floor=float(importance.kept(posed.uniform[None])[0]))
 
     known = problem(Importance("l2", tuple(curves)), RULE)
     found = {UNIFORM: _of(known, known.uniform), WITH_WEIGHTS: _fastest(known, seed)}
