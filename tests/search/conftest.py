@@ -10,7 +10,9 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats, Measurements
 from hdap.search.budget import band, parse_flops
 from hdap.search.fleet_weights import FleetWeights
+from hdap.search.importance import Importance
 from hdap.search.problem import SearchProblem
+from hdap.search.proxies import PROXIES
 from hdap.search.space import SearchSpace
 from hdap.surrogate.base import Prediction
 from hdap.surrogate.costs import flops, layer_channels
@@ -83,6 +85,8 @@ def make_problem(architecture: Callable[[str], Architecture]) -> MakeProblem:
             band(parse_flops(budget, dense), tolerance),
             SimulatedFleet(described, lanes),
             FleetWeights(SHARES, np.ones((4, 1)), SHARES[:, None]),
+            # What samplers reach is compared at this proxy, whatever the default floor is.
+            Importance.by_channels(described).judged_by(PROXIES["log-mean"], described),
             floor=floor,
             objective=objective,
             risk=risk,

@@ -137,6 +137,7 @@ def test_greedy_base_lines_keep_to_a_latency_budget_and_keep_more_than_uniform_p
         FlopsBand(1, int(given.repair.flops(widest)[0])),
         given.latency,
         given.fleet,
+        given.importance,
         limit_ms=limit,
     )
     trials = run_search(problem, sampler, trials=200, seed=1).trials
