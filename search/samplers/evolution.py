@@ -44,12 +44,12 @@ class Evolution:
     """Evolves configurations in the band towards a low objective that keeps the floor.
 
     It starts near uniform pruning and from the optima of the relaxed problem (`moves.priced`) or,
-    where the surrogates have no structure that gives them, of one knapsack of HALP. A generation crosses and moves members of the
-    population, explores the best members that were not explored yet by exact marginals (`guided`),
-    scores all of it in a few vectorised calls and keeps the best distinct ones, those that hold the
-    floor first. When nothing improves for `patience` generations it starts again around the best of
-    all or from scratch, in turns; the best of all is never lost. `step` returns what is worth a
-    trial, worst first.
+    where the surrogates have no structure that gives them, of one knapsack of HALP. A generation
+    crosses and moves members of the population, explores the best members that were not explored
+    yet by exact marginals (`guided`), scores all of it in a few vectorised calls and keeps the best
+    distinct ones, those that hold the floor first. When nothing improves for `patience` generations
+    it starts again around the best of all or from scratch, in turns; the best of all is never lost.
+    `step` returns what is worth a trial, worst first.
     """
 
     def __init__(
