@@ -1,6 +1,7 @@
 """What is to be pruned: a configuration and where it comes from. No torch is loaded here."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +126,8 @@ def plan_from_channels(architecture: Architecture, given: str) -> PrunePlan:
 
 
 def _read(given: str) -> tuple[str, str]:
-    if not given.strip() or ("=" in given and not Path(given).is_file()):
+    # os.path, because Path.is_file raises on a text that is too long for a file's name
+    if not given.strip() or ("=" in given and not os.path.isfile(given)):
         return "`--channels`", given
     try:
         text = Path(given).read_text(encoding="utf-8")

@@ -57,3 +57,11 @@ def test_what_is_neither_file_nor_text_is_refused(plan: PrunePlan) -> None:
 def test_no_channels_are_the_dense_network(plan: PrunePlan, text: str) -> None:
     found = plan_from_channels(plan.architecture, text)
     assert found.counts.tolist() == plan.architecture.widths.tolist()
+
+
+def test_a_text_of_every_group_is_no_file_name(plan: PrunePlan) -> None:
+    groups = plan.architecture.groups
+    text = ";".join(f"{group.name}={group.width}" for group in groups)
+    long = "\n" * 5000 + text
+    found = plan_from_channels(plan.architecture, long)
+    assert found.counts.tolist() == plan.architecture.widths.tolist()
