@@ -12,7 +12,6 @@ from hdap.search.evaluation import Scores
 from hdap.search.problem import SearchProblem
 from hdap.search.samplers import guided, moves
 from hdap.search.samplers.generator import generator_state, set_generator_state
-from hdap.search.samplers.halp import HALPSampler
 from hdap.search.samplers.rows import among, distinct
 from hdap.surrogate.threads import one_blas_thread
 
@@ -43,13 +42,13 @@ class EvolutionSettings:
 class Evolution:
     """Evolves configurations in the band towards a low objective that keeps the floor.
 
-    It starts near uniform pruning and from the optima of the relaxed problem (`moves.priced`) or,
-    where the surrogates have no structure that gives them, of one knapsack of HALP. A generation
-    crosses and moves members of the population, explores the best members that were not explored
-    yet by exact marginals (`guided`), scores all of it in a few vectorised calls and keeps the best
-    distinct ones, those that hold the floor first. When nothing improves for `patience` generations
-    it starts again around the best of all or from scratch, in turns; the best of all is never lost.
-    `step` returns what is worth a trial, worst first.
+    It starts near uniform pruning and, where the surrogates' structure gives them, from the optima
+    of the relaxed problem (`moves.priced`). A generation crosses and moves members of the
+    population, explores the best members that were not explored yet by exact marginals (`guided`),
+    scores all of it in a few vectorised calls and keeps the best distinct ones, those that hold the
+    floor first. When nothing improves for `patience` generations it starts again around the best of
+    all or from scratch, in turns; the best of all is never lost. `step` returns what is worth a
+    trial, worst first.
     """
 
     def __init__(
@@ -136,17 +135,9 @@ class Evolution:
         self._generation, self.scored = state["generation"], state["scored"]
 
     def _start(self) -> Counts:
-        near = moves.lifted(self.problem, self._near(), self._rng)
+        near = moves.lifted(self.problem, moves.priced(self.problem), self._rng)
         far = moves.seeds(self.problem, self._grown(self.settings.children), self._rng)
         return distinct(np.vstack([near, far]))
-
-    def _near(self) -> Counts:
-        found = moves.priced(self.problem)
-        if not len(found):
-            knapsack = HALPSampler(self.problem)
-            found = knapsack.solve()
-            self.scored += knapsack.scored
-        return found
 
     def _grown(self, most: int) -> int:
         """The part of `most` that this generation has."""

@@ -72,7 +72,7 @@ class HALPSampler(GridSampler):
 
     def propose(self) -> Counts:
         if not self._queue:
-            self._queue = list(self.solve())
+            self._queue = list(self._solve())
         return self._queue.pop(0)
 
     def state(self) -> dict[str, Any]:
@@ -106,11 +106,8 @@ class HALPSampler(GridSampler):
         self._steps, self._blocks = steps, blocks
         self._step = self._stale = 0
 
-    def solve(self) -> Counts:
-        """The next step: costs around the network as it is, and the knapsacks at all shares.
-
-        Networks in the band: at most `SOLVED x groups`.
-        """
+    def _solve(self) -> Counts:
+        """The next step: costs around the network as it is, and the knapsacks at all shares."""
         if self._stale >= PATIENCE:
             self._start(int(self._rng.choice(STEPS)), int(self._rng.choice(BLOCKS)))
         found = self._knapsacks()
