@@ -9,6 +9,7 @@ from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.plots.figure import Picture, layered, sample_note, sampled, table
 from hdap.plots.source import Source
+from hdap.search.front import nondominated
 
 if TYPE_CHECKING:
     import altair as alt
@@ -135,8 +136,4 @@ def pareto_front(ms: Floats, kept: Floats) -> Bools:
         raise NotEnoughDataError(
             "a front needs a feasible trial, but there is none: search longer or lower --floor"
         )
-    order = np.lexsort((-kept, ms))
-    best = np.maximum.accumulate(np.concatenate([[-np.inf], kept[order][:-1]]))
-    result = np.zeros(len(ms), dtype=np.bool_)
-    result[order[kept[order] > best]] = True
-    return result
+    return nondominated(np.stack([ms, -kept], axis=1))
