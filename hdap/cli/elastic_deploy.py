@@ -31,6 +31,8 @@ def run(
     The folder needs Python with onnxruntime and numpy on the device: sessions.py opens the levels,
     controller.py chooses among them by the clock.
     """
+    from dataclasses import asdict
+
     import numpy as np
 
     from hdap.cli.output import emit_json, line, next_steps
@@ -50,14 +52,13 @@ def run(
         )
     networks = [to_onnx(elastic.materialise(i), architecture.input_shape) for i in range(len(rows))]
     written = write_levels(out, networks, levels)
-    size, alone = written.weight_bytes, written.unshared_bytes
     if as_json:
-        document = {"out": str(out), "levels": written.levels, "weight_bytes": size}
-        emit_json(document | {"unshared_bytes": alone})
+        emit_json({"out": str(out), **asdict(written)})
         return
     line(
-        f"{written.levels} levels in {out}: {size / 1e6:.1f} MB of weights"
-        f" ({(alone - size) / 1e6:.1f} MB of it shared)"
+        f"{written.levels} levels in {out}: {written.bytes / 1e6:.1f} MB, "
+        f"{written.bytes / written.widest_bytes:.2f}x the widest alone "
+        f"(written apart {written.unshared_bytes / written.widest_bytes:.2f}x)"
     )
     if levels is not None:
         next_steps(f"python3 {out}/controller.py {out}/levels.json --cluster 0")

@@ -11,7 +11,10 @@ import torch
 from typer.testing import Result
 
 from hdap.elastic import load_elastic
+from hdap.elastic.controller import read_table
+from hdap.elastic.level_file import FORMAT, KIND, write_level_file
 from hdap.elastic.sessions import LevelSessions
+from hdap.fleet_data.configuration import format_channels
 
 Hdap = Callable[..., Result]
 MODEL = "elasticdeploynets:small"
@@ -64,3 +67,44 @@ def test_every_deployed_level_answers_as_the_elastic_network(hdap: Hdap, trained
     again = hdap("elastic", "deploy", str(trained), "--model", MODEL, "--out", "device")
     assert again.exit_code == 1
     assert "must be new or empty" in again.stderr
+
+
+def test_the_controller_gets_the_levels_that_were_trained_and_no_others(
+    hdap: Hdap, trained: Path
+) -> None:
+    elastic = load_elastic(trained, model=MODEL)
+    architecture, rows = elastic.architecture, elastic.levels.counts
+    point = {"clock": 1.0, "level": 1, "latency_ms": [1.0, 2.0], "low_ms": [1, 2], "high_ms": [1, 2]}
+    cluster = {"cluster": 0, "clock_column": None, "typical_mhz": None, "points": [point]}
+    channels = format_channels(architecture, rows)
+    levels = [
+        {"level": i, "counts": row.tolist(), "channels": text, "accuracy": None}
+        | {"kept_importance": i / 2}
+        for i, (row, text) in enumerate(zip(rows, channels, strict=True))
+    ]
+    document = {
+        "format": FORMAT,
+        "kind": KIND,
+        "model": MODEL,
+        "architecture": architecture.digest,
+        "fleet": "0" * 16,
+        "target_ms": 3.0,
+        "levels": levels,
+        "clusters": [cluster],
+    }
+    write_level_file(Path("levels.json"), document)
+    asked = ("elastic", "deploy", str(trained), "--model", MODEL, "--levels", "levels.json")
+    done = hdap(*asked, "--out", "device")
+    assert done.exit_code == 0, done.output
+    table = read_table("device/levels.json", 0, {"architecture": architecture.digest})
+    assert [point.level for point in table.points] == [0, 1]
+
+    other = rows.copy()
+    other[0] -= 1
+    for level, row in zip(levels, other, strict=True):
+        level["counts"] = row.tolist()
+    write_level_file(Path("levels.json"), document)
+    refused = hdap(*asked, "--out", "second")
+    assert refused.exit_code == 1
+    assert "must hold the levels that" in refused.stderr
+    assert not Path("second").exists()

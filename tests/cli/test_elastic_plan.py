@@ -3,7 +3,9 @@
 import functools
 import json
 import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from hdap.elastic.level_file import read_level_file
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import LevelPlanRecord
 from hdap.fleet_data.store import Store
+from hdap.measuring.bundle import run_measure
+from hdap.plan_writing import write_plan
 from hdap.planning import PlanRequest, make_plan
 
 Hdap = Callable[..., Result]
@@ -129,6 +133,28 @@ def test_levels_travel_beside_a_usual_batch(planned: Path, plan: LevelPlanRecord
     for bundle in batch.bundles:
         assert pruned <= {row.tobytes() for row in bundle.anchors}
         assert len(bundle.candidates)
+
+
+def test_levels_measured_on_a_device_come_home(
+    hdap: Hdap, planned: Path, plan: LevelPlanRecord, tmp_path: Path
+) -> None:
+    db = Path(shutil.copy(planned / "hdap.db", tmp_path / "hdap.db"))
+    with Store.open(str(db)) as store:
+        batch = make_plan(
+            store, PlanRequest(plan.model, levels=planned / "levels.json"), lambda _: None
+        )
+    write_plan(replace(batch, bundles=batch.bundles[:1]), tmp_path / "out", lambda *_: None)
+    bundle = tmp_path / "out" / batch.bundles[0].name
+    assert (bundle / "levels.json").read_bytes() == (planned / "levels.json").read_bytes()
+    asked = ("--device-id", "here", "--runs", "10", "--min-seconds", "0.1", "--threshold", "1000")
+    assert run_measure(bundle, asked) == 0
+    found = hdap("ingest", str(bundle / "measured-here.csv"), db=db)
+    assert found.exit_code == 0, found.output
+    with Store.open(str(db)) as store:
+        rows = store.measurements(plan.model)
+    mine = rows.device == list(rows.devices.ids).index("here")
+    measured = {rows.channels[i] for i in np.unique(rows.configuration[mine])}
+    assert {level.channels for level in plan.levels} <= measured
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
+from hdap.elastic.levels import uniform_levels
+from hdap.elastic.model import ElasticModel
 from hdap.elastic.onnx_levels import WEIGHTS, Written, write_levels
+from hdap.elastic.onnx_parts import part_of
 from hdap.elastic.sessions import LevelSessions
 from hdap.fleet_data.errors import InputError
 from hdap.measuring.onnx_files import to_onnx
+from hdap.models.loading import load_model
 from hdap.models.surgery import prune
 from hdap.models.tracing import trace
 
@@ -41,10 +47,11 @@ def networks() -> list[nn.Module]:
 @pytest.fixture(scope="module")
 def folder(networks: list[nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("levels") / "out"
-    written = write_levels(made, [to_onnx(network, SHAPE) for network in networks])
-    assert written == Written(3, (made / WEIGHTS).stat().st_size, written.unshared_bytes)
-    # the first convolution of a narrow level begins that of a wide one
-    assert written.weight_bytes < written.unshared_bytes
+    alone = [to_onnx(network, SHAPE) for network in networks]
+    sizes = [network.ByteSize() for network in alone]
+    written = write_levels(made, alone)
+    files = [made / WEIGHTS, *made.glob("level-*.onnx")]
+    assert written == Written(3, sum(f.stat().st_size for f in files), sizes[-1], sum(sizes))
     return made
 
 
@@ -56,6 +63,48 @@ def test_every_level_answers_as_its_network(folder: Path, networks: list[nn.Modu
         with torch.no_grad():
             expected = network(torch.from_numpy(image)).numpy()
         assert levels.run(level, image)[0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_levels_with_norms_of_their_own_take_little_more_than_the_widest(tmp_path: Path) -> None:
+    architecture = trace("hdap.examples.networks:small_mobilenet")
+    module = load_model(architecture.model).module
+    rng = torch.Generator().manual_seed(0)
+    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.weight.data.uniform_(0.5, 2.0, generator=rng)
+        norm.bias.data.normal_(generator=rng)
+    elastic = ElasticModel(
+        module, architecture, uniform_levels(architecture, ("30%", "60%", "100%"))
+    )
+    for level, norms in enumerate(elastic.norms):
+        for buffer in norms.buffers():
+            if buffer.is_floating_point():
+                buffer.uniform_(0.5 + level, 1.5 + level, generator=rng)
+    networks = [elastic.materialise(level) for level in range(3)]
+    written = write_levels(tmp_path / "out", [to_onnx(n, (1, 8, 8)) for n in networks])
+    assert written.bytes < 1.2 * written.widest_bytes < 0.75 * written.unshared_bytes
+    levels, image = LevelSessions(str(tmp_path / "out")), torch.randn(1, 1, 8, 8, generator=rng)
+    for level, network in enumerate(networks):
+        with torch.no_grad():
+            expected = network(image).numpy()
+        found = levels.run(level, image.numpy())[0]
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4 * float(abs(expected).max()))
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_a_part_is_found_with_its_scales_and_nothing_else_is(seed: int, scaled: bool) -> None:
+    rng = np.random.default_rng(seed)
+    whole = rng.standard_normal((6, 5, 3, 3)).astype(np.float32)
+    scale = rng.uniform(0.1, 9.0, (4, 1, 1, 1)).astype(np.float32) if scaled else np.float32(1)
+    part = part_of(whole[:4, :2] * scale, whole)
+    assert part is not None
+    assert part.shape == (4, 2, 3, 3)
+    assert (part.scale is not None) == scaled
+    if part.scale is not None:
+        assert part.scale == pytest.approx(scale, rel=1e-6)
+    other = whole[:4, :2] * scale
+    other[rng.integers(4), 1, 0, 0] += 0.01
+    assert part_of(other, whole) is None
+    assert part_of(whole, whole[:4]) is None
 
 
 def test_switching_up_and_down_gives_the_same_outputs(folder: Path) -> None:
