@@ -4,9 +4,10 @@
 
 Real data (scikit-learn's digits, 450 of them to judge by), `small_resnet`, five uniform levels. A
 seed trains one dense network; from it start a network a level, pruned by the same scores and
-trained alone for `--epochs`, and one elastic network a mode: `nested` for as many epochs in all,
-`masked` for as many after its masks are learned, `incremental` for as many a level, which is what
-the five networks alone take. Differences are paired by seed; the interval is Student's, 95 %.
+trained alone for `--epochs`, and one elastic network a mode, at the same rate. All train as many
+levels for as many epochs as the five networks alone: `nested` 5/4 of `--epochs`, because a step
+trains four levels, `masked` as long after its masks are learned, `incremental` `--epochs` a level.
+Differences are paired by seed; the interval is Student's, 95 %.
 
 Writes elastic-accuracy.csv (every figure), .svg and .png.
 """
@@ -28,7 +29,7 @@ from torch import nn
 
 from benchmarks.elastic_picture import draw_accuracy
 from hdap.elastic.levels import Levels, uniform_levels
-from hdap.elastic.modes import MASK_SHARE, MODES
+from hdap.elastic.modes import BETWEEN, MASK_SHARE, MODES
 from hdap.elastic.training import ElasticTraining, train_elastic
 from hdap.models.importance import channel_importance
 from hdap.models.surgery import prune
@@ -109,9 +110,10 @@ def alone(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe) -> list[
 
 def elastic(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe, mode: str) -> list[float]:
     """All levels of one network, trained together."""
+    together = round(recipe.epochs * len(levels) / min(len(levels), 2 + BETWEEN))
     epochs = {
-        "nested": recipe.epochs,
-        "masked": round(recipe.epochs / (1 - MASK_SHARE)),
+        "nested": together,
+        "masked": round(together / (1 - MASK_SHARE)),
         "incremental": recipe.epochs * len(levels),
     }
     recipe = replace(recipe, epochs=epochs[mode])

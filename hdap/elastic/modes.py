@@ -68,7 +68,8 @@ def nested(model: ElasticModel, recipe: Recipe) -> Stage:
 
     Each step trains the widest level on labels, then the narrowest and `BETWEEN` random others on
     what the widest said. At the recipe's `distillation` of 1 and a temperature of 1 this is theirs;
-    below 1 labels count beside it, which small data needs.
+    below 1 labels count beside it, which small data needs. Theirs adds the losses up; here a step
+    minimises their mean, so that a rate that suits a network alone suits this one too.
     """
     count = len(model.levels)
     losses = sandwich(recipe, count, lambda network, level: _elastic(network).set_level(level))
@@ -80,16 +81,18 @@ def sandwich(recipe: Recipe, count: int, choose: Callable[[nn.Module, int], None
     top, weight = count - 1, recipe.distillation
 
     def losses(network: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
+        between = torch.randperm(max(top - 1, 0), generator=step.rng)[:BETWEEN] + 1
+        others = (0, *between.tolist())
+        share = 1 / (1 + len(others))
         choose(network, top)
         logits = forward(network, images, labels)
         opinion = logits.detach()
-        yield _hard(logits, labels, recipe)
-        between = torch.randperm(max(top - 1, 0), generator=step.rng)[:BETWEEN] + 1
-        for level in (0, *between.tolist()):
+        yield share * _hard(logits, labels, recipe)
+        for level in others:
             choose(network, level)
             logits = forward(network, images, labels)
             soft = imitation(logits, opinion, recipe.temperature)
-            yield (1 - weight) * _hard(logits, labels, recipe) + weight * soft
+            yield share * ((1 - weight) * _hard(logits, labels, recipe) + weight * soft)
         choose(network, top)
 
     return losses

@@ -207,7 +207,7 @@ class _Run:
         return loss
 
     def _differentiate(self, images: Tensor, labels: Tensor, step: Step) -> Tensor:
-        first: Tensor | None = None
+        total: Tensor | None = None
         yielded = self.losses(self.replicas.network, images, labels, step)
         while True:
             with torch.autocast(self.device.type, dtype=self.amp_type, enabled=self.amp):
@@ -216,10 +216,10 @@ class _Run:
                 break
             scaled = self.scaler.scale(loss / self.recipe.accumulation)
             scaled.backward()  # type: ignore[no-untyped-call]
-            first = loss.detach() if first is None else first
-        if first is None:
+            total = loss.detach() if total is None else total + loss.detach()
+        if total is None:
             raise InputError("`losses` must yield a loss for every batch, but yielded none")
-        return first
+        return total
 
     def _move(self) -> None:
         self.replicas.average_gradients()

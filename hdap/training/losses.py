@@ -28,7 +28,7 @@ Losses = Callable[[nn.Module, Tensor, Tensor, Step], Iterator[Tensor]]
 """Called with (network, images `n x C x H x W`, labels `n`, step); yields scalar losses.
 
 Each is differentiated as soon as it is yielded and gradients add up, so several forward passes of
-one step (the sandwich rule) need the memory of one. The first is the one that is reported.
+one step (the sandwich rule) need the memory of one. Their sum is what is reported.
 """
 
 

@@ -60,7 +60,7 @@ class Tiny(nn.Module):
 def tiny():
     return Tiny()
 """
-RECIPE = Recipe(epochs=6, batch_size=32, lr=0.05, recalibration=2)
+RECIPE = Recipe(epochs=6, batch_size=32, lr=0.15, recalibration=2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -225,7 +225,7 @@ def test_a_training_goes_on_only_as_it_began(tmp_path: Path, data: Data) -> None
     wanted = ElasticTraining(tmp_path / "cut", "rows", RECIPE, mode="nested")
     with pytest.raises(InputError, match="with --mode nested, but got masked"):
         unfinished(replace(wanted, mode="masked"), model=MODEL)
-    with pytest.raises(InputError, match=r"with lr=0\.05, but got 0\.1"):
+    with pytest.raises(InputError, match=r"with lr=0\.15, but got 0\.1"):
         unfinished(replace(wanted, recipe=replace(RECIPE, lr=0.1)), model=MODEL)
 
 

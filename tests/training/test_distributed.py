@@ -1,10 +1,7 @@
 """Real processes that talk by Gloo, against one process that does all the work."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -61,26 +58,12 @@ with processes():
 """
 
 
-def _run(folder: Path, processes: int) -> list[dict[str, object]]:
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "script.py", str(folder)]
-    if processes > 1:
-        start = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
-        command[1:1] = start
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        command, cwd=folder, env=quiet, capture_output=True, text=True, timeout=250, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads((folder / f"{i}.json").read_text()) for i in range(processes)]
-
-
 @pytest.mark.skipif(not distributed.is_gloo_available(), reason="torch was built without Gloo")
-def test_two_processes_take_the_steps_that_one_takes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    (alone,) = _run(tmp_path / "one", 1)
-    first, second = _run(tmp_path / "two", 2)
+def test_two_processes_take_the_steps_that_one_takes(
+    processes: Callable[[str, int], list[Any]],
+) -> None:
+    (alone,) = processes(SCRIPT, 1)
+    first, second = processes(SCRIPT, 2)
     assert first == second
     for steps in ("usual", "several"):
         torch.testing.assert_close(
