@@ -31,8 +31,8 @@ from benchmarks.proof_conditions import Quotas
 STAIRCASE = (1.0, 0.8, 0.6, 0.5, 0.4, 0.5, 0.6, 0.8, 1.0)
 RANGE_CLOCKS = (0.4, 0.7, 1.0)
 PERIOD_US = 10_000
-"""A tenth of an inference of ResNet-50, so that a quota acts like a clock; of shorter ones the kernel
-gives more than their share."""
+"""A tenth of an inference of ResNet-50, so that a quota acts like a clock; the kernel
+does not keep shorter ones exactly."""
 NARROWEST = 0.125
 SETTLING_S = 0.5
 """After a change of clock; the time line shows it, the spread is of what follows."""

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-from benchmarks.elastic_networks import write_networks
+from benchmarks.elastic_networks import alone, write_networks
 from hdap.elastic.sessions import PROVIDERS, LevelSessions
 
 WAYS = ("weights in each file", "one weights file", "optimised and mapped")
@@ -39,11 +38,14 @@ def main() -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_networks(folder, asked.model, np.geomspace(0.4, 1.0, asked.levels).tolist())
-    _write_whole(folder, asked.levels)
     LevelSessions(str(folder))
-    size = (folder / "weights.bin").stat().st_size / 2**20
-    whole = (folder / "whole" / f"level-{asked.levels - 1}.onnx").stat().st_size / 2**20
-    print(f"{asked.model}, {asked.levels} levels: weights {size:.0f} MiB, dense alone {whole:.0f}")
+    shipped = [folder / "weights.bin", *folder.glob("level-*.onnx")]
+    size = sum(file.stat().st_size for file in shipped)
+    apart = [file.stat().st_size for file in alone(folder).iterdir()]
+    print(
+        f"{asked.model}, {asked.levels} levels: {size / 2**20:.1f} MiB to ship, "
+        f"{size / max(apart):.3f}x the widest alone (apart {sum(apart) / max(apart):.2f}x)"
+    )
     print(f"{'':24}{'anonymous MiB':>14}{'opening s':>11}   ms by level")
     for way in WAYS:
         command = [sys.executable, "-m", "benchmarks.elastic_memory", *sys.argv[1:], "--way", way]
@@ -51,14 +53,6 @@ def main() -> None:
         found = json.loads(done.stdout)
         times = " ".join(f"{ms:7.2f}" for ms in found["ms"])
         print(f"{way:24}{found['anonymous']:14.1f}{found['opening']:11.2f}   {times}")
-
-
-def _write_whole(folder: Path, levels: int) -> None:
-    """The same networks with their weights inside."""
-    (folder / "whole").mkdir(exist_ok=True)
-    for level in range(levels):
-        network = onnx.load(folder / f"level-{level}.onnx")
-        onnx.save(network, folder / "whole" / f"level-{level}.onnx")
 
 
 def _measured(folder: Path, way: str) -> dict[str, Any]:
@@ -71,7 +65,7 @@ def _measured(folder: Path, way: str) -> dict[str, Any]:
     else:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        at = folder / "whole" if way == WAYS[0] else folder
+        at = alone(folder) if way == WAYS[0] else folder
         sessions = [
             onnxruntime.InferenceSession(str(at / f"level-{i}.onnx"), options, providers=PROVIDERS)
             for i in range(levels.levels)
