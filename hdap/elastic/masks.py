@@ -24,7 +24,7 @@ from hdap.models.graph import ChannelGraph
 from hdap.models.surgery import Scores
 from hdap.training.data import Data
 from hdap.training.history import History, Progress
-from hdap.training.loop import OnEpoch, train
+from hdap.training.loop import OnEpoch, Snapshot, train
 from hdap.training.losses import Losses, Step
 from hdap.training.recipe import Recipe
 
@@ -116,11 +116,13 @@ def learn_masks(
     *,
     on_epoch: OnEpoch | None = None,
     on_step: Callable[[Progress], None] | None = None,
+    resume: Snapshot | None = None,
     workers: int = 0,
 ) -> tuple[tuple[Scores, ...], History]:
     """Train `module` and its masks jointly, in place; the scores that were learned.
 
-    A step is that of `hdap.elastic.modes.nested`. Raises as `train`.
+    A step is that of `hdap.elastic.modes.nested`. Goes on from a snapshot of `on_epoch` with
+    `resume`. Raises as `train`.
     """
     masks = SoftMasks(module, levels, scores)
     history = train(
@@ -130,6 +132,7 @@ def learn_masks(
         losses=_jointly(recipe, len(levels)),
         on_epoch=on_epoch,
         on_step=on_step,
+        resume=resume,
         workers=workers,
     )
     masks.release()

@@ -2,28 +2,26 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from hdap.elastic.checkpoint import ElasticCheckpoint, ElasticManifest, load_elastic_checkpoint
+from hdap.elastic.keeping import Keeper
 from hdap.elastic.levels import Levels
 from hdap.elastic.masks import learn_masks
 from hdap.elastic.model import ElasticModel
 from hdap.elastic.modes import Stage, incremental, nested, split_epochs, stage_recipe
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.models.importance import channel_importance
-from hdap.models.surgery import Scores
-from hdap.pruning.checkpoint import STATE, save_checkpoint
-from hdap.pruning.manifest import Manifest, Tuning
+from hdap.pruning.checkpoint import STATE
+from hdap.pruning.manifest import Manifest
 from hdap.training.data import Data
-from hdap.training.distributed import rank
 from hdap.training.evaluation import Quality, evaluate, recalibrate_on
-from hdap.training.finetuning import FineTuning, Watch, epoch_record, free_run
+from hdap.training.finetuning import FineTuning, Watch, free_run
 from hdap.training.history import Epoch
 from hdap.training.loop import Snapshot, best_device, train
 from hdap.training.resuming import (
-    encode,
     require_as_begun,
     require_same_data,
     stored_snapshot,
@@ -70,8 +68,8 @@ def train_elastic(
 ) -> ElasticResult:
     """Make `module`, which `base` describes, elastic, and train its levels by `wanted.mode`.
 
-    `wanted.out` gets a checkpoint after every epoch (`masked`: of its second stage). The module
-    itself stays as it is.
+    `wanted.out` gets a checkpoint after every epoch; while `masked` learns its masks that is the
+    network as it came, and only where the widest level is all of it. `module` stays as it is.
 
     Raises:
         DivergedError: the loss is not finite.
@@ -81,12 +79,11 @@ def train_elastic(
     splits = split_epochs(wanted.mode, len(levels), wanted.recipe)
     manifest = ElasticManifest.of(base, levels, wanted.mode, len(splits))
     run = free_run(watch.store, wanted.run or wanted.out.name)
-    kept = _Keeper(manifest, data, wanted, watch, run, force=replace_out)
-    scores: tuple[Scores, ...] | None = None
+    kept = Keeper(manifest, data, wanted, watch, run, force=replace_out)
     if wanted.mode == "masked":
-        scores = _masks(module, levels, data, wanted, splits[0], kept)
-    model = ElasticModel(module, levels.architecture, levels, scores=scores)
-    return _Stages(model, data, wanted, splits, kept).run(int(wanted.mode == "masked"), None)
+        return _masked(module, levels, data, wanted, splits, kept, None)
+    model = ElasticModel(module, levels.architecture, levels)
+    return _Stages(model, data, wanted, splits, kept).run(0, None)
 
 
 def go_on(begun: Unfinished, data: Data, wanted: ElasticTraining, watch: Watch) -> ElasticResult:
@@ -95,7 +92,11 @@ def go_on(begun: Unfinished, data: Data, wanted: ElasticTraining, watch: Watch) 
     tuning = there.manifest.tunings[-1]
     require_same_data(tuning, data)
     splits = split_epochs(wanted.mode, len(there.model.levels), wanted.recipe)
-    kept = _Keeper(there.manifest, data, wanted, watch, tuning.run, force=True)
+    kept = Keeper(there.manifest, data, wanted, watch, tuning.run, force=True)
+    if wanted.mode == "masked" and there.manifest.stage == 0:
+        levels = there.model.levels
+        whole = there.model.materialise(len(levels) - 1)
+        return _masked(whole, levels, data, wanted, splits, kept, begun.snapshot)
     stages = _Stages(there.model, data, wanted, splits, kept)
     return stages.run(there.manifest.stage, begun.snapshot)
 
@@ -129,26 +130,42 @@ def judge(model: ElasticModel, data: Data, *, workers: int = 0) -> tuple[Quality
     return tuple(found)
 
 
-def _masks(
+def _masked(
     module: nn.Module,
     levels: Levels,
     data: Data,
     wanted: ElasticTraining,
-    epochs: int,
-    kept: "_Keeper",
-) -> tuple[Scores, ...]:
-    # Weights under soft masks grow to undo them; what is learned of use is the order.
+    splits: tuple[int, ...],
+    kept: Keeper,
+    resume: Snapshot | None,
+) -> ElasticResult:
+    """Learn the order of channels on a copy, then train the levels from the weights as they were.
+
+    Weights under soft masks grow to undo them; what is learned of use is the order.
+    """
+    architecture = levels.architecture
+    whole = bool((levels.counts[-1] == architecture.widths).all())
+    as_it_came = ElasticModel(module, architecture, levels, ordered=True) if whole else None
+
+    def keep(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
+        if as_it_came is None:
+            kept.tell(epoch)
+        else:
+            kept.keep(as_it_came, 0, epoch, snapshot, weights=True)
+
     scores, _ = learn_masks(
         copy.deepcopy(module),
         levels,
-        channel_importance(module, levels.architecture),
+        channel_importance(module, architecture),
         data,
-        stage_recipe(wanted.recipe, epochs),
-        on_epoch=lambda epoch, snapshot: kept.tell(epoch),
+        stage_recipe(wanted.recipe, splits[0]),
+        on_epoch=keep,
         on_step=kept.watch.on_step,
+        resume=resume,
         workers=wanted.workers,
     )
-    return scores
+    model = ElasticModel(module, architecture, levels, scores=scores)
+    return _Stages(model, data, wanted, splits, kept).run(1, None)
 
 
 class _Stages:
@@ -160,7 +177,7 @@ class _Stages:
         data: Data,
         wanted: ElasticTraining,
         splits: tuple[int, ...],
-        kept: "_Keeper",
+        kept: Keeper,
     ) -> None:
         self._model, self._data, self._wanted = model.to(best_device()), data, wanted
         self._splits, self._kept = splits, kept
@@ -217,88 +234,3 @@ class _Stages:
                 batch_size=recipe.batch_size,
                 seed=recipe.seed,
             )
-
-
-class _Keeper:
-    """Writes what an epoch leaves: the checkpoint, then the row that says so."""
-
-    def __init__(
-        self,
-        manifest: ElasticManifest,
-        data: Data,
-        wanted: ElasticTraining,
-        watch: Watch,
-        run: str,
-        *,
-        force: bool,
-    ) -> None:
-        self.watch, self.epochs = watch, list[Epoch]()
-        self._manifest, self._data, self._wanted = manifest, data, wanted
-        self._run, self._force, self._written = run, force, 0
-        earlier = manifest.tunings
-        self._earlier = earlier[:-1] if earlier and earlier[-1].run == run else earlier
-
-    @property
-    def last_good(self) -> str:
-        """For an error: what is in the folder."""
-        if not self._written:
-            return "no epoch of this run was written"
-        return f"{self._wanted.out} holds the last good checkpoint, of epoch {self._written}"
-
-    def keep(
-        self,
-        model: ElasticModel,
-        stage: int,
-        epoch: Epoch,
-        snapshot: Callable[[], Snapshot],
-    ) -> None:
-        """A checkpoint that can be gone on with."""
-        self._note(epoch, stage)
-        if rank() == 0:
-            self._save(model, encode(snapshot()))
-        self._written = epoch.number
-        self.tell(epoch)
-
-    def tell(self, epoch: Epoch) -> None:
-        """A row and a line, no checkpoint."""
-        self.epochs.append(epoch)
-        self._note(epoch, self._manifest.stage)
-        if rank() == 0 and self.watch.store is not None:
-            self.watch.store.save_epochs([epoch_record(self._manifest, self._wanted, epoch)])
-        if self.watch.on_epoch is not None:
-            self.watch.on_epoch(epoch)
-
-    def finish(self, model: ElasticModel, qualities: tuple[Quality, ...]) -> ElasticManifest:
-        """The checkpoint of a training that is complete."""
-        *earlier, last = self._manifest.tunings
-        best = qualities[-1]
-        last = replace(last, accuracy=best.accuracy, validation_loss=best.loss)
-        accuracies = tuple(quality.accuracy for quality in qualities)
-        self._manifest = replace(self._manifest, tunings=(*earlier, last), accuracies=accuracies)
-        if rank() == 0:
-            self._save(model, None)
-        return self._manifest
-
-    def _note(self, epoch: Epoch, stage: int) -> None:
-        tuning = Tuning(
-            run=self._run,
-            data=self._wanted.data,
-            teacher="",
-            recipe=asdict(self._wanted.recipe),
-            images=len(self._data.train),
-            validation_images=len(self._data.validation),
-            epochs=epoch.number,
-            accuracy=epoch.accuracy,
-            validation_loss=epoch.validation_loss,
-        )
-        tunings = (*self._earlier, tuning)
-        self._manifest = replace(self._manifest, tunings=tunings, stage=stage)
-
-    def _save(self, model: ElasticModel, state: bytes | None) -> None:
-        try:
-            self._manifest = save_checkpoint(
-                self._wanted.out, model, self._manifest, force=self._force, state=state
-            )
-        except InputError as error:
-            raise InputError(f"{error}; {self.last_good}") from error
-        self._force = True

@@ -71,13 +71,15 @@ def require_same_data(begun: Tuning, data: Data) -> None:
         )
 
 
-def encode(snapshot: Snapshot) -> bytes:
-    """The state of a training without the weights, which are in the checkpoint itself."""
+def encode(snapshot: Snapshot, *, weights: bool = False) -> bytes:
+    """The state of a training, without the weights where they are in the checkpoint itself."""
     content: dict[str, Any] = {
         "optimizer": snapshot.optimizer,
         "scaler": snapshot.scaler,
         "epochs": [asdict(epoch) for epoch in snapshot.epochs],
     }
+    if weights:
+        content["module"] = dict(snapshot.module)
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
@@ -86,12 +88,14 @@ def encode(snapshot: Snapshot) -> bytes:
 def stored_snapshot(folder: Path, module: nn.Module) -> Snapshot:
     """The state of the training that checkpoint `folder` keeps; `module` is its network.
 
-    Raises `InputError` when it cannot be read.
+    Weights are that network's, or those that `encode` was told to keep. Raises `InputError` when
+    the state cannot be read.
     """
     try:
         content = torch.load(folder / STATE, map_location="cpu", weights_only=True)
         epochs = tuple(Epoch(**epoch) for epoch in content["epochs"])
-        return Snapshot(module.state_dict(), content["optimizer"], content["scaler"], epochs)
+        weights = content.get("module") or module.state_dict()
+        return Snapshot(weights, content["optimizer"], content["scaler"], epochs)
     except Exception as error:
         raise InputError(
             f"{folder / STATE} must hold the state of a training, but reading it failed with "

@@ -191,7 +191,11 @@ class _Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize(("mode", "last"), [("nested", 2), ("incremental", 3), ("masked", 4)])
+CUTS = [("nested", 2), ("incremental", 3), ("masked", 1), ("masked", 2), ("masked", 4)]
+"""A mode and the epoch after which it is stopped; masks are learned in the first two."""
+
+
+@pytest.mark.parametrize(("mode", "last"), CUTS)
 def test_a_training_that_was_stopped_goes_on_to_the_same_numbers(
     tmp_path: Path, data: Data, images: Tensor, mode: str, last: int
 ) -> None:
