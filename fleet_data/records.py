@@ -376,6 +376,67 @@ class LevelPlanRecord:
 
 
 @dataclass(frozen=True)
+class VariantClusterRecord:
+    """A variant on a cluster's typical device, ms: predicted, with its 90 % interval, and measured.
+
+    `measured_ms` is over `devices` that measured this very configuration (NaN and 0: none did); it
+    is read from measurements and never stored.
+    """
+
+    cluster: int
+    predicted_ms: float
+    predicted_low_ms: float
+    predicted_high_ms: float
+    measured_ms: float = float("nan")
+    devices: int = 0
+
+
+@dataclass(frozen=True)
+class VariantRecord:
+    """One network of a portfolio: its configuration as canonical text, its figures, its origin.
+
+    `bytes` are those of its files. `fleet_mean_*_ms` are predicted, `measured_here_ms` is of the
+    machine that made the portfolio; what is unknown is NaN. `provenance` says what it was made
+    from. `clusters` is empty where nothing is known of the fleet.
+    """
+
+    variant: str
+    channels: str
+    parameters: int
+    bytes: int
+    flops: int
+    kept_importance: float
+    accuracy: float
+    fleet_mean_ms: float
+    fleet_mean_low_ms: float
+    fleet_mean_high_ms: float
+    measured_here_ms: float
+    provenance: Mapping[str, Any]
+    clusters: tuple[VariantClusterRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class PortfolioRecord:
+    """Variants of one model that were made together, the cheapest first.
+
+    `clustering_id` is None where nothing is known of the fleet. `source` is `sparse`, `flops` or
+    `elastic`; `bundle` the folder that they were written to; `settings` what was asked and which
+    networks were left out, and why; `simulated` says what the predictions rest on.
+    """
+
+    model: str
+    architecture_digest: str
+    clustering_id: int | None
+    source: str
+    bundle: str
+    settings: Mapping[str, Any]
+    simulated: bool
+    created_at: datetime
+    variants: tuple[VariantRecord, ...]
+    id: int = 0
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """Rows of a query; `truncated`: there were more than the limit."""
 

@@ -51,7 +51,8 @@ UNIFORM_FIRST = 1e3
 class PlanRequest:
     """What a person asks of a plan; None everywhere takes the default.
 
-    `levels` is a levels.json whose levels every device measures: alone where nothing else is asked.
+    `levels` is a levels.json whose levels every device measures, `portfolio` the number of a stored
+    one whose variants they do: alone where nothing else is asked.
     """
 
     model: str
@@ -61,12 +62,13 @@ class PlanRequest:
     flops_range: str | None = None
     seed: int = 0
     levels: Path | None = None
+    portfolio: int | None = None
 
     @property
-    def levels_alone(self) -> bool:
-        """Whether the batch holds the levels and nothing else."""
+    def given_alone(self) -> bool:
+        """Whether the batch holds levels or variants and nothing else."""
         rest = (self.budget, self.per_cluster, self.from_study, self.flops_range)
-        return self.levels is not None and not any(rest)
+        return (self.levels or self.portfolio) is not None and not any(rest)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class PlannedBatch:
     curve: LearningCurve
     baselines: Mapping[str, float]
     levels: Path | None = None
+    portfolio: int | None = None
 
     @property
     def measurements(self) -> int:
@@ -123,13 +126,13 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     groups = assign_bundles(clustering)
     measurements = store.measurements(request.model)
     measured = _measured(architecture, measurements)
-    levels = _levels(request, architecture, clustering)
-    if request.levels_alone:
+    given = _given(store, request, architecture, clustering)
+    if request.given_alone:
         bundles = tuple(
-            PlannedBundle(f"bundle-{i + 1}", devices, levels, levels[:0])
+            PlannedBundle(f"bundle-{i + 1}", devices, given, given[:0])
             for i, devices in enumerate(groups)
         )
-        cost = flops(architecture, levels)
+        cost = flops(architecture, given)
         return _batch(
             request,
             architecture,
@@ -152,7 +155,7 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     if request.from_study is not None:
         pool = _with_neighbours(store, pool, request, say)
     bundles = tuple(
-        replace(bundle, anchors=np.unique(np.vstack([bundle.anchors, levels]), axis=0))
+        replace(bundle, anchors=np.unique(np.vstack([bundle.anchors, given]), axis=0))
         for bundle in plan_bundles(
             architecture, clustering, pool, measured, (low, high), configurations
         )
@@ -195,7 +198,34 @@ def _batch(
         curve,
         baselines,
         request.levels,
+        request.portfolio,
     )
+
+
+def _given(
+    store: "Store", request: PlanRequest, architecture: Architecture, clustering: ClusteringRecord
+) -> Counts:
+    """Levels and variants that every device measures, each once (m x G)."""
+    levels = _levels(request, architecture, clustering)
+    if request.portfolio is None:
+        return levels
+    return np.unique(np.vstack([levels, _variants(store, request.portfolio, architecture)]), axis=0)
+
+
+def _variants(store: "Store", number: int, architecture: Architecture) -> Counts:
+    """The variants that are not the dense network, which every bundle holds anyway (m x G)."""
+    record = store.portfolio(number)
+    if record.model != architecture.model:
+        raise InputError(
+            f"`--portfolio` must be one of {architecture.model}, but {record.id} is of "
+            f"{record.model}; name another"
+        )
+    texts = [variant.channels for variant in record.variants if variant.channels]
+    if not texts:
+        raise InputError(
+            f"portfolio {record.id} must hold a pruned variant, but has the dense one only"
+        )
+    return parse_channels(architecture, texts).counts
 
 
 def _levels(

@@ -32,10 +32,15 @@ def local_server(application: WSGIApplication, port: int) -> LocalServer:
     try:
         return make_server(HOST, port, application, LocalServer, _Quiet)
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-            raise
-        why = "in use" if error.errno == errno.EADDRINUSE else "not allowed for this user"
-        raise InputError(
-            f"the port must be free, but {port} on {HOST} is {why}: give another with --port, or "
-            "--port 0 for any"
-        ) from error
+        raise taken_port(error, HOST, port) from error
+
+
+def taken_port(error: OSError, host: str, port: int) -> Exception:
+    """What to raise where a port cannot be had: one line for a person, or the error itself."""
+    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        return error
+    why = "in use" if error.errno == errno.EADDRINUSE else "not allowed for this user"
+    return InputError(
+        f"the port must be free, but {port} on {host} is {why}: give another with --port, or "
+        "--port 0 for any"
+    )

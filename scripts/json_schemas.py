@@ -24,8 +24,10 @@ MAPS = {
     "kept_channels",
     "counts",
     "tried",
+    "files",
+    "latency_ms",
 }
-"""Objects whose keys are names from the data (width groups, kinds, ...), not fields."""
+"""Objects whose keys are names from the data (width groups, clusters, files), not fields."""
 FREE = {"sql": {"type": "array", "items": {"type": "object"}}}
 """Documents whose fields the user chooses."""
 TYPES: dict[type, str | list[str]] = {

@@ -8,7 +8,7 @@ from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store.engine import Database
 from hdap.fleet_data.store.location import shown
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision, here so that opening a current database need not import alembic."""
 _ADVISORY_LOCK = 0x68646170  # "hdap"
 _FOLDER = Path(__file__).parent / "migrations"

@@ -377,3 +377,49 @@ operating_points = sa.Table(
     sa.Column("latency_high_ms", FLOAT),
     sa.Column("chosen", sa.Boolean, nullable=False),
 )
+
+portfolios = sa.Table(
+    "portfolios",
+    metadata,
+    _key("portfolio_id"),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("architecture_digest", sa.Text, nullable=False),
+    sa.Column("clustering_id", KEY, sa.ForeignKey("clusterings.clustering_id")),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("bundle", sa.Text, nullable=False),
+    sa.Column("settings", JSON, nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+variants = sa.Table(
+    "variants",
+    metadata,
+    _reference("portfolio_id", "portfolios.portfolio_id", primary_key=True),
+    sa.Column("variant", sa.Text, primary_key=True),
+    sa.Column("channels", sa.Text, nullable=False),
+    sa.Column("parameters", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("flops", sa.BigInteger, nullable=False),
+    sa.Column("kept_importance", FLOAT),
+    sa.Column("accuracy", FLOAT),
+    sa.Column("fleet_mean_ms", FLOAT),
+    sa.Column("fleet_mean_low_ms", FLOAT),
+    sa.Column("fleet_mean_high_ms", FLOAT),
+    sa.Column("measured_here_ms", FLOAT),
+    sa.Column("provenance", JSON, nullable=False),
+)
+
+variant_clusters = sa.Table(
+    "variant_clusters",
+    metadata,
+    sa.Column("portfolio_id", KEY, primary_key=True, autoincrement=False),
+    sa.Column("variant", sa.Text, primary_key=True),
+    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("latency_ms", FLOAT),
+    sa.Column("latency_low_ms", FLOAT),
+    sa.Column("latency_high_ms", FLOAT),
+    sa.ForeignKeyConstraint(
+        ["portfolio_id", "variant"], ["variants.portfolio_id", "variants.variant"]
+    ),
+)

@@ -15,6 +15,7 @@ from hdap.fleet_data.store.location import DEFAULT_URL, parse_url, shown
 from hdap.fleet_data.store.measurements import MeasurementStore
 from hdap.fleet_data.store.migrate import migrate
 from hdap.fleet_data.store.networks import NetworkStore
+from hdap.fleet_data.store.portfolios import PortfolioStore
 from hdap.fleet_data.store.query import QueryStore
 from hdap.fleet_data.store.studies import StudyStore
 from hdap.fleet_data.store.surrogates import SurrogateStore
@@ -36,6 +37,7 @@ class Store(
     AccuracyStore,
     TrainingStore,
     LevelPlanStore,
+    PortfolioStore,
     QueryStore,
 ):
     """Records in, records out; every method is one transaction.

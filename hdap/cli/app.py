@@ -24,6 +24,7 @@ from hdap.cli import (
     model,
     plan,
     plot,
+    portfolio,
     prune,
     report,
     search,
@@ -133,6 +134,7 @@ for _module in _MODULES:
     app.command(_module.NAME, context_settings=_settings)(with_habits(_module.run))
 
 app.add_typer(elastic.app, name=elastic.NAME)
+app.add_typer(portfolio.app, name=portfolio.NAME)
 
 
 def main() -> None:

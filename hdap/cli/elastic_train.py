@@ -90,6 +90,8 @@ def run(
     """
     from hdap.elastic.checkpoint import read_elastic_manifest
     from hdap.elastic.training import ElasticTraining
+    from hdap.pruning.plan import WeightsSource
+    from hdap.pruning.start import start_network
     from hdap.training.distributed import processes
     from hdap.training.resuming import begun_tuning
 
@@ -117,42 +119,14 @@ def run(
         mode = "nested" if begun is None else read_elastic_manifest(out).mode
     wanted = ElasticTraining(out, data, recipe, workers=options.readers(workers, data), mode=mode)
     with processes():
-        source = (checkpoint, model, weights, pretrained)
         reading = (validation_share, unreadable)
         if begun is not None:
             _finish(wanted, None, None, model, reading, db, True, as_json)
             return
-        start = _start(*source, recipe.seed)
+        source = WeightsSource(weights, pretrained, recipe.seed)
+        start = start_network(checkpoint, model, source, recipe.seed)
         found = _levels(start, levels, flops)
         _finish(wanted, start, found, model, reading, db, force, as_json)
-
-
-def _start(
-    checkpoint: Path | None, model: str | None, weights: Path | None, pretrained: bool, seed: int
-) -> "Checkpoint":
-    from hdap.fleet_data.errors import InputError
-    from hdap.models.tracing import describe
-    from hdap.pruning.checkpoint import Checkpoint, load_checkpoint
-    from hdap.pruning.network import dense_manifest, load_seeded
-    from hdap.pruning.plan import WeightsSource
-
-    if checkpoint is not None:
-        if weights is not None or pretrained:
-            raise InputError(
-                "weights come from the checkpoint or from --weights or --pretrained, but got two "
-                "of them; leave one out"
-            )
-        return load_checkpoint(checkpoint, model=model)
-    if model is None:
-        raise InputError(
-            "a network must be named, but got neither a checkpoint nor --model; "
-            "give one: hdap elastic train --model resnet50 ..."
-        )
-    source = WeightsSource(weights, pretrained, seed)
-    loaded = load_seeded(model, source)
-    architecture = describe(loaded.module, model, loaded.input_shape)
-    manifest = dense_manifest(architecture, loaded.module, source, seed)
-    return Checkpoint(loaded.module, manifest)
 
 
 def _levels(start: "Checkpoint", file: Path | None, flops: str | None) -> "Levels":

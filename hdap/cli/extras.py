@@ -2,7 +2,10 @@
 
 from importlib.util import find_spec
 
-EXTRAS = {"report": ("altair", "vl_convert", "jinja2", "optuna_dashboard")}
+EXTRAS = {
+    "report": ("altair", "vl_convert", "jinja2", "optuna_dashboard"),
+    "serve": ("starlette", "uvicorn"),
+}
 
 
 def require(extra: str) -> None:

@@ -43,6 +43,15 @@ def run(
             "where nothing else is asked.",
         ),
     ] = None,
+    portfolio: Annotated[
+        int | None,
+        typer.Option(
+            "--portfolio",
+            min=1,
+            help="Number of a portfolio of `hdap portfolio build`: every device measures its "
+            "variants too; alone where nothing else is asked.",
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -59,7 +68,9 @@ def run(
     from hdap.planning import PlanRequest, make_plan
 
     require_free(out)
-    request = PlanRequest(model, budget, per_cluster, from_study, flops_range, seed, levels)
+    request = PlanRequest(
+        model, budget, per_cluster, from_study, flops_range, seed, levels, portfolio
+    )
     with open_store(db, create=False) as store:
         batch = make_plan(store, request, say)
     with progress_bar("exporting networks") as bar:
@@ -97,8 +108,11 @@ def document(batch: "PlannedBatch", out: Path, size: int) -> dict[str, Any]:
 
 
 def _kind(batch: "PlannedBatch") -> str:
-    if batch.levels is not None and not any(len(b.candidates) for b in batch.bundles):
+    alone = not any(len(b.candidates) for b in batch.bundles)
+    if alone and batch.levels is not None:
         return f"Levels of {batch.levels}"
+    if alone and batch.portfolio is not None:
+        return f"Variants of portfolio {batch.portfolio}"
     return f"{'Guided' if batch.guided else 'First'} batch"
 
 

@@ -10,7 +10,7 @@ from hdap.cli.options import DEFAULT_DB, AsJson, Db, Debug
 NAME = "plot"
 KINDS = (
     *("fleet", "clusters", "latency", "parity", "learning"),
-    *("history", "pareto", "layers", "promise", "drift"),
+    *("history", "pareto", "layers", "promise", "training", "levels", "portfolio", "drift"),
 )
 """Names of the registry, for help and completion that load nothing; a test compares them."""
 

@@ -191,7 +191,6 @@ def _from_search(
 
 def _weights(given: "WeightsSource", plan: "PrunePlan") -> "WeightsSource":
     """The weights to prune: those given, else the study's, else random ones."""
-    from hdap.cli.output import say, warn
     from hdap.fleet_data.errors import InputError
 
     if not given.random or plan.weights is None:
@@ -203,6 +202,14 @@ def _weights(given: "WeightsSource", plan: "PrunePlan") -> "WeightsSource":
                 f"the weights that the study was searched with must be there, but {source.file} is "
                 "not; give --weights FILE or --pretrained"
             )
+    tell_weights(source, whose)
+    return source
+
+
+def tell_weights(source: "WeightsSource", whose: str = "") -> None:
+    """Where the weights are from, and a warning where nobody trained them."""
+    from hdap.cli.output import say, warn
+
     if source.random:
         warn(
             f"the weights are random (seed {source.seed}): the network is right in shape and speed "
@@ -210,7 +217,6 @@ def _weights(given: "WeightsSource", plan: "PrunePlan") -> "WeightsSource":
         )
     else:
         say(f"weights: {source.words}{whose}")
-    return source
 
 
 def document(made: "PrunedNetwork", out: Path) -> dict[str, Any]:

@@ -36,8 +36,9 @@ def run(
     """Ask the database in SQL. It is opened read-only: nothing can be changed.
 
     Tables: devices, configurations, measurements, ingests, clusterings, clusters, cluster_devices,
-    surrogates, studies, trials, trial_channels, trial_clusters, verifications. Views: telemetry,
-    best_trials, pareto_trials, trial_summary and trials_MODEL with one column a width group.
+    surrogates, studies, trials, trial_channels, trial_clusters, verifications, epochs, levels,
+    operating_points, portfolios, variants. Views: telemetry, best_trials, pareto_trials,
+    trial_summary, variant_latencies and trials_MODEL with one column a width group.
     """
     from hdap.cli.opening import open_store
     from hdap.cli.output import warn

@@ -120,19 +120,7 @@ def read_table(path: str, cluster: int, expected: Mapping[str, str] | None = Non
     `expected` may hold `model`, `architecture` and `fleet`, as the manifest of a bundle does: a
     table made for others is refused.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
-    except (OSError, ValueError) as error:
-        raise Problem(f"{path} must be a levels.json that can be read: {error}") from None
-    if not isinstance(document, dict) or document.get("kind") != "hdap levels":
-        raise Problem(f"{path} must be a file of `hdap elastic plan --out`; copy the right one")
-    if document.get("format") != FORMAT:
-        raise Problem(f"{path} must have format {FORMAT}, has {document.get('format')}; plan again")
-    rest = {name: value for name, value in document.items() if name != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    if hashlib.sha256(text.encode()).hexdigest() != document.get("digest"):
-        raise Problem(f"{path} is damaged or was changed by hand; copy it again")
+    document = read_document(path, "hdap levels", "`hdap elastic plan --out`")
     for name, value in (expected or {}).items():
         if document.get(name) != value:
             kind = {"fleet": "clustering", "architecture": "network"}.get(name, name)
@@ -141,6 +129,24 @@ def read_table(path: str, cluster: int, expected: Mapping[str, str] | None = Non
                 f"{str(value)[:16]}); plan again: hdap elastic plan"
             )
     return _table(path, document, cluster)
+
+
+def read_document(path: str, kind: str, maker: str) -> dict[str, Any]:
+    """A JSON file that hdap wrote for devices, checked by its own digest; raises `Problem`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document: dict[str, Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path} must be a file of {maker} that can be read: {error}") from None
+    if not isinstance(document, dict) or document.get("kind") != kind:
+        raise Problem(f"{path} must be a file of {maker}; copy the right one")
+    if document.get("format") != FORMAT:
+        raise Problem(f"{path} must have format {FORMAT}, has {document.get('format')}; make anew")
+    rest = {name: value for name, value in document.items() if name != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(text.encode()).hexdigest() != document.get("digest"):
+        raise Problem(f"{path} is damaged or was changed by hand; copy it again")
+    return document
 
 
 def _table(path: str, document: dict[str, Any], cluster: int) -> Table:

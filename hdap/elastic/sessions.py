@@ -20,12 +20,72 @@ import importlib
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+def session_options(ort: Any, threads: int, optimisation: Any) -> Any:
+    """Options of a session that may rest beside others."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = optimisation
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Resting sessions' threads must not spin beside those of the one that runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def open_mapped(ort: Any, path: str, threads: int) -> Any:
+    """A session on a network that `optimise` wrote; its weights stay in the mapped file."""
+    # already optimised: to do so again would copy the weights
+    options = session_options(ort, threads, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return ort.InferenceSession(path, options, providers=PROVIDERS)
+
+
+def optimise(ort: Any, source: str, folder: str, name: str, threads: int) -> None:
+    """Write the network of `source` as `name`.onnx and .bin, weights in this machine's order."""
+    options = session_options(ort, threads, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    options.optimized_model_filepath = os.path.join(folder, f"{name}.onnx")
+    entry = "session.optimized_model_external_initializers_"
+    options.add_session_config_entry(f"{entry}file_name", f"{name}.bin")
+    options.add_session_config_entry(f"{entry}min_size_in_bytes", "1024")
+    ort.InferenceSession(source, options, providers=PROVIDERS)
+
+
+def made_once(folder: str, make: Callable[[str], None]) -> str:
+    """The folder, filled by `make` where it is missing: whole or not at all."""
+    if os.path.isdir(folder):
+        return folder
+    temporary = f"{folder}.making-{os.getpid()}-{threading.get_ident()}"
+    os.makedirs(temporary)
+    try:
+        make(temporary)
+        # whoever else made it meanwhile made the same
+        if not os.path.isdir(folder):
+            os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def machine_words(ort: Any) -> str:
+    """What the order of weights depends on beside the network: runtime and processor."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            kinds = sorted({x for x in file if x.startswith(("model name", "flags", "Features"))})
+    except OSError:
+        kinds = [platform.processor()]
+    return f"{ort.__version__} {platform.machine()}{''.join(kinds)}"
 
 
 class LevelSessions:
@@ -50,11 +110,8 @@ class LevelSessions:
     def session(self, level: int) -> Any:
         """The session of a level."""
         if level not in self._open:
-            # already optimised: to do so again would copy the weights
-            options = self._options(self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
-            options.add_session_config_entry("session.disable_prepacking", "1")
             path = os.path.join(self.folder, f"level-{level}.onnx")
-            self._open[level] = self._ort.InferenceSession(path, options, providers=PROVIDERS)
+            self._open[level] = open_mapped(self._ort, path, self.threads)
         return self._open[level]
 
     def run(self, level: int, image: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
@@ -65,50 +122,19 @@ class LevelSessions:
         )
         return outputs
 
-    def _options(self, optimisation: Any) -> Any:
-        options = self._ort.SessionOptions()
-        options.graph_optimization_level = optimisation
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Resting levels' threads must not spin beside the one that runs.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        return options
-
     def _optimised(self, folder: str, cache: str) -> str:
         """The folder with the levels in this machine's order, made where it is missing."""
-        made = os.path.join(cache, self._machine(folder))
-        if os.path.isdir(made):
-            return made
-        temporary = f"{made}.making-{os.getpid()}"
-        os.makedirs(temporary)
-        try:
+
+        def make(temporary: str) -> None:
             for level in range(self.levels):
-                name = f"level-{level}"
-                options = self._options(self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
-                options.optimized_model_filepath = os.path.join(temporary, f"{name}.onnx")
-                entry = "session.optimized_model_external_initializers_"
-                options.add_session_config_entry(f"{entry}file_name", f"{name}.bin")
-                options.add_session_config_entry(f"{entry}min_size_in_bytes", "1024")
-                source = os.path.join(folder, f"{name}.onnx")
-                self._ort.InferenceSession(source, options, providers=PROVIDERS)
-            if not os.path.isdir(made):
-                os.rename(temporary, made)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return made
+                source = os.path.join(folder, f"level-{level}.onnx")
+                optimise(self._ort, source, temporary, f"level-{level}", self.threads)
+
+        return made_once(os.path.join(cache, self._machine(folder)), make)
 
     def _machine(self, folder: str) -> str:
         """What the order depends on: networks, runtime and processor."""
-        told = hashlib.sha256(f"{self._ort.__version__} {platform.machine()}".encode())
-        try:
-            with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-                kinds = sorted(
-                    {x for x in file if x.startswith(("model name", "flags", "Features"))}
-                )
-            told.update("".join(kinds).encode())
-        except OSError:
-            told.update(platform.processor().encode())
+        told = hashlib.sha256(machine_words(self._ort).encode())
         for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.*"))):
             if path.endswith((".onnx", ".bin")):
                 status = os.stat(path)
@@ -116,6 +142,3 @@ class LevelSessions:
                     f"{os.path.basename(path)} {status.st_size} {status.st_mtime_ns}".encode()
                 )
         return told.hexdigest()[:16]
-
-
-PROVIDERS = ["CPUExecutionProvider"]

@@ -50,11 +50,12 @@ def keep(
     kept: Sequence[Indices],
     *,
     graph: ChannelGraph | None = None,
+    in_place: bool = False,
 ) -> nn.Module:
     """A copy of `module` in which group g keeps exactly the channels `kept[g]`.
 
-    A group whose `multiple` is above 1 must keep the same places in every one of its blocks.
-    `graph` and errors are as for `prune`.
+    A group whose `multiple` is above 1 must keep the same places in every one of its blocks. With
+    `in_place` it is `module` itself. `graph` and errors are as for `prune`.
     """
     absent = {x.name for x in architecture.layers} - {name for name, _ in module.named_modules()}
     if absent:
@@ -63,9 +64,9 @@ def keep(
             f"but {type(module).__name__} has no layer `{min(absent)}`"
         )
     graph = graph or ChannelGraph(module, architecture.input_shape)
-    network = copy.deepcopy(module)
+    network = module if in_place else copy.deepcopy(module)
     trained = {name: p.requires_grad for name, p in network.named_parameters()}
-    for name, (inputs, outputs) in _losses(graph, architecture, kept).items():
+    for name, (inputs, outputs) in losses(graph, architecture, kept).items():
         graph.cut(network.get_submodule(name), inputs, outputs)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(trained[name])
@@ -73,7 +74,7 @@ def keep(
     return network
 
 
-def _losses(
+def losses(
     graph: ChannelGraph, architecture: Architecture, kept: Sequence[Indices]
 ) -> dict[str, tuple[Indices, Indices]]:
     """Input and output channels that each layer loses, over all width groups."""

@@ -18,10 +18,11 @@ _SHOWN = 3
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fill `module` with the state dict in `path` (.safetensors, else a torch file), in place.
 
-    Nothing in the file is executed. Raises `InputError` when it cannot be read or when its names or
+    Nothing in the file is executed. Weights may be masked as torch.nn.utils.prune keeps them
+    (`weight_orig`, `weight_mask`). Raises `InputError` when it cannot be read or when its names or
     shapes are not exactly those of the module, naming the first few.
     """
-    found = _clean(read_state(path), module)
+    found = _clean(_masked(read_state(path), path), module)
     expected = module.state_dict()
     # Counters of batches seen are no weights, and files from before 2018 lack them.
     missing = [k for k in expected if k not in found and not k.endswith("num_batches_tracked")]
@@ -69,6 +70,23 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
             "things; save `model.state_dict()`"
         )
     return content
+
+
+def _masked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Weights that are kept beside their masks, masked."""
+    result = dict(state)
+    for name, weight in state.items():
+        stem, mask = name.removesuffix("_orig"), f"{name.removesuffix('_orig')}_mask"
+        if stem == name or mask not in state:
+            continue
+        if state[mask].shape != weight.shape:
+            raise InputError(
+                f"{path.name} must hold a mask of the shape of each weight, but `{mask}` is "
+                f"{tuple(state[mask].shape)} where the weight is {tuple(weight.shape)}; take the "
+                "mask of the same model"
+            )
+        result[stem] = result.pop(name) * result.pop(mask)
+    return result
 
 
 def _clean(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:

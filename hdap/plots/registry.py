@@ -11,10 +11,13 @@ from hdap.plots.history import HistoryPicture
 from hdap.plots.latency import LatencyPicture
 from hdap.plots.layers import LayersPicture
 from hdap.plots.learning import LearningPicture
+from hdap.plots.levels import LevelsPicture
 from hdap.plots.pareto import ParetoPicture
 from hdap.plots.parity import ParityPicture
+from hdap.plots.portfolio import PortfolioPicture
 from hdap.plots.promise import PromisePicture
 from hdap.plots.source import Source
+from hdap.plots.training import TrainingPicture
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -31,6 +34,9 @@ PICTURES: dict[str, Picture[Any]] = {
         ParetoPicture(),
         LayersPicture(),
         PromisePicture(),
+        TrainingPicture(),
+        LevelsPicture(),
+        PortfolioPicture(),
         DriftPicture(),
     )
 }

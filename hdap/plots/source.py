@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from hdap.fleet_data.errors import NotEnoughDataError, NotFoundError
 from hdap.fleet_data.records import (
     ClusteringRecord,
+    EpochRecord,
     Floats,
+    LevelPlanRecord,
     Measurements,
+    PortfolioRecord,
     StudyRecord,
     SurrogateRecord,
     TrialBatch,
@@ -177,6 +180,37 @@ class Source:
                 f"{self.searched.name} --trial N --out proof"
             )
         return found
+
+    @cached_property
+    def epochs(self) -> tuple[EpochRecord, ...]:
+        """Every epoch of every training, at least one."""
+        found = self.store.epochs()
+        if not found:
+            raise NotEnoughDataError(
+                "a network must be trained to be shown, but none was: hdap finetune CHECKPOINT"
+            )
+        return found
+
+    @cached_property
+    def level_plan(self) -> LevelPlanRecord:
+        """The model's newest plan of elastic levels."""
+        try:
+            return self.store.level_plan(self.model or "")
+        except NotFoundError:
+            raise NotEnoughDataError(
+                f"levels of {self.model or 'a model'} must be planned to be shown, but are not: "
+                f"hdap elastic plan --model {self.model or 'MODEL'} --target-latency 30ms"
+            ) from None
+
+    @cached_property
+    def portfolio(self) -> PortfolioRecord:
+        """The newest portfolio."""
+        try:
+            return self.store.portfolio()
+        except NotFoundError:
+            raise NotEnoughDataError(
+                "a portfolio must be built to be shown, but none was: hdap portfolio build"
+            ) from None
 
 
 def _nothing_measured() -> NotEnoughDataError:

@@ -9,11 +9,13 @@ from pathlib import Path
 from hdap.fleet_data.errors import InputError
 
 
-def require_free_folder(folder: Path, force: bool, replaceable: frozenset[str]) -> None:
+def require_free_folder(
+    folder: Path, force: bool, replaceable: frozenset[str], what: str = "checkpoint"
+) -> None:
     """Raises `InputError` where `folder` holds anything.
 
-    With `force` it may hold the files `replaceable`, nothing else: a folder of other things is
-    never thrown away.
+    With `force` it may hold the files `replaceable` (those of a `what`), nothing else: a folder of
+    other things is never thrown away.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -22,12 +24,12 @@ def require_free_folder(folder: Path, force: bool, replaceable: frozenset[str]) 
     strange = sorted({path.name for path in folder.iterdir()} - replaceable)
     if strange:
         raise InputError(
-            f"`--out` must be new, empty or a checkpoint, but {folder} holds {strange[0]}; "
+            f"`--out` must be new, empty or a {what}, but {folder} holds {strange[0]}; "
             "name another folder"
         )
     if not force:
         raise InputError(
-            f"`--out` must be new or empty, but {folder} holds a checkpoint; "
+            f"`--out` must be new or empty, but {folder} holds a {what}; "
             "name another folder, or replace it with --force"
         )
 

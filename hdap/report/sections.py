@@ -6,6 +6,7 @@ import numpy as np
 
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.plots.source import Source
+from hdap.report.networks import elastic, portfolio, training
 from hdap.report.parts import Section, interval, latency, share
 from hdap.report.provenance import provenance
 from hdap.surrogate.costs import format_flops
@@ -236,6 +237,9 @@ SECTIONS: dict[str, Callable[[Source], Section]] = {
     "surrogates": surrogates,
     "search": search,
     "verification": verification,
+    "training": training,
+    "elastic": elastic,
+    "portfolio": portfolio,
     "drift": drift,
     "provenance": provenance,
 }

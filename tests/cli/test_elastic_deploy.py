@@ -74,7 +74,13 @@ def test_the_controller_gets_the_levels_that_were_trained_and_no_others(
 ) -> None:
     elastic = load_elastic(trained, model=MODEL)
     architecture, rows = elastic.architecture, elastic.levels.counts
-    point = {"clock": 1.0, "level": 1, "latency_ms": [1.0, 2.0], "low_ms": [1, 2], "high_ms": [1, 2]}
+    point = {
+        "clock": 1.0,
+        "level": 1,
+        "latency_ms": [1.0, 2.0],
+        "low_ms": [1, 2],
+        "high_ms": [1, 2],
+    }
     cluster = {"cluster": 0, "clock_column": None, "typical_mhz": None, "points": [point]}
     channels = format_channels(architecture, rows)
     levels = [

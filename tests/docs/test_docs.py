@@ -37,10 +37,17 @@ NOT_RUN = {
     "hdap prune --study first --trial 7 --weights trained.pt --out pruned": BUNDLE,
     "hdap export pruned --format onnx --out network.onnx": BUNDLE,
     "hdap dashboard --port 8081": "serves until it is stopped: tests/cli/test_dashboard.py",
+    "hdap portfolio serve bundle --port 8010 --policy latency:50ms": "serves until it is stopped: "
+    "tests/cli/test_portfolio_serve.py",
     "hdap --install-completion": "changes the shell's settings",
 }
 
+IN_ORDER = {"portfolio.md"}
+"""Pages whose lines for the shell need what the lines before them wrote, and so does the Python."""
+
 PLANNED = ("--model", "resnet50", "--target-latency", "40ms", "--clocks", "0.6,1.0")
+
+BUILT = ("--model", "resnet50", "--flops", "1.0G", "--search-trials", "60")
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,19 @@ def _commands(page: Path) -> Iterator[str]:
     yield from (x for x in re.findall(r"`(hdap \S[^`]*)`", text) if "..." not in x)
 
 
+def _lines(block: Block) -> list[str]:
+    """The lines of a block for the shell that are run."""
+    return [line for line in block.text.splitlines() if line and line not in NOT_RUN]
+
+
 BLOCKS = list(_blocks())
 SHELL = [line for b in BLOCKS if b.language == "bash" for line in b.text.splitlines() if line]
+ONE_BY_ONE = [
+    line
+    for b in BLOCKS
+    if b.language == "bash" and b.page.name not in IN_ORDER
+    for line in _lines(b)
+]
 
 
 @pytest.fixture
@@ -84,6 +102,7 @@ def fleet(fleet_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
         ("ingest", str(fleet_file("resnet50"))),
         ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "60"),
         ("elastic", "plan", *PLANNED),
+        ("portfolio", "build", *BUILT, "--out", str(path.parent / "bundle")),
     ):
         done = CliRunner().invoke(app, [*command, "--db", str(path)])
         assert done.exit_code == 0, done.output
@@ -116,16 +135,24 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
 @pytest.mark.parametrize(
     "page", sorted({b.page for b in BLOCKS if b.language == "python"}), ids=lambda p: p.name
 )
-def test_the_python_of_a_page_runs_from_top_to_bottom(here: Path, page: Path) -> None:
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    here: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if page.name == "index.md":
         (here / "fleet.db").unlink()  # this page makes its own
+    if page.name in IN_ORDER:
+        monkeypatch.setenv("HDAP_DB", str(here / "fleet.db"))
+        lines = [x for b in BLOCKS if b.page == page and b.language == "bash" for x in _lines(b)]
+        for line in lines:
+            done = CliRunner().invoke(app, shlex.split(line)[1:])
+            assert done.exit_code == 0, done.output
     names: dict[str, object] = {"__name__": page.stem}
     for block in BLOCKS:
         if block.page == page and block.language == "python":
             exec(compile(block.text, str(page), "exec"), names)
 
 
-@pytest.mark.parametrize("line", [x for x in SHELL if x not in NOT_RUN])
+@pytest.mark.parametrize("line", ONE_BY_ONE)
 def test_a_line_for_the_shell_runs(here: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HDAP_DB", str(here / "fleet.db"))
     said = re.match(r'echo "(.*)" \| (.*)', line)

@@ -9,7 +9,13 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.records import VerificationRecord
+from hdap.fleet_data.records import (
+    CompressionStepRecord,
+    EpochRecord,
+    PortfolioRecord,
+    VariantRecord,
+    VerificationRecord,
+)
 from hdap.fleet_data.store import Store
 from hdap.plots import learning
 from hdap.plots.source import Source
@@ -96,7 +102,40 @@ def full(
         )
         later.write_text(head + "".join(slower))
     hdap("ingest", str(later), db=db)
+    plan = ("elastic", "plan", "--model", "resnet50", "--target-latency", "40ms", "--clocks")
+    hdap(*plan, "0.6,1.0", db=db)
+    with Store.open(str(db)) as store:
+        _train(store)
+        _build(store)
     return db
+
+
+def _train(store: Store) -> None:
+    accuracies = {"digits": (0.7, 0.9), "digits-2": (0.8, float("nan"))}
+    for run, found in accuracies.items():
+        for epoch, accuracy in enumerate(found, start=1):
+            at = datetime(2026, 11, 22, epoch, tzinfo=UTC)
+            numbers = (1.0 / epoch, 1.1 / epoch, accuracy, 0.01, 500.0, 2.0)
+            record = EpochRecord(run, epoch, f"out/{run}", "resnet50", *numbers, 0, at)
+            store.save_epochs([record])
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    step = ("out", "resnet50", "<i>first</i>", 3, 10**9, 9.0, 8.5, 9.5, 0.8, 0.5, 0.79)
+    store.save_compression_step(CompressionStepRecord("squeeze", 1, *step, False, at))
+
+
+def _build(store: Store) -> None:
+    unknown = float("nan")
+    variants = tuple(
+        VariantRecord(
+            f"v{i}", "", 10**6 * i, 4 * 10**6 * i, 10**8 * i, 0.3 * i, 0.9 + 0.02 * i,
+            5.0 * i, 4.5 * i, 5.5 * i, unknown, {"from": "flops"},
+        )
+        for i in (1, 2, 3)
+    )  # fmt: skip
+    plan = store.level_plan("resnet50")
+    known = (plan.model, plan.architecture_digest, plan.clustering_id)
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    store.save_portfolio(PortfolioRecord(*known, "flops", "bundle", {}, False, at, variants))
 
 
 def _verify(store: Store) -> None:

@@ -1,0 +1,170 @@
+"""Iterative magnitude pruning with rewinding: a dense training, then level after level sparser.
+
+A level takes away the smallest weights that the one before ended with, goes back to the weights
+after the first epochs, and trains on from there: Frankle et al., "Linear Mode Connectivity and the
+Lottery Ticket Hypothesis", ICML 2020, algorithm 2, as DNNShifter (Eccles et al., 2023) uses it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+
+from torch import Tensor, nn
+
+from hdap.fleet_data.errors import DivergedError
+from hdap.models.tracing import describe
+from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
+from hdap.portfolio.sparse_training import REWIND, SparseTraining, require_free, resumable
+from hdap.portfolio.training_record import LevelRecord, TrainingRecord
+from hdap.pruning.checkpoint import STATE, Checkpoint, load_checkpoint, save_checkpoint
+from hdap.pruning.manifest import Manifest, Tuning
+from hdap.training.data import Data
+from hdap.training.finetuning import Watch, epoch_record, free_run
+from hdap.training.history import Epoch
+from hdap.training.loop import Snapshot, best_device, train
+from hdap.training.resuming import encode, require_same_data, stored_snapshot
+
+WatchLevel = Callable[[int], Watch]
+"""Who is told on the way of a level, by its number; 0 is the dense one."""
+
+
+def train_levels(
+    start: Checkpoint, data: Data, wanted: SparseTraining, watch: WatchLevel, *, force: bool = False
+) -> Iterator[LevelRecord]:
+    """Train the dense network and every sparse level, one at a time, each kept in `wanted.out`.
+
+    `start` is the dense network before its training, which happens in place.
+
+    Raises:
+        DivergedError: a loss is not finite; levels before are kept.
+        InputError: data, recipe and network do not fit, or `out` holds anything (with `force`:
+            anything but another sparse training) or cannot be written.
+    """
+    require_free(wanted.out, force)
+    record = TrainingRecord(
+        model=start.manifest.model,
+        weights=start.manifest.weights,
+        data=wanted.data,
+        recipe=asdict(wanted.recipe),
+        rate=wanted.rate,
+        scope=wanted.scope,
+        rewind=wanted.rewind,
+    )
+    record.write(wanted.out)
+    return _Levels(start, data, wanted, watch, record).remaining()
+
+
+def go_on(
+    data: Data, wanted: SparseTraining, watch: WatchLevel, *, model: str | None = None
+) -> Iterator[LevelRecord]:
+    """Go on after the last complete level in `wanted.out`, to the same numbers on the CPU.
+
+    `model` is as for `load_checkpoint`. Raises `InputError` as `resumable`, else as `train_levels`.
+    """
+    record = resumable(wanted)
+    start = load_checkpoint(wanted.out / record.levels[-1].name, model=model)
+    require_same_data(start.manifest.tunings[-1], data)
+    return _Levels(start, data, wanted, watch, record).remaining()
+
+
+class _Levels:
+    """The levels that are not done, each from what the folder holds of those before."""
+
+    def __init__(
+        self,
+        start: Checkpoint,
+        data: Data,
+        wanted: SparseTraining,
+        watch: WatchLevel,
+        record: TrainingRecord,
+    ) -> None:
+        self._module: nn.Module = start.module.to(best_device())
+        self._manifest: Manifest = replace(start.manifest, tunings=())
+        self._data, self._wanted, self._watch, self._record = data, wanted, watch, record
+        manifest = start.manifest
+        self._names = prunable(describe(start.module, manifest.model, manifest.input_shape))
+
+    def remaining(self) -> Iterator[LevelRecord]:
+        for number in range(len(self._record.levels), self._wanted.levels + 1):
+            self._record = self._record.with_level(self._level(number))
+            self._record.write(self._wanted.out)
+            yield self._record.levels[-1]
+
+    def _level(self, number: int) -> LevelRecord:
+        wanted, watch = self._wanted, self._watch(number)
+        name = f"level-{number:02d}"
+        resume, masks = None, dict[str, Tensor]()
+        if number:
+            masks = without_smallest(self._module, self._names, wanted.rate, wanted.scope)
+            resume = self._rewound(masks)
+        elif not wanted.rewind:
+            self._keep_rewind(None)
+        run = free_run(watch.store, f"{wanted.run or wanted.out.name}-{name}")
+        before = 0 if resume is None else len(resume.epochs)
+
+        def on_epoch(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
+            if not number and epoch.number == wanted.rewind:
+                self._keep_rewind(snapshot())
+            self._tell(watch, run, name, epoch)
+
+        try:
+            history = train(
+                self._module,
+                self._data,
+                wanted.recipe,
+                after_step=(lambda module: apply_masks(module, masks)) if masks else None,
+                on_epoch=on_epoch,
+                on_step=watch.on_step,
+                resume=resume,
+                workers=wanted.workers,
+            )
+        except DivergedError as error:
+            done = len(self._record.levels)
+            raise DivergedError(
+                f"{name}: {error}; {wanted.out} holds the {done} levels before"
+            ) from error
+        manifest = replace(self._manifest, tunings=(self._tuning(run, history.last),))
+        save_checkpoint(wanted.out / name, self._module, manifest, force=True)
+        seconds = sum(epoch.seconds for epoch in history.epochs[before:])
+        return self._entry(name, history.last, seconds)
+
+    def _rewound(self, masks: dict[str, Tensor]) -> Snapshot | None:
+        """Put the weights back to the rewind point, masked; the state of training there."""
+        folder = self._wanted.out / REWIND
+        model = self._manifest.model
+        there = load_checkpoint(folder, model=model).module
+        state = stored_snapshot(folder, there) if (folder / STATE).is_file() else None
+        self._module.load_state_dict(there.state_dict())
+        apply_masks(self._module, masks)
+        return None if state is None else replace(state, module=self._module.state_dict())
+
+    def _keep_rewind(self, snapshot: Snapshot | None) -> None:
+        state = None if snapshot is None else encode(snapshot)
+        folder = self._wanted.out / REWIND
+        save_checkpoint(folder, self._module, self._manifest, force=True, state=state)
+
+    def _tell(self, watch: Watch, run: str, name: str, epoch: Epoch) -> None:
+        if watch.store is not None:
+            manifest = replace(self._manifest, tunings=(self._tuning(run, epoch),))
+            wanted = replace(self._wanted, out=self._wanted.out / name)
+            watch.store.save_epochs([epoch_record(manifest, wanted, epoch)])
+        if watch.on_epoch is not None:
+            watch.on_epoch(epoch)
+
+    def _tuning(self, run: str, epoch: Epoch) -> Tuning:
+        return Tuning(
+            run=run,
+            data=self._wanted.data,
+            teacher="",
+            recipe=asdict(self._wanted.recipe),
+            images=len(self._data.train),
+            validation_images=len(self._data.validation),
+            epochs=epoch.number,
+            accuracy=epoch.accuracy,
+            validation_loss=epoch.validation_loss,
+        )
+
+    def _entry(self, name: str, last: Epoch, seconds: float) -> LevelRecord:
+        masks = masks_in(self._module, self._names)
+        left = sum(int(mask.sum()) for mask in masks.values())
+        density = left / sum(mask.numel() for mask in masks.values())
+        return LevelRecord(name, density, left, last.accuracy, last.validation_loss, seconds)

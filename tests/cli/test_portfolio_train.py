@@ -1,0 +1,100 @@
+"""Levels of a sparse training, as a person makes them."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from hdap.fleet_data.store import Store
+from hdap.portfolio.sparse_checkpoint import read_sparse
+
+Hdap = Callable[..., Result]
+MODEL = "sparsetrainnets:small"
+CODE = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+def small():
+    network = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(32, 3),
+    )
+    network.input_shape = (1, 6, 6)
+    return network
+
+def rows(count=96, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=rng)
+    images = 0.3 * torch.randn(count, 1, 6, 6, generator=rng)
+    images[torch.arange(count), 0, labels * 2] += 1.5
+    return TensorDataset(images, labels), None
+"""
+TRAIN = ("portfolio", "train", "--data", "sparsetrainnets:rows", "--out", "levels")
+BEGIN = (*TRAIN, "--model", MODEL, "--epochs", "2", "--batch-size", "16", "--rate", "0.4")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "sparsetrainnets.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "sparsetrainnets", raising=False)
+    return tmp_path
+
+
+def _error(done: Result) -> str:
+    assert done.exit_code == 1, done.output
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("error:")]
+    assert "Traceback" not in done.output
+    return line
+
+
+def test_every_level_is_kept_and_its_epochs_are_in_the_database(hdap: Hdap, here: Path) -> None:
+    done = hdap(*BEGIN, "--levels", "2", "--json", db="hdap.db")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [level["name"] for level in told["levels"]] == ["level-00", "level-01", "level-02"]
+    assert (told["rate"], told["rewind"], told["scope"]) == (0.4, 1, "global")
+    assert [level["density"] for level in told["levels"]] == pytest.approx([1, 0.6, 0.36], abs=0.01)
+    found = read_sparse(here / "levels", MODEL)
+    assert [level.accuracy for level in found] == [level["accuracy"] for level in told["levels"]]
+    with Store.open("sqlite:///hdap.db") as store:
+        runs = store.training_runs()
+    assert set(runs) == {f"levels-level-{n:02d}" for n in range(3)}
+
+
+def test_it_goes_on_as_it_began_and_says_what_comes_next(hdap: Hdap, here: Path) -> None:
+    assert hdap(*BEGIN, "--levels", "1", db="hdap.db").exit_code == 0
+    done = hdap(*TRAIN, "--resume", "--levels", "2", "--model", MODEL, db="hdap.db")
+    assert done.exit_code == 0, done.output
+    assert "resuming after level-01" in done.stderr
+    assert "level-02" in done.stdout
+    assert (
+        f"hdap portfolio build --sparse levels --out levels-bundle --model {MODEL}" in done.stdout
+    )
+    unnamed = _error(hdap(*TRAIN, "--resume", "--levels", "3", db="hdap.db"))
+    assert "runs only when you name it" in unnamed
+    other = hdap(*TRAIN, "--resume", "--levels", "3", "--lr", "0.5", "--model", MODEL, db="hdap.db")
+    assert "lr=0.01, but got 0.5" in _error(other)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (("--rate", "1"), "`0 < rate < 1`"),
+        (("--rewind", "2"), "`0 <= rewind < 2 epochs`"),
+        (("--scope", "filters"), "global, layer"),
+        (("--data", "nowhere"), "neither"),
+        (("--resume",), "portfolio-training.json"),
+    ],
+)
+def test_wrong_input_is_one_line(hdap: Hdap, here: Path, given: tuple[str, ...], why: str) -> None:
+    assert why in _error(hdap(*BEGIN, *given, db="hdap.db"))
+    assert not (here / "levels").exists()
+
+
+def test_a_network_must_be_named(hdap: Hdap, here: Path) -> None:
+    assert "a network must be named" in _error(hdap(*TRAIN, db="hdap.db"))
