@@ -326,7 +326,7 @@ class Controller:
         self._switched: deque[float] = deque(maxlen=max(1, self.settings.most_switches))
         self._dwell = self.settings.dwell_s
         self._wish: tuple[Point, float] | None = None
-        self._risen_at = -math.inf
+        self._risen_at = self._erred_at = -math.inf
         self._told = ""
         if self._reading.clock is None:
             self._tell(
@@ -413,10 +413,11 @@ class Controller:
         if self._switch(chosen, now, f"{self.point.words} is above the budget ({was})"):
             if now - self._risen_at <= 2.0 * self._dwell:
                 self._dwell = min(2.0 * self._dwell, self.settings.longest_dwell_s)
+                self._erred_at = now
             self._risen_at = -math.inf
 
     def _up(self, allowed: Sequence[Point], now: float) -> None:
-        if now - self._risen_at > 10.0 * self._dwell:
+        if now - self._erred_at > 10.0 * self._dwell:
             self._dwell = self.settings.dwell_s
         chosen = self._best([self.point, *self._within(allowed, self.settings.margin)])
         if chosen == self.point:
