@@ -1,7 +1,7 @@
 """From a sparse network to a smaller dense one that computes the same.
 
-DNNShifter (Eccles et al., 2023, arXiv 2309.06973, section 3) deletes filters that are entirely zero
-with the inputs that read them. Here the constants that such filters still give are carried on, so
+DNNShifter (Eccles et al., 2023, arXiv 2309.06973) deletes filters that are entirely zero with the
+inputs that read them. Here the constants that such filters still give are carried on, so
 that nothing changes at all, and everything goes that nobody needs: see
 `hdap.portfolio.redundancy`.
 """

@@ -6,6 +6,7 @@ Python 3.9, numpy and onnxruntime: part of the one file that travels (`hdap.port
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import difflib
 import hashlib
 import importlib
@@ -20,6 +21,8 @@ from hdap.elastic.controller import Problem, read_document
 from hdap.elastic.sessions import machine_words, made_once, open_mapped, optimise
 
 KIND, MANIFEST, SEAL = "hdap portfolio", "portfolio.json", "sealed.json"
+MADV_POPULATE_READ = 22
+"""Of <linux/mman.h>."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ class Opener:
         self._checker = Checker()
         self._words = machine_words(self._ort)
         self._cache = cache
+        self._prepared: dict[int, str] = {}
 
     def check(self) -> None:
         """Raises `Problem` that names the first file of the bundle that is not as it was built."""
@@ -161,7 +165,13 @@ class Opener:
         variant = self.portfolio.variants[place]
         self._checker.check(self.portfolio.folder, variant.files)
         with _said_in_a_line(variant.name):
-            return self._optimised(variant)
+            self._prepared[place] = self._optimised(variant)
+        return self._prepared[place]
+
+    def page_in(self, place: int) -> bool:
+        """Make the weights of an open variant as near as if it had run; False where that fails."""
+        name = self.portfolio.variants[place].name
+        return page_in(os.path.join(self._prepared[place], f"{name}.bin"))
 
     def _optimised(self, variant: Variant) -> str:
         if self._cache is None:
@@ -186,6 +196,27 @@ class Opener:
         }
         with open(os.path.join(folder, SEAL), "w", encoding="utf-8") as file:
             json.dump(files, file)
+
+
+def page_in(path: str) -> bool:
+    """Enter all pages of a mapped file into this process's tables, in milliseconds.
+
+    False where the file is not mapped here, or the system cannot (Linux can from 5.14 on).
+    """
+    mapped, wanted = False, os.path.realpath(path)
+    with contextlib.suppress(OSError, AttributeError, TypeError, ValueError):
+        advise = ctypes.CDLL(None, use_errno=True).madvise
+        advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as rows:
+            for row in rows:
+                words = row.rstrip("\n").split(maxsplit=5)
+                if len(words) < 6 or words[5] != wanted:
+                    continue
+                first, last = (int(end, 16) for end in words[0].split("-"))
+                if advise(first, last - first, MADV_POPULATE_READ) != 0:
+                    return False
+                mapped = True
+    return mapped
 
 
 @contextlib.contextmanager

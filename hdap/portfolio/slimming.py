@@ -99,7 +99,7 @@ def slim(
     fleet: Fleet | None = None,
     dense: Densified | None = None,
 ) -> Slim:
-    """Make a sparse network dense, then narrower, to a request or to exactly given counts.
+    """Make a sparse network dense, then narrower, to a request or to counts, where more are left.
 
     `architecture` describes `module`, which is not changed. `fleet` tells latencies apart; without
     it the network that keeps most importance at the same FLOPs is taken. `dense` is what `densify`
@@ -133,7 +133,8 @@ class _Slimming:
         self._before_seconds = dense.seconds + time.perf_counter() - started
         scores = channel_importance(dense.module, self._now)
         self._scores = tuple(
-            score * np.isin(kept, needed)
+            # Of a group of which nobody needs a channel all count alike.
+            score * np.isin(kept, needed) if len(needed) else np.ones(len(kept))
             for score, kept, needed in zip(scores, dense.kept, dense.needed, strict=True)
         )
         self._importance = _importance(architecture, self._now, self._scores)

@@ -16,7 +16,7 @@ from hdap.portfolio.candidates import Candidate, Candidates, importance_in, requ
 from hdap.portfolio.densify import Densified, densify
 from hdap.portfolio.fleet_view import FleetView
 from hdap.portfolio.narrowing import Fleet
-from hdap.portfolio.slimming import Slim, SlimRequest, slim
+from hdap.portfolio.slimming import STEP, Slim, SlimRequest, slim
 from hdap.portfolio.sparse_checkpoint import SparseLevel
 from hdap.search.budget import parse_flops
 from hdap.stages import Say
@@ -43,8 +43,8 @@ class SlimOrder:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Grids of channel counts to try: the one that measurements show to pay, then any."""
-        return (1,) if self.fleet is None else tuple({self.fleet.surrogate.step: 0, 1: 0})
+        """Grids of channel counts to try: what measurements show to pay, or usually does, then any."""
+        return (STEP,) if self.fleet is None else tuple({self.fleet.surrogate.step: 0, 1: 0})
 
     def request(self, architecture: Architecture, dense: Densified, step: int) -> SlimRequest:
         """What that is for one level. Raises InputError where `asked` is none of the forms."""
@@ -81,7 +81,7 @@ def from_sparse(
     graph = ChannelGraph(widest, architecture.input_shape)
     networks = []
     for level in levels:
-        dense = densify(level.checkpoint.module, architecture, graph=graph)
+        dense = densify(level.checkpoint.module, architecture, step=STEP, graph=graph)
         say(
             f"{level.name}: {level.density:.1%} of the weights, {dense.removed:,} channels of "
             f"{int(architecture.widths.sum()):,} removed in {dense.seconds:.2f} s"

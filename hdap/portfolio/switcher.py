@@ -275,7 +275,7 @@ class Switcher:
                 self._failures += failed
                 if not failed:
                     self._seen.latencies.append((began, ms))
-                    self._seen.costs[opened.place].append(cost)
+                    self._seen.costs.setdefault(opened.place, deque(maxlen=31)).append(cost)
                 if self._closed:
                     self._wake.notify_all()
         return Answer(outputs, self.portfolio.variants[opened.place].name, ms)
@@ -543,13 +543,19 @@ class Switcher:
         with ThreadPoolExecutor(1, "opening", first) as pool:
             return pool.submit(self._open, place).result()
 
-    def _open(self, place: int, runs: int = 1) -> _Opened:
-        """Opened and warmed by so many inferences."""
+    def _open(self, place: int, runs: int | None = None) -> _Opened:
+        """Opened and warmed: by so many inferences, else without any where the system can.
+
+        An inference slows the requests beside it by more than it saves the first one after it.
+        """
         session = self._opener.open(place)
+        if runs is None:
+            runs = 0 if self._opener.page_in(place) else 1
         feed = {self.portfolio.input: np.zeros((1, *self.portfolio.shape), dtype=np.float32)}
         costs = [self._timed(session, feed)[0] for _ in range(runs)]
-        with self._lock:
-            self._seen.costs.setdefault(place, deque([min(costs)], maxlen=31))
+        if costs:
+            with self._lock:
+                self._seen.costs.setdefault(place, deque([min(costs)], maxlen=31))
         self._broken.pop(place, None)
         return _Opened(place, session)
 

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -120,6 +121,17 @@ def test_exact_counts_are_made_as_they_are(trained: nn.Module, architecture: Arc
     counts = architecture.widths // 2
     found = slim(trained, architecture, counts, DATA)
     assert found.counts.tolist() == counts.tolist()
+
+
+def test_a_layer_of_which_nothing_is_needed_is_no_obstacle(
+    trained: nn.Module, architecture: Architecture
+) -> None:
+    network = copy.deepcopy(trained)
+    with torch.no_grad():
+        network.get_parameter("features.1.conv2.weight").zero_()
+        network.get_parameter("features.1.bn2.bias").zero_()
+    found = slim(network, architecture, SlimRequest(flops="40%"), DATA)
+    assert found.counts[1] == 8
 
 
 def test_it_goes_as_far_down_as_accuracy_allows(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from hdap.elastic.level_file import file_digest
 from hdap.portfolio.device_file import switcher_source
+from hdap.portfolio.opening import page_in
 from hdap.portfolio.policies import Fixed, LatencyTarget, Policy, Settings, State, Wish
 from hdap.portfolio.switcher import Problem, Slots, Switcher
 
@@ -612,3 +614,24 @@ def test_weights_in_a_file_of_their_own_are_checked_and_served(
     weights.write_bytes(weights.read_bytes()[:-4])
     with pytest.raises(Problem, match=r"v2\.bin must have"):
         Switcher(str(portfolio_bundle))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_pages_of_a_mapped_file_are_entered_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(bytes(range(256)) * 4096)
+
+    def resident() -> int:
+        found, here = 0, False
+        for row in Path("/proc/self/smaps").read_text().splitlines():
+            if "-" in row.split(maxsplit=1)[0]:
+                here = row.endswith(str(path))
+            elif here and row.startswith("Rss:"):
+                found += int(row.split()[1])
+        return found
+
+    assert not page_in(str(path))  # nobody maps it
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        assert resident() == 0
+        could = page_in(str(path))
+        assert could == (resident() == len(view) // 1024)
