@@ -43,7 +43,7 @@ class SlimOrder:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Grids of channel counts to try: what measurements show to pay, or usually does, then any."""
+        """Grids of channel counts to try: what pays as measured, then any; else what often pays."""
         return (STEP,) if self.fleet is None else tuple({self.fleet.surrogate.step: 0, 1: 0})
 
     def request(self, architecture: Architecture, dense: Densified, step: int) -> SlimRequest:
