@@ -417,7 +417,7 @@ class Controller:
             self._risen_at = -math.inf
 
     def _up(self, allowed: Sequence[Point], now: float) -> None:
-        if now - self._erred_at > 10.0 * self._dwell:
+        if now - self._erred_at > 2.0 * self._dwell:
             self._dwell = self.settings.dwell_s
         chosen = self._best([self.point, *self._within(allowed, self.settings.margin)])
         if chosen == self.point:
