@@ -46,13 +46,8 @@ def run(
             "[default: global]",
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", exists=True, dir_okay=False, help="State dict to start from."),
-    ] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Start from timm's weights.")
-    ] = False,
+    weights: options.StartWeights = None,
+    pretrained: options.StartPretrained = False,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     accumulation: options.Accumulation = None,

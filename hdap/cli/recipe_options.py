@@ -1,6 +1,7 @@
 """Options of training that several commands share; left out, they are the recipe's defaults."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,11 @@ DataName = Annotated[
         "package.module:factory.",
     ),
 ]
+StartWeights = Annotated[
+    Path | None,
+    typer.Option("--weights", exists=True, dir_okay=False, help="State dict to start from."),
+]
+StartPretrained = Annotated[bool, typer.Option("--pretrained", help="Start from timm's weights.")]
 Teacher = Annotated[
     str | None,
     typer.Option(
@@ -119,7 +125,6 @@ def recipe_of(stored: Mapping[str, Any] | None = None, **given: Any) -> "Recipe"
 def readers(workers: int | None, data: str) -> int:
     """How many processes read images: as asked, else as many as a folder can use."""
     import os
-    from pathlib import Path
 
     if workers is not None:
         return workers

@@ -1,17 +1,16 @@
 """What a training of levels leaves: checkpoints, rows of the store, lines for who watches."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from hdap.elastic.checkpoint import ElasticManifest
 from hdap.elastic.model import ElasticModel
 from hdap.fleet_data.errors import InputError
 from hdap.pruning.checkpoint import save_checkpoint
-from hdap.pruning.manifest import Tuning
 from hdap.training.data import Data
 from hdap.training.distributed import rank
 from hdap.training.evaluation import Quality
-from hdap.training.finetuning import FineTuning, Watch, epoch_record
+from hdap.training.finetuning import FineTuning, Watch, epoch_record, tuning_of
 from hdap.training.history import Epoch
 from hdap.training.loop import Snapshot
 from hdap.training.resuming import encode
@@ -80,17 +79,7 @@ class Keeper:
         return self._manifest
 
     def _note(self, epoch: Epoch, stage: int) -> None:
-        tuning = Tuning(
-            run=self._run,
-            data=self._wanted.data,
-            teacher="",
-            recipe=asdict(self._wanted.recipe),
-            images=len(self._data.train),
-            validation_images=len(self._data.validation),
-            epochs=epoch.number,
-            accuracy=epoch.accuracy,
-            validation_loss=epoch.validation_loss,
-        )
+        tuning = tuning_of(self._wanted, self._run, self._data, epoch)
         tunings = (*self._earlier, tuning)
         self._manifest = replace(self._manifest, tunings=tunings, stage=stage)
 

@@ -102,6 +102,18 @@ def run(network: nn.Module, images: Tensor) -> Any:
 
 
 @contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Inside, all of a network is in eval mode; afterwards every part as it was."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
 def _watching(network: nn.Module, see: Any) -> Iterator[None]:
     def hook_for(name: str) -> Any:
         return lambda layer, inputs, output: see(name, layer, inputs, output)

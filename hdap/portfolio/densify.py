@@ -18,10 +18,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.models.graph import ChannelGraph, Indices, refuse
-from hdap.models.layers import run
+from hdap.models.layers import in_eval_mode, run
 from hdap.models.surgery import keep, losses
 from hdap.portfolio.carrying import carry_constants, own_tensors, sharing_copy
-from hdap.portfolio.known import in_eval_mode, known_values
+from hdap.portfolio.known import known_values
 from hdap.portfolio.redundancy import Redundancy, find_redundancy
 from hdap.pruning.proof import random_images
 

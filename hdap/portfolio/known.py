@@ -7,8 +7,7 @@ image, at the borders of padded images too.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from hdap.models.layers import in_eval_mode
 from hdap.models.quiet import quiet
 from hdap.portfolio.known_layers import Given, constants, convolved, given_to, settled, sizes_of
 
@@ -48,18 +48,6 @@ def known_values(network: nn.Module, input_shape: tuple[int, int, int]) -> Facts
     with in_eval_mode(network), quiet(), torch.no_grad(), watch:
         network(image)
     return watch.facts()
-
-
-@contextmanager
-def in_eval_mode(network: nn.Module) -> Iterator[None]:
-    """Inside, all of a network is in eval mode; afterwards every part as it was."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @dataclass

@@ -18,7 +18,7 @@ from hdap.portfolio.training_record import LevelRecord, TrainingRecord
 from hdap.pruning.checkpoint import STATE, Checkpoint, load_checkpoint, save_checkpoint
 from hdap.pruning.manifest import Manifest, Tuning
 from hdap.training.data import Data
-from hdap.training.finetuning import Watch, epoch_record, free_run
+from hdap.training.finetuning import Watch, epoch_record, free_run, tuning_of
 from hdap.training.history import Epoch
 from hdap.training.loop import Snapshot, best_device, train
 from hdap.training.resuming import encode, require_same_data, stored_snapshot
@@ -151,17 +151,7 @@ class _Levels:
             watch.on_epoch(epoch)
 
     def _tuning(self, run: str, epoch: Epoch) -> Tuning:
-        return Tuning(
-            run=run,
-            data=self._wanted.data,
-            teacher="",
-            recipe=asdict(self._wanted.recipe),
-            images=len(self._data.train),
-            validation_images=len(self._data.validation),
-            epochs=epoch.number,
-            accuracy=epoch.accuracy,
-            validation_loss=epoch.validation_loss,
-        )
+        return tuning_of(self._wanted, run, self._data, epoch)
 
     def _entry(self, name: str, last: Epoch, seconds: float) -> LevelRecord:
         masks = masks_in(self._module, self._names)

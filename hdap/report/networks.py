@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hdap.fleet_data.records import EpochRecord
 from hdap.plots.source import Source
 from hdap.report.parts import Section, interval, latency, share
 from hdap.surrogate.costs import format_flops
@@ -12,7 +13,9 @@ def training(source: Source) -> Section:
     section = Section("training", "Training")
     section.draw(source, "training")
     epochs = section.attempt(lambda: source.epochs) or ()
-    runs = {e.run: [f for f in epochs if f.run == e.run] for e in epochs}
+    runs: dict[str, list[EpochRecord]] = {}
+    for epoch in epochs:
+        runs.setdefault(epoch.run, []).append(epoch)
     section.tabulate(
         "All runs",
         [

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.errors import InputError
+from hdap.models.layers import in_eval_mode
 from hdap.training.batching import batches, chunks, shuffled
 from hdap.training.data import Samples
 from hdap.training.distributed import shard, total
@@ -96,24 +97,20 @@ def recalibrate(module: nn.Module, images: Iterable[Tensor]) -> None:
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         return
-    modes = {m: m.training for m in module.modules()}
     momenta = [norm.momentum for norm in norms]
-    module.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-        norm.train()
     seen = False
     try:
-        with torch.no_grad():
+        with in_eval_mode(module), torch.no_grad():
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # cumulative average
+                norm.train()
             for batch in images:
                 module(batch)
                 seen = True
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for part, mode in modes.items():
-            part.training = mode
     if not seen:
         raise InputError("recalibration needs at least one batch of images, but got none")
 

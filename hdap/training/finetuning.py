@@ -143,17 +143,7 @@ class _Keeper:
 
     def keep(self, epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
         wanted = self._wanted
-        tuning = Tuning(
-            run=self._run,
-            data=wanted.data,
-            teacher=wanted.teacher,
-            recipe=asdict(wanted.recipe),
-            images=len(self._data.train),
-            validation_images=len(self._data.validation),
-            epochs=epoch.number,
-            accuracy=epoch.accuracy,
-            validation_loss=epoch.validation_loss,
-        )
+        tuning = tuning_of(wanted, self._run, self._data, epoch, teacher=wanted.teacher)
         self.manifest = replace(self._start.manifest, tunings=(*self._earlier, tuning))
         if rank() == 0:
             self._write(epoch, snapshot())
@@ -182,6 +172,23 @@ def free_run(store: "Store | None", stem: str) -> str:
     taken = () if store is None else store.training_runs()
     names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
     return next(name for name in names if name not in taken)
+
+
+def tuning_of(
+    wanted: FineTuning, run: str, data: Data, epoch: Epoch, *, teacher: str = ""
+) -> Tuning:
+    """What a manifest says of a training called `run` that is done up to `epoch`."""
+    return Tuning(
+        run=run,
+        data=wanted.data,
+        teacher=teacher,
+        recipe=asdict(wanted.recipe),
+        images=len(data.train),
+        validation_images=len(data.validation),
+        epochs=epoch.number,
+        accuracy=epoch.accuracy,
+        validation_loss=epoch.validation_loss,
+    )
 
 
 def epoch_record(manifest: Manifest, wanted: FineTuning, epoch: Epoch) -> EpochRecord:

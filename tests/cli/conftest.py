@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,27 @@ from hdap.cli.output import rests_on
 
 Hdap = Callable[..., Result]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"
+
+TRAINNETS = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+def small():
+    network = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(32, 3),
+    )
+    network.input_shape = (1, 6, 6)
+    return network
+
+def rows(count=96, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=rng)
+    images = 0.3 * torch.randn(count, 1, 6, 6, generator=rng)
+    images[torch.arange(count), 0, labels * 2] += 1.5
+    return TensorDataset(images, labels), None
+"""
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +53,15 @@ def hdap() -> Hdap:
         return done
 
     return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with `trainnets:small` and `trainnets:rows` to train."""
+    (tmp_path / "trainnets.py").write_text(TRAINNETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "trainnets", raising=False)
+    return tmp_path
 
 
 def _command(arguments: tuple[str, ...]) -> str:

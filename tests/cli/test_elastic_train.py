@@ -1,5 +1,4 @@
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,45 +10,17 @@ from hdap.elastic import load_elastic
 from hdap.fleet_data.store import Store
 
 Hdap = Callable[..., Result]
-MODEL = "elastictrainnets:small"
-CODE = """
-import torch
-from torch import nn
-from torch.utils.data import TensorDataset
-
-def small():
-    network = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(32, 3),
-    )
-    network.input_shape = (1, 6, 6)
-    return network
-
-def rows(count=96, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (count,), generator=rng)
-    images = 0.3 * torch.randn(count, 1, 6, 6, generator=rng)
-    images[torch.arange(count), 0, labels * 2] += 1.5
-    return TensorDataset(images, labels), None
-"""
+MODEL = "trainnets:small"
 TRAIN = (
     "elastic",
     "train",
     "--data",
-    "elastictrainnets:rows",
+    "trainnets:rows",
     "--epochs",
     "3",
     "--batch-size",
     "16",
 )
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "elastictrainnets.py").write_text(CODE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "elastictrainnets", raising=False)
-    return tmp_path
 
 
 def _error(done: Result) -> str:

@@ -1,7 +1,6 @@
 """Levels of a sparse training, as a person makes them."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,37 +11,9 @@ from hdap.fleet_data.store import Store
 from hdap.portfolio.sparse_checkpoint import read_sparse
 
 Hdap = Callable[..., Result]
-MODEL = "sparsetrainnets:small"
-CODE = """
-import torch
-from torch import nn
-from torch.utils.data import TensorDataset
-
-def small():
-    network = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(32, 3),
-    )
-    network.input_shape = (1, 6, 6)
-    return network
-
-def rows(count=96, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (count,), generator=rng)
-    images = 0.3 * torch.randn(count, 1, 6, 6, generator=rng)
-    images[torch.arange(count), 0, labels * 2] += 1.5
-    return TensorDataset(images, labels), None
-"""
-TRAIN = ("portfolio", "train", "--data", "sparsetrainnets:rows", "--out", "levels")
+MODEL = "trainnets:small"
+TRAIN = ("portfolio", "train", "--data", "trainnets:rows", "--out", "levels")
 BEGIN = (*TRAIN, "--model", MODEL, "--epochs", "2", "--batch-size", "16", "--rate", "0.4")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "sparsetrainnets.py").write_text(CODE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "sparsetrainnets", raising=False)
-    return tmp_path
 
 
 def _error(done: Result) -> str:
