@@ -10,11 +10,11 @@ from enum import Enum
 
 import numpy as np
 
-from hdap.clustering.context import belief, context_features
+from hdap.clustering.context_features import belief, context_features
 from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
 from hdap.clustering.grouping import Groups, grouped_median, grouped_sum
 from hdap.clustering.slope import Slopes, find_slopes
-from hdap.clustering.workload import MAD_TO_SD, Decomposition, decompose
+from hdap.clustering.workload_effect import MAD_TO_SD, Decomposition, decompose
 from hdap.fleet_data.records import Floats, Measurements
 
 OFFSET_MATERIAL = 0.02

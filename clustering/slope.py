@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from hdap.clustering.grouping import grouped_sum
-from hdap.clustering.workload import Decomposition
+from hdap.clustering.workload_effect import Decomposition
 from hdap.fleet_data.records import Bools, Floats, Ints
 
 SWEEPS = 6

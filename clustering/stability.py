@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from hdap.clustering.algorithms.base import ClusteringAlgorithm
-from hdap.clustering.devices import group_points
+from hdap.clustering.group_devices import group_points
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats, Ints
 

@@ -1,6 +1,6 @@
 """The torch-free description of a model: layers, width groups and shapes.
 
-The tracer that makes one from a torch model is `hdap.models.tracing`; what follows from one
+The tracer that makes one from a torch model is `hdap.networks.tracing`; what follows from one
 (FLOPs, parameters, features) is in `hdap.surrogate`.
 """
 

@@ -156,9 +156,9 @@ class TrialBatch:
     """Columns of n finished trials; `counts` is n x groups, the `cluster_*` are n x K.
 
     `fleet_*_ms` are predicted; `low` and `high` bound the 90 % interval of the fleet mean.
-    `cautious_ms` is the objective (the fleet mean, where the objective is not in milliseconds),
+    `ucb_ms` is the objective (the fleet mean, where the objective is not in milliseconds),
     with some standard deviations of doubt on top of every latency. `values` (n x 1-3) is what the
-    search minimised where that is not `cautious_ms` alone: one column an objective, in ms, share
+    search minimised where that is not `ucb_ms` alone: one column an objective, in ms, share
     of devices late, share of importance given up, or FLOPs. The best trial of a study is the
     feasible one with the least of its first value; with several, see the view `pareto_trials`.
     `accuracy` is that of the pruned network before any tuning, where it was judged (else NaN).
@@ -172,7 +172,7 @@ class TrialBatch:
     fleet_mean_low_ms: Floats
     fleet_mean_high_ms: Floats
     fleet_p95_ms: Floats
-    cautious_ms: Floats
+    ucb_ms: Floats
     worst_cluster_ms: Floats
     worst_cluster: Ints
     kept_importance: Floats
@@ -190,8 +190,8 @@ class TrialBatch:
 
     @property
     def ranking(self) -> Floats:
-        """What trials are ranked by, less is better: the first value, `cautious_ms` by default."""
-        return self.cautious_ms if self.values is None else self.values[:, 0]
+        """What trials are ranked by, less is better: the first value, `ucb_ms` by default."""
+        return self.ucb_ms if self.values is None else self.values[:, 0]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def commands() -> str:
     from typer.main import get_command
 
     from hdap.cli import app
-    from hdap.cli.config import leaves
+    from hdap.cli.options.config_file import leaves
 
     group: Any = get_command(app)
     parts = ["# Commands\n\nEvery command also takes `-h`. Made from the application itself.\n"]

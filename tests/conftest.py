@@ -194,7 +194,7 @@ def made_portfolio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from torch import nn
 
     from hdap.elastic.level_file import file_digest
-    from hdap.measuring.onnx_files import to_onnx
+    from hdap.networks.onnx_files import to_onnx
 
     folder = tmp_path_factory.mktemp("portfolio") / "bundle"
     folder.mkdir()

@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.store import Store
-from hdap.measuring.bundle import PlannedConfiguration, write_bundle
-from hdap.models.tracing import trace
-from hdap.surrogate.costs import flops, parameters
+from hdap.networks.tracing import trace
+from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 
 PERIOD_US = 5_000
 QUOTAS = {"fast-1": 1.0, "slow-1": 0.4, "fast-2": 1.0, "slow-2": 0.4}

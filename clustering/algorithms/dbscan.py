@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.cluster import DBSCAN
 
 from hdap.clustering.algorithms.base import ClusteringAlgorithm
-from hdap.clustering.partition import exactly
+from hdap.clustering.algorithms.partition import exactly
 from hdap.fleet_data.records import Floats, Ints
 
 EPS = 0.5

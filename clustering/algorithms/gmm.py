@@ -6,7 +6,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from hdap.clustering.algorithms.base import ClusteringAlgorithm
-from hdap.clustering.partition import best
+from hdap.clustering.algorithms.partition import best
 from hdap.fleet_data.records import Floats, Ints
 
 MOST_CLUSTERS = 8

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.cluster import HDBSCAN
 
 from hdap.clustering.algorithms.base import ClusteringAlgorithm
-from hdap.clustering.partition import best, exactly
+from hdap.clustering.algorithms.partition import best, exactly
 from hdap.fleet_data.records import Floats, Ints
 
 SHARES = (0.002, 0.01, 0.05)

@@ -13,10 +13,10 @@ import sys
 import optuna
 
 from hdap.fleet_data.store import Store
-from hdap.search.problem import SearchProblem
+from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import FLOOR, counts_of
-from hdap.search.samplers.fleet import FleetSampler
-from hdap.searching import stored_problem
+from hdap.search.samplers.fleet_sampler import FleetSampler
+from hdap.workflows.search_fleet import stored_problem
 
 MS_PER_MEGABYTE = 0.1
 BYTES = {"float32": 4, "float16": 2}
@@ -34,7 +34,7 @@ def search(problem: SearchProblem, trials: int = 300, seed: int = 0) -> optuna.S
         found = problem.evaluate(counts[None])
         trial.set_constraint(FLOOR, float(found.scores.violation[0]))
         megabytes = float(found.parameters[0]) * BYTES[stored_as] / 1e6
-        return float(found.cautious_ms[0]) + MS_PER_MEGABYTE * megabytes
+        return float(found.ucb_ms[0]) + MS_PER_MEGABYTE * megabytes
 
     study = optuna.create_study(sampler=FleetSampler(problem, seed))
     study.optimize(objective, n_trials=trials)

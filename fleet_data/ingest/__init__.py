@@ -6,9 +6,9 @@ The names are imported on first use: they bring polars and pyarrow with them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hdap.fleet_data.ingest.catalog import ModelCatalog
-    from hdap.fleet_data.ingest.report import IngestReport
-    from hdap.fleet_data.ingest.run import check_source, ingest
+    from hdap.fleet_data.ingest.ingest_file import check_source, ingest
+    from hdap.fleet_data.ingest.ingest_report import IngestReport
+    from hdap.fleet_data.ingest.model_catalog import ModelCatalog
 
 __all__ = ["IngestReport", "ModelCatalog", "check_source", "ingest"]
 

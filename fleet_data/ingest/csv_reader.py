@@ -10,8 +10,8 @@ import pyarrow.csv
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.block import Block, no_rejects, rejects_of
+from hdap.fleet_data.ingest.csv_records import Records, take_records
 from hdap.fleet_data.ingest.header import parse_header
-from hdap.fleet_data.ingest.lines import Records, take_records
 
 BLOCK_BYTES = 8 * 2**20
 LONGEST_LINE = 64 * 2**20

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from hdap.fleet_data.errors import StoreError
-from hdap.fleet_data.store.faults import is_busy, translate
+from hdap.fleet_data.store.error_translation import is_busy, translate
 from hdap.fleet_data.store.location import shown
 
 BUSY_SECONDS = 30

@@ -224,7 +224,7 @@ trials = sa.Table(
     sa.Column("fleet_mean_low_ms", FLOAT),
     sa.Column("fleet_mean_high_ms", FLOAT),
     sa.Column("fleet_p95_ms", FLOAT),
-    sa.Column("cautious_ms", FLOAT),
+    sa.Column("ucb_ms", FLOAT),
     sa.Column("worst_cluster_ms", FLOAT),
     sa.Column("worst_cluster", sa.Integer, nullable=False),
     sa.Column("kept_importance", FLOAT),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hdap.cli import (
+from hdap.cli.commands import (
     cluster,
     compress,
     dashboard,
@@ -34,9 +34,16 @@ from hdap.cli import (
     trials,
     verify,
 )
-from hdap.cli.config import ENVIRONMENT, config_file, defaults, leaves, read_config, table_of
-from hdap.cli.habits import with_habits
-from hdap.cli.output import error_line
+from hdap.cli.options.common_options import with_common_options
+from hdap.cli.options.config_file import (
+    ENVIRONMENT,
+    config_file,
+    defaults,
+    leaves,
+    read_config,
+    table_of,
+)
+from hdap.cli.terminal.output import error_line
 from hdap.fleet_data.errors import HdapError
 
 
@@ -131,7 +138,7 @@ _MODULES = (
 )
 for _module in _MODULES:
     _settings = getattr(_module, "SETTINGS", None)
-    app.command(_module.NAME, context_settings=_settings)(with_habits(_module.run))
+    app.command(_module.NAME, context_settings=_settings)(with_common_options(_module.run))
 
 app.add_typer(elastic.app, name=elastic.NAME)
 app.add_typer(portfolio.app, name=portfolio.NAME)

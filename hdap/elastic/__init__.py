@@ -3,19 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hdap.elastic.checkpoint import load_elastic
-    from hdap.elastic.model import ElasticModel
+    from hdap.elastic.elastic_checkpoint import load_elastic
+    from hdap.elastic.elastic_model import ElasticModel
 
 __all__ = ["ElasticModel", "load_elastic"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "ElasticModel":
-        from hdap.elastic.model import ElasticModel
+        from hdap.elastic.elastic_model import ElasticModel
 
         return ElasticModel
     if name == "load_elastic":
-        from hdap.elastic.checkpoint import load_elastic
+        from hdap.elastic.elastic_checkpoint import load_elastic
 
         return load_elastic
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,7 +29,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import ClusteringRecord
-from hdap.search.chain import require_nested
+from hdap.search.nested.nested_chain import require_nested
 
 FORMAT = 1
 KIND = "hdap levels"

@@ -12,11 +12,11 @@ import numpy as np
 from hdap.elastic.level_file import KIND, read_level_file
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
+from hdap.fleet_data.costs import check_counts, flops
 from hdap.fleet_data.errors import InputError
-from hdap.search.budget import parse_flops
-from hdap.search.chain import require_nested
-from hdap.search.uniform import RATIOS
-from hdap.surrogate.costs import check_counts, flops
+from hdap.search.nested.nested_chain import require_nested
+from hdap.search.problem.budget import parse_flops
+from hdap.search.problem.uniform import RATIOS
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hdap.elastic.channel_order import channel_orders
+from hdap.elastic.channel_places import Side, places
 from hdap.elastic.levels import Levels
 from hdap.elastic.modes import sandwich
-from hdap.elastic.order import channel_orders
-from hdap.elastic.places import Side, places
-from hdap.models.graph import ChannelGraph
-from hdap.models.surgery import Scores
-from hdap.training.data import Data
-from hdap.training.history import History, Progress
-from hdap.training.loop import OnEpoch, Snapshot, train
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.surgery import Scores
+from hdap.training.datasets import Data
 from hdap.training.losses import Losses, Step
 from hdap.training.recipe import Recipe
+from hdap.training.training_history import History, TrainingProgress
+from hdap.training.training_loop import OnEpoch, Snapshot, train
 
 WIDEST, NARROWEST = 0.5, 0.02
 """Of the flank of a mask, in units of a score; scores begin evenly spread over -1..1."""
@@ -115,7 +115,7 @@ def learn_masks(
     recipe: Recipe,
     *,
     on_epoch: OnEpoch | None = None,
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: Callable[[TrainingProgress], None] | None = None,
     resume: Snapshot | None = None,
     workers: int = 0,
 ) -> tuple[tuple[Scores, ...], History]:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hdap.elastic.layers import covered
-from hdap.elastic.model import ElasticModel
+from hdap.elastic.elastic_model import ElasticModel
+from hdap.elastic.sliced_layers import covered
 from hdap.fleet_data.errors import InputError
-from hdap.training.evaluation import forward
 from hdap.training.losses import Losses, Step, imitation
+from hdap.training.network_quality import forward
 from hdap.training.recipe import Recipe
 
 MODES = ("nested", "masked", "incremental")

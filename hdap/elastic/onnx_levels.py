@@ -1,4 +1,4 @@
-"""Levels as ONNX networks over one file of weights, for `hdap.elastic.sessions` to run."""
+"""Levels as ONNX networks over one file of weights, for `hdap.device.level_sessions` to run."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from hdap.elastic import sessions
-from hdap.elastic.device_file import controller_source
+from hdap.device import level_sessions as sessions
+from hdap.device.controller_file import controller_source
 from hdap.elastic.onnx_parts import cut_from, part_of
 from hdap.fleet_data.errors import InputError
-from hdap.measuring.onnx_files import keep_outside
+from hdap.networks.onnx_files import keep_outside
 
 WEIGHTS = "weights.bin"
 _ALIGNED = 64

@@ -15,14 +15,14 @@ ROUNDING = 2e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class WeightPart:
     """A tensor is the leading part of another, row by row times `scale` (None: as it is)."""
 
     shape: tuple[int, ...]
     scale: Array | None
 
 
-def part_of(tensor: Array, whole: Array) -> Part | None:
+def part_of(tensor: Array, whole: Array) -> WeightPart | None:
     """How `tensor` follows from `whole`; None where it does not, within rounding.
 
     Exporters fold each level's own norm into its convolution, so the rows of a level are those of
@@ -34,13 +34,13 @@ def part_of(tensor: Array, whole: Array) -> Part | None:
         return None
     leading = whole[tuple(slice(size) for size in tensor.shape)]
     if np.array_equal(tensor, leading):
-        return Part(tensor.shape, None)
+        return WeightPart(tensor.shape, None)
     if tensor.dtype != np.float32 or tensor.ndim < 2:
         return None
     scale = _row_scales(tensor, leading)
     error = np.abs(tensor - leading * scale).reshape(len(tensor), -1).max(axis=1)
     largest = np.abs(tensor).reshape(len(tensor), -1).max(axis=1)
-    return Part(tensor.shape, scale) if (error <= ROUNDING * largest).all() else None
+    return WeightPart(tensor.shape, scale) if (error <= ROUNDING * largest).all() else None
 
 
 def _row_scales(tensor: Array, leading: Array) -> Array:
@@ -52,7 +52,7 @@ def _row_scales(tensor: Array, leading: Array) -> Array:
     return np.asarray(scale, dtype=np.float32)
 
 
-def cut_from(graph: onnx.GraphProto, tensor: onnx.TensorProto, part: Part, dims: Any) -> Any:
+def cut_from(graph: onnx.GraphProto, tensor: onnx.TensorProto, part: WeightPart, dims: Any) -> Any:
     """Compute `tensor` of `graph` from a whole of shape `dims`, which is returned to be filled.
 
     A runtime does so once, when it optimises the network: everything it needs is constant.

@@ -8,11 +8,11 @@ from typing import Any
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.models.importance import channel_importance, importance_curves
-from hdap.pruning.manifest import Manifest
-from hdap.pruning.network import changed
-from hdap.search.importance import Importance
-from hdap.search.proxies import DEFAULT_PROXY, PROXIES
+from hdap.networks.channel_importance import channel_importance, importance_curves
+from hdap.networks.manifest import NetworkManifest
+from hdap.networks.pruned_network import changed
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def importance_in(module: nn.Module, architecture: Architecture) -> Importance:
     return Importance("weights", curves).judged_by(PROXIES[DEFAULT_PROXY], architecture)
 
 
-def require_same(architecture: Architecture, manifest: Manifest) -> None:
+def require_same(architecture: Architecture, manifest: NetworkManifest) -> None:
     """Raise InputError unless a checkpoint's network is of this dense architecture."""
     if manifest.architecture != architecture.digest:
         raise changed(

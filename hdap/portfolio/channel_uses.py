@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hdap.fleet_data.architecture import WidthGroup
-from hdap.models.graph import ChannelGraph, Indices, Touch
-from hdap.models.layers import is_depthwise
-from hdap.portfolio.known_layers import Given
+from hdap.networks.channel_graph import ChannelGraph, Indices, Touch
+from hdap.networks.layers import is_depthwise
+from hdap.portfolio.layer_constants import KnownInputs
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Merge:
 class Reader:
     """A convolution or linear layer: which of its outputs are alive and which inputs they use."""
 
-    def __init__(self, name: str, given: Given, absorbs: bool) -> None:
+    def __init__(self, name: str, given: KnownInputs, absorbs: bool) -> None:
         self.name, self.absorbs = name, absorbs
         self.used, self.uneven = given.used.cpu().numpy(), given.uneven.cpu().numpy()
         self.values: Floats = given.values.cpu().numpy()

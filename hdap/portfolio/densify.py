@@ -17,13 +17,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
-from hdap.models.graph import ChannelGraph, Indices, refuse
-from hdap.models.layers import in_eval_mode, run
-from hdap.models.surgery import keep, losses
-from hdap.portfolio.carrying import carry_constants, own_tensors, sharing_copy
-from hdap.portfolio.known import known_values
+from hdap.networks.channel_graph import ChannelGraph, Indices, refuse
+from hdap.networks.layers import in_eval_mode, run
+from hdap.networks.proof import random_images
+from hdap.networks.surgery import keep, losses
+from hdap.portfolio.bias_folding import carry_constants, own_tensors, sharing_copy
+from hdap.portfolio.constant_propagation import known_values
 from hdap.portfolio.redundancy import Redundancy, find_redundancy
-from hdap.pruning.proof import random_images
 
 Lost = Mapping[str, tuple[Indices, Indices]]
 """Inputs and outputs that go, by layer."""

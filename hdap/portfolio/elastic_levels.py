@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
-from hdap.elastic.checkpoint import load_elastic_checkpoint
-from hdap.models.tracing import trace
+from hdap.elastic.elastic_checkpoint import load_elastic_checkpoint
+from hdap.networks.tracing import trace
 from hdap.portfolio.candidates import Candidate, Candidates, importance_in, require_same
 
 

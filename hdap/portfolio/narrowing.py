@@ -6,14 +6,14 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InfeasibleError
-from hdap.search.budget import FlopsBand, band
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.importance import Importance
-from hdap.search.problem import LatencyModel, SearchProblem
+from hdap.search.problem.budget import FlopsBand, band
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.search_problem import LatencyModel, SearchProblem
+from hdap.search.problem.search_space import SearchSpace
+from hdap.search.problem.uniform import least_share, uniform
 from hdap.search.samplers.evolution import Evolution
-from hdap.search.space import SearchSpace
-from hdap.search.uniform import least_share, uniform
-from hdap.surrogate.base import Prediction
+from hdap.surrogate.models.base import Prediction
 
 GENERATIONS = 12
 TOLERANCES = (0.03, 0.1, 0.3)
@@ -21,7 +21,7 @@ TOLERANCES = (0.03, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
-class Fleet:
+class WeightedLatency:
     """What a search knows of the devices: latencies of K clusters and how they add up."""
 
     latency: LatencyModel
@@ -36,7 +36,7 @@ class _AllAlike:
         return Prediction(same, same)
 
 
-_ANYWHERE = Fleet(_AllAlike(), FleetWeights(np.ones(1), np.ones((1, 1)), np.ones((1, 1))))
+_ANYWHERE = WeightedLatency(_AllAlike(), FleetWeights(np.ones(1), np.ones((1, 1)), np.ones((1, 1))))
 
 
 def narrowed(
@@ -44,7 +44,7 @@ def narrowed(
     importance: Importance,
     most: Counts,
     budget: int,
-    fleet: Fleet | None,
+    fleet: WeightedLatency | None,
     *,
     step: int = 1,
     seed: int = 0,
@@ -73,7 +73,7 @@ def _narrowed(
     importance: Importance,
     most: Counts,
     allowed: FlopsBand,
-    fleet: Fleet | None,
+    fleet: WeightedLatency | None,
     step: int,
     seed: int,
 ) -> Counts:

@@ -15,9 +15,9 @@ import numpy as np
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.models.graph import ChannelGraph, Indices
+from hdap.networks.channel_graph import ChannelGraph, Indices
 from hdap.portfolio.channel_uses import Bools, Group, Merge, Reader
-from hdap.portfolio.known import Facts
+from hdap.portfolio.constant_propagation import ChannelConstants
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def find_redundancy(
     network: nn.Module,
     architecture: Architecture,
     graph: ChannelGraph,
-    facts: Facts,
+    facts: ChannelConstants,
     step: int = 1,
 ) -> Redundancy:
     """What `network` does not need, by its weights and by what is known of its inputs.
@@ -84,5 +84,5 @@ def _until_nothing_changes(groups: Sequence[Group], readers: dict[str, Reader]) 
         changed = any([group.take(group.free()) for group in reversed(groups)])
 
 
-def _absorbs(network: nn.Module, name: str, facts: Facts) -> bool:
+def _absorbs(network: nn.Module, name: str, facts: ChannelConstants) -> bool:
     return name in facts.norms or network.get_submodule(name).bias is not None

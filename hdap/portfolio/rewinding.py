@@ -11,25 +11,25 @@ from dataclasses import asdict, replace
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import DivergedError
-from hdap.models.tracing import describe
+from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint, save_checkpoint
+from hdap.networks.manifest import NetworkManifest, Tuning
+from hdap.networks.tracing import describe
 from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
 from hdap.portfolio.sparse_training import REWIND, SparseTraining, require_free, resumable
-from hdap.portfolio.training_record import LevelRecord, TrainingRecord
-from hdap.pruning.checkpoint import STATE, Checkpoint, load_checkpoint, save_checkpoint
-from hdap.pruning.manifest import Manifest, Tuning
-from hdap.training.data import Data
-from hdap.training.finetuning import Watch, epoch_record, free_run, tuning_of
-from hdap.training.history import Epoch
-from hdap.training.loop import Snapshot, best_device, train
+from hdap.portfolio.training_record import SparseLevelRecord, TrainingRecord
+from hdap.training.datasets import Data
+from hdap.training.finetuning import TrainingWatch, epoch_record, free_run, tuning_of
 from hdap.training.resuming import encode, require_same_data, stored_snapshot
+from hdap.training.training_history import Epoch
+from hdap.training.training_loop import Snapshot, best_device, train
 
-WatchLevel = Callable[[int], Watch]
+WatchLevel = Callable[[int], TrainingWatch]
 """Who is told on the way of a level, by its number; 0 is the dense one."""
 
 
 def train_levels(
     start: Checkpoint, data: Data, wanted: SparseTraining, watch: WatchLevel, *, force: bool = False
-) -> Iterator[LevelRecord]:
+) -> Iterator[SparseLevelRecord]:
     """Train the dense network and every sparse level, one at a time, each kept in `wanted.out`.
 
     `start` is the dense network before its training, which happens in place.
@@ -55,7 +55,7 @@ def train_levels(
 
 def go_on(
     data: Data, wanted: SparseTraining, watch: WatchLevel, *, model: str | None = None
-) -> Iterator[LevelRecord]:
+) -> Iterator[SparseLevelRecord]:
     """Go on after the last complete level in `wanted.out`, to the same numbers on the CPU.
 
     `model` is as for `load_checkpoint`. Raises `InputError` as `resumable`, else as `train_levels`.
@@ -78,18 +78,18 @@ class _Levels:
         record: TrainingRecord,
     ) -> None:
         self._module: nn.Module = start.module.to(best_device())
-        self._manifest: Manifest = replace(start.manifest, tunings=())
+        self._manifest: NetworkManifest = replace(start.manifest, tunings=())
         self._data, self._wanted, self._watch, self._record = data, wanted, watch, record
         manifest = start.manifest
         self._names = prunable(describe(start.module, manifest.model, manifest.input_shape))
 
-    def remaining(self) -> Iterator[LevelRecord]:
+    def remaining(self) -> Iterator[SparseLevelRecord]:
         for number in range(len(self._record.levels), self._wanted.levels + 1):
             self._record = self._record.with_level(self._level(number))
             self._record.write(self._wanted.out)
             yield self._record.levels[-1]
 
-    def _level(self, number: int) -> LevelRecord:
+    def _level(self, number: int) -> SparseLevelRecord:
         wanted, watch = self._wanted, self._watch(number)
         name = f"level-{number:02d}"
         resume, masks = None, dict[str, Tensor]()
@@ -142,7 +142,7 @@ class _Levels:
         folder = self._wanted.out / REWIND
         save_checkpoint(folder, self._module, self._manifest, force=True, state=state)
 
-    def _tell(self, watch: Watch, run: str, name: str, epoch: Epoch) -> None:
+    def _tell(self, watch: TrainingWatch, run: str, name: str, epoch: Epoch) -> None:
         if watch.store is not None:
             manifest = replace(self._manifest, tunings=(self._tuning(run, epoch),))
             wanted = replace(self._wanted, out=self._wanted.out / name)
@@ -153,8 +153,8 @@ class _Levels:
     def _tuning(self, run: str, epoch: Epoch) -> Tuning:
         return tuning_of(self._wanted, run, self._data, epoch)
 
-    def _entry(self, name: str, last: Epoch, seconds: float) -> LevelRecord:
+    def _entry(self, name: str, last: Epoch, seconds: float) -> SparseLevelRecord:
         masks = masks_in(self._module, self._names)
         left = sum(int(mask.sum()) for mask in masks.values())
         density = left / sum(mask.numel() for mask in masks.values())
-        return LevelRecord(name, density, left, last.accuracy, last.validation_loss, seconds)
+        return SparseLevelRecord(name, density, left, last.accuracy, last.validation_loss, seconds)

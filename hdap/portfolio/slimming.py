@@ -14,21 +14,21 @@ import numpy as np
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.models.graph import ChannelGraph
-from hdap.models.importance import Floats, channel_importance, importance_curves
-from hdap.models.surgery import prune
-from hdap.models.tracing import describe
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.channel_importance import Floats, channel_importance, importance_curves
+from hdap.networks.surgery import prune
+from hdap.networks.tracing import describe
 from hdap.portfolio.densify import Densified, densify
-from hdap.portfolio.narrowing import Fleet, narrowed
-from hdap.search.budget import parse_flops
-from hdap.search.importance import Importance
-from hdap.search.proxies import DEFAULT_PROXY, PROXIES
-from hdap.surrogate.costs import flops, format_flops
-from hdap.training.data import Data, plain
-from hdap.training.evaluation import evaluate, recalibrate_on
-from hdap.training.loop import train
+from hdap.portfolio.narrowing import WeightedLatency, narrowed
+from hdap.search.problem.budget import parse_flops
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.training.datasets import Data, plain
+from hdap.training.network_quality import evaluate, recalibrate_on
 from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
 
 SHRINK = 0.75
 """Ratio of FLOPs from one network to the next while accuracy holds."""
@@ -96,7 +96,7 @@ def slim(
     request: "SlimRequest | Counts",
     data: Data,
     *,
-    fleet: Fleet | None = None,
+    fleet: WeightedLatency | None = None,
     dense: Densified | None = None,
 ) -> Slim:
     """Make a sparse network dense, then narrower, to a request or to counts, where more are left.
@@ -123,7 +123,11 @@ def slim(
 
 class _Slimming:
     def __init__(
-        self, architecture: Architecture, data: Data, fleet: Fleet | None, dense: Densified
+        self,
+        architecture: Architecture,
+        data: Data,
+        fleet: WeightedLatency | None,
+        dense: Densified,
     ) -> None:
         self.dense, self._data, self._fleet = dense, data, fleet
         self._architecture = architecture

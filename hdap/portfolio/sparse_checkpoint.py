@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdap.fleet_data.errors import InputError
-from hdap.models.tracing import describe
+from hdap.networks.checkpoint import Checkpoint, load_checkpoint
+from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.pruned_network import dense_manifest, load_seeded
+from hdap.networks.tracing import describe
 from hdap.portfolio.densify import zero_share
 from hdap.portfolio.training_record import RECORD, read_record
-from hdap.pruning.checkpoint import Checkpoint, load_checkpoint
-from hdap.pruning.network import dense_manifest, load_seeded
-from hdap.pruning.plan import WeightsSource
 
 LEAST_ZEROS = 0.01
 """The share of zero weights below which a network is dense: training leaves hardly any at zero."""

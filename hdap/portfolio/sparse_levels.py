@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.callbacks import Say
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.models.graph import ChannelGraph
-from hdap.models.tracing import describe, trace
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.tracing import describe, trace
 from hdap.portfolio.candidates import Candidate, Candidates, importance_in, require_same
 from hdap.portfolio.densify import Densified, densify
-from hdap.portfolio.fleet_view import FleetView
-from hdap.portfolio.narrowing import Fleet
+from hdap.portfolio.fleet_latency import FleetPredictor
+from hdap.portfolio.narrowing import WeightedLatency
 from hdap.portfolio.slimming import STEP, Slim, SlimRequest, slim
 from hdap.portfolio.sparse_checkpoint import SparseLevel
-from hdap.search.budget import parse_flops
-from hdap.stages import Say
-from hdap.surrogate.costs import flops
-from hdap.training.data import Data
-from hdap.training.evaluation import evaluate
+from hdap.search.problem.budget import parse_flops
+from hdap.training.datasets import Data
+from hdap.training.network_quality import evaluate
 
 _HOLD = re.compile(r"accuracy:(\d*\.?\d+)")
 
@@ -38,7 +38,7 @@ class SlimOrder:
 
     asked: str
     data: Data
-    fleet: FleetView | None = None
+    fleet: FleetPredictor | None = None
     seed: int = 0
 
     @property
@@ -150,7 +150,7 @@ def _slim(
     level: SparseLevel, architecture: Architecture, order: SlimOrder, dense: Densified
 ) -> Slim | None:
     fleet = order.fleet
-    known = None if fleet is None else Fleet(fleet.surrogate, fleet.weights)
+    known = None if fleet is None else WeightedLatency(fleet.surrogate, fleet.weights)
     for step in order.steps:
         request = order.request(architecture, dense, step)
         with suppress(InfeasibleError):

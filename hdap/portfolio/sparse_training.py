@@ -5,11 +5,11 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hdap.fleet_data.atomic_files import require_free_folder
 from hdap.fleet_data.errors import InputError
+from hdap.networks.checkpoint import FILES
 from hdap.portfolio.magnitude import SCOPES
 from hdap.portfolio.training_record import RECORD, TrainingRecord, read_record
-from hdap.pruning.checkpoint import FILES
-from hdap.pruning.writing import require_free_folder
 from hdap.training.finetuning import FineTuning
 
 REWIND = "rewind"

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hdap.fleet_data.atomic_files import writable, write_file
 from hdap.fleet_data.errors import InputError
-from hdap.pruning.writing import writable, write_file
 
 RECORD = "portfolio-training.json"
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class LevelRecord:
+class SparseLevelRecord:
     """A level that is complete: `weights` of its prunable weights are left, a share `density`.
 
     `accuracy` is on validation images, `seconds` those of its training steps.
@@ -44,9 +44,9 @@ class TrainingRecord:
     rate: float
     scope: str
     rewind: int
-    levels: tuple[LevelRecord, ...] = ()
+    levels: tuple[SparseLevelRecord, ...] = ()
 
-    def with_level(self, level: LevelRecord) -> "TrainingRecord":
+    def with_level(self, level: SparseLevelRecord) -> "TrainingRecord":
         """The record once one more level is complete."""
         return replace(self, levels=(*self.levels, level))
 
@@ -66,7 +66,7 @@ def read_record(folder: Path) -> TrainingRecord:
         raw = json.loads(file.read_text(encoding="utf-8"))
         if raw.pop("format") != FORMAT:
             raise ValueError("it has another format")
-        levels = tuple(LevelRecord(**level) for level in raw.pop("levels"))
+        levels = tuple(SparseLevelRecord(**level) for level in raw.pop("levels"))
         return TrainingRecord(levels=levels, **raw)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(

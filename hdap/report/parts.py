@@ -1,37 +1,20 @@
 """What a report is made of: sections of sentences, figures and tables, and what is missing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from hdap.fleet_data.errors import HdapError, StoreError
-from hdap.plots.figure import Figure
-from hdap.plots.registry import PICTURES
-from hdap.plots.source import Source
+from hdap.report.pictures.html_page import ReportTable, Section
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.registry import PICTURES
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells are plain text; a head that ends in `|` aligns its column to the right."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 @dataclass
-class Section:
-    """One chapter. What could not be shown is in `missing`: why, and what to do first."""
-
-    name: str
-    title: str
-    sentences: list[str] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+class Chapter(Section):
+    """A section that is filled from a database."""
 
     def attempt(self, make: Callable[[], T]) -> T | None:
         """What `make` gives; None where the database does not hold it yet, which is noted once.
@@ -47,7 +30,7 @@ class Section:
                 self.missing.append(str(error))
             return None
 
-    def draw(self, source: Source, *kinds: str) -> None:
+    def draw(self, source: PictureSource, *kinds: str) -> None:
         """Add pictures as far as the database holds what they show."""
         for kind in kinds:
             figure = self.attempt(lambda kind=kind: PICTURES[kind].figure(source))  # type: ignore[misc]
@@ -57,7 +40,7 @@ class Section:
     def tabulate(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Add a table unless it has no rows."""
         if rows:
-            self.tables.append(Table(title, tuple(heads), tuple(map(tuple, rows))))
+            self.tables.append(ReportTable(title, tuple(heads), tuple(map(tuple, rows))))
 
 
 def latency(value: float) -> str:

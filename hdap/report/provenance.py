@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.records import StudyRecord
-from hdap.plots.source import Source
-from hdap.report.parts import Section
-from hdap.searching import SearchRequest
+from hdap.report.parts import Chapter
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.workflows.search_fleet import SearchRequest
 
 PACKAGES = ("hdap", "numpy", "scipy", "scikit-learn", "xgboost", "optuna", "sqlalchemy", "torch")
 FLAGS = {"tolerance": "--flops-tol", "fixed": "--fix"}
@@ -21,9 +21,9 @@ UNASKED = {"model", "limits"}
 BLOCK = 1 << 20
 
 
-def provenance(source: Source) -> Section:
+def provenance(source: PictureSource) -> Chapter:
     """Files with their hashes, settings and seeds, versions, and the commands in order."""
-    section = Section("provenance", "Provenance")
+    section = Chapter("provenance", "Provenance")
     section.sentences.append(f"Database: {source.store.name}.")
     if source.simulated:
         section.sentences.append("It holds simulated rows: what rests on them was not measured.")
@@ -38,7 +38,7 @@ def provenance(source: Source) -> Section:
     return section
 
 
-def _files(section: Section, source: Source) -> list[str]:
+def _files(section: Chapter, source: PictureSource) -> list[str]:
     """A table of what was ingested; the files' names."""
     found = source.store.query(
         "SELECT i.source, i.started_at, i.rows_read, i.rows_added, i.rows_known, i.rows_rejected, "
@@ -83,7 +83,7 @@ def _sha256(name: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _settings(section: Section, source: Source) -> None:
+def _settings(section: Chapter, source: PictureSource) -> None:
     rows = []
     if source.clustering is not None:
         c = source.clustering
@@ -114,7 +114,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def commands(source: Source, files: list[str]) -> list[str]:
+def commands(source: PictureSource, files: list[str]) -> list[str]:
     """The commands that make what the report shows again, in order."""
     made = []
     if files:

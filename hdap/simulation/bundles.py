@@ -12,9 +12,9 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
 from hdap.simulation.channels import counts_of
-from hdap.simulation.fleet import Fleet
 from hdap.simulation.observing import Observation, Schedule, observe
-from hdap.simulation.telemetry import MARK, frame_of
+from hdap.simulation.simulated_fleet import SimulatedFleet
+from hdap.simulation.telemetry_stream import MARK, frame_of
 from hdap.simulation.workload import Workload
 
 _LOAD = 0.9  # a device that measures does little else
@@ -72,7 +72,7 @@ def read_request(manifest: Path, model: str) -> BundleRequest:
 def answer_bundle(
     manifest: Path,
     architecture: Architecture,
-    fleet: Fleet,
+    fleet: SimulatedFleet,
     rounds: int = 1,
     runs: int = 50,
     seed: int = 0,
@@ -80,7 +80,7 @@ def answer_bundle(
 ) -> BundleAnswer:
     """Simulated measurements of every configuration of a bundle on every device of `fleet`.
 
-    Choose devices with `Fleet.find` or `Fleet.at`. As `measure.py` does it: in each of `rounds` a
+    Choose devices with `SimulatedFleet.find` or `SimulatedFleet.at`. As `measure.py` does it: in each of `rounds` a
     device measures all configurations in an order of its own and the dense model (the reference)
     between them, `runs` inferences each. It works all the time, so it heats up and may throttle;
     `latency_ms` is the ratio to the references on both sides times the lower quartile of all
@@ -124,7 +124,7 @@ def _round_length(configurations: int) -> int:
 
 
 def _rows(
-    fleet: Fleet, work: Workload, schedule: Schedule, seen: Observation, rounds: int
+    fleet: SimulatedFleet, work: Workload, schedule: Schedule, seen: Observation, rounds: int
 ) -> pl.DataFrame:
     """The rows that a measuring program reports: each configuration, and the dense once a round."""
     length = _round_length(len(work))

@@ -8,7 +8,7 @@ from importlib.resources import files
 from hdap.simulation.law import LatencyLaw
 from hdap.simulation.noise import Noise
 
-MADE_WITH = "python benchmarks/simulation.py --calibrate"
+MADE_WITH = "python -m benchmarks.fleet.simulation --calibrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Calibration:
 
 @lru_cache(maxsize=1)
 def calibrated() -> Calibration:
-    """The constants that ship with hdap, as `benchmarks/simulation.py --calibrate` wrote them."""
+    """The constants that ship with hdap, as `benchmarks/fleet/simulation.py --calibrate` wrote them."""
     raw = json.loads(files("hdap.simulation").joinpath("calibrated.json").read_text())
     return Calibration(
         LatencyLaw(**raw["law"]),

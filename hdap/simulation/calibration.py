@@ -7,12 +7,12 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.simulation.calibrated import Calibration, KindFit
 from hdap.simulation.law import LatencyLaw, slowed
 from hdap.simulation.measured import KINDS, PERIOD_MS, MeasuredFleet
 from hdap.simulation.noise import Noise
-from hdap.surrogate.costs import flops
 
 _DENSE_WEIGHT = 0.3  # a fleet's dense rows are many and alike: together they must not rule the fit
 _PRIOR = 0.03  # pull towards the start: constants that the data do not move stay where they were

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import check_counts, layer_channels
 from hdap.fleet_data.records import Floats, Ints
-from hdap.surrogate.costs import check_counts, layer_channels
 
 # Memory time over compute time, relative to a quiet machine at full clock. Contention moves it up,
 # a slow clock down. In between, the cost of a layer is linear to within 0.3 %.

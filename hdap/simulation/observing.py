@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.fleet import SENSORS, Fleet
 from hdap.simulation.law import Profile
 from hdap.simulation.noise import draw_median, draw_p95
+from hdap.simulation.simulated_fleet import SENSORS, SimulatedFleet
 from hdap.simulation.thermal import ThermalState
 from hdap.simulation.workload import latency_ms
 
@@ -45,7 +45,7 @@ class Observation:
 
 
 def observe(
-    fleet: Fleet, profiles: Sequence[Profile], schedule: Schedule, rng: np.random.Generator
+    fleet: SimulatedFleet, profiles: Sequence[Profile], schedule: Schedule, rng: np.random.Generator
 ) -> Observation:
     """Measure the m devices of `fleet` as `schedule` says; `profiles` of `fleet.spec.laws`.
 
@@ -78,7 +78,7 @@ def observe(
 
 
 def _noisy(
-    fleet: Fleet, truth: Floats, schedule: Schedule, rng: np.random.Generator
+    fleet: SimulatedFleet, truth: Floats, schedule: Schedule, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     m, steps = truth.shape
 
@@ -95,7 +95,7 @@ def _noisy(
 
 
 def _sensed(
-    fleet: Fleet, state: dict[str, Floats], latency: Floats, rng: np.random.Generator
+    fleet: SimulatedFleet, state: dict[str, Floats], latency: Floats, rng: np.random.Generator
 ) -> dict[str, Floats]:
     """The true state through sensors: rounded by the writer, sometimes lost, some never there."""
     shape = latency.shape

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hdap.fleet_data.errors import NotFoundError
 from hdap.simulation.calibrated import calibrated
-from hdap.simulation.fleet import SENSORS, FleetSpec, Kind
+from hdap.simulation.simulated_fleet import SENSORS, FleetSpec, Kind
 from hdap.simulation.thermal import Thermal
 
 _MEASURED_SENSORS = ("cpu_freq_mhz", "cpu_load_pct")

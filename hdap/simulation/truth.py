@@ -7,15 +7,15 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.fleet import Fleet, Kind
 from hdap.simulation.law import loadings, slowed
+from hdap.simulation.simulated_fleet import Kind, SimulatedFleet
 from hdap.simulation.workload import state_of
 
 # Devices at a time where a mean over the fleet has no closed form.
 _CHUNK = 4096
 
 
-def true_latency(fleet: Fleet, architecture: Architecture, counts: Counts) -> Floats:
+def true_latency(fleet: SimulatedFleet, architecture: Architecture, counts: Counts) -> Floats:
     """Simulated milliseconds of n configurations on D devices, `n x D`, without noise.
 
     Each device is in its steady state: its ordinary load and traffic, and the clock at which that
@@ -28,7 +28,7 @@ def true_latency(fleet: Fleet, architecture: Architecture, counts: Counts) -> Fl
     return result
 
 
-def true_kind_latency(fleet: Fleet, architecture: Architecture, counts: Counts) -> Floats:
+def true_kind_latency(fleet: SimulatedFleet, architecture: Architecture, counts: Counts) -> Floats:
     """The same averaged (by weight) over the devices of each kind, `n x kinds`.
 
     NaN for a kind that no device has. Cheap for a fleet of any size: a machine without a quota is
@@ -51,7 +51,7 @@ def true_kind_latency(fleet: Fleet, architecture: Architecture, counts: Counts) 
     return result
 
 
-def true_fleet_mean(fleet: Fleet, architecture: Architecture, counts: Counts) -> Floats:
+def true_fleet_mean(fleet: SimulatedFleet, architecture: Architecture, counts: Counts) -> Floats:
     """The device-weighted mean over the whole fleet, n: what a search should have minimised."""
     by_kind = true_kind_latency(fleet, architecture, counts)
     weight = np.bincount(fleet.kind, weights=fleet.weight, minlength=by_kind.shape[1])
@@ -81,7 +81,7 @@ class _Part:
         )
 
 
-def _by_kind(fleet: Fleet) -> Iterator[_Part]:
+def _by_kind(fleet: SimulatedFleet) -> Iterator[_Part]:
     level = fleet.thermal.steady_level(fleet.load)
     for number, kind in enumerate(fleet.spec.kinds):
         here = np.flatnonzero(fleet.kind == number)

@@ -8,8 +8,8 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.fleet import Fleet, Kind
 from hdap.simulation.law import LatencyLaw, Profile, slowed
+from hdap.simulation.simulated_fleet import Kind, SimulatedFleet
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class MachineState:
 
 
 def state_of(
-    fleet: Fleet, kind: Kind, device: Ints, level: Floats, traffic: Floats
+    fleet: SimulatedFleet, kind: Kind, device: Ints, level: Floats, traffic: Floats
 ) -> MachineState:
     """State of the devices at positions `device` (m), all of `kind`.
 
@@ -72,7 +72,7 @@ def state_of(
 
 
 def latency_ms(
-    fleet: Fleet,
+    fleet: SimulatedFleet,
     profiles: Sequence[Profile],
     device: Ints,
     configuration: Ints,

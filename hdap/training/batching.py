@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hdap.fleet_data.errors import InputError
-from hdap.training.data import Samples
+from hdap.training.datasets import Samples
 
 Batch = tuple[Tensor, Tensor]
 

@@ -10,16 +10,16 @@ from torch import nn
 
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.fleet_data.records import EpochRecord
-from hdap.models.loading import load_model
-from hdap.pruning.checkpoint import Checkpoint, save_checkpoint
-from hdap.pruning.manifest import Manifest, Tuning
-from hdap.training.data import Data
+from hdap.networks.checkpoint import Checkpoint, save_checkpoint
+from hdap.networks.loading import load_model
+from hdap.networks.manifest import NetworkManifest, Tuning
+from hdap.training.datasets import Data
 from hdap.training.distributed import rank
-from hdap.training.evaluation import Quality, evaluate, recalibrate_on
-from hdap.training.history import Epoch, History, Progress
-from hdap.training.loop import Snapshot, best_device, train
+from hdap.training.network_quality import Quality, evaluate, recalibrate_on
 from hdap.training.recipe import Recipe
 from hdap.training.resuming import encode, require_same_data
+from hdap.training.training_history import Epoch, History, TrainingProgress
+from hdap.training.training_loop import Snapshot, best_device, train
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -43,10 +43,10 @@ class FineTuning:
 
 
 @dataclass(frozen=True)
-class Watch:
+class TrainingWatch:
     """Who is told on the way: steps, epochs, and the store that keeps epochs, if any."""
 
-    on_step: Callable[[Progress], None] | None = None
+    on_step: Callable[[TrainingProgress], None] | None = None
     on_epoch: Callable[[Epoch], None] | None = None
     store: "Store | None" = None
 
@@ -55,7 +55,7 @@ def fine_tune(
     start: Checkpoint,
     data: Data,
     wanted: FineTuning,
-    watch: Watch,
+    watch: TrainingWatch,
     *,
     resume: Snapshot | None = None,
     replace_out: bool = False,
@@ -101,7 +101,7 @@ def quality_before(start: Checkpoint, data: Data, recipe: Recipe) -> Quality:
     return evaluate(start.module, data.validation)
 
 
-def load_teacher(manifest: Manifest, teacher: str) -> nn.Module | None:
+def load_teacher(manifest: NetworkManifest, teacher: str) -> nn.Module | None:
     """The dense model with weights from a file or from timm (`pretrained`); None for "".
 
     Raises `InputError` when the file is not of that model.
@@ -121,7 +121,7 @@ class _Keeper:
         start: Checkpoint,
         data: Data,
         wanted: FineTuning,
-        watch: Watch,
+        watch: TrainingWatch,
         *,
         done: int,
         force: bool,
@@ -191,7 +191,7 @@ def tuning_of(
     )
 
 
-def epoch_record(manifest: Manifest, wanted: FineTuning, epoch: Epoch) -> EpochRecord:
+def epoch_record(manifest: NetworkManifest, wanted: FineTuning, epoch: Epoch) -> EpochRecord:
     """The row of the store for an epoch of the manifest's last training."""
     return EpochRecord(
         run=manifest.tunings[-1].run,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hdap.training.evaluation import forward
+from hdap.training.network_quality import forward
 from hdap.training.recipe import Recipe
 
 

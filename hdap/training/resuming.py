@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.errors import InputError
-from hdap.pruning.checkpoint import STATE, Checkpoint, load_checkpoint, read_manifest
-from hdap.pruning.manifest import Tuning
-from hdap.training.data import Data
-from hdap.training.history import Epoch
-from hdap.training.loop import Snapshot
+from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint, read_manifest
+from hdap.networks.manifest import Tuning
+from hdap.training.datasets import Data
 from hdap.training.recipe import Recipe
+from hdap.training.training_history import Epoch
+from hdap.training.training_loop import Snapshot
 
 
 def resumable(

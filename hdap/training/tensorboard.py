@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hdap.fleet_data.errors import InputError
-from hdap.training.history import Epoch
+from hdap.training.training_history import Epoch
 
 
 @contextmanager

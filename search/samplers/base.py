@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
-from hdap.search.problem import SearchProblem
-from hdap.search.space import SearchSpace
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.problem.search_space import SearchSpace
 
 FLOOR = "kept_importance"
 """Name of the constraint that every trial carries: how far it is below the floor."""
@@ -60,22 +60,22 @@ class GridSampler(BaseSampler):
     def propose(self) -> Counts:
         """The next configuration: `groups`, on the grid and in the band."""
 
-    def hear(self, values: Floats) -> None:
+    def tell(self, values: Floats) -> None:
         """The values of the latest `len(values)` proposals, in their order; few samplers care.
 
         The driver says them here, an ordinary study through `after_trial`.
         """
 
-    def welcome(self, counts: Counts) -> None:
+    def inject(self, counts: Counts) -> None:
         """Good configurations (`n x groups`, in the band) that were found elsewhere: learn of them.
 
         Samplers that climb alone do not.
         """
 
-    def renew(self) -> None:
+    def invalidate(self) -> None:
         """What the problem says of configurations has changed: score anew what is kept."""
 
-    def ponder(self, keep: int) -> bool:
+    def refine(self, keep: int) -> bool:
         """Search on for a moment while nobody asks; false where there is no more to do.
 
         The best `keep` of what comes of it are proposed next. Few samplers can.

@@ -8,12 +8,13 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.search.evaluation import Scores
-from hdap.search.problem import SearchProblem
-from hdap.search.samplers import guided, moves
-from hdap.search.samplers.generator import generator_state, set_generator_state
-from hdap.search.samplers.rows import among, distinct
-from hdap.surrogate.threads import one_blas_thread
+from hdap.search.problem.evaluation import Scores
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers import marginal_moves as guided
+from hdap.search.samplers import moves
+from hdap.search.samplers.distinct_rows import among, distinct
+from hdap.search.samplers.generator_state import generator_state, set_generator_state
+from hdap.surrogate.learning.blas_threads import one_blas_thread
 
 STRIDES = (1 / 8, 1 / 24, 0.0)
 """A member is explored first by strides of this share of each grid, at last step by step."""
@@ -84,7 +85,7 @@ class Evolution:
             self._generation += 1
             return self._worth_a_trial(fresh, scores)
 
-    def welcome(self, counts: Counts) -> None:
+    def inject(self, counts: Counts) -> None:
         """Take in configurations (`n x groups`, in the band) that were found elsewhere."""
         if not len(self._members):
             counts = distinct(np.vstack([counts, self._start()]))

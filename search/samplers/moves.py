@@ -7,9 +7,9 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
-from hdap.search.bound import relaxed
-from hdap.search.problem import SearchProblem
-from hdap.search.relaxation import Relaxation
+from hdap.search.exact.lower_bound import relaxed
+from hdap.search.exact.relaxation import Relaxation
+from hdap.search.problem.search_problem import SearchProblem
 
 LIFT_ROUNDS = 6
 

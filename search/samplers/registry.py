@@ -8,14 +8,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from hdap.fleet_data.errors import InputError
-from hdap.search.problem import SearchProblem
-from hdap.search.samplers.fleet import FleetSampler
-from hdap.search.samplers.front import FrontSampler
-from hdap.search.samplers.gp import gp
-from hdap.search.samplers.halp import HALPSampler
-from hdap.search.samplers.ncs import POPULATION, NCSSampler
-from hdap.search.samplers.netadapt import NetAdaptSampler
-from hdap.search.samplers.within import WithinSampler
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers.epsilon_constraint_sampler import EpsilonConstraintSampler
+from hdap.search.samplers.fleet_sampler import FleetSampler
+from hdap.search.samplers.front_sampler import FrontSampler
+from hdap.search.samplers.gp_sampler import gp
+from hdap.search.samplers.halp_sampler import HALPSampler
+from hdap.search.samplers.ncs_sampler import POPULATION, NCSSampler
+from hdap.search.samplers.netadapt_sampler import NetAdaptSampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _fleet(problem: SearchProblem, seed: int) -> BaseSampler:
     if problem.goals.several:
         return FrontSampler(problem, seed)
     if problem.limit_ms is not None:
-        return WithinSampler(problem, seed)
+        return EpsilonConstraintSampler(problem, seed)
     return FleetSampler(problem, seed)
 
 

@@ -12,7 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hdap.cli import app
-from hdap.cli.output import rests_on
+from hdap.cli.terminal.output import mark_simulated
 
 Hdap = Callable[..., Result]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"
@@ -46,7 +46,7 @@ def hdap() -> Hdap:
 
     def run(*arguments: str, db: Path | str | None = None, stdin: bytes | None = None) -> Result:
         at = [] if db is None else ["--db", str(db)]
-        rests_on(simulated=False)  # as in a process of its own
+        mark_simulated(simulated=False)  # as in a process of its own
         done = runner.invoke(app, [*arguments, *at], input=stdin)
         if "--json" in arguments and done.stdout.startswith(("{", "[")):
             _check_json(_command(arguments), done.stdout)

@@ -9,17 +9,17 @@ import torch
 from typer.testing import Result
 
 from hdap.fleet_data.store import Store
-from hdap.models.loading import load_model
-from hdap.pruning.checkpoint import load_checkpoint
-from hdap.training.data import load_data
-from hdap.training.loop import train
+from hdap.networks.checkpoint import load_checkpoint
+from hdap.networks.loading import load_model
+from hdap.training.load_data import load_data
 from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
 
 Hdap = Callable[..., Result]
 MODEL = "hdap.examples.networks:small_resnet"
 CODE = """
 from hdap.examples import digits as examples
-from hdap.training.data import part
+from hdap.training.datasets import part
 
 def digits():
     train, validation = examples.digits()

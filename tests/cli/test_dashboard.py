@@ -50,7 +50,7 @@ def test_it_serves_the_page_and_the_studies_and_ends_with_ctrl_c(
     with Store.open(str(searched), read_only=True) as store:
         stored = store.trials(store.study().id)
     assert study["study_name"] == store_name(searched)
-    assert [t["values"][0] for t in trials] == pytest.approx(stored.cautious_ms.tolist())
+    assert [t["values"][0] for t in trials] == pytest.approx(stored.ucb_ms.tolist())
     feasible = [max(t["constraints"]) <= 0 for t in trials]
     assert feasible == stored.feasible.tolist()
     process.send_signal(signal.SIGINT)
@@ -94,7 +94,7 @@ def test_a_copy_waits_for_no_writer_and_is_what_optuna_reads(
     trials = study.get_trials()
     assert [[t.params[g] for g in groups] for t in trials] == stored.counts.tolist()
     best = study.best_trial
-    assert best.value == pytest.approx(stored.cautious_ms[stored.feasible].min())
+    assert best.value == pytest.approx(stored.ucb_ms[stored.feasible].min())
     assert best.user_attrs["fleet_mean_ms"] == pytest.approx(stored.fleet_mean_ms[best.number])
     again = hdap("dashboard", "--out", str(journal), db=database)
     assert (again.exit_code, "must be new" in again.stderr) == (1, True)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from typer.testing import Result
 
+from hdap.device.controller import read_table
+from hdap.device.level_sessions import LevelSessions
 from hdap.elastic import load_elastic
-from hdap.elastic.controller import read_table
 from hdap.elastic.level_file import FORMAT, KIND, write_level_file
-from hdap.elastic.sessions import LevelSessions
 from hdap.fleet_data.configuration import format_channels
 
 Hdap = Callable[..., Result]

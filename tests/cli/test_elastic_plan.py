@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from hdap.elastic.controller import Budget, Controller, Reading, read_table
+from hdap.device.controller import Budget, Controller, Reading, read_table
 from hdap.elastic.level_file import read_level_file
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import LevelPlanRecord
 from hdap.fleet_data.store import Store
-from hdap.measuring.bundle import run_measure
-from hdap.plan_writing import write_plan
-from hdap.planning import PlanRequest, make_plan
+from hdap.workflows.plan_measurements import PlanRequest, make_plan
+from hdap.workflows.write_bundle import run_measure
+from hdap.workflows.write_plan import write_plan
 
 Hdap = Callable[..., Result]
 PLAN = ("elastic", "plan", "--model", "mobilenetv1_100", "--target-latency", "20ms")

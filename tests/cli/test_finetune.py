@@ -10,7 +10,7 @@ import torch
 from typer.testing import Result
 
 from hdap.fleet_data.store import Store
-from hdap.pruning.checkpoint import load_checkpoint
+from hdap.networks.checkpoint import load_checkpoint
 
 Hdap = Callable[..., Result]
 MODEL = "finetunenets:small"

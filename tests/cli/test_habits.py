@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from hdap.cli import app, plot
-from hdap.cli.config import flags, leaves, table_of
+from hdap.cli import app
+from hdap.cli.commands import plot
+from hdap.cli.options.config_file import flags, leaves, table_of
 
 Hdap = Callable[..., Result]
 COMMANDS = leaves(get_command(app).commands)  # type: ignore[attr-defined]
@@ -162,7 +163,7 @@ def _complete(environment: dict[str, str]) -> str:
 
 
 def test_completed_kinds_of_pictures_are_those_of_the_registry() -> None:
-    from hdap.plots.registry import PICTURES
+    from hdap.report.pictures.registry import PICTURES
 
     assert tuple(PICTURES) == plot.KINDS
 
@@ -170,7 +171,7 @@ def test_completed_kinds_of_pictures_are_those_of_the_registry() -> None:
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     hdap: Hdap, searched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdap.cli.extras.EXTRAS", {"report": ("no_such_package",)})
+    monkeypatch.setattr("hdap.cli.terminal.extras.EXTRAS", {"report": ("no_such_package",)})
     done = hdap("report", db=searched)
     assert done.exit_code == 1
     assert "pip install 'hdap[report]'" in done.stderr

@@ -10,7 +10,7 @@ from typer.main import get_command
 from typer.testing import Result
 
 from hdap.cli import app
-from hdap.cli.config import leaves
+from hdap.cli.options.config_file import leaves
 
 Hdap = Callable[..., Result]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"

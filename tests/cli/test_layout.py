@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdap.cli.layout import GAP, Head, Justify, Layout, lay_out
+from hdap.cli.terminal.layout import GAP, Head, Justify, Layout, lay_out
 
 ANSWER: list[Head] = [
     ("network", "left"),

@@ -30,7 +30,7 @@ def test_a_deadline_is_answered_in_shares_of_the_fleet(hdap: Hdap, database: Pat
     assert 0.0 <= rows["dense"]["objective"] < rows["found"]["objective"] <= 1.0
     listed = hdap("trials", db=database)
     assert "within 20 ms, cautious" in listed.stdout
-    best = hdap("sql", "SELECT value_1, cautious_ms FROM best_trials", "--json", db=database)
+    best = hdap("sql", "SELECT value_1, ucb_ms FROM best_trials", "--json", db=database)
     assert 0.0 < json.loads(best.stdout)[-1]["value_1"] < 1.0
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from hdap.cli.output import emit_json, number, percent
+from hdap.cli.terminal.output import emit_json, number, percent
 
 
 @pytest.mark.parametrize(

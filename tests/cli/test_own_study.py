@@ -7,7 +7,7 @@ import pytest
 
 from hdap.fleet_data.store import Store
 from hdap.search.samplers.base import counts_of
-from hdap.searching import stored_problem
+from hdap.workflows.search_fleet import stored_problem
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "own_study.py"
 
@@ -34,7 +34,7 @@ def test_the_documented_study_stays_in_the_band_and_beats_uniform_pruning(
     assert {trial.params["stored_as"] for trial in study.trials} == set(example.BYTES)
     uniform = problem.evaluate(problem.uniform[None])
     megabytes = 2 * float(uniform.parameters[0]) / 1e6
-    at_uniform = float(uniform.cautious_ms[0]) + example.MS_PER_MEGABYTE * megabytes
+    at_uniform = float(uniform.ucb_ms[0]) + example.MS_PER_MEGABYTE * megabytes
     assert study.best_trial.value is not None
     assert study.best_trial.value < 0.9 * at_uniform
 

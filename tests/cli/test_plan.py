@@ -10,19 +10,19 @@ import polars as pl
 import pytest
 from typer.testing import Result
 
-from hdap.drifting import findings
 from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
-from hdap.planning import (
+from hdap.workflows.detect_drift import findings
+from hdap.workflows.plan_measurements import (
     PlannedBatch,
     PlanRequest,
     dense_baselines,
     device_seconds,
     make_plan,
 )
-from hdap.searching import stored_problem
-from hdap.surrogate.costs import flops
+from hdap.workflows.search_fleet import stored_problem
 
 Hdap = Callable[..., Result]
 

@@ -13,9 +13,9 @@ import torch
 from typer.testing import Result
 
 from hdap.fleet_data.store import Store
-from hdap.models.loading import load_model
-from hdap.portfolio.bundle import read_bundle
-from hdap.pruning.checkpoint import load_checkpoint
+from hdap.networks.checkpoint import load_checkpoint
+from hdap.networks.loading import load_model
+from hdap.portfolio.portfolio_bundle import read_bundle
 
 Hdap = Callable[..., Result]
 MODEL, OTHER = "portfolionets:small", "portfolionets:other"

@@ -8,7 +8,7 @@ from typer.testing import Result
 
 import hdap as package
 from hdap.fleet_data.store import Store
-from hdap.models.counting import count_flops, count_parameters
+from hdap.networks.counting import count_flops, count_parameters
 
 Hdap = Callable[..., Result]
 CODE = """
@@ -60,7 +60,7 @@ def test_the_best_trial_becomes_a_network_that_keeps_its_promise(
     row = document["origin"]["trial"]
     feasible = trials.feasible
     assert trials.feasible[row]
-    assert trials.cautious_ms[row] == trials.cautious_ms[feasible].min()
+    assert trials.ucb_ms[row] == trials.ucb_ms[feasible].min()
     assert document["pruned"]["flops"] == trials.flops[row]
     assert document["pruned"]["parameters"] == trials.parameters[row]
     assert document["origin"]["predicted_fleet_mean_ms"] == trials.fleet_mean_ms[row]
@@ -169,7 +169,7 @@ def test_force_replaces_a_checkpoint(hdap: Hdap, here: Path) -> None:
 def test_weights_of_the_study_are_the_default(
     hdap: Hdap, searched: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hdap.pruning.plan import plan_from_trial
+    from hdap.networks.prune_plan import plan_from_trial
 
     with Store.open(str(searched), create=False) as store:
         record = store.study()

@@ -18,14 +18,14 @@ from typer.testing import Result
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
-from hdap.judging import Bench, BenchOrder, network_judge
-from hdap.models.loading import load_model
-from hdap.models.surgery import kept_channels
-from hdap.search.storages import open_storage
-from hdap.training.data import load_data
-from hdap.training.evaluation import evaluate, recalibrate_on
-from hdap.training.loop import train
+from hdap.networks.loading import load_model
+from hdap.networks.surgery import kept_channels
+from hdap.search.driver.optuna_storage import open_storage
+from hdap.training.load_data import load_data
+from hdap.training.network_quality import evaluate, recalibrate_on
 from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
+from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec, evaluator_pool
 
 Hdap = Callable[..., Result]
 MODEL = "hdap.examples.networks:small_resnet"
@@ -57,18 +57,18 @@ def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 
 @pytest.fixture
-def order(place: Path) -> BenchOrder:
+def order(place: Path) -> EvaluatorSpec:
     with Store.open(str(place / "hdap.db")) as store:
         architecture = store.architecture(MODEL)
-    return BenchOrder(architecture, DATA, place / "dense.pt", False, seed=0)
+    return EvaluatorSpec(architecture, DATA, place / "dense.pt", False, seed=0)
 
 
 @pytest.fixture
-def bench(order: BenchOrder) -> Bench:
+def bench(order: EvaluatorSpec) -> AccuracyEvaluator:
     return order.made()
 
 
-def _masked(bench: Bench, counts: Counts) -> nn.Module:
+def _masked(bench: AccuracyEvaluator, counts: Counts) -> nn.Module:
     """The dense network where no layer sees the channels that the cut would remove."""
     network = copy.deepcopy(bench.module)
     for group, count, scores in zip(
@@ -82,34 +82,34 @@ def _masked(bench: Bench, counts: Counts) -> nn.Module:
     return network
 
 
-def test_a_cut_network_is_judged_as_its_masked_twin(bench: Bench) -> None:
+def test_a_cut_network_is_judged_as_its_masked_twin(bench: AccuracyEvaluator) -> None:
     counts = np.maximum(bench.architecture.widths // 32 * 16, 16)
     twin = _masked(bench, counts)
     recalibrate_on(twin, bench.others, count=8, seed=bench.seed)
     assert bench.accuracy(counts) == pytest.approx(evaluate(twin, bench.judged).accuracy, abs=0.01)
 
 
-def test_the_dense_network_is_more_accurate_than_half_of_it(bench: Bench) -> None:
+def test_the_dense_network_is_more_accurate_than_half_of_it(bench: AccuracyEvaluator) -> None:
     widths = bench.architecture.widths
     assert bench.accuracy(widths) > 0.8 > bench.accuracy(np.maximum(widths // 32 * 16, 16))
 
 
 def test_what_was_judged_once_is_not_judged_again_by_any_number_of_processes(
-    order: BenchOrder, tmp_path: Path
+    order: EvaluatorSpec, tmp_path: Path
 ) -> None:
     widths = order.architecture.widths
     rows = np.stack([widths, widths // 2, widths, widths // 4])
     with Store.open(str(tmp_path / "a.db")) as store:
-        with network_judge(store, order) as judge:
+        with evaluator_pool(store, order) as judge:
             one = judge.accuracy(rows)
             assert judge.asked == 3
             assert judge.dense == one[0] == one[2]
-        with network_judge(store, order) as judge:
+        with evaluator_pool(store, order) as judge:
             assert judge.accuracy(rows).tolist() == one.tolist()
             assert judge.asked == 0
     with (
         Store.open(str(tmp_path / "b.db")) as store,
-        network_judge(store, order, workers=2) as judge,
+        evaluator_pool(store, order, workers=2) as judge,
     ):
         assert judge.accuracy(rows).tolist() == one.tolist()
 
@@ -118,7 +118,7 @@ def test_random_weights_of_a_known_model_are_refused(
     architecture: Callable[..., Architecture],
 ) -> None:
     with pytest.raises(InputError, match="--weights FILE or --pretrained"):
-        BenchOrder(architecture("resnet50"), DATA, None, False, 0).made()
+        EvaluatorSpec(architecture("resnet50"), DATA, None, False, 0).made()
 
 
 def test_a_search_keeps_the_least_accuracy_and_judges_nothing_twice(

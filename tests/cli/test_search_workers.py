@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from hdap.fleet_data.records import TrialBatch
 from hdap.fleet_data.store import Store
-from hdap.search.storages import open_storage
+from hdap.search.driver.optuna_storage import open_storage
 
 Hdap = Callable[..., Result]
 SEARCH = ("search", "--model", "resnet50", "--flops", "1.0G")

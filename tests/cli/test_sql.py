@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from hdap.cli.sql import parameters
+from hdap.cli.commands.sql import parameters
 from hdap.fleet_data.errors import InputError
 
 Hdap = Callable[..., Result]

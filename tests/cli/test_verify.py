@@ -12,13 +12,13 @@ from typer.testing import Result
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.store import Store
-from hdap.models.tracing import trace
+from hdap.networks.tracing import trace
 from hdap.simulation.bundles import answer_bundle
-from hdap.simulation.fleet import Fleet, FleetSpec
+from hdap.simulation.fleet_folder import read_fleet, write_fleet
 from hdap.simulation.noise import Noise
 from hdap.simulation.presets import preset
-from hdap.simulation.telemetry import TelemetryPlan
-from hdap.simulation.writing import read_fleet, write_fleet
+from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet
+from hdap.simulation.telemetry_stream import TelemetryPlan
 
 Hdap = Callable[..., Result]
 MODEL = "loopnet:net"
@@ -35,7 +35,7 @@ def net():
 @dataclass(frozen=True)
 class Loop:
     folder: Path
-    fleet: Fleet
+    fleet: SimulatedFleet
     architecture: Architecture
     plan: Result
     trial: int
@@ -45,7 +45,7 @@ class Loop:
         text = (self.folder / "check" / "devices.txt").read_text()
         return [line.split("\t") for line in text.splitlines()]
 
-    def answered(self, hdap: Hdap, fleet: Fleet, target: Path, devices: list[str]) -> Path:
+    def answered(self, hdap: Hdap, fleet: SimulatedFleet, target: Path, devices: list[str]) -> Path:
         """A copy of the database in which these devices measured the verification's bundle."""
         db = Path(shutil.copy(self.folder / "loop.db", target / "hdap.db"))
         file = _answer(self.folder / "check", self.architecture, fleet, devices, target)
@@ -54,7 +54,11 @@ class Loop:
 
 
 def _answer(
-    bundle: Path, architecture: Architecture, fleet: Fleet, devices: list[str], target: Path
+    bundle: Path,
+    architecture: Architecture,
+    fleet: SimulatedFleet,
+    devices: list[str],
+    target: Path,
 ) -> Path:
     chosen = fleet.find(tuple(devices))
     rows = answer_bundle(bundle / "manifest.json", architecture, chosen, rounds=2).rows

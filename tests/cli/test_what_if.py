@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from hdap.cli.what_if import parse_context
+from hdap.cli.tables.what_if_table import parse_context
 from hdap.fleet_data.errors import InputError
-from hdap.surrogate.context import Context
+from hdap.surrogate.context.what_if_context import Context
 
 Hdap = Callable[..., Result]
 

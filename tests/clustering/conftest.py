@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdap.clustering.cluster import cluster
+from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.records import ClusteringRecord, Devices, Floats, Ints, Measurements
 
 

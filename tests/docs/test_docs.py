@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from hdap.cli import app
-from hdap.cli.config import read_config
+from hdap.cli.options.config_file import read_config
 from hdap.fleet_data.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]

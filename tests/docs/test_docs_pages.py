@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from hdap.cli import app
-from hdap.cli.config import leaves
+from hdap.cli.options.config_file import leaves
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP: Any = get_command(app)

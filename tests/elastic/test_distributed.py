@@ -18,13 +18,13 @@ from torch.utils.data import TensorDataset
 
 from hdap.elastic.levels import uniform_levels
 from hdap.elastic.modes import MODES
-from hdap.elastic.training import ElasticTraining, train_elastic
-from hdap.models.tracing import trace
-from hdap.pruning.network import dense_manifest
-from hdap.pruning.plan import WeightsSource
-from hdap.training.data import Data
+from hdap.elastic.elastic_training import ElasticTraining, train_elastic
+from hdap.networks.tracing import trace
+from hdap.networks.pruned_network import dense_manifest
+from hdap.networks.prune_plan import WeightsSource
+from hdap.training.datasets import Data
 from hdap.training.distributed import processes, rank
-from hdap.training.finetuning import Watch
+from hdap.training.finetuning import TrainingWatch
 from hdap.training.recipe import Recipe
 
 
@@ -47,7 +47,7 @@ with processes():
     data, result = Data(samples(64, 0), samples(51, 1), 3), {}
     for mode in MODES:
         wanted = ElasticTraining(Path(sys.argv[1], mode), "rows", Recipe(4, 16, lr=0.05), mode=mode)
-        done = train_elastic(network, base, levels, data, wanted, Watch())
+        done = train_elastic(network, base, levels, data, wanted, TrainingWatch())
         state = done.checkpoint.model.state_dict()
         result[mode] = {
             "weights": [float(t.double().square().sum()) for t in state.values()],

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hdap.device.level_sessions import LevelSessions
+from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.levels import uniform_levels
-from hdap.elastic.model import ElasticModel
 from hdap.elastic.onnx_levels import WEIGHTS, Written, write_levels
 from hdap.elastic.onnx_parts import part_of
-from hdap.elastic.sessions import LevelSessions
 from hdap.fleet_data.errors import InputError
-from hdap.measuring.onnx_files import to_onnx
-from hdap.models.loading import load_model
-from hdap.models.surgery import prune
-from hdap.models.tracing import trace
+from hdap.networks.loading import load_model
+from hdap.networks.onnx_files import to_onnx
+from hdap.networks.surgery import prune
+from hdap.networks.tracing import trace
 
 SHAPE = (3, 32, 32)
 SHARES = (0.25, 0.5, 1.0)

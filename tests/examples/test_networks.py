@@ -7,13 +7,13 @@ from typer.testing import CliRunner
 from hdap.cli.app import app
 from hdap.examples.digits import digits
 from hdap.examples.networks import CLASSES
-from hdap.models.tracing import trace
-from hdap.pruning.checkpoint import load_pruned
-from hdap.pruning.network import load_seeded
-from hdap.pruning.plan import WeightsSource
-from hdap.training.data import DataOptions, as_data
-from hdap.training.loop import train
+from hdap.networks.checkpoint import load_pruned
+from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.pruned_network import load_seeded
+from hdap.networks.tracing import trace
+from hdap.training.datasets import DataOptions, as_data
 from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
 
 
 @pytest.fixture(params=["small_resnet", "small_mobilenet", "small_vgg"])

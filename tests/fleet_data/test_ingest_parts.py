@@ -9,8 +9,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdap.fleet_data.ingest.identity import row_hashes, text_hash
-from hdap.fleet_data.ingest.lines import take_records
+from hdap.fleet_data.ingest.csv_records import take_records
+from hdap.fleet_data.ingest.row_hash import row_hashes, text_hash
 from hdap.fleet_data.ingest.timestamps import parse_timestamps
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -50,13 +50,13 @@ def fill(store: Store, architecture: Architecture, model: str, **trial: Any) -> 
         )
     )  # fmt: skip
     n = len(trial["fleet_mean_ms"])
-    trial = {"cautious_ms": trial["fleet_mean_ms"], **trial}
+    trial = {"ucb_ms": trial["fleet_mean_ms"], **trial}
     figures: dict[str, Any] = {
         name: np.array(trial.get(name, np.zeros(n)), dtype=kind)
         for names, kind in (
             (("flops", "parameters", "worst_cluster"), np.int64),
             (("fleet_mean_low_ms", "fleet_mean_high_ms", "fleet_p95_ms"), np.float64),
-            (("cautious_ms", "fleet_mean_ms", "worst_cluster_ms", "kept_importance"), np.float64),
+            (("ucb_ms", "fleet_mean_ms", "worst_cluster_ms", "kept_importance"), np.float64),
         )
         for name in names
     }
@@ -163,7 +163,7 @@ def test_the_best_trial_is_the_feasible_one_that_the_search_liked_most(
         architecture("resnet50"),
         "m",
         fleet_mean_ms=[1, 2, 3],
-        cautious_ms=[3, 2, 1],
+        ucb_ms=[3, 2, 1],
         feasible=[1, 1, 0],
     )
     assert store.query("SELECT number FROM best_trials").rows == ((1,),)

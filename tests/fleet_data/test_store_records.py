@@ -97,7 +97,7 @@ def some_trials(architecture: Architecture, numbers: range, clusters: int = 2) -
         fleet_mean_low_ms=figures[1],
         fleet_mean_high_ms=figures[2],
         fleet_p95_ms=figures[3],
-        cautious_ms=figures[6],
+        ucb_ms=figures[6],
         worst_cluster_ms=figures[4],
         worst_cluster=rng.integers(0, max(clusters, 1), size=n),
         kept_importance=figures[5],

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from hdap.examples.networks import small_mobilenet, small_resnet, small_vgg
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
-from hdap.models.tracing import describe
+from hdap.networks.tracing import describe
+from hdap.portfolio.constant_propagation import known_values
 from hdap.portfolio.densify import Densified, densify, zero_share
-from hdap.portfolio.known import known_values
 
 SHAPE = (1, 8, 8)
 

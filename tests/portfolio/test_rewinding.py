@@ -12,20 +12,20 @@ from torch.utils.data import TensorDataset
 
 from hdap.examples.networks import small_resnet
 from hdap.fleet_data.errors import DivergedError, InputError
-from hdap.models.loading import load_model
-from hdap.models.tracing import describe
+from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hdap.networks.loading import load_model
+from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.start_network import start_network
+from hdap.networks.tracing import describe
 from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
 from hdap.portfolio.rewinding import go_on, train_levels
 from hdap.portfolio.sparse_checkpoint import read_sparse
 from hdap.portfolio.sparse_training import SparseTraining
-from hdap.portfolio.training_record import LevelRecord, read_record
-from hdap.pruning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from hdap.pruning.plan import WeightsSource
-from hdap.pruning.start import start_network
-from hdap.training.data import Data
-from hdap.training.finetuning import Watch
-from hdap.training.loop import train
+from hdap.portfolio.training_record import SparseLevelRecord, read_record
+from hdap.training.datasets import Data
+from hdap.training.finetuning import TrainingWatch
 from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
 
 MODEL = "hdap.examples.networks:small_vgg"
 RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, seed=3)
@@ -55,15 +55,15 @@ def _wanted(out: Path, **changed: object) -> SparseTraining:
     return replace(asked, **changed)  # type: ignore[arg-type]
 
 
-def _silent(level: int) -> Watch:
-    return Watch()
+def _silent(level: int) -> TrainingWatch:
+    return TrainingWatch()
 
 
 def _start(seed: int = RECIPE.seed) -> Checkpoint:
     return start_network(None, MODEL, WeightsSource(seed=seed), seed)
 
 
-def _train(wanted: SparseTraining, *, force: bool = False) -> list[LevelRecord]:
+def _train(wanted: SparseTraining, *, force: bool = False) -> list[SparseLevelRecord]:
     return list(train_levels(_start(), DATA, wanted, _silent, force=force))
 
 

@@ -9,21 +9,21 @@ from torch.utils.data import TensorDataset
 
 from hdap.examples.networks import small_resnet
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops, layer_channels
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.models.importance import channel_importance, importance_curves
-from hdap.models.tracing import describe
+from hdap.networks.channel_importance import channel_importance, importance_curves
+from hdap.networks.tracing import describe
 from hdap.portfolio.densify import densify
-from hdap.portfolio.narrowing import Fleet, narrowed
+from hdap.portfolio.narrowing import WeightedLatency, narrowed
 from hdap.portfolio.slimming import Slim, SlimRequest, slim
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.importance import Importance
-from hdap.search.proxies import PROXIES
-from hdap.surrogate.base import Prediction
-from hdap.surrogate.costs import flops, layer_channels
-from hdap.training.data import Data
-from hdap.training.evaluation import evaluate
-from hdap.training.loop import train
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import PROXIES
+from hdap.surrogate.models.base import Prediction
+from hdap.training.datasets import Data
+from hdap.training.network_quality import evaluate
 from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -208,7 +208,7 @@ class _WideInputsAreSlow:
 def test_a_fleet_says_where_channels_cost_time(
     trained: nn.Module, architecture: Architecture
 ) -> None:
-    fleet = Fleet(
+    fleet = WeightedLatency(
         _WideInputsAreSlow(architecture),
         FleetWeights(np.ones(1), np.ones((1, 1)), np.ones((1, 1))),
     )

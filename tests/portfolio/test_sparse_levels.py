@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError
-from hdap.models.tracing import trace
+from hdap.networks.checkpoint import Checkpoint
+from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.pruned_network import dense_manifest, load_seeded
+from hdap.networks.tracing import trace
 from hdap.portfolio.sparse_checkpoint import SparseLevel
 from hdap.portfolio.sparse_levels import SlimOrder, from_sparse
-from hdap.pruning.checkpoint import Checkpoint
-from hdap.pruning.network import dense_manifest, load_seeded
-from hdap.pruning.plan import WeightsSource
-from hdap.surrogate.costs import flops
-from hdap.training.data import Data
+from hdap.training.datasets import Data
 
 MODEL = "hdap.examples.networks:small_vgg"
 

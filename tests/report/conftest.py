@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.records import (
     CompressionStepRecord,
     EpochRecord,
@@ -17,10 +18,9 @@ from hdap.fleet_data.records import (
     VerificationRecord,
 )
 from hdap.fleet_data.store import Store
-from hdap.plots import learning
-from hdap.plots.source import Source
-from hdap.report.report import Report, report
-from hdap.surrogate.costs import flops, parameters
+from hdap.report.pictures import learning_picture as learning
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.write_report import Report, report
 
 Hdap = Callable[..., Result]
 EVIL = "<img src=x onerror=document.title='run'>"
@@ -40,7 +40,7 @@ def short_learning_curves() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def made(full: Path) -> Report:
     with Store.open(str(full), read_only=True) as store:
-        return report(Source.of(store))
+        return report(PictureSource.of(store))
 
 
 @pytest.fixture(scope="session")

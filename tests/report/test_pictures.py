@@ -12,26 +12,26 @@ from hypothesis.extra import numpy as arrays
 
 from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
 from hdap.fleet_data.store import Store
-from hdap.plots.figure import MOST_POINTS, SIMULATED, Figure, sampled
-from hdap.plots.looks import DARK, LIGHT, LOOKS, PAGE
-from hdap.plots.pareto import pareto_front
-from hdap.plots.registry import PICTURES, picture
-from hdap.plots.source import Source
+from hdap.report.pictures.figure import MOST_POINTS, SIMULATED, Figure, sampled
+from hdap.report.pictures.looks import DARK, LIGHT, LOOKS, PAGE
+from hdap.report.pictures.pareto_picture import pareto_front
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.registry import PICTURES, picture
 
 
 @pytest.fixture(scope="module")
-def source(full: Path) -> Iterator[Source]:
+def source(full: Path) -> Iterator[PictureSource]:
     with Store.open(str(full), read_only=True) as store:
-        yield Source.of(store)
+        yield PictureSource.of(store)
 
 
 @pytest.fixture(scope="module")
-def figures(source: Source) -> dict[str, Figure]:
+def figures(source: PictureSource) -> dict[str, Figure]:
     return {name: kind.figure(source) for name, kind in PICTURES.items()}
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_is_drawn_from_a_frozen_record(source: Source, name: str) -> None:
+def test_a_picture_is_drawn_from_a_frozen_record(source: PictureSource, name: str) -> None:
     data = PICTURES[name].prepare(source)
     assert is_dataclass(data)
     with pytest.raises(FrozenInstanceError):
@@ -119,7 +119,7 @@ def test_a_notebook_shows_a_figure(figures: dict[str, Figure]) -> None:
     assert figures["history"]._repr_svg_().startswith("<svg")
 
 
-def test_the_latency_curves_have_the_means_of_the_answer(source: Source) -> None:
+def test_the_latency_curves_have_the_means_of_the_answer(source: PictureSource) -> None:
     curves = PICTURES["latency"].prepare(source)
     rows = [source.answer.found, source.answer.uniform, source.answer.dense]
     assert curves.mean == pytest.approx([r.fleet_mean_ms for r in rows])
@@ -127,19 +127,19 @@ def test_the_latency_curves_have_the_means_of_the_answer(source: Source) -> None
     assert (np.diff(curves.ms, axis=1) >= 0).all()
 
 
-def test_the_times_of_the_layers_add_up_to_the_fleet_mean(source: Source) -> None:
+def test_the_times_of_the_layers_add_up_to_the_fleet_mean(source: PictureSource) -> None:
     view = PICTURES["layers"].prepare(source)
     assert view.found_ms.sum() == pytest.approx(source.answer.found.fleet_mean_ms)
     assert view.dense_ms.sum() == pytest.approx(source.answer.dense.fleet_mean_ms)
 
 
-def test_the_search_history_ends_at_the_best_trial(source: Source) -> None:
+def test_the_search_history_ends_at_the_best_trial(source: PictureSource) -> None:
     view = PICTURES["history"].prepare(source)
-    assert view.cautious_ms[view.better][-1] == view.cautious_ms.min()
-    assert (np.diff(view.cautious_ms[view.better]) < 0).all()
+    assert view.ucb_ms[view.better][-1] == view.ucb_ms.min()
+    assert (np.diff(view.ucb_ms[view.better]) < 0).all()
 
 
-def test_drift_names_the_cluster_that_grew_slower(source: Source) -> None:
+def test_drift_names_the_cluster_that_grew_slower(source: PictureSource) -> None:
     assert "Clusters 0 changed" in PICTURES["drift"].says(PICTURES["drift"].prepare(source))
 
 
@@ -175,13 +175,13 @@ def test_of_a_large_fleet_a_sample_is_drawn_that_holds_what_matters() -> None:
     assert len(sampled(10, keep[:10])) == 10
 
 
-def test_a_sample_is_called_one(source: Source) -> None:
+def test_a_sample_is_called_one(source: PictureSource) -> None:
     kind = PICTURES["fleet"]
     data = replace(kind.prepare(source), total=100_000, known=100_000)
     assert kind.notes(data) == ("24 of 100,000 devices (outliers first) are drawn.",)
 
 
-def test_devices_that_never_told_the_second_axis_are_counted(source: Source) -> None:
+def test_devices_that_never_told_the_second_axis_are_counted(source: PictureSource) -> None:
     kind = PICTURES["fleet"]
     assert kind.notes(kind.prepare(source)) == (
         "1 devices never told their median CPU load, % and are left out.",
@@ -196,12 +196,12 @@ def test_preparing_loads_neither_torch_nor_altair(full: Path) -> None:
     code = (
         "import sys\n"
         "from hdap.fleet_data.store import Store\n"
-        "from hdap.plots.registry import PICTURES\n"
-        "from hdap.plots.source import Source\n"
-        "from hdap.plots import learning\n"
+        "from hdap.report.pictures.registry import PICTURES\n"
+        "from hdap.report.pictures.picture_source import PictureSource\n"
+        "from hdap.report.pictures import learning\n"
         "learning.SIZES, learning.SEEDS = (10,), 1\n"
         "with Store.open(sys.argv[1], read_only=True) as store:\n"
-        "    source = Source.of(store)\n"
+        "    source = PictureSource.of(store)\n"
         "    for kind in PICTURES.values():\n"
         "        kind.prepare(source)\n"
         "print(sorted({'torch', 'altair', 'vl_convert'} & set(sys.modules)))\n"

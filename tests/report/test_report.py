@@ -12,14 +12,14 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.fleet_data.store import Store
-from hdap.plots.figure import SIMULATED
-from hdap.plots.source import Source
-from hdap.report.page import script_json
-from hdap.report.parts import Section
+from hdap.report.fleet_chapters import SECTIONS, fleet
+from hdap.report.parts import Chapter
+from hdap.report.pictures.figure import SIMULATED
+from hdap.report.pictures.html_page import script_json
+from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.provenance import FLAGS, UNASKED, commands
-from hdap.report.report import Report
-from hdap.report.sections import SECTIONS, fleet
-from hdap.searching import SearchRequest
+from hdap.report.write_report import Report
+from hdap.workflows.search_fleet import SearchRequest
 
 Hdap = Callable[..., Result]
 
@@ -75,7 +75,7 @@ def test_everything_that_is_stored_is_shown(made: Report) -> None:
 
 def test_sick_devices_are_named_in_a_table(full: Path, evil: str) -> None:
     with Store.open(str(full), read_only=True) as store:
-        section = fleet(Source.of(store))
+        section = fleet(PictureSource.of(store))
     assert section.tables[0].rows[0][0] == evil
 
 
@@ -83,7 +83,7 @@ def test_the_commands_of_the_provenance_make_the_same_again(
     hdap: Hdap, fresh: Callable[[Path], Path], full: Path, tmp_path: Path
 ) -> None:
     with Store.open(str(full), read_only=True) as store:
-        source = Source.of(store)
+        source = PictureSource.of(store)
         made = commands(source, [str(full.parent / "later.csv")])
         before = store.trials(source.searched.id).counts[:40]
     again = shlex.split(made[-1])[1:]
@@ -107,7 +107,7 @@ def test_every_setting_of_a_search_is_an_option() -> None:
 
 
 def test_every_picture_and_table_of_simulated_data_says_so(made: Report) -> None:
-    def marked(section: Section) -> Section:
+    def marked(section: Chapter) -> Chapter:
         return replace(section, figures=[replace(f, simulated=True) for f in section.figures])
 
     page = replace(made, sections=tuple(map(marked, made.sections)), simulated=True).html()

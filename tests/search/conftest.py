@@ -5,18 +5,18 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from hdap.clustering.cluster import cluster
+from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops, layer_channels
 from hdap.fleet_data.records import Floats, Measurements
-from hdap.search.budget import band, parse_flops
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.importance import Importance
-from hdap.search.problem import SearchProblem
-from hdap.search.proxies import PROXIES
-from hdap.search.space import SearchSpace
-from hdap.surrogate.base import Prediction
-from hdap.surrogate.costs import flops, layer_channels
-from hdap.surrogate.fit import fit
+from hdap.search.problem.budget import band, parse_flops
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import PROXIES
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.problem.search_space import SearchSpace
+from hdap.surrogate.models.base import Prediction
+from hdap.surrogate.validation.fit_surrogates import fit
 
 COMPUTE = np.array([60e9, 40e9, 25e9, 15e9])
 BANDWIDTH = np.array([12e9, 5e9, 8e9, 2e9])

@@ -7,12 +7,12 @@ import pytest
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats, TrialBatch
-from hdap.search.accuracy import AccuracyGuide, Judge, Judging
-from hdap.search.importance import Importance
-from hdap.search.objectives import ACCURACY
-from hdap.search.problem import SearchProblem
-from hdap.search.study import ResumeState, SearchResult, run_search
-from hdap.search.trials import taken
+from hdap.search.driver.run_search import ResumeState, SearchResult, run_search
+from hdap.search.driver.trial_batches import taken
+from hdap.search.problem.accuracy import AccuracyGuide, Judge, Judging
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.objectives import ACCURACY
+from hdap.search.problem.search_problem import SearchProblem
 
 Make = Callable[..., SearchProblem]
 
@@ -110,7 +110,7 @@ def test_accuracy_as_an_objective_makes_a_front_of_what_was_judged(
     known = np.isfinite(trials.accuracy)
     assert np.array_equal(known, trials.feasible)
     assert np.allclose(trials.values[known, 1], 1.0 - trials.accuracy[known])
-    assert np.allclose(trials.values[:, 0], trials.cautious_ms)
+    assert np.allclose(trials.values[:, 0], trials.ucb_ms)
     assert np.ptp(trials.accuracy[known]) > 0.02
 
 

@@ -7,16 +7,16 @@ import pytest
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.answer import answer, shortlist
-from hdap.search.awareness import awareness
-from hdap.search.budget import band
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.problem import LatencyModel, SearchProblem
-from hdap.search.profile import profile
+from hdap.search.analysis.answer import answer, shortlist
+from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
+from hdap.search.driver.run_search import run_search
+from hdap.search.problem.budget import band
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.search_problem import LatencyModel, SearchProblem
+from hdap.search.problem.search_profile import profile
+from hdap.search.problem.search_space import SearchSpace
 from hdap.search.samplers.evolution import Evolution
-from hdap.search.space import SearchSpace
-from hdap.search.study import run_search
-from hdap.surrogate.base import Prediction
+from hdap.surrogate.models.base import Prediction
 
 Make = Callable[..., SearchProblem]
 
@@ -92,7 +92,7 @@ def test_clusters_that_rank_alike_need_but_one_device(
     single = Evolution(alike, 0)
     for _ in range(4):
         single.step()
-    told = awareness(alike, single.best, generations=4)
+    told = single_cluster_baseline(alike, single.best, generations=4)
     assert told.largest == 0
     assert told.lowest_rank == pytest.approx(1.0)
     assert told.gain == pytest.approx(0.0, abs=1e-6)
@@ -102,7 +102,7 @@ def test_clusters_that_rank_alike_need_but_one_device(
 def test_one_cluster_alone_needs_no_comparison(problem: SearchProblem, trials: TrialBatch) -> None:
     whole = FleetWeights(np.ones(1), np.ones((1, 1)), np.ones((1, 1)))
     one = replace(problem, fleet=whole, latency=One(problem.latency))
-    told = awareness(one, trials.counts[0])
+    told = single_cluster_baseline(one, trials.counts[0])
     assert told.ranks.tolist() == [[1.0]]
     assert told.words == "the fleet is one cluster: one device would have done"
 
@@ -125,7 +125,7 @@ def test_a_fleet_whose_kinds_differ_gains_from_being_known(make_problem: Make) -
     trials = run_search(differing, trials=600).trials
     assert trials is not None
     found = trials.counts[shortlist(differing, trials)[0]]
-    told = awareness(differing, found, generations=10)
+    told = single_cluster_baseline(differing, found, generations=10)
     assert told.gain > -0.02
     assert np.diag(told.ranks) == pytest.approx(1.0)
     assert f"cluster {told.largest}" in told.words

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hdap.search.budget import FlopsBand
-from hdap.search.problem import SearchProblem
-from hdap.search.samplers.netadapt import NetAdaptSampler
+from hdap.search.driver.run_search import ResumeState, run_search
+from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers.netadapt_sampler import NetAdaptSampler
 from hdap.search.samplers.registry import SAMPLERS
-from hdap.search.study import ResumeState, run_search
 
 Make = Callable[..., SearchProblem]
 GREEDY = ("netadapt", "halp")
@@ -20,15 +20,15 @@ import sys
 from pathlib import Path
 import numpy as np
 from hdap.fleet_data.architecture import Architecture
-from hdap.search.budget import band
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.budget import FlopsBand
-from hdap.search.problem import SearchProblem
+from hdap.search.problem.budget import band
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
-from hdap.search.space import SearchSpace
-from hdap.search.study import run_search
-from hdap.surrogate.base import Prediction
-from hdap.surrogate.costs import flops
+from hdap.search.problem.search_space import SearchSpace
+from hdap.search.driver.run_search import run_search
+from hdap.surrogate.models.base import Prediction
+from hdap.fleet_data.costs import flops
 
 class Flops:
     def predict(self, counts):
@@ -91,8 +91,8 @@ def test_greedy_base_lines_are_far_better_than_uniform_pruning(
     problem = make_problem("resnet50", "1.0G")
     trials = run_search(problem, sampler, trials=200, seed=1).trials
     assert trials is not None
-    uniform = problem.evaluate(problem.uniform[None]).cautious_ms[0]
-    assert trials.cautious_ms[trials.feasible].min() < 0.96 * uniform
+    uniform = problem.evaluate(problem.uniform[None]).ucb_ms[0]
+    assert trials.ucb_ms[trials.feasible].min() < 0.96 * uniform
 
 
 def test_the_first_pass_of_netadapt_is_the_same_for_every_seed_and_ends_at_the_budget(
@@ -121,7 +121,7 @@ def test_each_step_of_netadapt_shrinks_one_group_and_frees_what_it_should(
         after = np.array([sampler.state()["current"]])
         assert (after != current).sum() == 1
         assert (after <= current).all()
-        assert problem.cautious_ms(after)[0] <= 0.9 * problem.cautious_ms(current)[0] * (1 + 1e-12)
+        assert problem.ucb_ms(after)[0] <= 0.9 * problem.ucb_ms(current)[0] * (1 + 1e-12)
         current = after
 
 
@@ -131,7 +131,7 @@ def test_greedy_base_lines_keep_to_a_latency_budget_and_keep_more_than_uniform_p
 ) -> None:
     given = make_problem("resnet50", "1.0G")
     widest = given.space.widest[None]
-    limit = 0.4 * float(given.cautious_ms(widest)[0])
+    limit = 0.4 * float(given.ucb_ms(widest)[0])
     problem = SearchProblem.build(
         given.space,
         FlopsBand(1, int(given.repair.flops(widest)[0])),
@@ -143,6 +143,6 @@ def test_greedy_base_lines_keep_to_a_latency_budget_and_keep_more_than_uniform_p
     trials = run_search(problem, sampler, trials=200, seed=1).trials
     assert trials is not None
     found = trials.counts[trials.feasible]
-    assert (problem.cautious_ms(found) <= limit * (1 + 1e-6)).all()
+    assert (problem.ucb_ms(found) <= limit * (1 + 1e-6)).all()
     uniform = problem.importance.kept(problem.uniform[None])[0]
     assert problem.importance.kept(found).max() > 1.02 * uniform

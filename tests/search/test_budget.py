@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.search.budget import FlopsBand, band, parse_flops
+from hdap.search.problem.budget import FlopsBand, band, parse_flops
 
 DENSE = 4_089_184_256
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hdap.search.accuracy import AccuracyGuide
-from hdap.search.problem import SearchProblem
-from hdap.search.samplers.fleet import PONDERED, FleetSampler
-from hdap.search.study import run_search
+from hdap.search.driver.run_search import run_search
+from hdap.search.problem.accuracy import AccuracyGuide
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers.fleet_sampler import PONDERED, FleetSampler
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def test_a_sampler_goes_on_from_the_best_that_it_hears_of(
 ) -> None:
     found = run_search(problem, trials=400, seed=9).trials
     assert found is not None
-    best = found.counts[[np.where(found.feasible, found.cautious_ms, np.inf).argmin()]]
+    best = found.counts[[np.where(found.feasible, found.ucb_ms, np.inf).argmin()]]
     sampler = FleetSampler(problem, 0)
     for _ in range(proposed):
         sampler.propose()
-    sampler.welcome(best)
+    sampler.inject(best)
     after = np.stack([sampler.propose() for _ in range(150)])
-    assert problem.cautious_ms(sampler.evolution.best[None]) <= problem.cautious_ms(best)
+    assert problem.ucb_ms(sampler.evolution.best[None]) <= problem.ucb_ms(best)
     assert not (after == best).all(axis=1).any()
 
 
@@ -37,7 +37,7 @@ def test_looking_ahead_ends_and_the_best_is_proposed_next(problem: SearchProblem
     hasty, patient = FleetSampler(problem, 0), FleetSampler(problem, 0)
     for sampler in (hasty, patient):
         sampler.propose()
-    looked = sum(1 for _ in iter(lambda: patient.ponder(10), False))
+    looked = sum(1 for _ in iter(lambda: patient.refine(10), False))
     assert looked == PONDERED
     one, other = (
         problem.scores(np.stack([s.propose() for _ in range(10)])) for s in (hasty, patient)
@@ -54,7 +54,7 @@ def test_a_problem_that_judges_otherwise_is_heard(problem: SearchProblem) -> Non
     before = sampler.evolution.best
     guide.learn(counts, 0.9 + shares[:, 0] - shares[:, 1])
     guide.least = float(guide.predicted(before[None])[0]) + 0.02
-    sampler.renew()
+    sampler.invalidate()
     state = sampler.evolution.state()
     assert (guide.shortfall(np.array(state["members"])) <= np.array(state["violations"])).all()
     for _ in range(120):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, Devices, Floats, Ints
-from hdap.search.fleet_weights import POINTS, FleetWeights
+from hdap.search.problem.fleet_weights import POINTS, FleetWeights
 
 
 def _clustering(cluster: Ints, factor: Floats, clusters: int) -> ClusteringRecord:

@@ -15,13 +15,13 @@ from optuna.trial import TrialState
 from hdap.fleet_data.errors import InputError, StoreError
 from hdap.fleet_data.records import TrialBatch
 from hdap.fleet_data.store import Store
-from hdap.search.ledger import Ledger, LocalLedger
-from hdap.search.optuna_ledger import OptunaLedger
-from hdap.search.problem import SearchProblem
+from hdap.search.driver.ledger import Ledger, LocalLedger
+from hdap.search.driver.optuna_ledger import OptunaLedger
+from hdap.search.driver.optuna_storage import open_storage
+from hdap.search.driver.run_search import trials_of
+from hdap.search.driver.trial_batches import joined, taken
+from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import counts_of
-from hdap.search.storages import open_storage
-from hdap.search.study import trials_of
-from hdap.search.trials import joined, taken
 
 Make = Callable[[int], Ledger]
 STORAGES = ["journal", "sqlite", "postgresql", "grpc"]
@@ -145,7 +145,7 @@ def test_any_reader_of_optunas_storage_sees_what_a_trial_is(
     study = optuna.load_study(study_name="a", storage=open_storage(url))
     trial = study.trials[1]
     assert trial.state is TrialState.COMPLETE
-    assert trial.value == pytest.approx(some.cautious_ms[1])
+    assert trial.value == pytest.approx(some.ucb_ms[1])
     assert np.array_equal(counts_of(problem.space, trial.params), some.counts[1])
     assert trial.user_attrs["flops"] == some.flops[1]
     assert trial.user_attrs["kept_importance"] == pytest.approx(some.kept_importance[1])

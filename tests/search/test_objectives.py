@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
-from hdap.search.durations import parse_ms
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.objectives import Cvar, Deadline, Objective, parse_goals, parse_objective
-from hdap.search.problem import SearchProblem
+from hdap.search.problem.durations import parse_ms
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.objectives import Cvar, Deadline, Objective, parse_goals, parse_objective
+from hdap.search.problem.search_problem import SearchProblem
 
 Make = Callable[..., SearchProblem]
 TEXTS = ("mean", "p95", "worst", "cvar:0.9", "cvar:0.5", "deadline:20ms")
@@ -142,8 +142,8 @@ def test_goals_keep_their_order_and_their_latencies() -> None:
 def test_a_blend_lies_between_its_objectives(make_problem: Make) -> None:
     problem = replace(make_problem(), objective="mean,worst")
     counts = problem.uniform[None]
-    ends = [replace(problem, blend=b).cautious_ms(counts)[0] for b in ((1.0, 0.0), (0.0, 1.0))]
-    middle = replace(problem, blend=(0.5, 0.5)).cautious_ms(counts)[0]
+    ends = [replace(problem, blend=b).ucb_ms(counts)[0] for b in ((1.0, 0.0), (0.0, 1.0))]
+    middle = replace(problem, blend=(0.5, 0.5)).ucb_ms(counts)[0]
     assert middle == pytest.approx(np.sqrt(ends[0] * ends[1]))
 
 

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import layer_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.answer import shortlist
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.per_cluster import Networks, check_per_cluster, networks
-from hdap.search.problem import SearchProblem
-from hdap.search.study import run_search
-from hdap.surrogate.base import Prediction
-from hdap.surrogate.costs import layer_channels
+from hdap.search.analysis.answer import shortlist
+from hdap.search.analysis.per_cluster import Networks, check_per_cluster, networks
+from hdap.search.driver.run_search import run_search
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.surrogate.models.base import Prediction
 
 Make = Callable[..., SearchProblem]
 SHARES = np.array([0.4, 0.4, 0.2])

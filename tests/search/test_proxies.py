@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
-from hdap.search.importance import Importance
-from hdap.search.problem import SearchProblem
-from hdap.search.proxies import PROXIES, Proxy, proxy
-from hdap.search.study import run_search
+from hdap.search.driver.run_search import run_search
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import PROXIES, Proxy, proxy
+from hdap.search.problem.search_problem import SearchProblem
 
 Read = Callable[[str], Architecture]
 Shares = st.lists(st.floats(0.0, 1.0), min_size=2, max_size=9)
@@ -67,11 +67,11 @@ class TestContract:
         )
         trials = run_search(problem, trials=60).trials
         assert trials is not None
-        best = trials.counts[trials.feasible][trials.cautious_ms[trials.feasible].argmin()]
+        best = trials.counts[trials.feasible][trials.ucb_ms[trials.feasible].argmin()]
         rows = problem.evaluate(np.stack([problem.uniform, best]))
         floor = kind.of_uniform * rows.kept_importance[0]
         assert rows.kept_importance[1] >= floor * (1.0 - 1e-6)
-        assert rows.cautious_ms[1] < rows.cautious_ms[0]
+        assert rows.ucb_ms[1] < rows.ucb_ms[0]
 
 
 def test_half_of_every_group_counts_as_a_half_by_geometric_means(architecture: Read) -> None:

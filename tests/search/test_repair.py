@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError
-from hdap.search.budget import FlopsBand, band
-from hdap.search.repair import Repair
-from hdap.search.space import SearchSpace
-from hdap.surrogate.costs import flops
+from hdap.search.problem.budget import FlopsBand, band
+from hdap.search.problem.repair import Repair
+from hdap.search.problem.search_space import SearchSpace
 
 Draw = Callable[[SearchSpace, int, int], Counts]
 Read = Callable[[str], Architecture]

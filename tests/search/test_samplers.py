@@ -7,12 +7,12 @@ import optuna
 import pytest
 
 from hdap.fleet_data.errors import InputError
-from hdap.search.problem import SearchProblem
+from hdap.search.driver.run_search import run_search
+from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import counts_of, distributions, parameters_of
 from hdap.search.samplers.evolution import Evolution, EvolutionSettings
-from hdap.search.samplers.fleet import FleetSampler
+from hdap.search.samplers.fleet_sampler import FleetSampler
 from hdap.search.samplers.registry import SAMPLERS, sampler_kind
-from hdap.search.study import run_search
 
 Make = Callable[..., SearchProblem]
 SMALL = EvolutionSettings(population=16, children=64, tries=64, proposals=20)

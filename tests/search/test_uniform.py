@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.search.budget import FlopsBand, band
-from hdap.search.space import SearchSpace
-from hdap.search.uniform import least_share, uniform
-from hdap.surrogate.costs import flops
+from hdap.fleet_data.costs import flops
+from hdap.search.problem.budget import FlopsBand, band
+from hdap.search.problem.search_space import SearchSpace
+from hdap.search.problem.uniform import least_share, uniform
 
 Read = Callable[[str], Architecture]
 

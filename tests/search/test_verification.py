@@ -3,8 +3,8 @@ import pytest
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats
-from hdap.search.fleet_weights import FleetWeights
-from hdap.search.verification import Promise, Readings, Verdict, verify
+from hdap.search.analysis.verification import Promise, Readings, Verdict, verify
+from hdap.search.problem.fleet_weights import FleetWeights
 
 SHARES = np.array([0.6, 0.4])
 FLEET = FleetWeights(SHARES, np.ones((2, 1)), SHARES[:, None])

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.simulation.fleet import Fleet, draw_fleet
 from hdap.simulation.presets import preset
+from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +18,5 @@ def mobilenet(architecture: Callable[[str], Architecture]) -> Architecture:
 
 
 @pytest.fixture(scope="session")
-def cameras() -> Fleet:
+def cameras() -> SimulatedFleet:
     return draw_fleet(preset("cameras", 200, seed=5))

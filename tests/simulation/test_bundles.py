@@ -10,8 +10,8 @@ from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.simulation.bundles import answer_bundle
 from hdap.simulation.channels import counts_of, random_counts
-from hdap.simulation.fleet import Fleet, draw_fleet
 from hdap.simulation.presets import preset
+from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 from hdap.simulation.truth import true_latency
 
 SOME = ("sim-004", "sim-011", "sim-050")
@@ -31,7 +31,7 @@ def manifest(tmp_path: Path, mobilenet: Architecture) -> Path:
 
 
 def test_every_device_measures_everything_once_a_round_in_an_order_of_its_own(
-    manifest: Path, mobilenet: Architecture, cameras: Fleet
+    manifest: Path, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
     answer = answer_bundle(manifest, mobilenet, cameras.find(SOME), rounds=2)
     assert answer.rows["device_id"].unique().sort().to_list() == list(SOME)
@@ -48,7 +48,7 @@ def test_every_device_measures_everything_once_a_round_in_an_order_of_its_own(
 
 
 def test_answers_say_that_they_are_simulated_and_of_which_bundle(
-    manifest: Path, mobilenet: Architecture, cameras: Fleet
+    manifest: Path, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
     answer = answer_bundle(manifest, mobilenet, cameras.find(SOME))
     for column, value in (("simulated", "true"), ("runtime", "simulated"), ("bundle", "b7")):
@@ -90,7 +90,7 @@ def test_a_device_heats_up_and_slows_down_while_it_measures(
 
 
 def test_the_seed_decides_the_answer(
-    manifest: Path, mobilenet: Architecture, cameras: Fleet
+    manifest: Path, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
     fleet = cameras.find(SOME)
     one, same, other = (
@@ -101,7 +101,7 @@ def test_the_seed_decides_the_answer(
 
 
 def test_a_bundle_of_the_dense_model_alone_is_answered(
-    tmp_path: Path, mobilenet: Architecture, cameras: Fleet
+    tmp_path: Path, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"model": mobilenet.model, "files": [{"file": "dense.onnx"}]}))
@@ -112,7 +112,7 @@ def test_a_bundle_of_the_dense_model_alone_is_answered(
 
 @pytest.mark.parametrize("text", ["", "[]", '{"model": "mobilenetv1_100"}', '{"files": [3]}'])
 def test_what_is_no_manifest_is_refused(
-    text: str, tmp_path: Path, mobilenet: Architecture, cameras: Fleet
+    text: str, tmp_path: Path, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(text)
@@ -121,7 +121,7 @@ def test_what_is_no_manifest_is_refused(
 
 
 def test_a_bundle_of_another_model_and_zero_rounds_are_refused(
-    manifest: Path, resnet: Architecture, mobilenet: Architecture, cameras: Fleet
+    manifest: Path, resnet: Architecture, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
     with pytest.raises(InputError, match="mobilenetv1_100"):
         answer_bundle(manifest, resnet, cameras)

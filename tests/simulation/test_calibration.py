@@ -9,10 +9,10 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.simulation.calibrated import Calibration, calibrated
 from hdap.simulation.calibration import calibrate, predicted_ms
-from hdap.simulation.fleet import draw_fleet
 from hdap.simulation.measured import KINDS, MeasuredFleet, read_measured
 from hdap.simulation.presets import preset
-from hdap.simulation.telemetry import TelemetryPlan, simulate_telemetry
+from hdap.simulation.simulated_fleet import draw_fleet
+from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
 
 MODELS = ("resnet50", "mobilenetv1_100")
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.costs import check_counts, flops
 from hdap.fleet_data.errors import InputError
 from hdap.simulation.channels import counts_of, random_counts
-from hdap.surrogate.costs import check_counts, flops
 
 
 @settings(max_examples=15, deadline=None)

@@ -5,14 +5,14 @@ import polars as pl
 import pytest
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.records import Ints
 from hdap.fleet_data.store import Store
+from hdap.simulation.fleet_folder import write_fleet
 from hdap.simulation.presets import preset
 from hdap.simulation.sinks import SINKS
-from hdap.simulation.telemetry import TelemetryPlan
-from hdap.simulation.writing import write_fleet
-from hdap.surrogate.costs import flops, parameters
+from hdap.simulation.telemetry_stream import TelemetryPlan
 
 
 class _Known:

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdap.simulation.fleet import draw_fleet
 from hdap.simulation.presets import preset
+from hdap.simulation.simulated_fleet import draw_fleet
 from hdap.simulation.thermal import ThermalArrays, ThermalState
 
 FLEET = draw_fleet(preset("phones", 60, seed=2))

@@ -5,10 +5,10 @@ import pytest
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.simulation.channels import random_counts
-from hdap.simulation.fleet import Fleet, draw_fleet
 from hdap.simulation.noise import Noise
 from hdap.simulation.presets import PRESETS, preset
-from hdap.simulation.telemetry import TelemetryPlan, simulate_telemetry
+from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
+from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
 from hdap.simulation.truth import true_fleet_mean, true_kind_latency, true_latency
 from hdap.simulation.workload import Workload, latency_ms
 
@@ -36,7 +36,7 @@ def test_a_kind_that_no_device_has_is_unknown_and_moves_no_mean(mobilenet: Archi
 
 
 def test_the_grid_is_what_each_device_takes_in_its_steady_state(
-    cameras: Fleet, resnet: Architecture
+    cameras: SimulatedFleet, resnet: Architecture
 ) -> None:
     counts = random_counts(resnet, 3, np.random.default_rng(1))
     profiles = Workload.of([(resnet, counts)]).profiles(cameras.spec.laws)

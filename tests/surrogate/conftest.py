@@ -9,7 +9,7 @@ import pytest
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, Measurements
-from hdap.surrogate.data import TrainingData, training_data
+from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 
 
 @pytest.fixture(scope="session")

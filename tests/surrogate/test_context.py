@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.fleet import Fleet, draw_fleet
 from hdap.simulation.presets import preset
+from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 from hdap.simulation.workload import Workload, latency_ms
-from hdap.surrogate.base import load_surrogate
-from hdap.surrogate.context import Context
-from hdap.surrogate.context_effect import clock_effect
-from hdap.surrogate.data import TrainingData
-from hdap.surrogate.fleet import FleetModel
-from hdap.surrogate.registry import SURROGATES
+from hdap.surrogate.context.context_effect import clock_effect
+from hdap.surrogate.context.what_if_context import Context
+from hdap.surrogate.models.fleet_model import FleetModel
+from hdap.surrogate.models.registry import SURROGATES, load_surrogate
+from hdap.surrogate.training_data.training_cells import TrainingData
 
 RESNET = "resnet50"
 SLOW = Context(clock_scale=0.6)
@@ -42,7 +41,7 @@ class Simulated:
         spec = preset("cameras", 12, seed=3)
         spec = replace(spec, kinds=tuple(k for k in spec.kinds if k.name in ("shade", "sun")))
         self.architecture = architecture
-        self.fleet: Fleet = draw_fleet(spec)
+        self.fleet: SimulatedFleet = draw_fleet(spec)
         rng = np.random.default_rng(0)
         widths = architecture.widths
         low = widths // 3

@@ -3,10 +3,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hdap.surrogate.data import TrainingData
-from hdap.surrogate.fleet import FleetModel
-from hdap.surrogate.learning_curve import newcomer_scores, scores_at
-from hdap.surrogate.roofline import Roofline
+from hdap.surrogate.models.fleet_model import FleetModel
+from hdap.surrogate.models.roofline import Roofline
+from hdap.surrogate.training_data.training_cells import TrainingData
+from hdap.surrogate.validation.learning_curve import newcomer_scores, scores_at
 
 
 @pytest.mark.parametrize(("own", "most"), [(5, 0.042), (20, 0.038)])

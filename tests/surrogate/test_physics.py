@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture, Channels, Layer, WidthGroup
-from hdap.surrogate.costs import flops
-from hdap.surrogate.physics import ALIGNMENTS, BLOCKS, TERMS, Physics, layer_class
+from hdap.fleet_data.costs import flops
+from hdap.surrogate.learning.physics import ALIGNMENTS, BLOCKS, TERMS, Physics, layer_class
 
 MACS = TERMS.index("macs")
 

@@ -5,10 +5,10 @@ import pytest
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
-from hdap.surrogate.base import FleetSurrogate, load_surrogate
-from hdap.surrogate.data import TrainingData
-from hdap.surrogate.payload import pack
-from hdap.surrogate.registry import BASE_LINES, SURROGATES
+from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.payload import pack
+from hdap.surrogate.models.registry import BASE_LINES, SURROGATES, load_surrogate
+from hdap.surrogate.training_data.training_cells import TrainingData
 
 MODEL = "mobilenetv1_100"
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from hdap.training.data import Data
+from hdap.training.datasets import Data
 
 CLASSES = 3
 

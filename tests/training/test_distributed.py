@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from hdap.training.data import Data
+from hdap.training.datasets import Data
 from hdap.training.distributed import processes, rank
-from hdap.training.evaluation import evaluate
-from hdap.training.loop import train
+from hdap.training.network_quality import evaluate
+from hdap.training.training_loop import train
 from hdap.training.recipe import Recipe
 
 

@@ -11,22 +11,22 @@ from torch import nn
 
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.fleet_data.store import Store
-from hdap.models.tracing import trace
-from hdap.pruning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from hdap.pruning.criteria import Evidence
-from hdap.pruning.network import prune_planned
-from hdap.pruning.plan import PrunePlan, WeightsSource
-from hdap.training.data import Data
+from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hdap.networks.criteria import Evidence
+from hdap.networks.prune_plan import PrunePlan, WeightsSource
+from hdap.networks.pruned_network import prune_planned
+from hdap.networks.tracing import trace
+from hdap.training.datasets import Data
 from hdap.training.finetuning import (
     FineTuning,
-    Watch,
+    TrainingWatch,
     fine_tune,
     load_teacher,
     quality_before,
 )
-from hdap.training.loop import Snapshot
 from hdap.training.recipe import Recipe
 from hdap.training.resuming import begun_tuning, resumable
+from hdap.training.training_loop import Snapshot
 
 MODEL = "tunednets:small"
 CODE = """
@@ -84,18 +84,18 @@ class _StoppedError(Exception):
     pass
 
 
-def _stop_after(epoch: int) -> Watch:
+def _stop_after(epoch: int) -> TrainingWatch:
     def stop(done: object) -> None:
         if getattr(done, "number", 0) == epoch:
             raise _StoppedError
 
-    return Watch(on_epoch=stop)
+    return TrainingWatch(on_epoch=stop)
 
 
 def test_the_checkpoint_says_how_it_was_tuned_and_loads_to_the_same_network(
     pruned: Path, wanted: FineTuning, data: Data
 ) -> None:
-    done, history = fine_tune(_start(pruned), data, wanted, Watch())
+    done, history = fine_tune(_start(pruned), data, wanted, TrainingWatch())
     read = load_checkpoint(wanted.out, model=MODEL)
     assert read.manifest == done.manifest
     before = load_checkpoint(pruned, model=MODEL).manifest
@@ -113,11 +113,13 @@ def test_the_checkpoint_says_how_it_was_tuned_and_loads_to_the_same_network(
 def test_a_stopped_run_goes_on_to_bit_equal_numbers(
     pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
 ) -> None:
-    whole, history = fine_tune(_start(pruned), data, replace(wanted, out=tmp_path / "w"), Watch())
+    whole, history = fine_tune(
+        _start(pruned), data, replace(wanted, out=tmp_path / "w"), TrainingWatch()
+    )
     with pytest.raises(_StoppedError):
         fine_tune(_start(pruned), data, wanted, _stop_after(2))
     there, snapshot = _resumable(wanted)
-    resumed, epochs = fine_tune(there, data, wanted, Watch(), resume=snapshot)
+    resumed, epochs = fine_tune(there, data, wanted, TrainingWatch(), resume=snapshot)
     first, second = _weights(whole.module), _weights(resumed.module)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert [e.accuracy for e in epochs.epochs] == [e.accuracy for e in history.epochs]
@@ -127,9 +129,9 @@ def test_a_stopped_run_goes_on_to_bit_equal_numbers(
 def test_a_tuned_network_can_be_tuned_further(
     pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
 ) -> None:
-    fine_tune(_start(pruned), data, wanted, Watch())
+    fine_tune(_start(pruned), data, wanted, TrainingWatch())
     further = replace(wanted, out=tmp_path / "further", recipe=replace(RECIPE, epochs=1))
-    done, _ = fine_tune(load_checkpoint(wanted.out, model=MODEL), data, further, Watch())
+    done, _ = fine_tune(load_checkpoint(wanted.out, model=MODEL), data, further, TrainingWatch())
     assert [t.epochs for t in done.manifest.tunings] == [3, 1]
 
 
@@ -137,9 +139,9 @@ def test_epochs_are_rows_of_a_run_with_a_name_of_its_own(
     pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
 ) -> None:
     with Store.open(str(tmp_path / "hdap.db")) as store:
-        fine_tune(_start(pruned), data, wanted, Watch(store=store))
+        fine_tune(_start(pruned), data, wanted, TrainingWatch(store=store))
         other = replace(wanted, out=tmp_path / "other" / "tuned")
-        _, history = fine_tune(_start(pruned), data, other, Watch(store=store))
+        _, history = fine_tune(_start(pruned), data, other, TrainingWatch(store=store))
         assert store.training_runs() == ("tuned", "tuned-2")
         rows = store.epochs("tuned-2")
     assert [r.epoch for r in rows] == [1, 2, 3]
@@ -158,7 +160,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     good = {file.name: file.read_bytes() for file in wanted.out.iterdir()}
     there, snapshot = _resumable(wanted)
     with full_disk(), pytest.raises(InputError) as caught:
-        fine_tune(there, data, wanted, Watch(), resume=snapshot)
+        fine_tune(there, data, wanted, TrainingWatch(), resume=snapshot)
     assert "must be writable" in str(caught.value)
     assert "holds the last good checkpoint, of epoch 1" in str(caught.value)
     assert {file.name: file.read_bytes() for file in wanted.out.iterdir()} == good
@@ -171,7 +173,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(
     start, untouched = _start(pruned), replace(wanted, recipe=replace(RECIPE, recalibration=0))
     nn.init.constant_(start.module.get_submodule("0").get_parameter("weight"), float("inf"))
     with pytest.raises(DivergedError, match=r"step 1 of 6 of epoch 1.*nothing was written"):
-        fine_tune(start, data, untouched, Watch())
+        fine_tune(start, data, untouched, TrainingWatch())
     assert not wanted.out.exists()
     with pytest.raises(_StoppedError):
         fine_tune(_start(pruned), data, wanted, _stop_after(1))
@@ -181,7 +183,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(
     }
     worse = Snapshot(broken, snapshot.optimizer, snapshot.scaler, snapshot.epochs)
     with pytest.raises(DivergedError, match=r"epoch 2; .*last good checkpoint, of epoch 1"):
-        fine_tune(there, data, wanted, Watch(), resume=worse)
+        fine_tune(there, data, wanted, TrainingWatch(), resume=worse)
     assert load_checkpoint(wanted.out, model=MODEL).manifest.tunings[-1].epochs == 1
 
 
@@ -210,7 +212,7 @@ def test_a_run_goes_on_with_as_many_images_as_it_began_with(
     there, snapshot = _resumable(wanted)
     fewer = Data(data.validation, data.validation, 3)
     with pytest.raises(InputError, match="96 images and 60 to judge by, but got 60"):
-        fine_tune(there, fewer, wanted, Watch(), resume=snapshot)
+        fine_tune(there, fewer, wanted, TrainingWatch(), resume=snapshot)
 
 
 def test_what_cannot_be_resumed_says_so(pruned: Path, wanted: FineTuning, data: Data) -> None:
@@ -218,7 +220,7 @@ def test_what_cannot_be_resumed_says_so(pruned: Path, wanted: FineTuning, data: 
         _resumable(wanted)
     with pytest.raises(InputError, match="holds none"):
         _resumable(replace(wanted, out=pruned))
-    fine_tune(_start(pruned), data, wanted, Watch())
+    fine_tune(_start(pruned), data, wanted, TrainingWatch())
     with pytest.raises(InputError, match="has all 3"):
         _resumable(wanted)
     longer = replace(wanted, recipe=replace(RECIPE, epochs=4))
@@ -239,7 +241,7 @@ def test_a_state_that_is_cut_is_one_line(pruned: Path, wanted: FineTuning, data:
 def test_the_dense_model_teaches(
     pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
 ) -> None:
-    from hdap.models.loading import load_model
+    from hdap.networks.loading import load_model
 
     torch.save(load_model(MODEL).module.state_dict(), tmp_path / "dense.pt")
     taught = replace(wanted, teacher=str(tmp_path / "dense.pt"))
@@ -247,7 +249,7 @@ def test_the_dense_model_teaches(
     teacher = load_teacher(start.manifest, taught.teacher)
     assert teacher is not None
     assert teacher.get_submodule("0").get_parameter("weight").shape[0] == 16
-    done, _ = fine_tune(start, data, taught, Watch())
+    done, _ = fine_tune(start, data, taught, TrainingWatch())
     assert done.manifest.tunings[-1].teacher == taught.teacher
     with pytest.raises(InputError, match="weights file must exist"):
         load_teacher(start.manifest, str(tmp_path / "nothing.pt"))

@@ -245,7 +245,7 @@ def _searches() -> None:
         sa.Column("fleet_mean_low_ms", FLOAT, nullable=True),
         sa.Column("fleet_mean_high_ms", FLOAT, nullable=True),
         sa.Column("fleet_p95_ms", FLOAT, nullable=True),
-        sa.Column("cautious_ms", FLOAT, nullable=True),
+        sa.Column("ucb_ms", FLOAT, nullable=True),
         sa.Column("worst_cluster_ms", FLOAT, nullable=True),
         sa.Column("worst_cluster", sa.Integer(), nullable=False),
         sa.Column("kept_importance", FLOAT, nullable=True),
@@ -309,7 +309,7 @@ def _telemetry_view(dialect: str) -> None:
 
 _RANKED = """
     SELECT t.*, row_number() OVER (
-        PARTITION BY t.study_id ORDER BY t.cautious_ms, t.number) AS place
+        PARTITION BY t.study_id ORDER BY t.ucb_ms, t.number) AS place
     FROM trials t WHERE t.feasible"""
 
 # the fastest of all that keep more: a trial that is not below it is dominated
@@ -320,7 +320,7 @@ _FRONT = """
     FROM trials t WHERE t.feasible"""
 
 _COLUMNS = """trial_id, study_id, study, number, flops, parameters, fleet_mean_ms,
-    fleet_mean_low_ms, fleet_mean_high_ms, fleet_p95_ms, cautious_ms, worst_cluster_ms,
+    fleet_mean_low_ms, fleet_mean_high_ms, fleet_p95_ms, ucb_ms, worst_cluster_ms,
     worst_cluster, kept_importance, feasible, started_at, finished_at, channels"""
 
 VIEWS = {

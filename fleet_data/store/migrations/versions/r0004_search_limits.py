@@ -55,14 +55,14 @@ def upgrade() -> None:
 
 
 _COLUMNS = """trial_id, study_id, study, number, flops, parameters, fleet_mean_ms,
-    fleet_mean_low_ms, fleet_mean_high_ms, fleet_p95_ms, cautious_ms, worst_cluster_ms,
+    fleet_mean_low_ms, fleet_mean_high_ms, fleet_p95_ms, ucb_ms, worst_cluster_ms,
     worst_cluster, kept_importance, feasible, started_at, finished_at, channels, value_1, value_2,
     value_3, accuracy"""
 
 _RANKED = """
     SELECT t.*, row_number() OVER (
         PARTITION BY t.study_id
-        ORDER BY coalesce(t.value_1, t.cautious_ms), t.cautious_ms, t.number) AS place
+        ORDER BY coalesce(t.value_1, t.ucb_ms), t.ucb_ms, t.number) AS place
     FROM trials t WHERE t.feasible"""
 
 # what a front is over: the objectives, where a study has several; else fleet mean and importance

@@ -1,0 +1,165 @@
+"""Each level of an elastic network against a network pruned and trained for that size alone.
+
+    python -m benchmarks.elastic.accuracy [--seeds 5] [--epochs 15] [--jobs 2] [--redraw]
+
+Real data (scikit-learn's digits, 450 of them to judge by), `small_resnet`, five uniform levels. A
+seed trains one dense network; from it start a network a level, pruned by the same scores and
+trained alone for `--epochs`, and one elastic network a mode, at the same rate. All train as many
+levels for as many epochs as the five networks alone: `nested` 5/4 of `--epochs`, because a step
+trains four levels, `masked` as long after its masks are learned, `incremental` `--epochs` a level.
+Differences are paired by seed; the interval is Student's, 95 %.
+
+Writes elastic-accuracy.csv (every figure), .svg and .png.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from scipy import stats
+from torch import nn
+
+from benchmarks.elastic.picture import draw_accuracy
+from hdap.elastic.elastic_training import ElasticTraining, train_elastic
+from hdap.elastic.levels import Levels, uniform_levels
+from hdap.elastic.modes import BETWEEN, MASK_SHARE, MODES
+from hdap.networks.channel_importance import channel_importance
+from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.pruned_network import dense_manifest, load_seeded
+from hdap.networks.surgery import prune
+from hdap.networks.tracing import trace
+from hdap.training.datasets import Data
+from hdap.training.finetuning import TrainingWatch
+from hdap.training.load_data import load_data
+from hdap.training.network_quality import evaluate
+from hdap.training.recipe import Recipe
+from hdap.training.training_loop import train
+
+MODEL, DATA = "hdap.examples.networks:small_resnet", "hdap.examples.digits:digits"
+BUDGETS = ("10%", "25%", "50%", "75%", "100%")
+DENSE_EPOCHS = 10
+PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--jobs", type=int, default=2, help="seeds at once, one thread each")
+    parser.add_argument("--redraw", action="store_true", help="draw the figures that are there")
+    parser.add_argument("--out", type=Path, default=PICTURES)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "elastic-accuracy.csv"
+    if not options.redraw:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
+            frames = list(pool.map(partial(one_seed, epochs=options.epochs), range(options.seeds)))
+        pl.concat(frames).write_csv(file)
+    found = pl.read_csv(file)
+    figures = differences(found)
+    with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        print(figures)
+    worst = float(figures["points"].to_numpy().min())
+    print(f"worst mean difference of any level and mode: {worst:+.2f} points (target: -1.00)")
+    draw_accuracy(found, options.out / "elastic-accuracy")
+    print(f"written: {file}, .svg, .png")
+
+
+def one_seed(seed: int, epochs: int) -> pl.DataFrame:
+    """Accuracy of every way at every level: seed, way, level, flops share, accuracy."""
+    torch.set_num_threads(1)
+    data, levels = load_data(DATA), uniform_levels(trace(MODEL), BUDGETS)
+    dense = load_seeded(MODEL, WeightsSource(seed=seed)).module
+    recipe = Recipe(epochs=DENSE_EPOCHS, lr=0.05, seed=seed)
+    train(dense, data, recipe, device="cpu")
+    recipe = replace(recipe, epochs=epochs, recalibration=10)
+    ways = {"alone": alone(dense, levels, data, recipe)}
+    for mode in MODES:
+        ways[mode] = elastic(dense, levels, data, recipe, mode)
+        print(
+            f"seed {seed} {mode}: {_shown(ways[mode])} (alone {_shown(ways['alone'])})", flush=True
+        )
+    share = levels.flops / levels.flops[-1]
+    return pl.DataFrame(
+        [
+            {"seed": seed, "way": way, "level": i, "flops": share[i], "accuracy": value}
+            for way, values in ways.items()
+            for i, value in enumerate(values)
+        ]
+    )
+
+
+def alone(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe) -> list[float]:
+    """A network a level, each trained for all epochs."""
+    scores = channel_importance(dense, levels.architecture)
+    found = []
+    for counts in levels.counts:
+        network = prune(dense, levels.architecture, counts, scores)
+        train(network, data, recipe, device="cpu")
+        found.append(evaluate(network, data.validation).accuracy)
+    return found
+
+
+def elastic(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe, mode: str) -> list[float]:
+    """All levels of one network, trained together."""
+    together = round(recipe.epochs * len(levels) / min(len(levels), 2 + BETWEEN))
+    epochs = {
+        "nested": together,
+        "masked": round(together / (1 - MASK_SHARE)),
+        "incremental": recipe.epochs * len(levels),
+    }
+    recipe = replace(recipe, epochs=epochs[mode])
+    base = dense_manifest(levels.architecture, dense, WeightsSource(seed=recipe.seed))
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = ElasticTraining(Path(folder) / "out", DATA, recipe, mode=mode)
+        done = train_elastic(dense, base, levels, data, wanted, TrainingWatch())
+    return [quality.accuracy for quality in done.qualities]
+
+
+def differences(found: pl.DataFrame) -> pl.DataFrame:
+    """For each mode and level the mean accuracy and the paired difference from training alone."""
+    trained = found.filter(pl.col("way") == "alone").select(
+        "seed", "level", pl.col("accuracy").alias("alone")
+    )
+    pairs = found.filter(pl.col("way") != "alone").join(trained, on=("seed", "level"))
+    rows = []
+    for key, part in pairs.group_by("way", "level", maintain_order=True):
+        points = 100 * (part["accuracy"] - part["alone"]).to_numpy()
+        half = _half_interval(points)
+        rows.append(
+            {
+                "mode": str(key[0]),
+                "level": key[1],
+                "FLOPs %": round(100 * float(part["flops"][0]), 1),
+                "accuracy %": round(100 * float(part["accuracy"].to_numpy().mean()), 2),
+                "alone %": round(100 * float(part["alone"].to_numpy().mean()), 2),
+                "points": round(float(points.mean()), 2),
+                "low": round(float(points.mean() - half), 2),
+                "high": round(float(points.mean() + half), 2),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _half_interval(points: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:
+    count = len(points)
+    if count < 2:
+        return float("nan")
+    return float(stats.t.ppf(0.975, count - 1) * points.std(ddof=1) / count**0.5)
+
+
+def _shown(values: Sequence[float]) -> str:
+    return " ".join(f"{100 * value:.1f}" for value in values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Clusters of a whole fleet from the fingerprints: fit on some devices, assign the rest."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hdap.clustering.algorithms.base import ClusteringAlgorithm
+from hdap.clustering.algorithms.partition import nearest, reaches
+from hdap.fleet_data.records import Bools, Floats, Ints
+
+FITTED_DEVICES = 10_000
+"""Density clustering takes time with the square of devices: a kind of 0.1 % still has ten here."""
+LEAST_DEVICES = 3
+CHUNK = 200_000
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Cluster of each point (n, 0..K-1; an outlier has its nearest), and which are outliers (n)."""
+
+    cluster: Ints
+    outlier: Bools
+
+
+def group_points(
+    points: Floats,
+    algorithm: ClusteringAlgorithm,
+    clusters: int | None,
+    rng: np.random.Generator,
+) -> Groups:
+    """Group n >= 1 fingerprints (n x F); fewer than three, who cannot be told apart, as one."""
+    count = len(points)
+    if clusters is None and count < LEAST_DEVICES:
+        return Groups(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool))
+    fitted = points
+    if count > FITTED_DEVICES:
+        fitted = points[np.sort(rng.choice(count, FITTED_DEVICES, replace=False))]
+    labels = algorithm.fit(fitted, clusters, rng)
+    known = labels >= 0
+    if not known.any():
+        # No two devices are alike enough: the fleet as a whole is the one group there is.
+        return Groups(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool))
+    members, numbers = fitted[known], labels[known]
+    if count <= FITTED_DEVICES:
+        cluster = labels.copy()
+        if not known.all():
+            cluster[~known], _ = nearest(points[~known], members, numbers)
+        return Groups(cluster, ~known)
+    return _assign(points, members, numbers)
+
+
+def _assign(points: Floats, members: Floats, numbers: Ints) -> Groups:
+    reach = reaches(members, numbers)
+    cluster = np.empty(len(points), dtype=np.int64)
+    outlier = np.empty(len(points), dtype=bool)
+    for start in range(0, len(points), CHUNK):
+        part = slice(start, start + CHUNK)
+        cluster[part], distance = nearest(points[part], members, numbers)
+        outlier[part] = distance > reach[cluster[part]]
+    return Groups(cluster, outlier)

@@ -1,0 +1,107 @@
+"""Checked rows into the store: texts become keys, rows get their identity."""
+
+import numpy as np
+import polars as pl
+
+from hdap.fleet_data.ingest.block import REJECT_SCHEMA, rejects_of
+from hdap.fleet_data.ingest.configuration_keys import ConfigurationKeys
+from hdap.fleet_data.ingest.key_cache import KeyCache
+from hdap.fleet_data.ingest.model_catalog import ModelCatalog
+from hdap.fleet_data.ingest.row_hash import row_hashes
+from hdap.fleet_data.ingest.validate import Checked
+from hdap.fleet_data.store.ingest_writer import IngestWriter
+from hdap.fleet_data.telemetry import COLUMNS
+
+# what is stored as it is, and in which column; texts become keys, weights go to the devices
+_STORED = {c.name: c.name for c in COLUMNS if c.role in ("measurement", "context")}
+_STORED = {k: v for k, v in _STORED.items() if k != "runtime"} | {"timestamp": "measured_at_us"}
+
+
+class RowWriter:
+    """Takes the blocks of one source and keeps count."""
+
+    def __init__(self, writer: IngestWriter, catalog: ModelCatalog) -> None:
+        self._writer = writer
+        self.devices = KeyCache(writer, "device")
+        self.runtimes = KeyCache(writer, "runtime")
+        self.configurations = ConfigurationKeys(writer, catalog)
+        self.rows = 0
+        self.columns: tuple[str, ...] = ()
+        self.models: set[str] = set()
+        self.configuration_keys: set[int] = set()
+        self.first_us: int | None = None
+        self.last_us: int | None = None
+        self._weights = pl.DataFrame(schema={"device_key": pl.Int64, "weight": pl.Float64})
+
+    def write(self, checked: Checked) -> pl.DataFrame:
+        """Write the good rows of a block; all its rejects, those of its channels included."""
+        self.rows += checked.rows
+        self.columns = tuple(checked.block.frame.columns)
+        frame = checked.frame
+        if "channels" not in frame.columns:
+            frame = frame.with_columns(channels=pl.lit(""))
+        frame = self.configurations.resolve(frame)
+        rejects = checked.rejects
+        if frame["error"].null_count() < frame.height:
+            rejects = pl.concat([rejects, _channel_rejects(checked, frame)])
+            frame = frame.filter(pl.col("error").is_null())
+        if frame.height:
+            self._count(frame)
+            self._write(frame)
+        return rejects
+
+    def undescribed(self) -> set[str]:
+        """Models whose architecture the store does not have."""
+        return {model for model in self.models if self._writer.dense_figures(model) is None}
+
+    def _write(self, frame: pl.DataFrame) -> None:
+        device = self.devices.resolve(frame["device_id"])
+        known = {
+            "device_id": device["hash"],
+            "configuration": frame["configuration_hash"],
+        }
+        columns = {
+            "device_key": device["key"],
+            "configuration_key": frame["configuration_key"],
+        }
+        if "runtime" in frame.columns:
+            runtime = self.runtimes.resolve(frame["runtime"])
+            known["runtime"], columns["runtime_key"] = runtime["hash"], runtime["key"]
+        for name, stored in _STORED.items():
+            if name in frame.columns:
+                known[name] = columns[stored] = frame[name]
+        if "extra" in frame.columns:
+            columns["extra"] = frame["extra"]
+        columns["row_hash"] = pl.Series(row_hashes(known))
+        self._writer.add_measurements(pl.DataFrame(columns))
+        if "weight" in frame.columns:
+            self._weigh(pl.DataFrame({"device_key": device["key"], "weight": frame["weight"]}))
+
+    def _weigh(self, weights: pl.DataFrame) -> None:
+        both = pl.concat([self._weights, weights.drop_nulls()])
+        self._weights = both.unique("device_key", keep="last", maintain_order=True)
+
+    def finish(self) -> int:
+        """Write what is known at the end only: weights; how many rows were added."""
+        if self._weights.height:
+            self._writer.set_weights(self._weights)
+        return self._writer.finish()
+
+    def _count(self, frame: pl.DataFrame) -> None:
+        self.models.update(frame["model"].unique())
+        self.configuration_keys.update(frame["configuration_key"].unique())
+        if "timestamp" not in frame.columns or frame["timestamp"].null_count() == frame.height:
+            return
+        least, most = frame.select(
+            pl.col("timestamp").min().alias("least"), pl.col("timestamp").max().alias("most")
+        ).row(0)
+        self.first_us = least if self.first_us is None else min(self.first_us, least)
+        self.last_us = most if self.last_us is None else max(self.last_us, most)
+
+
+def _channel_rejects(checked: Checked, frame: pl.DataFrame) -> pl.DataFrame:
+    bad = frame.filter(pl.col("error").is_not_null())
+    lines = np.asarray(checked.block.lines()[bad["row"].to_numpy()])
+    column = pl.repeat("channels", bad.height, eager=True)
+    rejects = rejects_of(lines, column, bad["error"], bad["channels"])
+    return rejects.select(list(REJECT_SCHEMA))

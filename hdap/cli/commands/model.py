@@ -1,0 +1,104 @@
+"""`hdap model`: what a network is to the search."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.architecture import Architecture
+
+NAME = "model"
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="A timm name, or package.module:factory.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            exists=True,
+            dir_okay=False,
+            help="State dict (.pt, .pth, .safetensors) whose channel importance the search keeps.",
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Take the importance from timm's own weights.")
+    ] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Print the layers as well.")] = False,
+    db: Db = DEFAULT_DB,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Trace a network once, store its architecture and print its width groups.
+
+    A network whose channel graph cannot be described exactly is refused with the layer's name.
+    """
+    from hdap.cli.terminal.open_store import open_store
+    from hdap.cli.terminal.output import say
+    from hdap.workflows.artifacts import ensure_architecture, ensure_importance
+
+    with open_store(db, figures=False) as store:
+        architecture = ensure_architecture(store, name, say)
+        if weights or pretrained:
+            ensure_importance(store, architecture, weights, pretrained, say)
+        _show(architecture, layers, as_json)
+
+
+def _show(architecture: "Architecture", layers: bool, as_json: bool) -> None:
+    from hdap.cli.terminal.output import emit_json, next_steps, out, table
+    from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
+
+    dense = architecture.widths[None, :]
+    total, size = int(flops(architecture, dense)[0]), int(parameters(architecture, dense)[0])
+    macs = layer_macs(architecture, dense)[0]
+    if as_json:
+        emit_json(
+            {
+                "model": architecture.model,
+                "input_shape": architecture.input_shape,
+                "flops": total,
+                "parameters": size,
+                "digest": architecture.digest,
+                "width_groups": [
+                    {"name": g.name, "width": g.width, "multiple": g.multiple, "members": g.members}
+                    for g in architecture.groups
+                ],
+                "layers": [
+                    {"name": layer.name, "kind": layer.kind, "flops": int(m)}
+                    for layer, m in zip(architecture.layers, macs, strict=True)
+                ],
+            }
+        )
+        return
+    table(
+        [
+            ("width group", "left"),
+            ("channels", "right"),
+            ("multiple of", "right"),
+            ("shared by", "left"),
+        ],
+        [[g.name, f"{g.width}", f"{g.multiple}", _members(g.members)] for g in architecture.groups],
+    )
+    if layers:
+        table(
+            [("layer", "left"), ("kind", "left"), ("FLOPs", "right"), ("share", "right")],
+            [
+                [layer.name, layer.kind, format_flops(int(m)), f"{m / total:.1%}"]
+                for layer, m in zip(architecture.layers, macs, strict=True)
+                if layer.kind != "norm"
+            ],
+        )
+    out().print(
+        f"[bold]{architecture.model}[/bold]: {len(architecture.groups)} width groups, "
+        f"{format_flops(total)} FLOPs, {size / 1e6:.2f} M parameters, "
+        f"input {'x'.join(map(str, architecture.input_shape))}"
+    )
+    next_steps("hdap ingest telemetry.csv", f"hdap search --model {architecture.model} --flops 25%")
+
+
+def _members(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,135 @@
+"""`hdap status`: what the database holds and what is stale."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.records import ClusteringRecord
+    from hdap.fleet_data.store import Store
+
+NAME = "status"
+
+
+def run(
+    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
+    db: Db = DEFAULT_DB,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what the database holds, what is stale, and what to do next."""
+    from hdap.cli.terminal.open_store import open_store
+    from hdap.cli.terminal.output import emit_json
+
+    with open_store(db, create=False) as store:
+        document = _document(store, model)
+    emit_json(document) if as_json else _show(document)
+
+
+def _document(store: "Store", model: str | None) -> dict[str, Any]:
+    from hdap.workflows.artifacts import latest_clustering
+
+    mark = store.measurement_mark()
+    clustering = latest_clustering(store)
+    models: list[dict[str, Any]] = []
+    for counts in store.model_counts():
+        if model is not None and counts.model != model:
+            continue
+        records = (
+            () if clustering is None else store.surrogates(counts.model, clustering.id, "fleet")
+        )
+        studies = [s.name for s in store.studies() if s.model == counts.model]
+        models.append(
+            {
+                "model": counts.model,
+                "measurements": counts.measurements,
+                "dense_measurements": counts.dense_measurements,
+                "devices": counts.devices,
+                "configurations": counts.configurations,
+                "surrogates": _state(
+                    bool(records), all(r.measurement_mark == mark for r in records)
+                ),
+                "studies": studies,
+            }
+        )
+    return {
+        "database": store.name,
+        "devices": len(store.devices().ids),
+        "clustering": _state(
+            clustering is not None, clustering is not None and clustering.measurement_mark == mark
+        ),
+        "clustering_id": None if clustering is None else clustering.id,
+        "clusters": 0 if clustering is None else len(clustering.clusters),
+        "models": models,
+        "drift": _drift(store, clustering, [m["model"] for m in models]),
+        "next": _next(models),
+    }
+
+
+def _drift(
+    store: "Store", clustering: "ClusteringRecord | None", models: list[str]
+) -> list[dict[str, Any]]:
+    """What telemetry since the clustering says of it; nothing heavy is loaded where none came."""
+    if clustering is None or store.measurement_mark() == clustering.measurement_mark:
+        return []
+    from dataclasses import asdict
+
+    from hdap.workflows.detect_drift import findings
+
+    return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, tuple(models))]
+
+
+def _state(there: bool, current: bool) -> str:
+    return ("current" if current else "stale") if there else "missing"
+
+
+def _next(models: list[dict[str, Any]]) -> str:
+    if not models:
+        return "hdap ingest telemetry.csv"
+    pruned = [m for m in models if m["measurements"] > m["dense_measurements"]]
+    if not pruned:
+        return f"hdap plan --model {models[0]['model']} --out bundles"
+    if not pruned[0]["studies"]:
+        return f"hdap search --model {pruned[0]['model']} --flops 25%"
+    return f"hdap trials --study {pruned[0]['studies'][-1]}"
+
+
+def _show(document: dict[str, Any]) -> None:
+    from hdap.cli.terminal.output import line, next_steps, out, table
+
+    line(
+        f"{document['database']}: {document['devices']:,} devices, "
+        f"{document['clusters']} clusters (clustering {document['clustering']})"
+    )
+    table(
+        [
+            ("model", "left"),
+            ("measurements", "right"),
+            ("dense", "right"),
+            ("devices", "right"),
+            ("configurations", "right"),
+            ("surrogates", "left"),
+            ("studies", "left"),
+        ],
+        [
+            [
+                m["model"],
+                f"{m['measurements']:,}",
+                f"{m['dense_measurements']:,}",
+                f"{m['devices']:,}",
+                f"{m['configurations']:,}",
+                m["surrogates"],
+                ", ".join(m["studies"]) or "-",
+            ]
+            for m in document["models"]
+        ],
+    )
+    if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
+        out().print("what is stale is made anew by the next search")
+    if document["drift"]:
+        out().print(f"since clustering {document['clustering_id']}:", markup=False)
+    for finding in document["drift"]:
+        out().print(f"  {finding['line']}", markup=False, soft_wrap=True)
+    next_steps(document["next"])

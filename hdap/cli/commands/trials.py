@@ -1,0 +1,258 @@
+"""`hdap trials`: the usual questions about stored search trials."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
+
+if TYPE_CHECKING:
+    from hdap.cli.terminal.layout import Head
+    from hdap.fleet_data.records import QueryResult, StudyRecord
+    from hdap.fleet_data.store import Store
+    from hdap.search.analysis.pareto_front import FrontRow
+    from hdap.search.problem.objectives import Goals, Objective
+
+NAME = "trials"
+FIGURES = (
+    "number, flops, parameters, fleet_mean_ms, fleet_mean_low_ms, fleet_mean_high_ms, "
+    "fleet_p95_ms, worst_cluster_ms, worst_cluster, kept_importance, feasible, ucb_ms, "
+    "value_1, value_2, value_3"
+)
+
+
+def run(
+    study: Annotated[
+        str | None, typer.Option("--study", help="Which study; the latest if left out.")
+    ] = None,
+    pareto: Annotated[
+        bool,
+        typer.Option(
+            "--pareto",
+            "--front",
+            help="The front of the study's objectives; of one: of fleet mean and kept importance.",
+        ),
+    ] = False,
+    trial: Annotated[int | None, typer.Option("--trial", min=0, help="One trial in full.")] = None,
+    studies: Annotated[bool, typer.Option("--studies", help="All studies, one line each.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Trials to list at most.")] = 10,
+    db: Db = DEFAULT_DB,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show stored trials: the best of a study, its Pareto front, or one trial in full.
+
+    All latencies of trials are predicted.
+    """
+    from hdap.cli.terminal.open_store import open_store
+    from hdap.cli.terminal.output import emit_json
+    from hdap.fleet_data.errors import InputError
+    from hdap.search.analysis.pareto_front import front
+
+    if sum([pareto, trial is not None, studies]) > 1:
+        raise InputError("`--pareto`, `--trial` and `--studies` exclude each other; give one")
+    with open_store(db, create=False, read_only=True) as store:
+        if studies:
+            found = store.query("SELECT * FROM trial_summary ORDER BY study_id")
+        else:
+            record = store.study(study)
+            if trial is not None:
+                document = _trial(store, record, trial)
+                emit_json(document) if as_json else _show_trial(document)
+                return
+            goals = _goals(record)
+            if pareto and goals.several:
+                rows = front(store.trials(record.id), goals)
+                _print_front(record, goals, rows, limit, as_json)
+                return
+            found = _list(store, record, pareto, limit)
+    if as_json:
+        emit_json(_dicts(found))
+    elif studies:
+        _show_studies(_dicts(found))
+    else:
+        _show_list(record, _dicts(found), pareto)
+
+
+def _goals(record: "StudyRecord") -> "Goals":
+    from hdap.search.problem.objectives import parse_goals
+
+    return parse_goals(str(record.settings.get("objective", "mean")))
+
+
+def _print_front(
+    record: "StudyRecord", goals: "Goals", rows: tuple["FrontRow", ...], limit: int, as_json: bool
+) -> None:
+    from hdap.cli.tables.front_table import documents, show_front
+    from hdap.cli.terminal.output import emit_json, next_steps
+
+    if as_json:
+        emit_json(documents(goals.names, rows))
+        return
+    show_front(goals.names, rows, f"{record.name}: Pareto front of {record.objective}", limit)
+    if rows:
+        number = next(row.number for row in rows if row.balanced)
+        next_steps(f"hdap trials --study {record.name} --trial {number}")
+
+
+def _dicts(found: "QueryResult") -> list[dict[str, Any]]:
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def _list(store: "Store", record: "StudyRecord", pareto: bool, limit: int) -> "QueryResult":
+    source = "pareto_trials" if pareto else "trials"
+    condition = f"study_id = {record.id}" + ("" if pareto else " AND feasible")
+    order = "fleet_mean_ms" if pareto else "coalesce(value_1, ucb_ms), ucb_ms"
+    return store.query(
+        f"SELECT {FIGURES} FROM {source} WHERE {condition} ORDER BY {order}, number LIMIT {limit}"
+    )
+
+
+def _trial(store: "Store", record: "StudyRecord", number: int) -> dict[str, Any]:
+    from hdap.fleet_data.errors import NotFoundError
+
+    at = f"study_id = {record.id} AND number = {number}"
+    rows = _dicts(store.query(f"SELECT trial_id, {FIGURES} FROM trials WHERE {at}"))
+    if not rows:
+        raise NotFoundError(
+            f"study {record.name} must have a trial {number}, but it has none of that number; "
+            "list them: hdap trials"
+        )
+    key = rows[0].pop("trial_id")
+    clusters = store.query(
+        "SELECT cluster, latency_ms, latency_low_ms, latency_high_ms FROM trial_clusters "
+        f"WHERE trial_id = {key} ORDER BY cluster"
+    )
+    channels = store.query(
+        f"SELECT width_group, channels FROM trial_channels WHERE trial_id = {key}"
+    )
+    kept = {str(name): int(count) for name, count in channels.rows}
+    names = [group.name for group in store.architecture(record.model).groups]
+    return {
+        "study": record.name,
+        "model": record.model,
+        "latency": "predicted",
+        **rows[0],
+        "clusters": _dicts(clusters),
+        "channels": {name: kept[name] for name in names},
+    }
+
+
+def _show_trial(document: dict[str, Any]) -> None:
+    from hdap.cli.terminal.output import line, next_steps, number, out, table
+    from hdap.fleet_data.costs import format_flops
+
+    line(
+        f"[bold]trial {document['number']}[/bold] of {document['study']} ({document['model']}): "
+        f"{format_flops(document['flops'])} FLOPs, {document['parameters'] / 1e6:.2f} M "
+        f"parameters, kept importance {number(document['kept_importance'])}",
+        markup=True,
+    )
+    line(
+        f"predicted fleet mean {document['fleet_mean_ms']:.2f} ms "
+        f"({document['fleet_mean_low_ms']:.2f}-{document['fleet_mean_high_ms']:.2f} with 90 %), "
+        f"p95 of devices {document['fleet_p95_ms']:.2f} ms"
+    )
+    table(
+        [("cluster", "right"), ("predicted latency", "right"), ("90 % interval", "right")],
+        [
+            [
+                str(c["cluster"]),
+                f"{c['latency_ms']:.2f} ms",
+                f"{c['latency_low_ms']:.2f}-{c['latency_high_ms']:.2f}",
+            ]
+            for c in document["clusters"]
+        ],
+    )
+    channels = ";".join(f"{name}={count}" for name, count in document["channels"].items())
+    out().print(f"channels: {channels}", soft_wrap=True, markup=False)
+    next_steps(f"hdap trials --study {document['study']} --pareto")
+
+
+def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) -> None:
+    from hdap.cli.terminal.output import next_steps, number, table
+    from hdap.fleet_data.costs import format_flops
+
+    what = "Pareto front" if pareto else "best feasible trials"
+    extra = _extra(record)
+    objective: list[Head] = [(f"{extra.title}, cautious", "right")] if extra else []
+    table(
+        [
+            ("trial", "right"),
+            ("FLOPs", "right"),
+            ("fleet mean", "right"),
+            ("90 % interval", "right"),
+            *objective,
+            ("p95 of devices", "right"),
+            ("worst cluster", "right"),
+            ("kept importance", "right"),
+        ],
+        [
+            [
+                str(row["number"]),
+                format_flops(row["flops"]),
+                f"{row['fleet_mean_ms']:.2f} ms",
+                f"{row['fleet_mean_low_ms']:.2f}-{row['fleet_mean_high_ms']:.2f}",
+                *([_cautious(extra, row)] if extra else []),
+                f"{row['fleet_p95_ms']:.2f} ms",
+                f"{row['worst_cluster_ms']:.2f} ms ({row['worst_cluster']})",
+                number(row["kept_importance"]),
+            ]
+            for row in rows
+        ],
+        title=f"{record.name}: {what}, predicted latency",
+        optional=("p95 of devices", "worst cluster", "kept importance"),
+    )
+    if rows:
+        next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
+
+
+def _extra(record: "StudyRecord") -> "Objective | None":
+    """The objective of a study where no other column of the list shows it."""
+    from hdap.search.problem.objectives import OBJECTIVES
+
+    first = _goals(record).first
+    return None if first in OBJECTIVES.values() else first
+
+
+def _cautious(objective: "Objective", row: dict[str, Any]) -> str:
+    from hdap.cli.terminal.output import percent
+
+    if objective.unit == "ms":
+        return f"{row['ucb_ms']:.2f} ms"
+    return percent(1.0 - row["value_1"])
+
+
+def _show_studies(rows: list[dict[str, Any]]) -> None:
+    from hdap.cli.terminal.output import next_steps, table
+    from hdap.fleet_data.costs import format_flops
+
+    table(
+        [
+            ("study", "left"),
+            ("model", "left"),
+            ("sampler", "left"),
+            ("budget", "right"),
+            ("trials", "right"),
+            ("feasible", "right"),
+            ("best fleet mean (predicted)", "right"),
+            ("state", "left"),
+        ],
+        [
+            [
+                row["study"],
+                row["model"],
+                row["sampler"],
+                format_flops(row["flops_high"]),
+                f"{row['trials']:,}",
+                f"{row['feasible']:,}",
+                "-" if row["best_fleet_mean_ms"] is None else f"{row['best_fleet_mean_ms']:.2f} ms",
+                row["state"],
+            ]
+            for row in rows
+        ],
+        optional=("feasible", "sampler", "state"),
+    )
+    next_steps(
+        "hdap trials --study STUDY --pareto" if rows else "hdap search --model MODEL --flops 25%"
+    )

@@ -1,0 +1,277 @@
+"""How the profile and the answer of a search are printed."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from hdap.cli.terminal.output import line, next_steps, number, out, percent, table
+
+if TYPE_CHECKING:
+    from hdap.cli.terminal.layout import Head
+    from hdap.search.analysis.answer import Answer, AnswerRow
+    from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
+    from hdap.search.driver.run_search import SearchResult
+    from hdap.search.problem.objectives import Objective
+    from hdap.workflows.compare_networks import ClusterAssignment
+    from hdap.workflows.search_fleet import Search
+
+BAR = 32
+NAMES = {
+    "dense": "dense",
+    "unaligned": "uniform, any width",
+    "uniform": "uniform, same grid",
+    "found": "found",
+}
+
+
+def show_profile(search: "Search") -> None:
+    """What a person can check before waiting."""
+    from hdap.fleet_data.costs import format_flops
+
+    found, problem = search.profile, search.problem
+    table(
+        [("before searching", "left"), ("FLOPs", "right"), ("parameters", "right")],
+        [
+            [row.name, format_flops(row.flops), f"{row.parameters / 1e6:.2f} M"]
+            for row in found.rows
+        ],
+    )
+    fixed = f", {found.fixed} of them fixed" if found.fixed else ""
+    limit = "" if problem.limit_ms is None else f"{_limit(search)} at "
+    out().print(
+        f"{found.groups} width groups{fixed} in steps of {found.step}: about 10^"
+        f"{found.log10_size:.0f} configurations; budget {limit}{format_flops(found.band.low)} to "
+        f"{format_flops(found.band.high)} FLOPs " + ("can be met" if found.reachable else "")
+    )
+
+
+def show(
+    search: "Search",
+    result: "SearchResult",
+    found: "Answer",
+    worth: "SingleClusterBaseline",
+    compared: "ClusterAssignment | None" = None,
+    above_best: float | None = None,
+) -> None:
+    """The answer as a person reads it."""
+    from hdap.cli.tables.front_table import ROWS, show_front
+    from hdap.cli.tables.networks_table import show_networks
+
+    if found.front:
+        out().print()
+        names = search.problem.goals.names
+        show_front(names, found.front, f"Pareto front of {search.problem.objective}", ROWS)
+    _table(search, found)
+    _gist(search, result, found)
+    if above_best is not None:
+        line(
+            f"within {percent(above_best)} of the best possible for these surrogates: no allowed "
+            f"configuration is predicted faster by more (a lower bound, doubt included)"
+        )
+    line(f"fleet-awareness: {worth.words}")
+    if compared is not None:
+        show_networks(compared)
+    _bars(search, found.found)
+    name = search.record.name
+    trial = int(found.numbers[0])
+    next_steps(
+        f"hdap trials --study {name} --pareto",
+        f"hdap plan --model {search.record.model} --from-study {name} --out bundles",
+        f"hdap verify --study {name} --trial {trial} --out proof",
+        f"hdap prune --study {name} --trial {trial} --out pruned",
+    )
+
+
+def _table(search: "Search", found: "Answer") -> None:
+    from hdap.fleet_data.costs import format_flops
+    from hdap.search.problem.objectives import OBJECTIVES
+
+    first = search.problem.goals.first
+    extra = first not in OBJECTIVES.values()  # the table has columns of its own for those
+    heads: list[Head] = [(first.title, "right")] if extra else []
+    out().print()
+    table(
+        [
+            ("network", "left"),
+            ("FLOPs", "right"),
+            ("parameters", "right"),
+            ("fleet mean", "right"),
+            ("90 % interval", "right"),
+            *heads,
+            ("p95 of devices", "right"),
+            ("worst cluster", "right"),
+            ("kept importance", "right"),
+            ("vs dense", "right"),
+            ("vs uniform", "right"),
+        ],
+        [
+            [
+                NAMES[row.name] + (", measured" if row.measured else ""),
+                format_flops(row.flops),
+                f"{row.parameters / 1e6:.2f} M",
+                f"{row.fleet_mean_ms:.2f} ms",
+                "-"
+                if row.measured
+                else f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
+                *([_reading(first, row.objective)] if extra else []),
+                f"{row.fleet_p95_ms:.2f} ms",
+                f"{row.worst_cluster_ms:.2f} ms ({row.worst_cluster})",
+                number(row.kept_importance),
+                f"{row.over_dense:.2f}x",
+                f"{row.over_uniform:.2f}x",
+            ]
+            for row in found.rows
+        ],
+        title=f"{search.record.model} {_asked(search)}, predicted unless it says measured",
+        optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
+    )
+
+
+def _gist(search: "Search", result: "SearchResult", found: "Answer") -> None:
+    line(
+        f"[bold]{'balanced' if found.front else 'found'}[/bold] (trial {int(found.numbers[0])}): "
+        f"{escape(_gained(search, found))} ({escape(_kept_by(search))})",
+        markup=True,
+    )
+    done = 0 if result.trials is None else len(result.trials)
+    rate = result.scored / max(result.seconds, 1e-9)
+    out().print(
+        f"{done:,} trials in study {search.record.name}; {result.scored:,} configurations scored "
+        f"in {result.seconds:.1f} s ({rate:,.0f} a second); {result.stopped}"
+    )
+
+
+def _gained(search: "Search", found: "Answer") -> str:
+    """What was won over uniform pruning, in terms of what was asked."""
+    best, uniform, problem = found.found, found.uniform, search.problem
+    first = problem.goals.first
+    dense = f"{best.over_dense:.2f}x faster than dense"
+    kept = f"{number(best.kept_importance)} of importance where uniform pruning"
+    at = f"keeps {kept} keeps {number(uniform.kept_importance)}"
+    if best.kept_importance >= uniform.kept_importance:
+        at = "at no less kept importance"
+    if problem.limit_ms is not None:
+        return (
+            f"{first.title} predicted at {best.objective:.2f} ms, doubt included within "
+            f"{problem.limit_ms:g} ms; keeps {kept} on the same grid within the same latency keeps "
+            f"{number(uniform.kept_importance)}; {dense}"
+        )
+    if problem.goals.several:
+        return (
+            f"predicted {best.over_uniform:.2f}x as fast as uniform pruning on the same grid at "
+            f"the whole budget and {dense}; keeps {kept} keeps {number(uniform.kept_importance)}"
+        )
+    if first.unit == "share":
+        return (
+            f"{percent(best.objective)} of the fleet predicted {first.title}, uniform pruning on "
+            f"the same grid {percent(uniform.objective)}, dense {percent(found.dense.objective)}; "
+            f"{at}"
+        )
+    over = "" if first.title == "fleet mean" else f"in {first.title} "
+    ratio, over_dense = uniform.objective / best.objective, found.dense.objective / best.objective
+    return (
+        f"predicted {ratio:.2f}x faster {over}than uniform pruning on the same grid and "
+        f"{over_dense:.2f}x faster than dense, {at}"
+    )
+
+
+def _kept_by(search: "Search") -> str:
+    return f"{search.problem.importance.source}, {search.request.proxy}"
+
+
+def _asked(search: "Search") -> str:
+    parts = [] if search.request.flops is None else [f"at {search.request.flops} FLOPs"]
+    parts += [] if search.problem.limit_ms is None else [f"with {_limit(search)}"]
+    return " and ".join(parts) or "up to the dense model"
+
+
+def _limit(search: "Search") -> str:
+    return f"{search.problem.goals.first.title} within {search.problem.limit_ms:g} ms"
+
+
+def _reading(objective: "Objective", value: float) -> str:
+    """An objective's figure with its unit."""
+    return f"{value:.2f} ms" if objective.unit == "ms" else percent(value)
+
+
+def _bars(search: "Search", row: "AnswerRow") -> None:
+    groups = search.problem.architecture.groups
+    longest = max(len(g.name) for g in groups)
+    line("channels kept, layer by layer:")
+    for group, count in zip(groups, row.counts.tolist(), strict=True):
+        filled = round(BAR * count / group.width)
+        out().print(
+            f"  {group.name:<{longest}} {'█' * filled}{'░' * (BAR - filled)} "
+            f"{count:>5} of {group.width:<5} {percent(count / group.width, 0):>6}",
+            markup=False,
+        )
+
+
+def document(
+    search: "Search",
+    result: "SearchResult",
+    found: "Answer",
+    worth: "SingleClusterBaseline",
+    compared: "ClusterAssignment | None" = None,
+    above_best: float | None = None,
+) -> dict[str, Any]:
+    """The answer as `--json` prints it."""
+    from hdap.cli.tables.front_table import documents
+    from hdap.cli.tables.networks_table import networks_document
+
+    problem = search.problem
+    groups = problem.architecture.groups
+    several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
+    clusters = {} if compared is None else {"per_cluster": networks_document(compared)}
+    return {
+        "study": search.record.name,
+        "model": search.record.model,
+        "latency": "predicted",
+        "objective": problem.objective,
+        "objective_unit": problem.goals.first.unit,
+        "above_best_possible": above_best,
+        "latency_limit_ms": problem.limit_ms,
+        "flops_low": search.record.flops_low,
+        "flops_high": search.record.flops_high,
+        "kept_importance_floor": search.problem.floor,
+        "importance": search.problem.importance.source,
+        "clustering": search.clustering.id,
+        "step": search.problem.space.step,
+        "trials": 0 if result.trials is None else len(result.trials),
+        "scored": result.scored,
+        "seconds": result.seconds,
+        "stopped": result.stopped,
+        "rows": [_row(row) for row in found.rows],
+        "trial": int(found.numbers[0]),
+        "shortlist": [int(n) for n in found.numbers],
+        "channels": {g.name: c for g, c in zip(groups, found.found.counts.tolist(), strict=True)},
+        "awareness": {
+            "largest_cluster": worth.largest,
+            "largest_alone_fleet_mean_ms": worth.single_fleet_ms,
+            "gain": worth.gain,
+            "uncertainty": worth.uncertainty,
+            "rank_correlations": worth.ranks,
+            "one_device_would_do": worth.one_device_would_do,
+        },
+        **several,
+        **clusters,
+    }
+
+
+def _row(row: "AnswerRow") -> dict[str, Any]:
+    return {
+        "network": row.name,
+        "measured": row.measured,
+        "flops": row.flops,
+        "parameters": row.parameters,
+        "fleet_mean_ms": row.fleet_mean_ms,
+        "fleet_mean_low_ms": row.fleet_mean_low_ms,
+        "fleet_mean_high_ms": row.fleet_mean_high_ms,
+        "fleet_p95_ms": row.fleet_p95_ms,
+        "objective": row.objective,
+        "worst_cluster_ms": row.worst_cluster_ms,
+        "worst_cluster": row.worst_cluster,
+        "kept_importance": row.kept_importance,
+        "speedup_over_dense": row.over_dense,
+        "speedup_over_uniform": row.over_uniform,
+    }

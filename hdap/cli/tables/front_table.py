@@ -1,0 +1,98 @@
+"""How a Pareto front of several objectives is printed, by `hdap search` and `hdap trials`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hdap.cli.terminal.output import line, number, percent, table
+from hdap.search.problem.objectives import ACCURACY, BESIDE, FLOPS, KEPT
+
+if TYPE_CHECKING:
+    from hdap.search.analysis.pareto_front import FrontRow
+
+ROWS = 12
+"""A front is printed in so many rows, spread over it evenly."""
+
+
+def show_front(names: Sequence[str], rows: Sequence["FrontRow"], title: str, limit: int) -> None:
+    """The front by its first objective, at most `limit` rows of it; the balanced one is marked."""
+    from hdap.fleet_data.costs import format_flops
+
+    chosen = _spread(rows, limit)
+    table(
+        [
+            ("trial", "right"),
+            *((_head(name), "right") for name in names),
+            *((name, "right") for name in _others(names)),
+            ("", "left"),
+        ],
+        [
+            [
+                str(row.number),
+                *(_cell(name, shown) for name, shown in zip(names, row.shown, strict=True)),
+                f"{row.fleet_mean_ms:.2f} ms",
+                f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
+                *([] if FLOPS in names else [format_flops(row.flops)]),
+                *([] if KEPT in names else [number(row.kept_importance)]),
+                "balanced" if row.balanced else "",
+            ]
+            for row in chosen
+        ],
+        title=title,
+        optional=("90 % interval", "FLOPs", "kept importance"),
+    )
+    if len(chosen) < len(rows):
+        line(f"{len(chosen)} of the {len(rows):,} networks on the front, evenly spread")
+
+
+def documents(names: Sequence[str], rows: Sequence["FrontRow"]) -> list[dict[str, Any]]:
+    """The front as `--json` prints it; `cautious` holds the objectives with doubt on top."""
+    return [
+        {
+            "number": row.number,
+            "cautious": dict(zip(names, row.shown, strict=True)),
+            "flops": row.flops,
+            "parameters": row.parameters,
+            "fleet_mean_ms": row.fleet_mean_ms,
+            "fleet_mean_low_ms": row.fleet_mean_low_ms,
+            "fleet_mean_high_ms": row.fleet_mean_high_ms,
+            "fleet_p95_ms": row.fleet_p95_ms,
+            "kept_importance": row.kept_importance,
+            "balanced": row.balanced,
+        }
+        for row in rows
+    ]
+
+
+def _spread(rows: Sequence["FrontRow"], limit: int) -> list["FrontRow"]:
+    if len(rows) <= limit:
+        return list(rows)
+    places = {round(i * (len(rows) - 1) / max(limit - 1, 1)) for i in range(limit)}
+    balanced = next((i for i, row in enumerate(rows) if row.balanced), 0)
+    nearest = min(places, key=lambda place: abs(place - balanced))
+    return [rows[i] for i in sorted(places - {nearest} | {balanced})]
+
+
+def _others(names: Sequence[str]) -> list[str]:
+    rest = [] if FLOPS in names else ["FLOPs"]
+    return ["fleet mean", "90 % interval", *rest, *([] if KEPT in names else ["kept importance"])]
+
+
+def _head(name: str) -> str:
+    from hdap.search.problem.objectives import parse_objective
+
+    if name in BESIDE:
+        return {KEPT: "kept importance", FLOPS: "FLOPs", ACCURACY: "accuracy, untuned"}[name]
+    return f"{parse_objective(name).title}, cautious"
+
+
+def _cell(name: str, value: float) -> str:
+    from hdap.fleet_data.costs import format_flops
+    from hdap.search.problem.objectives import parse_objective
+
+    if name == FLOPS:
+        return format_flops(round(value))
+    if name == KEPT:
+        return number(value)
+    if name == ACCURACY:
+        return percent(value)
+    return f"{value:.2f} ms" if parse_objective(name).unit == "ms" else percent(value)

@@ -1,0 +1,239 @@
+"""What the terminal shows: tables, messages, progress bars and JSON.
+
+Results go to standard output, everything about the way there to standard error, so that a pipe
+carries results alone. Progress bars appear only where standard error is a terminal.
+"""
+
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hdap.cli.terminal.layout import Head, lay_out
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+MARK = "simulated data"
+QUIET, USUAL, VERBOSE = range(3)
+_simulated: ContextVar[bool | None] = ContextVar("simulated", default=None)
+_level: ContextVar[int] = ContextVar("level", default=USUAL)
+_began: ContextVar[float] = ContextVar("began", default=0.0)
+
+
+@cache
+def _console(stderr: bool) -> Console:
+    # Off a terminal a fixed, wide page: a table in a log must not wrap at 80 columns.
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 160
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def out() -> Console:
+    """Standard output."""
+    return _console(False)
+
+
+def err() -> Console:
+    """Standard error."""
+    return _console(True)
+
+
+def leave_it_to_others() -> None:
+    """This process, one of several that do one job, prints nothing from now on but errors."""
+    out().quiet = err().quiet = True
+
+
+def set_verbosity(level: int) -> None:
+    """How much is told from now on: results and warnings (QUIET), steps too, their times too."""
+    _level.set(level)
+    _began.set(time.monotonic())
+
+
+def report_usage() -> None:
+    """Where all is told: how long it report_usage since `set_verbosity`, and how much memory."""
+    if _level.get() < VERBOSE:
+        return
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    mib = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    say(f"done, {mib:,.0f} MiB of memory at most")
+
+
+def say(message: str) -> None:
+    """One line about what is being done, on standard error."""
+    if _level.get() == QUIET:
+        return
+    at = f"{time.monotonic() - _began.get():.2f} s " if _level.get() == VERBOSE else ""
+    err().print(f"[dim]· {at}[/dim]{escape(message)}", soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """One line that a person should read, on standard error."""
+    err().print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+def error_line(message: str) -> None:
+    """One line that ends a command, on standard error."""
+    one_line = " ".join(message.split())
+    err().quiet = False
+    err().print(f"[red]error:[/red] {escape(one_line)}", soft_wrap=True)
+
+
+def next_steps(*commands: str) -> None:
+    """The next sensible commands, the last lines of a command's output."""
+    if _level.get() == QUIET:
+        return
+    for command in commands:
+        out().print(f"[dim]next:[/dim] [bold]{escape(command)}[/bold]", soft_wrap=True)
+
+
+def mark_simulated(*, simulated: bool | None) -> None:
+    """Say whether what is printed from now on rests on simulated data; None: on no data at all."""
+    _simulated.set(simulated)
+
+
+def line(text: str, *, markup: bool = False) -> None:
+    """One line of results on standard output, marked where it rests on simulated data."""
+    mark = f" ({MARK})" if _simulated.get() else ""
+    out().print(f"{text}{mark}", markup=markup, soft_wrap=not out().is_terminal)
+
+
+def table(
+    columns: Sequence[Head],
+    rows: Sequence[Sequence[str]],
+    title: str | None = None,
+    optional: Sequence[str] = (),
+) -> None:
+    """A table on standard output; cells are plain text.
+
+    Its title says so where it rests on simulated data. On a narrow terminal heads wrap, then the
+    table is turned over, then `optional` columns are left out, the first named first.
+    """
+    if _simulated.get():
+        title = f"{title} ({MARK})" if title else MARK
+    fitted = lay_out(columns, rows, out().width, optional)
+    titled = any(name for name, _ in columns)
+    result = Table(
+        header_style="bold",
+        show_header=titled,
+        box=box.SIMPLE_HEAD if titled else box.SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for (name, justify), width in zip(fitted.heads, fitted.widths, strict=True):
+        result.add_column(escape(name), justify=justify, overflow="fold", width=width)
+    for row in fitted.rows:
+        result.add_row(*(escape(cell) for cell in row))
+    if title:
+        # not rich's own title, which is folded to the width of the table
+        out().print(f"[bold]{escape(title)}[/bold]")
+    out().print(result)
+    if fitted.left_out:
+        names = ", ".join(fitted.left_out)
+        out().print(f"[dim]left out for want of width: {escape(names)}[/dim]")
+    out().print()
+
+
+def emit_json(document: Any, *, marked: bool = True) -> None:
+    """One JSON document on standard output; NaN becomes null, times ISO 8601.
+
+    An object, or each object of a list, says `simulated` true or false where it rests on data of
+    the fleet; not so with `marked` false.
+    """
+    if out().quiet:
+        return
+    simulated = _simulated.get()
+    plain = _plain(document)
+    if marked and simulated is not None:
+        for part in plain if isinstance(plain, list) else [plain]:
+            part.setdefault("simulated", simulated)
+    typer.echo(json.dumps(plain, indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+@contextmanager
+def progress_bar(
+    description: str, unit: Literal["bytes", "steps"] = "steps"
+) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar with an ETA on standard error; call with (done, total, note).
+
+    Nothing is drawn where standard error is not a terminal.
+    """
+    bar = _bar(unit)
+    with bar:
+        task = bar.add_task(description, total=None, note="")
+
+        def update(done: int, total: int | None, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+def _bar(unit: str) -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        amount,
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err(),
+        transient=True,
+        disable=_level.get() == QUIET or not err().is_terminal or err().quiet,
+    )
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A figure for a table cell: `digits` significant ones, thousands grouped, NaN as a dash."""
+    if not math.isfinite(value):
+        return "-"
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as a percentage; NaN as a dash."""
+    return f"{100 * fraction:.{digits}f} %" if math.isfinite(fraction) else "-"

@@ -1,1 +1,0 @@
-"""Compression in steps: search, prune, tune, repeat, as HDAP does it."""

@@ -1,1 +1,0 @@
-"""Measuring on devices: the bundle that travels, and the one file that runs there."""

@@ -1,1 +1,0 @@
-"""Torch models: loading, tracing into an `Architecture`, and exact pruning."""

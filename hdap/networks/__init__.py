@@ -1,0 +1,1 @@
+"""Torch networks: loaded, traced, pruned, kept in checkpoints, exported."""

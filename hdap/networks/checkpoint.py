@@ -1,0 +1,208 @@
+"""Checkpoints of pruned networks: `model.safetensors` and `model.json`, nothing that is executed.
+
+The stock model is made anew, cut to the recorded channel counts, and filled with the weights. A
+training that goes on keeps its own state beside them, in `training.pt`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.atomic_files import require_free_folder, whole_folder, write_file
+from hdap.fleet_data.errors import InputError
+from hdap.networks.loading import LoadedModel
+from hdap.networks.manifest import NetworkManifest
+from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.pruned_network import changed, load_seeded
+from hdap.networks.surgery import prune
+from hdap.networks.tracing import describe
+
+WEIGHTS, MANIFEST, STATE = "model.safetensors", "model.json", "training.pt"
+FILES = frozenset({WEIGHTS, MANIFEST, STATE})
+_SHOWN = 3
+
+AnyManifest = TypeVar("AnyManifest", bound=NetworkManifest)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network in eval mode, and what its checkpoint says about it."""
+
+    module: nn.Module
+    manifest: NetworkManifest
+
+
+def load_pruned(path: str | Path, *, model: str | None = None) -> nn.Module:
+    """The pruned network in checkpoint folder `path`, on the CPU and in eval mode.
+
+    Nothing in the folder is executed. A network that came from the user's own factory needs that
+    code: it runs only when the caller names it, `model="package.module:factory"`.
+
+    Raises as `load_checkpoint`.
+    """
+    return load_checkpoint(path, model=model).module
+
+
+def load_checkpoint(path: str | Path, *, model: str | None = None) -> Checkpoint:
+    """The network and the manifest in checkpoint folder `path`; `model` as for `load_pruned`.
+
+    Raises:
+        InputError: a file is missing, cut or changed; the format is unknown; `model` is another
+            one or must be named; the model has another architecture here; tensors are missing, too
+            many or of another shape (the first are named).
+        NotFoundError: timm no longer knows the model.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    module = network_of(folder, manifest, model)
+    fill(module, folder)
+    return Checkpoint(module, manifest)
+
+
+def network_of(folder: Path, manifest: NetworkManifest, model: str | None) -> nn.Module:
+    """The network that a checkpoint describes, in eval mode, before `fill`.
+
+    Arguments and errors as for `load_checkpoint`.
+    """
+    _check_unchanged(folder / WEIGHTS, manifest)
+    _check_named(manifest, model)
+    loaded = load_seeded(manifest.model, WeightsSource())
+    architecture = _described(manifest, loaded)
+    return prune(loaded.module, architecture, _counts(manifest, architecture)).eval()
+
+
+def fill(module: nn.Module, folder: Path) -> None:
+    """Fill `module` with the tensors of the checkpoint in `folder`, in place.
+
+    Raises `InputError` unless they are exactly the module's.
+    """
+    _fill(module, _tensors(folder / WEIGHTS))
+
+
+def save_checkpoint(
+    folder: Path,
+    module: nn.Module,
+    manifest: AnyManifest,
+    *,
+    force: bool = False,
+    state: bytes | None = None,
+) -> AnyManifest:
+    """Write a checkpoint that appears whole or not at all; the manifest with the weights' hash.
+
+    `state` is that of a training that goes on. Raises `InputError` when `folder` holds anything
+    (with `force`: anything but a checkpoint) or cannot be written; what was there before is then
+    still there.
+    """
+    require_free_folder(folder, force, FILES)
+    # Copies: safetensors refuses tensors that share memory.
+    tensors = {k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}
+    content = safetensors.torch.save(tensors)
+    manifest = replace(manifest, safetensors_sha256=hashlib.sha256(content).hexdigest())
+    with whole_folder(folder) as temporary:
+        write_file(temporary / WEIGHTS, content)
+        write_file(temporary / MANIFEST, manifest.to_json().encode())
+        if state is not None:
+            write_file(temporary / STATE, state)
+    return manifest
+
+
+def read_manifest(folder: Path) -> NetworkManifest:
+    """What a checkpoint says about itself. Raises `InputError` when that cannot be read."""
+    try:
+        return NetworkManifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(
+            f"a checkpoint is a folder with {MANIFEST} and {WEIGHTS}, but {folder} has no readable "
+            f"{MANIFEST} ({why}); make one: hdap prune"
+        ) from error
+
+
+def _check_unchanged(weights: Path, manifest: NetworkManifest) -> None:
+    try:
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"a checkpoint must hold {WEIGHTS}, but {weights.parent} does not ({error.strerror}); "
+            "copy it again"
+        ) from error
+    if found != manifest.safetensors_sha256:
+        raise InputError(
+            f"{weights} must have the SHA-256 {manifest.safetensors_sha256[:12]} that {MANIFEST} "
+            f"says, but has {found[:12]}: it was cut or changed; copy it again"
+        )
+
+
+def _check_named(manifest: NetworkManifest, model: str | None) -> None:
+    if model is not None and model != manifest.model:
+        raise InputError(f"the checkpoint must be one of {model}, but is of {manifest.model}")
+    if model is None and ":" in manifest.model:
+        raise InputError(
+            f"the checkpoint needs your factory {manifest.model}, which is code and so runs only "
+            f'when you name it: load_pruned(path, model="{manifest.model}"), or --model'
+        )
+
+
+def _described(manifest: NetworkManifest, loaded: LoadedModel) -> Architecture:
+    architecture = describe(loaded.module, manifest.model, loaded.input_shape)
+    if architecture.digest != manifest.architecture:
+        made = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+        raise changed(
+            manifest.model,
+            manifest.architecture,
+            architecture.digest,
+            f"the checkpoint (made with {made}) is of",
+        )
+    return architecture
+
+
+def _counts(manifest: NetworkManifest, architecture: Architecture) -> list[int]:
+    names = [group.name for group in architecture.groups]
+    if set(manifest.channels) != set(names):
+        different = sorted(set(manifest.channels) ^ set(names))
+        raise InputError(
+            f"`channels` in {MANIFEST} must name the width groups of {manifest.model}, but differs "
+            f"in {_some(different)}; the file is damaged: prune again"
+        )
+    return [manifest.channels[name] for name in names]
+
+
+def _tensors(weights: Path) -> Mapping[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(weights)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(
+            f"{weights} must be a safetensors file, but reading it failed: {error}"
+        ) from error
+
+
+def _fill(module: nn.Module, found: Mapping[str, Tensor]) -> None:
+    expected = module.state_dict()
+    faults = {
+        "missing": [k for k in expected if k not in found],
+        "too many": [k for k in found if k not in expected],
+        "of another shape or type": [
+            f"{k} {tuple(found[k].shape)} {found[k].dtype} instead of {tuple(v.shape)} {v.dtype}"
+            for k, v in expected.items()
+            if k in found and (found[k].shape, found[k].dtype) != (v.shape, v.dtype)
+        ],
+    }
+    told = [f"{len(names)} {what} ({_some(names)})" for what, names in faults.items() if names]
+    if told:
+        raise InputError(
+            f"{WEIGHTS} must hold exactly the {len(expected)} tensors of the pruned network, but "
+            f"has {', '.join(told)}"
+        )
+    module.load_state_dict(found, strict=True)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,92 @@
+"""Proof that a description is exact: networks are really pruned and counted by torch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops, layer_macs, parameters
+from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.layers import run_once
+from hdap.networks.quiet import quiet
+from hdap.networks.surgery import prune
+
+_ATEN = torch.ops.aten
+_COUNTED = {_ATEN.convolution, _ATEN._convolution, _ATEN.mm, _ATEN.addmm, _ATEN.linear}
+
+
+def count_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
+    """Multiply-accumulates by torch's counter, halved: by module name, and "" for the total.
+
+    Convolutions and linear layers only, batch 1, on the network's device.
+    """
+    counter = FlopCounterMode(display=False)
+    with quiet(), counter:
+        run_once(network, input_shape)
+    result = {}
+    for name, counts in counter.get_flop_counts().items():
+        macs = sum(flops for operation, flops in counts.items() if operation in _COUNTED) // 2
+        result["" if name == "Global" else name.partition(".")[2]] = macs
+    return result
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of parameters, shared ones once."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def verify_counts(
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, *, rounds: int = 2
+) -> None:
+    """Compare torch's counts with the description's, dense, at the smallest and at random.
+
+    `network` is really pruned each time, so let it be on meta. Raises `UnsupportedModelError`,
+    naming the first layer that differs.
+    """
+    _compare(network, architecture, architecture.widths)
+    for counts in _probes(architecture, rounds):
+        _compare(prune(network, architecture, counts, graph=graph), architecture, counts)
+
+
+def _probes(architecture: Architecture, rounds: int) -> Iterator[Counts]:
+    yield architecture.multiples
+    rng = np.random.default_rng(0)
+    places = architecture.widths // architecture.multiples
+    for _ in range(rounds):
+        yield rng.integers(1, places + 1) * architecture.multiples
+
+
+def _compare(pruned: nn.Module, architecture: Architecture, row: Counts) -> None:
+    counts = row[None]
+    counted = count_flops(pruned, architecture.input_shape)
+    for layer, macs in zip(architecture.layers, layer_macs(architecture, counts)[0], strict=True):
+        if layer.kind != "norm" and counted.get(layer.name) != macs:
+            raise refuse(layer.name, f"does {counted.get(layer.name)} FLOPs, not {macs}")
+    expected = int(flops(architecture, counts)[0])
+    if counted.get("", 0) != expected:
+        raise refuse(
+            _uncovered(counted, architecture),
+            f"computes beyond its layers: {counted.get('', 0)} FLOPs in all, not {expected}",
+        )
+    held, promised = count_parameters(pruned), int(parameters(architecture, counts)[0])
+    if held != promised:
+        raise UnsupportedModelError(
+            f"every parameter must follow from the width groups alone, but {architecture.model} "
+            f"holds {held} after pruning, not {promised}; use another model"
+        )
+
+
+def _uncovered(counted: dict[str, int], architecture: Architecture) -> str:
+    """The innermost module that counts more than the described layers inside it."""
+    described = {layer.name for layer in architecture.layers}
+    names = [n for n in counted if n and n not in described]
+    surplus = [
+        name
+        for name in names
+        if counted[name] > sum(counted[d] for d in described if d.startswith(f"{name}."))
+    ]
+    return max(surplus, key=lambda name: name.count("."), default=architecture.model)

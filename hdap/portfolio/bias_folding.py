@@ -1,0 +1,105 @@
+"""Putting what channels that go would have given where it stays, on a copy that shares tensors."""
+
+import copy
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hdap.networks.channel_graph import Indices
+from hdap.portfolio.channel_uses import Floats, Merge
+from hdap.portfolio.constant_propagation import ChannelConstants
+from hdap.portfolio.redundancy import Redundancy
+
+
+def sharing_copy(module: nn.Module) -> nn.Module:
+    """A copy with the same tensors: most of them are about to be cut, which makes new ones."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+
+
+def own_tensors(network: nn.Module, other: nn.Module) -> None:
+    """Give `network` copies of what it still shares with `other`."""
+    shared = {id(tensor) for tensor in [*other.parameters(), *other.buffers()]}
+    for layer in network.modules():
+        for name, parameter in list(layer.named_parameters(recurse=False)):
+            if id(parameter) in shared:
+                _replace(layer, name, parameter.detach().clone())
+        for name, buffer in list(layer.named_buffers(recurse=False)):
+            if id(buffer) in shared:
+                setattr(layer, name, buffer.clone())
+
+
+@torch.no_grad()
+def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundancy) -> None:
+    """Merge inputs, put constants into biases, and stop reading what stays only for its place.
+
+    In place on `network`, whose tensors are replaced and never written to.
+    """
+    merged: dict[str, list[int]] = {}
+    for merge in found.merges:
+        merged.setdefault(merge.layer, []).append(merge.source)
+    for name in merged.keys() | found.unread.keys():
+        layer = network.get_submodule(name)
+        _replace(layer, "weight", layer.get_parameter("weight").detach().clone())
+    # Merges into one input are one product; one that was merged into before comes later.
+    for (layer_name, target), merges in groupby(found.merges, key=_into):
+        weight = network.get_submodule(layer_name).get_parameter("weight")
+        every = list(merges)
+        sources = weight[:, [merge.source for merge in every]].flatten(2)
+        ratios = torch.tensor([merge.ratio for merge in every]).to(weight)
+        weight[:, target] += (sources.transpose(1, 2) @ ratios).view(weight[:, target].shape)
+    for name, gone in found.inputs.items():
+        values = facts.given[name].values.nan_to_num().cpu().numpy() * gone
+        values[merged.get(name, [])] = 0.0  # carried by another input already
+        if values.any():
+            weight = network.get_submodule(name).get_parameter("weight")
+            shift = _shift(weight, facts.given[name].always, values)
+            _absorb(network, name, facts.norms.get(name), shift)
+    for name, inputs in found.unread.items():
+        weight = network.get_submodule(name).get_parameter("weight")
+        for rows, own, _ in _blocks(weight, len(facts.given[name].values), inputs):
+            rows[:, own] = 0.0
+
+
+def _into(merge: Merge) -> tuple[str, int]:
+    return merge.layer, merge.target
+
+
+def _shift(weight: Tensor, always: Tensor, values: Floats) -> Tensor:
+    """What outputs get from inputs that are `values` at every position."""
+    parts = []
+    for rows, own, inputs in _blocks(weight, len(values), np.flatnonzero(values)):
+        kernels = rows[:, own].double().reshape(len(rows), len(own), len(always))
+        each = torch.from_numpy(values[inputs]).to(kernels)
+        parts.append(kernels[..., always].sum(2) @ each)
+    return torch.cat(parts)
+
+
+def _blocks(
+    weight: Tensor, width: int, inputs: Indices
+) -> Iterator[tuple[Tensor, Indices, Indices]]:
+    """For each group of a layer its rows, and those of `inputs` that are its own: their places in
+    it and themselves."""
+    size = weight.shape[1]
+    for block, rows in enumerate(torch.split(weight, len(weight) * size // width)):
+        inside = inputs[(inputs >= block * size) & (inputs < (block + 1) * size)]
+        yield rows, inside - block * size, inside
+
+
+def _absorb(network: nn.Module, name: str, norm: str | None, shift: Tensor) -> None:
+    layer = network.get_submodule(name)
+    bias = dict(layer.named_parameters(recurse=False)).get("bias")
+    if bias is not None:
+        _replace(layer, "bias", (bias + shift).to(bias.dtype))
+    elif norm is not None:
+        owner = network.get_submodule(norm)
+        mean = owner.get_buffer("running_mean")
+        owner.register_buffer("running_mean", (mean - shift).to(mean.dtype))
+
+
+def _replace(layer: nn.Module, name: str, value: Tensor) -> None:
+    trained = layer.get_parameter(name).requires_grad
+    setattr(layer, name, nn.Parameter(value, requires_grad=trained))

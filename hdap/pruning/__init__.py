@@ -1,1 +1,0 @@
-"""The pruned network itself: made, checked, kept in a checkpoint, exported."""

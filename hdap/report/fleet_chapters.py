@@ -1,0 +1,245 @@
+"""The chapters of a report, each from a source that may hold much, little or nothing."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.records import ClusteringRecord
+from hdap.report.network_chapters import elastic, portfolio, training
+from hdap.report.parts import Chapter, interval, latency, share
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.provenance import provenance
+
+MOST_ROWS = 50
+"""Rows of a table of devices; a longer one says so."""
+
+
+def fleet(source: PictureSource) -> Chapter:
+    """Who the devices are, and who among them is sick."""
+    section = Chapter("fleet", "The fleet")
+    counts = source.store.model_counts()
+    devices = len(source.store.devices().ids)
+    if counts:
+        rows = sum(c.measurements for c in counts)
+        section.sentences.append(
+            f"{devices:,} devices sent {rows:,} measurements of "
+            f"{', '.join(c.model for c in counts)}."
+        )
+    section.draw(source, "fleet", "latency")
+    found = source.clustering
+    if found is not None and found.outlier.any():
+        section.tabulate(*_outliers(found))
+    return section
+
+
+def _outliers(found: ClusteringRecord) -> tuple[str, list[str], list[list[str]]]:
+    order = np.flatnonzero(found.outlier)
+    order = order[np.abs(np.log(found.factor[order])).argsort()[::-1]]
+    cut = f", the {MOST_ROWS} oddest" if len(order) > MOST_ROWS else ""
+    return (
+        f"{len(order):,} devices that behave like no other{cut}",
+        ["device", "nearest cluster|", "latency over its cluster's|"],
+        [
+            [str(found.device_ids[i]), str(found.cluster[i]), f"{found.factor[i]:.2f}x"]
+            for i in order[:MOST_ROWS]
+        ],
+    )
+
+
+def clusters(source: PictureSource) -> Chapter:
+    """What groups there are, what is special about each, how sure that is."""
+    section = Chapter("clusters", "The clusters")
+    section.draw(source, "clusters")
+    found = source.clustering
+    if found is None:
+        return section
+    if np.isfinite(found.stability):
+        section.sentences.append(
+            f"Clustering {found.id} by {found.algorithm}; clusterings of resampled devices agree "
+            f"with it by an adjusted Rand index of {found.stability:.2f} (1: always the same)."
+        )
+    section.tabulate(
+        "What is special about each",
+        [
+            *("cluster|", "devices|", "weight|", "latency|", "spread inside|", "stability|"),
+            *("what is special", "representatives"),
+        ],
+        [
+            [
+                str(c.cluster),
+                f"{c.devices:,}",
+                share(c.weight_share),
+                f"{c.relative_latency:.2f}x",
+                share(c.spread, 1),
+                f"{c.stability:.2f}" if np.isfinite(c.stability) else "-",
+                c.description,
+                ", ".join(
+                    str(d)
+                    for d in found.device_ids[found.representative & (found.cluster == c.cluster)]
+                ),
+            ]
+            for c in found.clusters
+        ],
+    )
+    return section
+
+
+def surrogates(source: PictureSource) -> Chapter:
+    """How well latencies of networks that were never measured are known."""
+    section = Chapter("surrogates", "The surrogates")
+    section.draw(source, "parity", "learning")
+    found = section.attempt(lambda: source.surrogates)
+    if found:
+        section.tabulate(
+            f"Surrogates of {found[0].model} (kind {found[0].kind}), on held-out configurations",
+            [
+                *("cluster|", "rows|", "configurations|", "error|", "rank correlation|"),
+                *("in 90 % interval|", "dense, measured|", "warning"),
+            ],
+            [
+                [
+                    str(r.cluster),
+                    f"{r.rows:,}",
+                    f"{r.configurations:,}",
+                    share(r.mape, 1),
+                    f"{r.kendall_tau:.3f}" if np.isfinite(r.kendall_tau) else "-",
+                    share(r.coverage),
+                    latency(r.dense_ms),
+                    r.warning,
+                ]
+                for r in found
+            ],
+        )
+    return section
+
+
+def search(source: PictureSource) -> Chapter:
+    """What the search found and how it came to it."""
+    section = Chapter("search", "The search")
+    found = section.attempt(lambda: source.answer)
+    if found is not None:
+        study = source.searched
+        word = "simulated" if source.simulated else "measured"
+        _awareness(section, source)
+        section.tabulate(
+            f"{study.name}: {study.model} within {format_flops(study.flops_low)} to "
+            f"{format_flops(study.flops_high)} FLOPs, predicted unless it says {word}",
+            [
+                *("network", "FLOPs|", "parameters|", "fleet mean|", "90 % interval|"),
+                *("p95 of devices|", "worst cluster|", "kept importance|"),
+                *("vs dense|", "vs uniform|"),
+            ],
+            [
+                [
+                    row.name + (f", {word}" if row.measured else ""),
+                    format_flops(row.flops),
+                    f"{row.parameters / 1e6:.2f} M",
+                    latency(row.fleet_mean_ms),
+                    interval(row.fleet_mean_low_ms, row.fleet_mean_high_ms),
+                    latency(row.fleet_p95_ms),
+                    f"{latency(row.worst_cluster_ms)} ({row.worst_cluster})",
+                    f"{row.kept_importance:.3f}",
+                    f"{row.over_dense:.2f}x",
+                    f"{row.over_uniform:.2f}x",
+                ]
+                for row in found.rows
+            ],
+        )
+    section.draw(source, "history", "pareto", "layers")
+    _studies(section, source)
+    return section
+
+
+def _awareness(section: Chapter, source: PictureSource) -> None:
+    from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
+
+    study = source.searched
+    worth = section.attempt(
+        lambda: single_cluster_baseline(source.problem, source.answer.found.counts, study.seed)
+    )
+    if worth is not None:
+        section.sentences.append(f"What it was worth to know the fleet: {worth.words}.")
+
+
+def _studies(section: Chapter, source: PictureSource) -> None:
+    found = source.store.query(
+        "SELECT study, model, sampler, flops_high, trials, feasible, best_fleet_mean_ms, state "
+        "FROM trial_summary ORDER BY study_id"
+    )
+    section.tabulate(
+        "All studies",
+        [
+            *("study", "model", "sampler", "budget|", "trials|", "feasible|"),
+            *("best fleet mean (predicted)|", "state"),
+        ],
+        [
+            [
+                *(str(v) for v in row[:3]),
+                format_flops(row[3]),
+                *(f"{v:,}" for v in row[4:6]),
+                "-" if row[6] is None else latency(row[6]),
+                str(row[7]),
+            ]
+            for row in found.rows
+        ],
+    )
+
+
+def verification(source: PictureSource) -> Chapter:
+    """What was promised against what was measured."""
+    section = Chapter("verification", "Verification")
+    section.draw(source, "promise")
+    found = section.attempt(lambda: source.verifications)
+    for number in sorted({r.number for r in found or ()}):
+        rows = [r for r in found or () if r.number == number]
+        word = "simulated" if rows[0].simulated else "measured"
+        verdict = "keeps its promise" if rows[0].trial_holds else "does not keep its promise"
+        section.tabulate(
+            f"Trial {number} {verdict} ({word})",
+            [
+                *("cluster|", "devices|", "predicted|", "90 % interval|", f"{word}|"),
+                *("90 % interval|", "holds"),
+            ],
+            [
+                [
+                    str(r.cluster),
+                    str(r.devices),
+                    latency(r.predicted_ms),
+                    interval(r.predicted_low_ms, r.predicted_high_ms),
+                    latency(r.measured_ms),
+                    interval(r.measured_low_ms, r.measured_high_ms),
+                    "not measured" if not r.devices else "yes" if r.holds else "no",
+                ]
+                for r in rows
+            ],
+        )
+    return section
+
+
+def drift(source: PictureSource) -> Chapter:
+    """What telemetry since the clustering says of what it assumed."""
+    from hdap.workflows.detect_drift import findings
+
+    section = Chapter("drift", "Drift")
+    section.draw(source, "drift")
+    if source.clustering is None:
+        return section
+    models = tuple(c.model for c in source.store.model_counts())
+    found = findings(source.store, source.clustering, models)
+    section.sentences += [f"{f}." for f in found]
+    return section
+
+
+SECTIONS: dict[str, Callable[[PictureSource], Chapter]] = {
+    "fleet": fleet,
+    "clusters": clusters,
+    "surrogates": surrogates,
+    "search": search,
+    "verification": verification,
+    "training": training,
+    "elastic": elastic,
+    "portfolio": portfolio,
+    "drift": drift,
+    "provenance": provenance,
+}

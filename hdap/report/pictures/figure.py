@@ -1,0 +1,181 @@
+"""A figure: a chart with its sentence, which can be written, and shown in a notebook."""
+
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from hdap.fleet_data.errors import InputError
+from hdap.report.pictures.html_page import figure_page
+from hdap.report.pictures.looks import LIGHT, Look
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from hdap.report.pictures.picture_source import PictureSource
+
+
+D = TypeVar("D")
+WIDTH = 700
+"""Of a picture in a file, in points; in a report a picture is as wide as the page."""
+SCALE = 2.0
+SIMULATED = "SIMULATED DATA: measured on no device"
+DIGITS = 5
+MOST_POINTS = 5000
+"""Points of a picture; of more a sample is drawn, and the figure says so."""
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """`says` is the one sentence that tells what to see, `notes` what was left out."""
+
+    name: str
+    title: str
+    says: str
+    chart: "alt.LayerChart"
+    simulated: bool
+    notes: tuple[str, ...] = ()
+
+    def spec(self, width: int | str = WIDTH, words: bool = True) -> dict[str, Any]:
+        """The Vega-Lite specification, with title and sentence unless `words` is false.
+
+        That the data is simulated stands in the picture either way.
+        """
+        spec: dict[str, Any] = self.chart.properties(width=width).to_dict()
+        spec.pop("config", None)
+        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+        told = textwrap.wrap(" ".join([self.says, *self.notes]), 105) if words else []
+        marked = [SIMULATED] if self.simulated else []
+        if words:
+            spec["title"] = {"text": self.title, "subtitle": [*marked, *told]}
+        elif marked:
+            spec["title"] = {"text": SIMULATED, "fontSize": 11}
+        return spec
+
+    def svg(self, look: Look = LIGHT) -> str:
+        """The picture as SVG."""
+        import vl_convert
+
+        drawn: str = vl_convert.vegalite_to_svg(self.spec(), config=look.config())
+        return drawn
+
+    def png(self, look: Look = LIGHT) -> bytes:
+        """The picture as PNG, twice as fine as on a page."""
+        import vl_convert
+
+        drawn: bytes = vl_convert.vegalite_to_png(self.spec(), config=look.config(), scale=SCALE)
+        return drawn
+
+    def write(self, path: Path, look: Look = LIGHT) -> None:
+        """Write a .png, .svg or .html (which opens offline); the suffix decides.
+
+        Raises InputError for another suffix or a folder that is not there.
+        """
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise InputError(
+                f"a picture must end in {', '.join(SUFFIXES)}, but got {path.name!r}: rename it"
+            )
+        if not path.parent.is_dir():
+            raise InputError(f"the folder must exist, but there is no {path.parent}: create it")
+        if suffix == ".png":
+            path.write_bytes(self.png(look))
+        elif suffix == ".svg":
+            path.write_text(self.svg(look), encoding="utf-8")
+        else:
+            path.write_text(
+                figure_page(self.title, self, simulated=self.simulated), encoding="utf-8"
+            )
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+
+SUFFIXES = (".png", ".svg", ".html")
+
+
+class Picture(ABC, Generic[D]):
+    """One kind of picture.
+
+    `prepare` reads what is shown as a frozen dataclass of plain numbers and loads neither torch nor
+    a drawing library; it raises NotEnoughDataError, saying what to do first, where the database
+    does not hold it. `draw` turns that into one layered view (no views side by side: the page
+    decides its width) whose axes carry units and whose marks name what they stand for on hover.
+    `says` is one sentence on what to see, with the figures of this data; predicted numbers are
+    called predicted. All are pure: the same data gives the same picture.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    @abstractmethod
+    def prepare(self, source: "PictureSource") -> D:
+        """What the picture shows."""
+
+    @abstractmethod
+    def says(self, data: D) -> str:
+        """One sentence: what to see."""
+
+    @abstractmethod
+    def draw(self, data: D) -> "alt.LayerChart":
+        """The chart."""
+
+    def notes(self, data: D) -> tuple[str, ...]:
+        """What was left out of the picture."""
+        return ()
+
+    def figure(self, source: "PictureSource") -> Figure:
+        """Prepared and drawn."""
+        data = self.prepare(source)
+        return Figure(
+            self.name,
+            self.title,
+            self.says(data),
+            self.draw(data),
+            source.simulated,
+            self.notes(data),
+        )
+
+
+def layered(*layers: Any, height: float) -> "alt.LayerChart":
+    """One view of charts on top of each other, `height` points high."""
+    import altair as alt
+
+    chart = alt.layer(*layers)
+    assert isinstance(chart, alt.LayerChart)
+    return chart.properties(height=height)
+
+
+def table(columns: Mapping[str, Any]) -> "alt.InlineData":
+    """Columns of n values as rows for a chart; floats to five digits, NaN as nothing."""
+    import altair as alt
+
+    plain = [_plain(np.asarray(values)) for values in columns.values()]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
+    return alt.InlineData(values=rows)
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    if values.dtype.kind != "f":
+        return [str(v) for v in values] if values.dtype.kind in "OU" else list(values.tolist())
+    return [float(f"{v:.{DIGITS}g}") if np.isfinite(v) else None for v in values.tolist()]
+
+
+def sampled(count: int, keep: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Rows to draw, ascending: at most `MOST_POINTS` of `count`, those to `keep` (bool) first."""
+    if count <= MOST_POINTS:
+        return np.arange(count)
+    rng = np.random.default_rng(seed)
+    kept = np.flatnonzero(keep)[:MOST_POINTS]
+    others = np.setdiff1d(np.arange(count), kept)
+    picked = rng.choice(others, min(MOST_POINTS - len(kept), len(others)), replace=False)
+    return np.sort(np.concatenate([kept, picked]))
+
+
+def sample_note(shown: int, count: int, what: str) -> tuple[str, ...]:
+    """The note on a sample; none where everything is shown."""
+    return (f"{shown:,} of {count:,} {what} are drawn.",) if shown < count else ()

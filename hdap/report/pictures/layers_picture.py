@@ -1,0 +1,132 @@
+"""Which layers bought the speed: time and channels of each, dense against found."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import layer_channels, layer_macs
+from hdap.fleet_data.records import Floats, Ints
+from hdap.report.pictures.figure import Picture, layered, table
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.search.problem.search_problem import LatencyModel
+from hdap.surrogate.models.fleet_model import FleetModel
+
+if TYPE_CHECKING:
+    import altair as alt
+
+MOST_LAYERS = 60
+"""Layers that are drawn: those that take the most time in the dense network."""
+ROW = 13
+
+
+@dataclass(frozen=True, eq=False)
+class LayersView:
+    """L layers in module order: predicted `*_ms` of the fleet mean, input x output `*_channels`.
+
+    `by` says what the time was divided by: the surrogate's cost model, or FLOPs.
+    """
+
+    layer: NDArray[np.object_]
+    dense_ms: Floats
+    found_ms: Floats
+    dense_channels: Ints
+    found_channels: Ints
+    by: str
+    layers: int
+
+
+class LayersPicture(Picture[LayersView]):
+    """Kind `layers`."""
+
+    name = "layers"
+    title = "Which layers bought the speed"
+
+    def prepare(self, source: PictureSource) -> LayersView:
+        problem, answer = source.problem, source.answer
+        architecture = problem.architecture
+        counts = np.stack([architecture.widths, answer.found.counts])
+        computing = [i for i, x in enumerate(architecture.layers) if x.kind != "norm"]
+        shares, by = layer_shares(architecture, problem.latency, counts)
+        whole = np.array([answer.dense.fleet_mean_ms, answer.found.fleet_mean_ms])
+        ms = shares * whole[:, None]
+        outputs = layer_channels(architecture, counts)[1][:, computing]
+        chosen = np.sort(ms[0].argsort()[::-1][:MOST_LAYERS])
+        names = np.array([architecture.layers[i].name for i in computing], dtype=object)
+        return LayersView(
+            names[chosen],
+            ms[0, chosen],
+            ms[1, chosen],
+            outputs[0, chosen],
+            outputs[1, chosen],
+            by,
+            len(names),
+        )
+
+    def says(self, data: LayersView) -> str:
+        saved = data.dense_ms - data.found_ms
+        most = saved.argsort()[::-1][:3]
+        share = saved[most].sum() / saved.sum()
+        return (
+            f"{', '.join(str(n) for n in data.layer[most])} save the most, {share:.0%} of all that "
+            f"is saved; a bar is a layer's predicted share of the fleet's mean, by {data.by}."
+        )
+
+    def notes(self, data: LayersView) -> tuple[str, ...]:
+        if data.layers == len(data.layer):
+            return ()
+        return (f"The {len(data.layer)} slowest of {data.layers} layers are drawn.",)
+
+    def draw(self, data: LayersView) -> "alt.LayerChart":
+        import altair as alt
+
+        arrow = [
+            f"{found} of {dense}"
+            for found, dense in zip(data.found_channels, data.dense_channels, strict=True)
+        ]
+        rows = table(
+            {
+                "layer": data.layer,
+                "dense": data.dense_ms,
+                "found": data.found_ms,
+                "channels": np.array(arrow, dtype=object),
+                "kept": data.found_channels / data.dense_channels,
+            }
+        )
+        layer = alt.Y("layer:N", sort=None, title=None, axis=alt.Axis(labelLimit=120))
+        tooltip = [
+            alt.Tooltip("layer:N"),
+            alt.Tooltip("channels:N", title="output channels kept"),
+            alt.Tooltip("kept:Q", title="share kept", format=".0%"),
+            alt.Tooltip("dense:Q", title="dense, predicted ms", format=".3f"),
+            alt.Tooltip("found:Q", title="found, predicted ms", format=".3f"),
+        ]
+        title = "predicted, ms of the fleet mean (pale: dense)"
+        base = alt.Chart(rows).encode(y=layer, tooltip=tooltip)
+        return layered(
+            base.mark_bar(style="quiet", opacity=0.3, height=10).encode(
+                x=alt.X("dense:Q", title=title)
+            ),
+            base.mark_bar(style="strong", height=6).encode(x="found:Q"),
+            base.mark_text(align="left", dx=5, style="words", fontSize=9).encode(
+                x="dense:Q", text="channels:N"
+            ),
+            height=ROW * len(data.layer),
+        )
+
+
+def layer_shares(
+    architecture: Architecture, latency: LatencyModel, counts: Counts
+) -> tuple[Floats, str]:
+    """Share of the predicted time of each convolution and linear layer, `n x layers`, and by what.
+
+    Of a surrogate that knows no layers, the share of FLOPs.
+    """
+    if isinstance(latency, FleetModel):
+        _, features = latency.priced(counts)
+        return features[:, len(latency.parameters.costs) :], "the surrogate's cost model"
+    computing = [i for i, x in enumerate(architecture.layers) if x.kind != "norm"]
+    macs = layer_macs(architecture, counts)[:, computing].astype(np.float64)
+    return macs / macs.sum(axis=1, keepdims=True), "FLOPs (the surrogate knows no layers)"

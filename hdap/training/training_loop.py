@@ -1,0 +1,260 @@
+"""The training loop that fine-tuning, compression, proxies and elastic networks share."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdap.fleet_data.errors import DivergedError, InputError
+from hdap.training.batching import batches, chunks, seeded, shuffled
+from hdap.training.datasets import Data, set_epoch
+from hdap.training.distributed import Replicas, mean_over_processes, rank, world
+from hdap.training.losses import Losses, Step, distilled, supervised
+from hdap.training.network_quality import evaluate, recalibrate_on
+from hdap.training.optimizers import make_optimizer
+from hdap.training.recipe import Recipe
+from hdap.training.training_history import Epoch, History, TrainingProgress
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run after `epochs`: all that it needs to go on as if it had never stopped.
+
+    Tensors are the live ones of the run: save them before it goes on. Generators need no state,
+    because every epoch begins with those that follow from the seed and its number.
+    """
+
+    module: Mapping[str, Tensor]
+    optimizer: Mapping[str, Any]
+    scaler: Mapping[str, Any]
+    epochs: tuple[Epoch, ...]
+
+
+OnEpoch = Callable[[Epoch, Callable[[], Snapshot]], None]
+
+
+def train(
+    module: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    *,
+    teacher: nn.Module | None = None,
+    losses: Losses | None = None,
+    after_step: Callable[[nn.Module], None] | None = None,
+    on_epoch: OnEpoch | None = None,
+    on_step: Callable[[TrainingProgress], None] | None = None,
+    resume: Snapshot | None = None,
+    device: torch.device | str | None = None,
+    workers: int = 0,
+) -> History:
+    """Train `module` in place and leave it in eval mode on `device` (a GPU where there is one).
+
+    A step minimises what `losses` yields; by default cross-entropy, mixed with the opinion of
+    `teacher` if there is one. `after_step` may put the network right after every step (masks).
+    `on_epoch` gets the epoch that ended and a function that makes its snapshot; training goes on
+    from a snapshot with `resume`, on the CPU with bit-equal numbers. The seed decides order and
+    everything that is drawn; torch's global generators are as before afterwards. Steps that the
+    data does not fill are left out, other images in every epoch.
+
+    Raises:
+        DivergedError: the loss is not finite; the step before it is the last that was taken.
+        InputError: data and network do not fit, or the recipe does not fit the data.
+    """
+    if teacher is not None and losses is not None:
+        raise InputError("a step minimises `losses` or learns from `teacher`, but got both")
+    run = _Run(module, data, recipe, teacher, losses, torch.device(device or best_device()))
+    run.workers, run.after_step, run.on_step = workers, after_step, on_step
+    if resume is not None:
+        run.restore(resume)
+    elif recipe.recalibration:
+        size, count = recipe.batch_size, recipe.recalibration
+        recalibrate_on(module, data.train, count=count, batch_size=size, seed=recipe.seed)
+    while len(run.epochs) < recipe.epochs:
+        epoch = run.epoch(len(run.epochs) + 1)
+        run.epochs.append(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch, run.snapshot)
+    return History(tuple(run.epochs))
+
+
+def best_device() -> torch.device:
+    """This process's GPU, or the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+class _Run:
+    def __init__(
+        self,
+        module: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        teacher: nn.Module | None,
+        losses: Losses | None,
+        device: torch.device,
+    ) -> None:
+        self.module, self.data, self.recipe, self.device = module.to(device), data, recipe, device
+        self.replicas = Replicas(module, explicit=losses is not None)
+        if teacher is not None:
+            teacher = teacher.to(device).eval()
+        default = supervised(recipe) if teacher is None else distilled(teacher, recipe)
+        self.losses = losses or default
+        self.optimizer = make_optimizer(module, recipe)
+        amp = recipe.amp and device.type == "cuda"
+        self.amp_type = torch.bfloat16 if amp and torch.cuda.is_bf16_supported() else torch.float16
+        self.amp = amp
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=amp and self.amp_type == torch.float16
+        )
+        self.epochs: list[Epoch] = []
+        self.workers = 0
+        self.after_step: Callable[[nn.Module], None] | None = None
+        self.on_step: Callable[[TrainingProgress], None] | None = None
+        self.micro, self.steps = _step_sizes(recipe, len(data.train))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        try:
+            self.module.load_state_dict(snapshot.module)
+            self.optimizer.load_state_dict(dict(snapshot.optimizer))
+            self.scaler.load_state_dict(dict(snapshot.scaler))
+        except (RuntimeError, ValueError, KeyError) as error:
+            first = str(error).partition("\n")[0]
+            raise InputError(
+                f"a run goes on with the network and the recipe it began with, but {first}"
+            ) from error
+        self.epochs = list(snapshot.epochs)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            self.module.state_dict(),
+            self.optimizer.state_dict(),
+            self.scaler.state_dict(),
+            tuple(self.epochs),
+        )
+
+    def epoch(self, number: int) -> Epoch:
+        set_epoch(self.data.train, number)
+        self.module.train()
+        started = time.perf_counter()
+        with _own_generators(self.recipe.seed, number, self.device):
+            loss, lr = self._steps_of(number, started)
+        seconds = time.perf_counter() - started
+        self.replicas.settle()
+        self.module.eval()
+        judged = evaluate(self.module, self.data.validation, workers=self.workers)
+        if not math.isfinite(judged.loss):
+            raise DivergedError(
+                f"the loss must be finite, but on validation images it is {judged.loss} after "
+                f"epoch {number}; lower --lr or begin with --warmup-epochs"
+            )
+        images = self.steps * self.micro * self.recipe.accumulation
+        return Epoch(number, loss, judged.loss, judged.accuracy, lr, images / seconds, seconds)
+
+    def _steps_of(self, number: int, started: float) -> tuple[float, float]:
+        recipe, rng = self.recipe, seeded(self.recipe.seed, number)
+        micro_batches = self._micro_batches(number)
+        summed, lr = 0.0, 0.0
+        before = self.epochs[-1].accuracy if self.epochs else math.nan
+        for done in range(1, self.steps + 1):
+            step = Step(number, (number - 1) * self.steps + done - 1, rng)
+            lr = recipe.lr_at(step.number, self.steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            loss = self._step(step, micro_batches)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss must be finite, but is {loss} at step {done} of {self.steps} of "
+                    f"epoch {number}; lower --lr or begin with --warmup-epochs"
+                )
+            summed += loss
+            if self.on_step is not None:
+                seen = done * self.micro * recipe.accumulation
+                rate = seen / (time.perf_counter() - started)
+                total = self.steps * recipe.epochs
+                self.on_step(
+                    TrainingProgress(number, step.number + 1, total, summed / done, before, rate)
+                )
+        return summed / self.steps, lr
+
+    def _micro_batches(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = shuffled(self.data.train, self.recipe.seed, number)
+        count = self.steps * self.recipe.accumulation
+        groups = [group[rank() :: world()] for group in chunks(order, self.micro)[:count]]
+        return batches(
+            self.data.train,
+            groups,
+            workers=self.workers,
+            device=self.device,
+            seed=self.recipe.seed + number,
+        )
+
+    def _step(self, step: Step, micro_batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+        """One optimiser step; its loss, or what is not finite before any weight moved."""
+        count = self.recipe.accumulation
+        self.optimizer.zero_grad(set_to_none=True)
+        summed = torch.zeros((), device=self.device)
+        for place in range(count):
+            images, labels = next(micro_batches)
+            with self.replicas.micro_batch(last=place == count - 1):
+                summed += self._differentiate(images, labels, step)
+        loss = float(mean_over_processes(summed / count))
+        if math.isfinite(loss):
+            self._move()
+        return loss
+
+    def _differentiate(self, images: Tensor, labels: Tensor, step: Step) -> Tensor:
+        total: Tensor | None = None
+        yielded = self.losses(self.replicas.network, images, labels, step)
+        while True:
+            with torch.autocast(self.device.type, dtype=self.amp_type, enabled=self.amp):
+                loss = next(yielded, None)
+            if loss is None:
+                break
+            scaled = self.scaler.scale(loss / self.recipe.accumulation)
+            scaled.backward()  # type: ignore[no-untyped-call]
+            total = loss.detach() if total is None else total + loss.detach()
+        if total is None:
+            raise InputError("`losses` must yield a loss for every batch, but yielded none")
+        return total
+
+    def _move(self) -> None:
+        self.replicas.average_gradients()
+        if self.recipe.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.after_step is not None:
+            with torch.no_grad():
+                self.after_step(self.module)
+
+
+def _step_sizes(recipe: Recipe, samples: int) -> tuple[int, int]:
+    """Images of a micro-batch over all processes, and steps of an epoch."""
+    if recipe.batch_size % world():
+        raise InputError(
+            f"`--batch-size` must be a multiple of the {world()} processes that share it, but got "
+            f"{recipe.batch_size}"
+        )
+    micro = min(recipe.batch_size, samples // recipe.accumulation // world() * world())
+    if not micro:
+        raise InputError(
+            f"a step needs a sample for each of {recipe.accumulation} micro-batches in {world()} "
+            f"processes, but the training part has {samples}; lower --accumulation"
+        )
+    return micro, samples // (micro * recipe.accumulation)
+
+
+@contextmanager
+def _own_generators(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Inside, torch's global generators follow from seed, epoch and process (dropout, samples)."""
+    gpus: Sequence[int] = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seeded(seed, epoch).initial_seed() * 1_009 + rank())
+        yield

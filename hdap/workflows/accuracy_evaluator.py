@@ -1,0 +1,210 @@
+"""The accuracy of pruned networks before any tuning: cut, batch norms recalibrated, judged."""
+
+import hashlib
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.errors import HdapError, InputError
+from hdap.fleet_data.records import Floats
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.channel_importance import channel_importance
+from hdap.networks.loading import load_model
+from hdap.networks.surgery import Scores, prune
+from hdap.search.problem.accuracy import Judge
+from hdap.training.datasets import Data, DataOptions, Samples, part, plain, split
+from hdap.training.load_data import load_data
+from hdap.training.network_quality import evaluate, recalibrate_on
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+
+HELD_SHARE = 0.2
+"""Of the training data, to judge on; the validation part stays unseen until there is an answer."""
+MOST_IMAGES = 2000
+RECALIBRATION_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class AccuracyEvaluator:
+    """A dense network, which of its channels matter, and images: to judge on, to recalibrate on.
+
+    Channels are cut as `hdap prune` cuts them by default. Batch norms of the cut network are
+    recalibrated on images that it is not judged on (see `recalibrate`); nothing is trained.
+    """
+
+    module: nn.Module
+    architecture: Architecture
+    scores: tuple[Scores, ...]
+    graph: ChannelGraph
+    judged: Samples
+    others: Samples
+    seed: int
+
+    @classmethod
+    def of(
+        cls, module: nn.Module, architecture: Architecture, data: Data, seed: int
+    ) -> "AccuracyEvaluator":
+        """A part of the training data, chosen by `seed`, is what networks are judged on."""
+        others, held = split(plain(data.train), HELD_SHARE, seed)
+        judged = plain(part(held, range(min(len(held), MOST_IMAGES))))
+        scores = channel_importance(module, architecture)
+        graph = ChannelGraph(module, architecture.input_shape)
+        return cls(module, architecture, scores, graph, judged, others, seed)
+
+    def accuracy(self, counts: Counts) -> float:
+        """The share of images that the network with these counts (`groups`) gets right."""
+        network = prune(self.module, self.architecture, counts, self.scores, graph=self.graph)
+        recalibrate_on(network, self.others, count=RECALIBRATION_BATCHES, seed=self.seed)
+        return evaluate(network, self.judged).accuracy
+
+
+@dataclass(frozen=True)
+class EvaluatorSpec:
+    """From what any process can make the same `AccuracyEvaluator`."""
+
+    architecture: Architecture
+    data: str
+    weights: Path | None
+    pretrained: bool
+    seed: int
+
+    def made(self) -> AccuracyEvaluator:
+        """Load network and data.
+
+        Raises InputError or NotFoundError where one of them cannot be had.
+        """
+        model, shape = self.architecture.model, self.architecture.input_shape
+        if ":" not in model and self.weights is None and not self.pretrained:
+            raise InputError(
+                "accuracy needs a trained network, but the model's weights are random: give "
+                "--weights FILE or --pretrained"
+            )
+        loaded = load_model(model, weights=self.weights, pretrained=self.pretrained)
+        data = load_data(self.data, DataOptions.of_model(model, shape, self.seed))
+        return AccuracyEvaluator.of(loaded.module, self.architecture, data, self.seed)
+
+
+class EvaluatorPool(Judge):
+    """Judges networks on as many processes as asked, each configuration once for all searches.
+
+    What was judged is stored under the digest of the weights, the name of the data and how it was
+    judged. Use it by `evaluator_pool`, which ends the processes.
+    """
+
+    def __init__(
+        self, store: "Store", order: EvaluatorSpec, pool: ProcessPoolExecutor | None
+    ) -> None:
+        self._store, self._order, self._pool = store, order, pool
+        self._bench = order.made()
+        self.judged_on = _judged_on(order, self._bench)
+        self.asked = 0
+
+    @cached_property
+    def dense(self) -> float:
+        """The accuracy of the dense network, judged in the same way."""
+        return float(self.accuracy(self._order.architecture.widths[None])[0])
+
+    def accuracy(self, counts: Counts) -> Floats:
+        architecture = self._order.architecture
+        texts = format_channels(architecture, counts)
+        found = self._store.accuracies(architecture.model, self.judged_on, texts)
+        unknown = np.flatnonzero(np.isnan(found))
+        _, first = np.unique(counts[unknown], axis=0, return_index=True)
+        todo = unknown[np.sort(first)]
+        if not len(todo):
+            return found
+        new = self._judge([counts[i] for i in todo])
+        self.asked += len(todo)
+        names = [texts[i] for i in todo]
+        self._store.save_accuracies(architecture.model, self.judged_on, names, new)
+        known = dict(zip(names, new.tolist(), strict=True))
+        return np.array([known.get(t, f) for t, f in zip(texts, found.tolist(), strict=True)])
+
+    def tell(self, counts: Counts, accuracy: Floats) -> None:
+        known = np.flatnonzero(np.isfinite(accuracy))
+        architecture = self._order.architecture
+        texts = format_channels(architecture, counts[known])
+        self._store.save_accuracies(architecture.model, self.judged_on, texts, accuracy[known])
+
+    def _judge(self, rows: list[Counts]) -> Floats:
+        if self._pool is None:
+            with _one_thread():
+                return np.array([self._bench.accuracy(row) for row in rows])
+        try:
+            return np.array(list(self._pool.map(_accuracy, rows)))
+        except BrokenProcessPool as error:
+            raise HdapError(
+                "a process that judges accuracy died; what was found is kept, go on with --resume "
+                "and fewer --workers if memory is short"
+            ) from error
+
+
+@contextmanager
+def evaluator_pool(
+    store: "Store", order: EvaluatorSpec, workers: int = 1
+) -> Iterator[EvaluatorPool]:
+    """A judge with `workers` processes, which end with the block; 1 judges in this process.
+
+    The number of processes does not change any accuracy. Raises as `EvaluatorSpec.made`.
+    """
+    if workers == 1:
+        yield EvaluatorPool(store, order, None)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (order,))
+    try:
+        yield EvaluatorPool(store, order, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_bench: list[AccuracyEvaluator] = []
+"""The bench of a judging process."""
+
+
+def _begin(order: EvaluatorSpec) -> None:
+    # Ctrl-C reaches all processes of a terminal; the one that asks decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _bench.append(order.made())
+
+
+def _accuracy(counts: Counts) -> float:
+    return _bench[0].accuracy(counts)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of several threads are rounded otherwise: all processes judge with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _judged_on(order: EvaluatorSpec, bench: AccuracyEvaluator) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(bench.module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    data = order.data if ":" in order.data else str(Path(order.data).resolve())
+    return (
+        f"{data}: {len(bench.judged):,} of {len(bench.judged) + len(bench.others):,} training "
+        f"images (seed {order.seed}), weights {digest.hexdigest()[:16]}"
+    )

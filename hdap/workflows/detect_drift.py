@@ -1,0 +1,119 @@
+"""What changed since the last clustering, and what to do about it, in one line each."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hdap.clustering.cluster_drift import Drift, drift
+from hdap.fleet_data.errors import HdapError, NotEnoughDataError
+from hdap.fleet_data.records import ClusteringRecord
+from hdap.surrogate.models.registry import load_surrogate
+from hdap.surrogate.training_data.training_cells import training_data
+from hdap.surrogate.validation.calibration_check import Residuals, residuals
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+
+Action = Literal["nothing", "cluster again", "measure again", "search again"]
+Kind = Literal["moved devices", "new devices", "changed clusters", "surrogates"]
+FEW = 0.02
+"""Share of devices that may move, or be new, before the clusters themselves are in question."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was compared: what is so, what to do, and the command that does it."""
+
+    kind: Kind
+    model: str
+    says: str
+    action: Action
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.says}: {self.action}" + (f" ({self.command})" if self.command else "")
+
+
+def findings(
+    store: "Store", clustering: ClusteringRecord, models: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """Everything that was compared with what the clustering and its surrogates assumed.
+
+    Empty where no telemetry came since the clustering.
+    """
+    found: list[Finding] = []
+    if store.measurement_mark() > clustering.measurement_mark:
+        new = len(store.measurements(after_mark=clustering.measurement_mark))
+        found += _of_devices(drift(store.measurements(), new, clustering), clustering, models)
+    for model in models:
+        found += _of_surrogates(store, clustering, model)
+    return tuple(found)
+
+
+def _of_devices(
+    seen: Drift, clustering: ClusteringRecord, models: tuple[str, ...]
+) -> list[Finding]:
+    fleet = max(len(clustering.device_ids), 1)
+    again = "hdap cluster"
+    moved, new = len(seen.moved), len(seen.unknown)
+    names = ", ".join(str(d) for d in seen.moved[:5]) + (" ..." if moved > 5 else "")
+    found = [
+        Finding(
+            "moved devices",
+            "",
+            f"{moved:,} of {seen.devices:,} devices that reported since behave as another cluster"
+            + (f" ({names})" if moved else ""),
+            *_beyond(moved, fleet, again),
+        ),
+        Finding(
+            "new devices", "", f"{new:,} devices are in no cluster", *_beyond(new, fleet, again)
+        ),
+    ]
+    if not seen.changed:
+        judged = len(seen.clusters)
+        says = f"none of {judged} clusters that reported enough changed its latency beyond noise"
+        return [*found, Finding("changed clusters", "", says, "nothing", "")]
+    for change in seen.changed:
+        word = "slower" if change.change > 0 else "faster"
+        says = (
+            f"cluster {change.cluster} grew {abs(change.change):.1%} {word} "
+            f"({change.devices:,} devices)"
+        )
+        command = f"hdap plan --model {models[0]} --out bundles" if models else "hdap plan"
+        found.append(Finding("changed clusters", "", says, "measure again", command))
+    return found
+
+
+def _beyond(count: int, fleet: int, command: str) -> tuple[Action, str]:
+    return ("cluster again", command) if count > FEW * fleet else ("nothing", "")
+
+
+def _of_surrogates(store: "Store", clustering: ClusteringRecord, model: str) -> list[Finding]:
+    """New pruned rows of a model against its surrogates of this clustering."""
+    records = store.surrogates(model, clustering.id, "fleet")
+    if not records:
+        return []
+    unseen = store.measurements(model, after_mark=max(r.measurement_mark for r in records))
+    if not len(unseen):
+        return []
+    architecture = store.architecture(model)
+    try:
+        surrogate = load_surrogate("fleet", architecture, tuple(r.payload for r in records))
+        seen = residuals(surrogate, training_data(architecture, unseen, clustering))
+    except NotEnoughDataError:
+        return []
+    except HdapError as error:
+        says = f"the surrogates of {model} cannot be compared ({error})"
+        return [Finding("surrogates", model, says, "search again", f"hdap fit --model {model}")]
+    return [_of_residuals(model, r) for r in seen]
+
+
+def _of_residuals(model: str, seen: Residuals) -> Finding:
+    says = (
+        f"{model}, cluster {seen.cluster}: {seen.inside} of {seen.cells} new pruned measurements "
+        f"lie in their 90 % interval, {abs(seen.bias):.1%} "
+        f"{'slower' if seen.bias > 0 else 'faster'} than predicted"
+    )
+    if not seen.left:
+        return Finding("surrogates", model, says, "nothing", "")
+    command = f"hdap search --model {model} --flops 25%"
+    return Finding("surrogates", model, says, "search again", command)

@@ -1,0 +1,333 @@
+"""A plan from what a person asks to the bundles that travel: stages, choice, export."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hdap.clustering.grouping import grouped_median
+from hdap.elastic.level_file import read_level_file
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.callbacks import Say
+from hdap.fleet_data.configuration import parse_channels
+from hdap.fleet_data.costs import flops
+from hdap.fleet_data.errors import InputError, NotEnoughDataError
+from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
+from hdap.search.analysis.answer import shortlist
+from hdap.search.planning.candidate_pool import around, draw_pool, flops_range
+from hdap.search.planning.expected_error import LearningCurve, bundled_curve, learning_curve
+from hdap.search.planning.plan_bundles import (
+    PlannedBundle,
+    Pool,
+    assign_bundles,
+    interest,
+    plan_bundles,
+    size_of_batch,
+)
+from hdap.search.problem.budget import parse_flops_range
+from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
+from hdap.surrogate.models.registry import SURROGATES
+from hdap.surrogate.training_data.training_cells import TrainingData, training_data
+from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, ensure_surrogates
+from hdap.workflows.search_fleet import stored_problem
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+    from hdap.surrogate.models.base import FleetSurrogate
+
+SECONDS_A_NETWORK = 10.0
+"""What `measure.py` takes for a fast network: loading, warm-up, 3 s of runs, references between."""
+INFERENCES_A_NETWORK = 120
+"""Runs, references and warm-up of a slow one."""
+NEIGHBOURS = 40
+"""Candidates around each of the best trials."""
+UNIFORM_FIRST = 1e3
+"""Interest in uniform pruning on a study's grid while it was never measured: above all others."""
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a person asks of a plan; None everywhere takes the default.
+
+    `levels` is a levels.json whose levels every device measures, `portfolio` the number of a stored
+    one whose variants they do: alone where nothing else is asked.
+    """
+
+    model: str
+    budget: int | None = None
+    per_cluster: int | None = None
+    from_study: str | None = None
+    flops_range: str | None = None
+    seed: int = 0
+    levels: Path | None = None
+    portfolio: int | None = None
+
+    @property
+    def given_alone(self) -> bool:
+        """Whether the batch holds levels or variants and nothing else."""
+        rest = (self.budget, self.per_cluster, self.from_study, self.flops_range)
+        return (self.levels or self.portfolio) is not None and not any(rest)
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """Bundles to write and what to say of them.
+
+    `known` pruned configurations were measured before and `fresh` are new; `seconds` is about what
+    the slowest device needs; `curve` where the expected error comes from; `baselines` the everyday
+    dense latency (ms) of the devices that are asked.
+    """
+
+    architecture: Architecture
+    clustering: ClusteringRecord
+    bundles: tuple[PlannedBundle, ...]
+    low: int
+    high: int
+    step: int | None
+    guided: bool
+    known: int
+    seconds: float
+    curve: LearningCurve
+    baselines: Mapping[str, float]
+    levels: Path | None = None
+    portfolio: int | None = None
+
+    @property
+    def measurements(self) -> int:
+        """Measurements of pruned networks over all devices."""
+        return sum(bundle.measurements for bundle in self.bundles)
+
+    @property
+    def fresh(self) -> int:
+        """Pruned configurations that were not measured before."""
+        counts = [c for b in self.bundles for c in (b.anchors, b.candidates)]
+        return len(np.unique(np.vstack(counts), axis=0))
+
+    @property
+    def expected_error(self) -> float:
+        """Held-out error (a fraction) to expect after the batch."""
+        return self.curve.expected(self.known + self.fresh)
+
+
+def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
+    """Choose what to measure, from everyday telemetry and whatever was measured before.
+
+    Raises:
+        InputError: the budget, the FLOPs range or the study does not fit.
+        NotFoundError: no such model or study.
+        NotEnoughDataError: the database holds no telemetry, or nothing new is left.
+        InfeasibleError: nothing on the grid has these FLOPs.
+    """
+    architecture = ensure_architecture(store, request.model, say)
+    clustering = ensure_clustering(store, say)
+    configurations = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
+    groups = assign_bundles(clustering)
+    measurements = store.measurements(request.model)
+    measured = _measured(architecture, measurements)
+    given = _given(store, request, architecture, clustering)
+    if request.given_alone:
+        bundles = tuple(
+            PlannedBundle(f"bundle-{i + 1}", devices, given, given[:0])
+            for i, devices in enumerate(groups)
+        )
+        cost = flops(architecture, given)
+        return _batch(
+            request,
+            architecture,
+            clustering,
+            bundles,
+            (int(cost.min()), int(cost.max())),
+            None,
+            len(measured),
+            bundled_curve(),
+            measurements,
+        )
+    low, high = _range(store, architecture, request)
+    surrogate = _surrogate(store, architecture, clustering, len(measured), say)
+    pool = _pool(architecture, (low, high), surrogate, request.seed)
+    curve = None
+    if surrogate is not None:
+        data = training_data(architecture, measurements, clustering)
+        curve = learning_curve(SURROGATES[surrogate.kind], data, request.seed)
+        pool = replace(pool, interest=_interest(surrogate, data, pool.counts))
+    if request.from_study is not None:
+        pool = _with_neighbours(store, pool, request, say)
+    bundles = tuple(
+        replace(bundle, anchors=np.unique(np.vstack([bundle.anchors, given]), axis=0))
+        for bundle in plan_bundles(
+            architecture, clustering, pool, measured, (low, high), configurations
+        )
+    )
+    return _batch(
+        request,
+        architecture,
+        clustering,
+        bundles,
+        (low, high),
+        surrogate,
+        len(measured),
+        curve or bundled_curve(),
+        measurements,
+    )
+
+
+def _batch(
+    request: PlanRequest,
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    bundles: tuple[PlannedBundle, ...],
+    band: tuple[int, int],
+    surrogate: "FleetSurrogate | None",
+    known: int,
+    curve: LearningCurve,
+    measurements: Measurements,
+) -> PlannedBatch:
+    asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
+    baselines = dense_baselines(measurements, [device for device, _ in asked])
+    return PlannedBatch(
+        architecture,
+        clustering,
+        bundles,
+        *band,
+        None if surrogate is None else surrogate.step,
+        surrogate is not None or request.from_study is not None,
+        known,
+        max(device_seconds(baselines.get(device, 0.0), networks) for device, networks in asked),
+        curve,
+        baselines,
+        request.levels,
+        request.portfolio,
+    )
+
+
+def _given(
+    store: "Store", request: PlanRequest, architecture: Architecture, clustering: ClusteringRecord
+) -> Counts:
+    """Levels and variants that every device measures, each once (m x G)."""
+    levels = _levels(request, architecture, clustering)
+    if request.portfolio is None:
+        return levels
+    return np.unique(np.vstack([levels, _variants(store, request.portfolio, architecture)]), axis=0)
+
+
+def _variants(store: "Store", number: int, architecture: Architecture) -> Counts:
+    """The variants that are not the dense network, which every bundle holds anyway (m x G)."""
+    record = store.portfolio(number)
+    if record.model != architecture.model:
+        raise InputError(
+            f"`--portfolio` must be one of {architecture.model}, but {record.id} is of "
+            f"{record.model}; name another"
+        )
+    texts = [variant.channels for variant in record.variants if variant.channels]
+    if not texts:
+        raise InputError(
+            f"portfolio {record.id} must hold a pruned variant, but has the dense one only"
+        )
+    return parse_channels(architecture, texts).counts
+
+
+def _levels(
+    request: PlanRequest, architecture: Architecture, clustering: ClusteringRecord
+) -> Counts:
+    """The levels that are not the dense network, which every bundle holds anyway (m x G)."""
+    if request.levels is None:
+        return np.empty((0, len(architecture.groups)), dtype=np.int64)
+    counts = read_level_file(request.levels, architecture, clustering).counts
+    pruned: Counts = counts[(counts != architecture.widths).any(axis=1)]
+    if not len(pruned):
+        raise InputError(f"{request.levels} must hold a pruned level, but has the dense one only")
+    return pruned
+
+
+def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[str, float]:
+    """Median dense latency (ms) of each of these devices that sent any.
+
+    A bundle carries it, so that what a session measures beside its own reference is reported at the
+    device's everyday speed, as the dense rows of its telemetry are.
+    """
+    dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
+    rows = np.flatnonzero(dense[measurements.configuration])
+    ids = measurements.devices.ids
+    medians = grouped_median(measurements.device[rows], measurements.latency_ms[rows], len(ids))
+    at = {str(device): i for i, device in enumerate(ids)}
+    found = {device: float(medians[at[device]]) for device in devices if device in at}
+    return {device: ms for device, ms in found.items() if np.isfinite(ms)}
+
+
+def device_seconds(dense_ms: float, networks: int) -> float:
+    """About how long a device of that dense latency takes to measure so many networks."""
+    return networks * max(SECONDS_A_NETWORK, INFERENCES_A_NETWORK * dense_ms / 1000)
+
+
+def _measured(architecture: Architecture, measurements: Measurements) -> Counts:
+    """Different pruned configurations that were measured (m x G)."""
+    texts = [text for text in measurements.channels if text]
+    return np.unique(parse_channels(architecture, texts).counts, axis=0)
+
+
+def _range(store: "Store", architecture: Architecture, request: PlanRequest) -> tuple[int, int]:
+    if request.flops_range is None:
+        studies = [s for s in store.studies() if s.model == architecture.model]
+        return flops_range(architecture, [(s.flops_low, s.flops_high) for s in studies])
+    dense = int(flops(architecture, architecture.widths[None])[0])
+    return parse_flops_range(request.flops_range, dense)
+
+
+def _surrogate(
+    store: "Store",
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    measured: int,
+    say: Say,
+) -> "FleetSurrogate | None":
+    """The surrogates where enough was measured to have any; None for a first batch."""
+    if measured >= LEAST_FLEET:
+        with suppress(NotEnoughDataError):
+            return ensure_surrogates(store, architecture, clustering, say)
+    say(f"{measured} pruned configurations were measured, too few to learn from: a first batch")
+    return None
+
+
+def _pool(
+    architecture: Architecture,
+    band: tuple[int, int],
+    surrogate: "FleetSurrogate | None",
+    seed: int,
+) -> Pool:
+    step = None if surrogate is None else surrogate.step
+    counts, stratum = draw_pool(architecture, *band, step, seed)
+    return Pool(counts, stratum, np.ones(len(counts)), np.zeros(len(counts), dtype=np.bool_))
+
+
+def _interest(surrogate: "FleetSurrogate", data: TrainingData, counts: Counts) -> Floats:
+    """Where the surrogate doubts, and where a simple model of the same data disagrees."""
+    found = surrogate.predict(counts)
+    other = SURROGATES["roofline"].fit(data).predict(counts)
+    return interest(found.log_sd, found.log_ms - other.log_ms)
+
+
+def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say) -> Pool:
+    """The pool with the best trials of a study and what lies around them."""
+    record = store.study(request.from_study)
+    if record.model != request.model:
+        raise InputError(
+            f"`--from-study` must be a study of {request.model}, but {record.name} is of "
+            f"{record.model}; name another: hdap trials --studies"
+        )
+    done = store.trials(record.id)
+    problem, _ = stored_problem(store, record)
+    best = done.counts[shortlist(problem, done)]
+    say(f"half of the batch lies around the {len(best)} best trials of {record.name}")
+    near = around(problem.space, problem.band, best, NEIGHBOURS, request.seed)
+    # What is promised over uniform rests on uniform; then the short list must be checked.
+    counts = np.vstack([problem.uniform, best, near])
+    worth = np.concatenate([[UNIFORM_FIRST], np.full(len(best), 10.0), np.ones(len(near))])
+    return Pool(
+        np.vstack([counts, pool.counts]),
+        np.concatenate([np.zeros(len(counts), dtype=np.int64), pool.stratum]),
+        np.concatenate([worth, pool.interest]),
+        np.arange(len(counts) + len(pool.counts)) < len(counts),
+    )

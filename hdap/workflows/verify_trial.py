@@ -1,0 +1,238 @@
+"""Verification from a trial to a bundle, and from what was measured back to a verdict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hdap.clustering.grouping import grouped_median
+from hdap.fleet_data.architecture import Counts
+from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.errors import NotEnoughDataError, NotFoundError
+from hdap.fleet_data.records import (
+    Bools,
+    ClusteringRecord,
+    Floats,
+    Ints,
+    Measurements,
+    StudyRecord,
+    VerificationRecord,
+)
+from hdap.fleet_data.telemetry import SIMULATED
+from hdap.search.analysis.verification import Promise, Readings, Verdict, verify
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.workflows.search_fleet import measured_dense, stored_problem
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.store import Store
+
+SAMPLE = 5
+"""Devices that are no representatives and measure too, to check the clustering."""
+SESSION_S = 3600.0
+"""A dense row this near to the pruned ones of its device was taken beside them."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrialInQuestion:
+    """A trial and everything that its promise rests on; `counts` are found, uniform, dense."""
+
+    study: StudyRecord
+    number: int
+    problem: SearchProblem
+    clustering: ClusteringRecord
+    counts: Counts
+    promise: Promise
+    mark: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A verdict with what it was measured on."""
+
+    trial: TrialInQuestion
+    verdict: Verdict
+    simulated: bool
+    runtime: str
+
+
+def trial_in_question(store: "Store", study: str | None, number: int) -> TrialInQuestion:
+    """Look a trial up with the clustering and the surrogates of its study.
+
+    Raises NotFoundError where there is no such study or trial or the surrogates are gone.
+    """
+    record = store.study(study)
+    trials = store.trials(record.id)
+    rows = np.flatnonzero(trials.number == number)
+    if not len(rows):
+        raise NotFoundError(
+            f"study {record.name} must have a trial {number}, but it has none of that number; "
+            "list them: hdap trials"
+        )
+    problem, _ = stored_problem(store, record)
+    clustering = store.clustering(record.clustering_id)
+    row = int(rows[0])
+    counts = np.stack([trials.counts[row], problem.uniform, problem.architecture.widths])
+    found = problem.latency.predict(counts)
+    ms, low, high = found.ms.T.copy(), found.low_ms.T.copy(), found.high_ms.T.copy()
+    # What was stored is the promise, whatever the surrogates say today.
+    ms[:, 0], low[:, 0] = trials.cluster_ms[row], trials.cluster_low_ms[row]
+    high[:, 0] = trials.cluster_high_ms[row]
+    # Speed-ups were promised over the dense model as measured, where it was.
+    dense = measured_dense(store, record)
+    scale = np.where(np.isfinite(dense), dense / ms[:, 2], 1.0)
+    for values in (ms, low, high):
+        values[:, 2] *= scale
+    return TrialInQuestion(
+        record,
+        number,
+        problem,
+        clustering,
+        counts,
+        Promise(ms, low, high),
+        _mark(store, record, clustering),
+    )
+
+
+def _mark(store: "Store", study: StudyRecord, clustering: ClusteringRecord) -> int:
+    """Measurements up to here may have been learned from; only later ones can verify."""
+    kind = str(study.settings.get("surrogate", "fleet"))
+    records = store.surrogates(study.model, clustering.id, kind)
+    before = [r.measurement_mark for r in records if r.created_at <= study.created_at]
+    return max(before, default=clustering.measurement_mark)
+
+
+def devices_to_ask(clustering: ClusteringRecord, sample: int, seed: int) -> tuple[list[str], ...]:
+    """The representatives, and a random sample of the devices that are neither such nor outliers.
+
+    Raises NotEnoughDataError where the clustering has no representative.
+    """
+    chosen = clustering.representative
+    if not chosen.any():
+        raise NotEnoughDataError(
+            "a verification needs representatives of the clusters, but there are none; "
+            "load telemetry: hdap ingest telemetry.csv"
+        )
+    others = np.flatnonzero(~chosen & ~clustering.outlier)
+    rng = np.random.default_rng(seed)
+    picked = np.sort(rng.choice(others, min(sample, len(others)), replace=False))
+    ids = clustering.device_ids
+    return [str(d) for d in ids[chosen]], [str(d) for d in ids[picked]]
+
+
+def write_verification(
+    trial: TrialInQuestion, out: Path, sample: int, seed: int, progress: Progress
+) -> tuple[list[str], ...]:
+    """Write the bundle of found, uniform and dense with a `devices.txt`; the devices to ask."""
+    from hdap.networks.loading import load_model
+    from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
+
+    asked = devices_to_ask(trial.clustering, sample, seed)
+    architecture = trial.problem.architecture
+    found, uniform, _ = (tuple(row) for row in trial.counts.tolist())
+    plan = [PlannedConfiguration(found), PlannedConfiguration(uniform, "anchor")]
+    write_bundle(out, architecture, load_model(architecture.model).module, plan, progress=progress)
+    lines = [f"{d}\trepresentative" for d in asked[0]] + [f"{d}\tsample" for d in asked[1]]
+    (out / "devices.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return asked
+
+
+def read_back(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
+    """Judge a trial by what was measured of it since its surrogates were fitted, and store that.
+
+    Raises NotEnoughDataError where no device measured found, uniform and dense since.
+    """
+    measurements = store.measurements(trial.study.model, after_mark=trial.mark)
+    readings, runtime = _readings(trial, measurements)
+    verdict = verify(trial.promise, trial.problem.fleet, readings, seed)
+    simulated = runtime == SIMULATED
+    now = datetime.now(UTC)
+    store.save_verification(
+        [
+            VerificationRecord(
+                study_id=trial.study.id,
+                number=trial.number,
+                cluster=c.cluster,
+                predicted_ms=c.predicted.value,
+                predicted_low_ms=c.predicted.low,
+                predicted_high_ms=c.predicted.high,
+                measured_ms=c.measured.value,
+                measured_low_ms=c.measured.low,
+                measured_high_ms=c.measured.high,
+                devices=c.devices,
+                holds=c.holds,
+                trial_holds=verdict.holds,
+                simulated=simulated,
+                created_at=now,
+            )
+            for c in verdict.clusters
+        ]
+    )
+    return Verified(trial, verdict, simulated, runtime)
+
+
+def _readings(trial: TrialInQuestion, measurements: Measurements) -> tuple[Readings, str]:
+    """Devices that measured all three networks at one workload, the one with the most rows."""
+    texts = format_channels(trial.problem.architecture, trial.counts)
+    number = {text: i for i, text in reversed(list(enumerate(texts)))}
+    of_configuration = np.array([number.get(t, -1) for t in measurements.channels], dtype=np.int64)
+    network = of_configuration[measurements.configuration]
+    found = np.flatnonzero(network == 0)
+    if not len(found):
+        raise _unmeasured(trial)
+    workload = measurements.batch_size * len(measurements.runtimes) + measurements.runtime
+    values, counted = np.unique(workload[found], return_counts=True)
+    kept = (network >= 0) & (workload == values[counted.argmax()])
+    kept &= (network < 2) | _beside(measurements, kept & (network < 2))
+    runtime = measurements.runtimes[int(values[counted.argmax()]) % len(measurements.runtimes)]
+    devices = len(measurements.devices.ids)
+    key = measurements.device[kept] * 3 + network[kept]
+    ms = grouped_median(key, measurements.latency_ms[kept], 3 * devices).reshape(devices, 3)
+    # Where uniform or dense pruning is what was found, one measurement serves both.
+    for column, text in enumerate(texts):
+        ms[:, column] = ms[:, number[text]]
+    return _of_known(trial, measurements.devices.ids, ms), runtime
+
+
+def _beside(measurements: Measurements, pruned: Bools) -> Bools:
+    """Rows taken within a session of the `pruned` rows of their device, or at an unknown time."""
+    devices = len(measurements.devices.ids)
+    first, last = np.full(devices, np.inf), np.full(devices, -np.inf)
+    times, device = measurements.measured_at, measurements.device
+    timed = pruned & np.isfinite(times)
+    np.minimum.at(first, device[timed], times[timed])
+    np.maximum.at(last, device[timed], times[timed])
+    inside = (times >= first[device] - SESSION_S) & (times <= last[device] + SESSION_S)
+    result: Bools = inside | ~np.isfinite(times) | ~np.isfinite(last[device])
+    return result
+
+
+def _of_known(trial: TrialInQuestion, ids: np.ndarray, ms: Floats) -> Readings:
+    """Of all devices those that measured everything and that the clustering knows."""
+    place = {str(d): i for i, d in enumerate(trial.clustering.device_ids)}
+    complete = np.isfinite(ms).all(axis=1)
+    rows = np.array([i for i in np.flatnonzero(complete) if str(ids[i]) in place], dtype=np.int64)
+    if not len(rows):
+        raise _unmeasured(trial)
+    member: Ints = np.array([place[str(ids[i])] for i in rows], dtype=np.int64)
+    clustering = trial.clustering
+    return Readings(
+        ids[rows],
+        clustering.cluster[member],
+        clustering.representative[member],
+        clustering.factor[member],
+        ms[rows],
+    )
+
+
+def _unmeasured(trial: TrialInQuestion) -> NotEnoughDataError:
+    return NotEnoughDataError(
+        f"trial {trial.number} of {trial.study.name} must be measured (found, uniform and dense on "
+        "one device) since its surrogates were fitted, but was not; write its bundle, run it and "
+        f"ingest the result: hdap verify --study {trial.study.name} --trial {trial.number} "
+        "--out check"
+    )

@@ -1,0 +1,232 @@
+"""Writing a bundle: the folder that travels to a device and measures there."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from torch import nn
+
+from hdap.device import measuring as measure
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.costs import check_counts, flops, parameters
+from hdap.fleet_data.errors import InputError
+from hdap.networks.hollow_weights import hollow, share_weights
+from hdap.networks.onnx_files import OPSET, to_onnx
+from hdap.networks.surgery import prune
+
+Role = Literal["reference", "anchor", "candidate"]
+Weights = Literal["generated", "own"]
+Progress = Callable[[int, int], None]
+"""Called with how many networks are written and how many there are."""
+
+_README = """\
+This folder measures {networks} networks ({model} and pruned versions of it) on the device it is on.
+It needs Python 3.9 or later:  python3 -m pip install onnxruntime numpy
+Start in this folder:          python3 measure.py      (--help lists the options)
+Stopped or without power, it goes on where it was when started again; about {minutes} min in all.
+Send back the file measured-*.csv; on the other side: hdap ingest measured-*.csv
+"""
+
+
+@dataclass(frozen=True)
+class PlannedConfiguration:
+    """What to measure: one channel count a width group, and what for.
+
+    The `reference` is the dense network, timed between all others; every device measures the
+    `anchor`s, which tie devices together.
+    """
+
+    counts: tuple[int, ...]
+    role: Role = "candidate"
+
+
+@dataclass(frozen=True)
+class BundleReport:
+    """What was written; `size` in bytes."""
+
+    folder: Path
+    bundle: str
+    networks: int
+    size: int
+    weights: Weights
+
+
+def write_bundle(
+    folder: Path,
+    architecture: Architecture,
+    module: nn.Module,
+    plan: Sequence[PlannedConfiguration],
+    *,
+    weights: Weights = "generated",
+    baselines: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> BundleReport:
+    """Export the dense network and every planned one, with a manifest and `measure.py`.
+
+    `weights="generated"` replaces large tensors by references into one shared file of random
+    numbers: for latency only, some MB where `"own"` weights are GB. `baselines` are reference
+    latencies (ms) by device where they are known. The folder appears whole or not at all.
+
+    Raises `InputError` where `folder` is not empty or the plan is not one of this architecture, and
+    `UnsupportedModelError` where the network cannot be pruned or exported.
+    """
+    rows = _checked(architecture, plan)
+    folder = folder.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"the folder of a bundle must not exist or be empty, but {folder} is neither; "
+            "name another or remove it"
+        )
+    with _whole(folder) as temporary:
+        _write_networks(temporary, architecture, module, rows, weights, progress)
+        entries = [
+            _entry(temporary, architecture, index, row, role)
+            for index, (row, role) in enumerate(rows)
+        ]
+        bundle = _write_manifest(temporary, architecture, entries, weights, baselines or {})
+        shutil.copyfile(measure.__file__, temporary / "measure.py")
+        minutes = max(1, round(len(rows) * 10 / 60))
+        text = _README.format(networks=len(rows), model=architecture.model, minutes=minutes)
+        (temporary / "README.txt").write_text(text, encoding="utf-8")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return BundleReport(folder, bundle, len(rows), size, weights)
+
+
+def run_measure(folder: Path, argv: Sequence[str] = ()) -> int:
+    """Measure the bundle in `folder` on this machine: the same as `python3 measure.py` in it.
+
+    Returns its exit status: 0, 1 (a problem, named on stderr), 2 (wrong usage) or 130 (stopped).
+    """
+    try:
+        return measure.main(["--bundle", str(folder), *argv])
+    except SystemExit as end:  # argparse, on wrong usage and --help
+        return end.code if isinstance(end.code, int) else 1
+
+
+Planned = list[tuple[NDArray[np.int64], Role]]
+
+
+def _checked(architecture: Architecture, plan: Sequence[PlannedConfiguration]) -> Planned:
+    """The plan with the dense reference first."""
+    rows: Planned = [(architecture.widths, "reference")]
+    seen = {tuple(architecture.widths.tolist())}
+    for item in plan:
+        row = check_counts(architecture, np.array([item.counts], dtype=np.int64))[0]
+        key = tuple(row.tolist())
+        if item.role == "reference":
+            if key != tuple(architecture.widths.tolist()):
+                text = format_channels(architecture, row[None])[0]
+                raise InputError(f"the reference must be dense, but got {text}; plan it as anchor")
+        elif key not in seen:
+            seen.add(key)
+            rows.append((row, item.role))
+    return rows
+
+
+def _write_networks(
+    folder: Path,
+    architecture: Architecture,
+    module: nn.Module,
+    rows: Planned,
+    weights: Weights,
+    progress: Progress | None,
+) -> None:
+    kept: list[onnx.ModelProto] = []
+    for index, (row, _) in enumerate(rows):
+        model = to_onnx(prune(module, architecture, row), architecture.input_shape)
+        if weights == "own":
+            onnx.save(model, folder / _name(index))
+        else:
+            # The shared file's size is known at the end; until then only shapes are kept.
+            kept.append(hollow(model))
+        if progress is not None:
+            progress(index + 1, len(rows))
+    if kept:
+        share_weights(kept, folder)
+    for index, model in enumerate(kept):
+        (folder / _name(index)).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _name(index: int) -> str:
+    return f"{index:04d}.onnx"
+
+
+def _entry(
+    folder: Path, architecture: Architecture, index: int, row: NDArray[np.int64], role: Role
+) -> dict[str, object]:
+    return {
+        **_described(folder / _name(index)),
+        "channels": format_channels(architecture, row[None])[0],
+        "role": role,
+        "flops": int(flops(architecture, row[None])[0]),
+        "parameters": int(parameters(architecture, row[None])[0]),
+    }
+
+
+def _described(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.name, "sha256": digest, "bytes": path.stat().st_size}
+
+
+def _write_manifest(
+    folder: Path,
+    architecture: Architecture,
+    entries: list[dict[str, object]],
+    weights: Weights,
+    baselines: Mapping[str, float],
+) -> str:
+    networks = {str(entry["file"]) for entry in entries}
+    shared = [_described(p) for p in sorted(folder.iterdir()) if p.name not in networks]
+    files = [str(entry["sha256"]) for entry in [*entries, *shared]]
+    bundle = hashlib.sha256("".join(files).encode()).hexdigest()[:16]
+    manifest = {
+        "format": measure.FORMAT,
+        "bundle": bundle,
+        "model": architecture.model,
+        "architecture": architecture.digest,
+        "input_shape": [1, *architecture.input_shape],
+        "weights": weights,
+        "opset": OPSET,
+        "made_with": {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **{name: metadata.version(name) for name in ("hdap", "torch", "onnx")},
+        },
+        "baseline_ms": dict(baselines),
+        "shared": shared,
+        "configurations": entries,
+    }
+    text = json.dumps(manifest, indent=1) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    return bundle
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A sibling folder that becomes `folder` when the block ends, and is gone when it fails."""
+    temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        raise InputError(
+            f"a bundle must be writable at {folder}, but {error.strerror or error}; "
+            "free space or name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

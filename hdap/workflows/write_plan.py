@@ -1,0 +1,96 @@
+"""Writing a plan: one folder a bundle, and a page that says which device gets which."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from hdap.fleet_data.errors import InputError
+from hdap.workflows.plan_measurements import PlannedBatch
+
+Progress = Callable[[int, int], None]
+
+
+def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
+    """One folder a bundle, `plan.json` and a README that says which device gets which; bytes.
+
+    The folder appears whole or not at all. Raises InputError where `out` exists and is not empty.
+    """
+    from hdap.networks.loading import load_model
+    from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
+
+    require_free(out)
+    out = out.absolute()
+    temporary = out.with_name(f".{out.name}.planning-{os.getpid()}")
+    module = load_model(batch.architecture.model).module
+    total = sum(len(bundle) + 1 for bundle in batch.bundles)
+    done = size = 0
+    try:
+        for bundle in batch.bundles:
+            plan = [PlannedConfiguration(tuple(row), "anchor") for row in bundle.anchors.tolist()]
+            plan += [PlannedConfiguration(tuple(row)) for row in bundle.candidates.tolist()]
+
+            def tell(at: int, _: int, before: int = done) -> None:
+                progress(before + at, total)
+
+            size += write_bundle(
+                temporary / bundle.name,
+                batch.architecture,
+                module,
+                plan,
+                baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
+                progress=tell,
+            ).size
+            done += len(bundle) + 1
+            size += _write_levels(batch, temporary / bundle.name)
+        (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
+        (temporary / "plan.json").write_text(_json(batch), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return size
+
+
+def _write_levels(batch: PlannedBatch, folder: Path) -> int:
+    """What chooses among the levels on a device, beside the networks; bytes."""
+    if batch.levels is None:
+        return 0
+    from hdap.device.controller_file import controller_source
+
+    shutil.copyfile(batch.levels, folder / "levels.json")
+    (folder / "controller.py").write_text(controller_source(), encoding="utf-8")
+    return sum((folder / name).stat().st_size for name in ("levels.json", "controller.py"))
+
+
+def require_free(out: Path) -> None:
+    """Raises InputError where `out` exists and is not an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"`--out` must name a folder that does not exist or is empty, but got {out}; "
+            "name another or remove it"
+        )
+
+
+def _readme(batch: PlannedBatch) -> str:
+    lines = [
+        f"{batch.measurements} measurements of {batch.architecture.model} to take:",
+        "copy each folder to the devices named beside it and start it there:",
+        "  python3 measure.py --device-id DEVICE",
+        "(Python 3.9 or later with onnxruntime and numpy; DEVICE as written here.)",
+        "",
+    ]
+    lines += [f"{b.name}/  ->  {', '.join(b.devices)}" for b in batch.bundles]
+    lines += ["", "Bring every measured-*.csv back: hdap ingest measured-*.csv", ""]
+    return "\n".join(lines)
+
+
+def _json(batch: PlannedBatch) -> str:
+    document = {
+        "model": batch.architecture.model,
+        "clustering": batch.clustering.id,
+        "bundles": [{"folder": b.name, "devices": list(b.devices)} for b in batch.bundles],
+    }
+    return json.dumps(document, indent=1) + "\n"

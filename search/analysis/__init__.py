@@ -1,0 +1,1 @@
+"""What trials say: answer, front, networks a cluster, verdict."""

@@ -1,0 +1,271 @@
+"""Whether a promised speed-up holds: predictions of a trial against measurements of it.
+
+The rule, in full. Networks: found, uniform (same grid), dense. A device's latency counts divided by
+its factor; a cluster's is the geometric mean over its representatives, the fleet's the
+device-weighted mean. Intervals are 90 %, by resampling devices' residuals (a device's three
+networks stay together, so whatever slows a device cancels in a ratio). The promise holds where
+
+* the fleet's measured mean is not above the upper end of its predicted interval;
+* both speed-ups, over uniform and over dense, lie above 95 % of what was promised with their whole
+  interval;
+* no cluster is more than 5 % above the upper end of its own predicted interval;
+* the measured clusters hold at least 90 % of the fleet's weight;
+* of the other devices that measured, at least 80 % are within 10 % of their cluster.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdap.fleet_data.errors import NotEnoughDataError
+from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.search.problem.fleet_weights import FleetWeights
+
+FOUND, UNIFORM, DENSE = range(3)
+TOLERANCE = 0.05
+COVERED = 0.9
+SAMPLE_WITHIN = 0.10
+SAMPLE_SHARE = 0.8
+DRAWS = 4000
+
+State = Literal["holds", "refuted", "not shown"]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Predicted ms of the three networks on K clusters, each `K x 3` (found, uniform, dense)."""
+
+    ms: Floats
+    low_ms: Floats
+    high_ms: Floats
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Measured ms (`D x 3`: found, uniform, dense) of D devices that measured all three networks.
+
+    `factor` is a device's latency over its cluster's; who is not a `representative` is there to
+    check the clustering.
+    """
+
+    device: NDArray[np.object_]
+    cluster: Ints
+    representative: Bools
+    factor: Floats
+    ms: Floats
+
+    def __len__(self) -> int:
+        return len(self.device)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 90 % interval (NaN where it cannot be known)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClusterCheck:
+    """The found network on one cluster, ms; `measured` is NaN where no representative measured."""
+
+    cluster: int
+    devices: int
+    predicted: Interval
+    measured: Interval
+
+    @property
+    def holds(self) -> bool:
+        """Measured, and not above the predicted interval."""
+        return self.measured.value <= self.predicted.high
+
+    @property
+    def broken(self) -> bool:
+        """Further above the predicted interval than is tolerated."""
+        return self.measured.value > (1.0 + TOLERANCE) * self.predicted.high
+
+
+@dataclass(frozen=True)
+class SpeedUp:
+    """How much faster the found network is than another: as promised and as measured."""
+
+    over: str
+    promised: float
+    measured: Interval
+
+    @property
+    def state(self) -> State:
+        """Against 95 % of the promise: above it with the whole interval, below it, or neither."""
+        least = (1.0 - TOLERANCE) * self.promised
+        if self.measured.low >= least:
+            return "holds"
+        return "refuted" if self.measured.high < least else "not shown"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Devices that are no representatives: how far each is from its cluster (relative)."""
+
+    device: NDArray[np.object_]
+    cluster: Ints
+    deviation: Floats
+
+    @property
+    def agreeing(self) -> int:
+        """Devices that behave as their cluster."""
+        return int((np.abs(self.deviation) <= SAMPLE_WITHIN).sum())
+
+    @property
+    def holds(self) -> bool:
+        """Whether enough of them do (nothing measured contradicts nothing)."""
+        return self.agreeing >= SAMPLE_SHARE * len(self.device)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All that was checked; `reasons` say what speaks against the promise."""
+
+    clusters: tuple[ClusterCheck, ...]
+    fleet: ClusterCheck
+    covered: float
+    speed_ups: tuple[SpeedUp, ...]
+    sample: Sample
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the promise does not hold; empty where it does."""
+        found = []
+        if self.covered < COVERED:
+            found.append(f"only {self.covered:.0%} of the fleet's weight was measured")
+        if not self.fleet.holds:
+            found.append("the fleet mean is above its predicted interval")
+        for up in self.speed_ups:
+            if up.state != "holds":
+                found.append(
+                    f"the speed-up over {up.over} is {up.state}: {up.measured.low:.2f}-"
+                    f"{up.measured.high:.2f}x measured, {up.promised:.2f}x promised"
+                )
+        found += [f"cluster {c.cluster} is slower than promised" for c in self.clusters if c.broken]
+        if not self.sample.holds:
+            found.append(
+                f"only {self.sample.agreeing} of {len(self.sample.device)} other devices behave "
+                "as their cluster: cluster again"
+            )
+        return tuple(found)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the promise holds."""
+        return not self.reasons
+
+
+def verify(promise: Promise, fleet: FleetWeights, readings: Readings, seed: int = 0) -> Verdict:
+    """Compare what was promised of a network with what was measured.
+
+    Raises NotEnoughDataError where no representative measured all three networks.
+    """
+    chosen = readings.representative
+    if not chosen.any():
+        raise NotEnoughDataError(
+            "a verification needs a representative that measured found, uniform and dense, but "
+            "none has: run the bundle of `hdap verify --out` on the devices in its devices.txt"
+        )
+    cluster = readings.cluster[chosen]
+    logs = np.log(readings.ms[chosen] / readings.factor[chosen, None])
+    counts = np.bincount(cluster, minlength=len(promise.ms))
+    middle = _means(logs, cluster, counts)
+    drawn = np.exp(_resampled(logs, middle, cluster, counts, seed))
+    weight = np.where(counts > 0, fleet.mean, 0.0)
+    clusters = _checks(promise, counts, np.exp(middle), drawn)
+    # The fleet is judged as one more cluster, over what was measured.
+    means = [_weighted(x[None], weight) for x in (promise.ms, promise.low_ms, promise.high_ms)]
+    measured, draws = _weighted(np.exp(middle)[None], weight), _weighted(drawn, weight)
+    (whole,) = _checks(Promise(*means), counts.sum(keepdims=True), measured, draws[:, None])
+    shares = fleet.shares.sum(axis=1)
+    return Verdict(
+        clusters=clusters,
+        fleet=replace(whole, cluster=-1),
+        covered=float(shares[counts > 0].sum() / shares.sum()),
+        speed_ups=_speed_ups(means[0][0], measured[0], draws),
+        sample=_sample(readings, middle),
+    )
+
+
+def _checks(
+    promise: Promise, counts: Ints, measured: Floats, drawn: Floats
+) -> tuple[ClusterCheck, ...]:
+    """The found network on each of K clusters; `measured` is `K x 3`, `drawn` `draws x K x 3`."""
+    predicted = [x[:, FOUND].tolist() for x in (promise.ms, promise.low_ms, promise.high_ms)]
+    return tuple(
+        ClusterCheck(
+            k,
+            int(counts[k]),
+            Interval(*figures),
+            _interval(float(measured[k, FOUND]), drawn[:, k, FOUND]),
+        )
+        for k, figures in enumerate(zip(*predicted, strict=True))
+    )
+
+
+def _speed_ups(predicted: Floats, measured: Floats, draws: Floats) -> tuple[SpeedUp, ...]:
+    """Ratios of fleet means: three predicted and three measured ones, and `draws x 3`."""
+    return tuple(
+        SpeedUp(
+            name,
+            float(predicted[other] / predicted[FOUND]),
+            _interval(float(measured[other] / measured[FOUND]), draws[:, other] / draws[:, FOUND]),
+        )
+        for name, other in (("uniform", UNIFORM), ("dense", DENSE))
+    )
+
+
+def _means(logs: Floats, cluster: Ints, counts: Ints) -> Floats:
+    """Mean log ms of each cluster, `K x 3`; NaN for one that nobody measured."""
+    columns = [np.bincount(cluster, c, minlength=len(counts)) for c in logs.T]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: Floats = np.stack(columns, axis=1) / counts[:, None]
+    return result
+
+
+def _resampled(logs: Floats, middle: Floats, cluster: Ints, counts: Ints, seed: int) -> Floats:
+    """Cluster means of resampled devices, `DRAWS x K x 3`.
+
+    Residuals of all clusters in one pot: three devices a cluster are too few for pots of their own,
+    and a cluster of one device has none. NaN where no cluster has two devices.
+    """
+    several = counts[cluster] > 1
+    if not several.any():
+        return np.full((DRAWS, *middle.shape), np.nan)
+    size = counts[cluster[several]]
+    residual = logs[several] - middle[cluster[several]]
+    residual *= np.sqrt(size / (size - 1))[:, None]
+    rng = np.random.default_rng(seed)
+    picked = residual[rng.integers(0, len(residual), size=(DRAWS, len(cluster)))]
+    noise = np.zeros((DRAWS, *middle.shape))
+    for k in np.flatnonzero(counts):
+        noise[:, k] = picked[:, cluster == k].mean(axis=1)
+    return middle + noise
+
+
+def _weighted(cluster_ms: Floats, weight: Floats) -> Floats:
+    """Fleet means over the measured clusters: `n x K x 3` -> `n x 3`."""
+    result: Floats = np.einsum("nkj,k->nj", np.nan_to_num(cluster_ms), weight / weight.sum())
+    return np.where(np.isnan(cluster_ms[:, weight > 0]).any(axis=1), np.nan, result)
+
+
+def _interval(value: float, draws: Floats) -> Interval:
+    if np.isnan(draws).any():
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(draws, (0.05, 0.95))
+    return Interval(value, float(low), float(high))
+
+
+def _sample(readings: Readings, middle: Floats) -> Sample:
+    others = ~readings.representative & np.isfinite(middle[readings.cluster, FOUND])
+    cluster = readings.cluster[others]
+    logs = np.log(readings.ms[others, FOUND] / readings.factor[others])
+    return Sample(readings.device[others], cluster, np.expm1(logs - middle[cluster, FOUND]))

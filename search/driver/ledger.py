@@ -1,0 +1,63 @@
+"""Who numbers the trials of a study that several workers search, and what they learn of it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import numpy as np
+
+from hdap.fleet_data.records import TrialBatch
+from hdap.search.driver.trial_batches import joined, taken
+
+
+class Ledger(ABC):
+    """The finished trials of one study, the first `limit` of them.
+
+    Only finished trials ever enter, so a worker that dies leaves nothing half-done behind. Every
+    trial has a number of its own; numbers are given in the order of entry, from 0. `at_once` trials
+    may be added in one call without keeping the caller too long.
+    """
+
+    at_once = 1000
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    @property
+    @abstractmethod
+    def done(self) -> int:
+        """How many trials the study has, as far as this process has heard; at most `limit`."""
+
+    @abstractmethod
+    def add(self, trials: TrialBatch) -> None:
+        """Enter trials; their own numbers mean nothing. What exceeds `limit` is left out."""
+
+    @abstractmethod
+    def news(self) -> TrialBatch | None:
+        """Trials of the study, whoever found them, that no call returned before; by number."""
+
+
+class LocalLedger(Ledger):
+    """The ledger of a study whose workers all belong to one process.
+
+    `before` are the trials that the study has already; `news` does not return them.
+    """
+
+    def __init__(self, limit: int, before: TrialBatch | None = None) -> None:
+        super().__init__(limit)
+        self._done = 0 if before is None else len(before)
+        self._new: list[TrialBatch] = []
+
+    @property
+    def done(self) -> int:
+        return self._done
+
+    def add(self, trials: TrialBatch) -> None:
+        trials = taken(trials, np.arange(min(len(trials), self.limit - self._done)))
+        numbers = np.arange(self._done, self._done + len(trials))
+        self._new.append(replace(trials, number=numbers))
+        self._done += len(trials)
+
+    def news(self) -> TrialBatch | None:
+        new, self._new = self._new, []
+        found = joined(*new) if new else None
+        return found if found is not None and len(found) else None

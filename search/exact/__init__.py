@@ -1,0 +1,1 @@
+"""Exact minimisation of sums over layers, and the lower bound that follows."""

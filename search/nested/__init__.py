@@ -1,0 +1,1 @@
+"""Nested chains of configurations: the levels of one elastic network."""

@@ -1,0 +1,1 @@
+"""The search problem: budget, space, repair, what is kept, what is minimised."""

@@ -1,0 +1,250 @@
+"""A search problem: which counts are allowed, what they cost, and what makes one better."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import parameters
+from hdap.fleet_data.errors import InfeasibleError, InputError
+from hdap.fleet_data.records import Floats
+from hdap.search.problem.accuracy import AccuracyGuide
+from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.evaluation import Evaluation, Scores
+from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.objectives import (
+    ACCURACY,
+    FLOPS,
+    KEPT,
+    OBJECTIVES,
+    Goals,
+    parse_goals,
+    parse_objective,
+)
+from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.search.problem.repair import Repair
+from hdap.search.problem.search_space import SearchSpace
+from hdap.search.problem.uniform import uniform, uniform_within
+from hdap.surrogate.models.base import Z90, Prediction
+
+DEFAULT_RISK = 1.0
+SLACK = 1e-9
+"""Kept importance this far (in its logarithm) below the floor is rounding, not a violation."""
+
+
+class LatencyModel(Protocol):
+    """The latency functions of K clusters, such as `hdap.surrogate.models.base.FleetSurrogate`."""
+
+    def predict(self, counts: Counts) -> Prediction:
+        """Latencies of n configurations: `n x groups` -> `n x K`."""
+        ...
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """Minimise a fleet's latency within a FLOPs band, keeping at least `floor` importance.
+
+    `risk` is how many standard deviations of the surrogates are added to every latency before
+    configurations are compared: a good optimiser finds a surrogate's mistakes, and they lie where
+    it knows little. Build it with `build`, which fills in the default floor.
+
+    With `limit_ms` the roles change: keep the most importance with an objective of at most so many
+    ms. `objective` may name up to three (`parse_goals`); `blend` then weighs its latencies in the
+    one number that samplers for one objective see. `start` (`groups`) replaces uniform pruning as
+    the place where a search begins.
+    """
+
+    space: SearchSpace
+    band: FlopsBand
+    latency: LatencyModel
+    fleet: FleetWeights
+    importance: Importance
+    floor: float
+    objective: str = "mean"
+    risk: float = DEFAULT_RISK
+    limit_ms: float | None = None
+    blend: tuple[float, ...] = ()
+    start: Counts | None = None
+    guide: AccuracyGuide | None = None
+
+    @classmethod
+    def build(
+        cls,
+        space: SearchSpace,
+        band: FlopsBand,
+        latency: LatencyModel,
+        fleet: FleetWeights,
+        importance: Importance | None = None,
+        floor: float | None = None,
+        objective: str = "mean",
+        risk: float = DEFAULT_RISK,
+        limit_ms: float | None = None,
+    ) -> "SearchProblem":
+        """A problem whose floor is, unless given, what uniform pruning keeps at the same FLOPs.
+
+        There is none by default where kept importance is what a search wants most of, or FLOPs are
+        an objective and not a budget that is spent.
+
+        Raises:
+            InputError: `floor`, `risk`, `limit_ms` or `objective` is out of range.
+            InfeasibleError: the band is out of reach, or a given floor keeps more than the widest
+                network does.
+        """
+        goals = parse_goals(objective)
+        if limit_ms is not None and (goals.several or goals.first.unit != "ms"):
+            raise InputError(
+                f"a latency budget must limit one latency in ms, but got {objective=}: "
+                f"mean, p95, worst or cvar:0.9"
+            )
+        if not (0.0 <= risk <= 10.0):
+            raise InputError(f"`0 <= risk <= 10` must hold, but got {risk=}: 1 is usual")
+        if floor is not None and not 0.0 <= floor <= 1.0:
+            raise InputError(f"`0 <= floor <= 1` must hold, but got {floor=}: 0.5 keeps half")
+        if importance is None:
+            importance = Importance.by_channels(space.architecture)
+            importance = importance.judged_by(PROXIES[DEFAULT_PROXY], space.architecture)
+        most = importance.kept(space.widest[None])[0]
+        if floor is not None and floor > most:
+            raise InfeasibleError(
+                f"the floor must be at most the {most:.3f} that the widest allowed network keeps, "
+                f"but got {floor=}: lower it, or free a fixed group"
+            )
+        if floor is None and FLOPS in goals.names and KEPT not in goals.names:
+            raise InputError(
+                f"{FLOPS} beside a latency must be weighed against {KEPT}, because the smallest "
+                f"network has least of both, but got {objective=}: add {KEPT}, or give a floor"
+            )
+        if floor is None and (limit_ms is not None or FLOPS in goals.names):
+            floor = 0.0
+        if floor is None:
+            kept = float(importance.kept(uniform(space, band)[None])[0])
+            floor = importance.proxy.of_uniform * kept
+        return cls(space, band, latency, fleet, importance, floor, objective, risk, limit_ms)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The model that is pruned."""
+        return self.space.architecture
+
+    @cached_property
+    def repair(self) -> Repair:
+        """Moves any proposal into the band."""
+        return Repair(self.space, self.band)
+
+    @cached_property
+    def goals(self) -> Goals:
+        """What `objective` names."""
+        return parse_goals(self.objective)
+
+    @cached_property
+    def uniform(self) -> Counts:
+        """Uniform pruning on the same grid, at equal FLOPs or within the same latency: `groups`.
+
+        It is `start` where a search begins elsewhere. Raises InfeasibleError where none meets the
+        budget.
+        """
+        return self.start if self.start is not None else self.uniform_in(self.space)
+
+    def uniform_in(self, space: SearchSpace) -> Counts:
+        """Uniform pruning to the same budget on another grid."""
+        if self.limit_ms is None:
+            return uniform(space, self.band)
+        return uniform_within(space, self.band, self.ucb_ms, self.limit_ms)
+
+    @cached_property
+    def log_floor(self) -> float:
+        """Logarithm of the floor, less a rounding slack; -inf where there is none."""
+        return float(np.log(self.floor)) - SLACK if self.floor > 0.0 else -np.inf
+
+    def for_cluster(self, *clusters: int) -> "SearchProblem":
+        """The same problem as someone who measured these clusters alone would pose it."""
+        return replace(self, fleet=self.fleet.only(*clusters))
+
+    def violation(self, counts: Counts) -> Floats:
+        """How far (in the logarithm) kept importance is below the floor; 0 where it holds: `n`.
+
+        With a `guide` also how far the accuracy to expect is below the least.
+        """
+        missing = np.maximum(self.log_floor - self.importance.log_kept(counts), 0.0)
+        return missing if self.guide is None else missing + self.guide.shortfall(counts)
+
+    def ucb_ms(self, counts: Counts) -> Floats:
+        """The latency objective with `risk` standard deviations on top: `n x groups` -> `n`.
+
+        In the objective's unit; several are blended.
+        """
+        return self.goals.blended(self.fleet, self._cautious_cluster_ms(counts), self.blend)
+
+    def scores(self, counts: Counts) -> Scores:
+        """What samplers compare, without the rest of `evaluate`."""
+        return self._scores(counts, self.ucb_ms(counts))
+
+    def values(self, counts: Counts) -> Floats:
+        """What the search minimises, objective by objective: `n x groups` -> `n x objectives`."""
+        ms = self._cautious_cluster_ms(counts)
+        return self._values(counts, ms, self.repair.flops(counts))
+
+    def evaluate(self, counts: Counts) -> Evaluation:
+        """All that is predicted of n configurations.
+
+        The interval of the fleet mean takes the clusters' errors as fully correlated, because the
+        surrogates share a pooled model: wider than the truth rather than narrower.
+        """
+        found = self.latency.predict(counts)
+        low, middle, high, cautious = (
+            np.exp(found.log_ms + z * found.log_sd) for z in (-Z90, 0.0, Z90, self.risk)
+        )
+        worst_ms, worst = self.fleet.worst(middle)
+        flops, goals = self.repair.flops(counts), self.goals
+        scores = self._scores(counts, goals.blended(self.fleet, cautious, self.blend))
+        in_ms = goals.first if goals.first.unit == "ms" else OBJECTIVES["mean"]
+        plain = self.limit_ms is None and not goals.several and goals.first.unit == "ms"
+        values = None if plain else self._values(counts, cautious, flops)
+        return Evaluation(
+            counts=counts,
+            flops=flops.astype(np.int64),
+            parameters=parameters(self.architecture, counts),
+            fleet_mean_ms=self.fleet.fleet_mean(middle),
+            fleet_mean_low_ms=self.fleet.fleet_mean(low),
+            fleet_mean_high_ms=self.fleet.fleet_mean(high),
+            fleet_p95_ms=self.fleet.percentile(middle),
+            objective=goals.first.reported(self.fleet, middle),
+            ucb_ms=in_ms.of(self.fleet, cautious),
+            worst_cluster_ms=worst_ms,
+            worst_cluster=worst,
+            kept_importance=self.importance.kept(counts),
+            feasible=self.band.contains(flops) & (scores.violation == 0.0),
+            cluster_ms=middle,
+            cluster_low_ms=low,
+            cluster_high_ms=high,
+            values=values,
+            scores=replace(scores, values=values) if goals.several else scores,
+        )
+
+    def _cautious_cluster_ms(self, counts: Counts) -> Floats:
+        found = self.latency.predict(counts)
+        return np.exp(found.log_ms + self.risk * found.log_sd)
+
+    def _scores(self, counts: Counts, latency: Floats) -> Scores:
+        violation = self.violation(counts)
+        if self.limit_ms is None:
+            return Scores(latency, violation)
+        excess = np.maximum(np.log(latency / self.limit_ms) - SLACK, 0.0)
+        return Scores(self._given_up(counts), violation + excess)
+
+    def _values(self, counts: Counts, cluster_ms: Floats, flops: Floats) -> Floats:
+        if self.limit_ms is not None:
+            return self._given_up(counts)[:, None]
+        given_up = self._given_up(counts)
+        others = {KEPT: given_up, ACCURACY: given_up, FLOPS: flops}
+        columns = [
+            others[name] if name in others else parse_objective(name).of(self.fleet, cluster_ms)
+            for name in self.goals.names
+        ]
+        return np.stack(columns, axis=1)
+
+    def _given_up(self, counts: Counts) -> Floats:
+        return 1.0 - self.importance.kept(counts)

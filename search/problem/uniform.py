@@ -1,0 +1,96 @@
+"""Uniform pruning at equal FLOPs: the base line, and where the default quality floor comes from."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.costs import flops
+from hdap.fleet_data.errors import InfeasibleError
+from hdap.fleet_data.records import Bools, Floats
+from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.repair import Repair
+from hdap.search.problem.search_space import SearchSpace
+
+RATIOS = 4096
+LEAST_OF_UNIFORM = 0.5
+"""By default a search leaves every group at least this part of what uniform pruning would leave it.
+The floor on kept importance alone lets a few wide groups, such as the trunk of a residual network,
+pay for all others: there the surrogates extrapolate, and training repairs it only in part
+(`benchmarks/quality/proxies.py`). With the proxy `layers` it hardly matters."""
+
+
+def least_share(
+    architecture: Architecture, band: FlopsBand, fits: Callable[[Counts], Bools] | None = None
+) -> float:
+    """The share of its channels that a search within `band` leaves every group by default.
+
+    `fits` (`n x groups` -> `n`) says of configurations whether they meet what else is asked.
+    """
+    ratios = np.linspace(1.0 / RATIOS, 1.0, RATIOS)
+    places = np.rint(ratios[:, None] * (architecture.widths // architecture.multiples))
+    counts = (np.maximum(places, 1) * architecture.multiples).astype(np.int64)
+    fitting = flops(architecture, counts) <= band.high
+    if fits is not None and fitting.any():
+        fitting[fitting] = fits(counts[fitting])
+    return LEAST_OF_UNIFORM * float(ratios[fitting].max(initial=ratios[0]))
+
+
+GOLDEN = 0.6180339887498949
+
+
+def uniform(space: SearchSpace, band: FlopsBand) -> Counts:
+    """Every group at the same ratio, rounded to the grid, in the band: `groups`.
+
+    Uniform pruning spends the budget that it is given, so of what rounds into the band the one
+    nearest the budget counts. Where many groups round up at one ratio, only some of them do, spread
+    over the network, so no group is further than a grid step from its nearest count.
+
+    Raises:
+        InfeasibleError: the band is out of reach of the space.
+    """
+    repair = Repair(space, band)
+    counts = space.snap(np.linspace(0.0, 1.0, RATIOS + 1)[:, None] * space.architecture.widths)
+    last = max(int((repair.flops(counts) <= band.high).sum()) - 1, 0)
+    between = _between(counts[last], counts[min(last + 1, RATIOS)])
+    flops = repair.flops(between)
+    best = np.where(flops <= band.high, flops, -1.0).argmax()
+    # A band narrower than any such step is met exactly by the repair.
+    found: Counts = repair(between[[best]])[0]
+    return found
+
+
+def uniform_within(
+    space: SearchSpace, band: FlopsBand, latency: Callable[[Counts], Floats], limit_ms: float
+) -> Counts:
+    """As `uniform`, the widest whose latency (`n x groups` -> `n` ms) is at most `limit_ms`.
+
+    Raises:
+        InfeasibleError: none that the space allows within the band is that fast.
+    """
+    repair = Repair(space, band)
+    ladder = space.snap(np.linspace(0.0, 1.0, RATIOS + 1)[:, None] * space.architecture.widths)
+    ladder = ladder[np.append(True, (np.diff(ladder, axis=0) != 0).any(axis=1))]
+    fits = band.contains(repair.flops(ladder)) & (latency(ladder) <= limit_ms)
+    if not fits.any():
+        fastest = float(latency(space.smallest[None])[0])
+        raise InfeasibleError(
+            f"the latency budget must be at least the {fastest:.4g} ms that is predicted, doubt "
+            f"included, of the narrowest allowed network, but got {limit_ms:.4g} ms: raise it, or "
+            f"lower `--min-width`, `--step` or `--risk`"
+        )
+    last = int(np.flatnonzero(fits)[-1])
+    between = _between(ladder[last], ladder[min(last + 1, len(ladder) - 1)])
+    within = band.contains(repair.flops(between)) & (latency(between) <= limit_ms)
+    found: Counts = between[np.flatnonzero(within)[-1]]
+    return found
+
+
+def _between(low: Counts, high: Counts) -> Counts:
+    """From `low` to `high`, one group after the other: `m x groups`, the first of them `low`."""
+    differing = np.flatnonzero(low != high)
+    order = differing[(np.arange(len(differing)) * GOLDEN % 1.0).argsort()]
+    rows = np.repeat(low[None], len(order) + 1, axis=0)
+    for taken, group in enumerate(order):
+        rows[taken + 1 :, group] = high[group]
+    return rows

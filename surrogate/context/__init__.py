@@ -1,0 +1,1 @@
+"""How clock, temperature and load move latency."""

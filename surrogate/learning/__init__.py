@@ -1,0 +1,1 @@
+"""What surrogates learn: physical costs, offsets of clusters, the correction and its doubt."""

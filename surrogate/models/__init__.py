@@ -1,0 +1,1 @@
+"""Latency surrogates: one small interface, one file a kind, listed in `registry`."""

@@ -1,0 +1,1 @@
+"""Which measurements a surrogate learns from, made comparable."""

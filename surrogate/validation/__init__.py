@@ -1,0 +1,1 @@
+"""How far surrogates can be trusted: held-out error, calibration, learning curve."""

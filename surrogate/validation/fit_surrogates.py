@@ -1,0 +1,137 @@
+"""Fit the surrogates of a model and say how far they can be trusted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.records import ClusteringRecord, Ints, Measurements, SurrogateRecord
+from hdap.surrogate.learning.pooled_cells import require_configurations
+from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.registry import BASE_LINES, surrogate_class
+from hdap.surrogate.training_data.training_cells import TrainingData, training_data
+from hdap.surrogate.validation.cross_validation import Score, calibration, cross_validate, score
+
+TRUSTED_ROWS = 20
+"""Pruned rows below which a cluster rests on the others."""
+HIGH_ERROR = 0.05
+OVER_NOISE = 3.0
+LOW_COVERAGE = 0.8
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fitted surrogates with their figures on held-out configurations.
+
+    `records` and `scores` hold one entry a cluster; `base_lines` the scores of other kinds on the
+    same folds. `warnings` say in words which clusters not to trust, `notes` what was left out.
+    """
+
+    surrogate: FleetSurrogate
+    records: tuple[SurrogateRecord, ...]
+    scores: tuple[Score, ...]
+    base_lines: Mapping[str, tuple[Score, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The records' warnings, each naming its cluster."""
+        return tuple(f"cluster {r.cluster}: {r.warning}" for r in self.records if r.warning)
+
+
+def fit(
+    architecture: Architecture,
+    measurements: Measurements,
+    clustering: ClusteringRecord,
+    kind: str = "fleet",
+    seed: int = 0,
+    created_at: datetime | None = None,
+    measurement_mark: int = 0,
+    base_lines: tuple[str, ...] = BASE_LINES,
+) -> FitResult:
+    """Fit one latency function a cluster and validate it, with the base lines beside it.
+
+    Raises NotEnoughDataError where there is too little to learn from, and NotFoundError for an
+    unknown kind.
+    """
+    chosen = surrogate_class(kind)
+    data = training_data(architecture, measurements, clustering)
+    require_configurations(data)
+    held = cross_validate(chosen, data, seed=seed)
+    scores = score(held, data)
+    surrogate = chosen.fit(data, seed).calibrated(calibration(held, data.clusters))
+    others = {
+        name: score(cross_validate(surrogate_class(name), data, seed=seed), data)
+        for name in base_lines
+        if name != kind
+    }
+    records = _records(
+        data, surrogate, scores, clustering.id, created_at or datetime.now(UTC), measurement_mark
+    )
+    return FitResult(surrogate, records, scores, others, data.notes)
+
+
+def _records(
+    data: TrainingData,
+    surrogate: FleetSurrogate,
+    scores: tuple[Score, ...],
+    clustering_id: int,
+    created_at: datetime,
+    measurement_mark: int,
+) -> tuple[SurrogateRecord, ...]:
+    pruned = data.at(~data.dense)
+    rows = np.bincount(pruned.cluster, minlength=data.clusters)
+    payloads = surrogate.payloads()
+    dense = np.full(data.clusters, np.nan)
+    measured = data.at(data.dense).cells
+    dense[measured.cluster] = np.exp(measured.log_ms)
+    return tuple(
+        SurrogateRecord(
+            clustering_id=clustering_id,
+            cluster=s.cluster,
+            model=data.architecture.model,
+            architecture_digest=data.architecture.digest,
+            kind=surrogate.kind,
+            created_at=created_at,
+            measurement_mark=measurement_mark,
+            rows=int(rows[s.cluster]),
+            configurations=s.cells,
+            mape=s.mape,
+            kendall_tau=s.kendall_tau,
+            coverage=s.coverage,
+            dense_ms=float(dense[s.cluster]),
+            warning=_warning(s, int(rows[s.cluster]), data),
+            payload=payloads[s.cluster],
+        )
+        for s in scores
+    )
+
+
+def _warning(score: Score, rows: int, data: TrainingData) -> str:
+    """What a person must know before trusting a cluster's surrogate; empty when it can be."""
+    if rows == 0:
+        dense = _dense_rows(data)[score.cluster]
+        rests = "its dense latency" if dense else "what the clustering says of its speed"
+        return (
+            f"no pruned network was measured here: it rests on the other clusters and on {rests}; "
+            f"measure {TRUSTED_ROWS} configurations: hdap plan"
+        )
+    if rows < TRUSTED_ROWS:
+        return (
+            f"only {rows} measurements of pruned networks: it leans on the other clusters; "
+            f"measure {TRUSTED_ROWS - rows} more: hdap plan"
+        )
+    if score.mape > max(HIGH_ERROR, OVER_NOISE * np.nan_to_num(score.noise_floor)):
+        return (
+            f"the held-out error of {score.mape:.1%} is far above the noise of "
+            f"{score.noise_floor:.1%}: measure more configurations: hdap plan"
+        )
+    if score.coverage < LOW_COVERAGE:
+        return f"only {score.coverage:.0%} of held-out medians lie in their 90 % interval"
+    return ""
+
+
+def _dense_rows(data: TrainingData) -> Ints:
+    return np.bincount(data.cluster[data.dense], minlength=data.clusters).astype(np.int64)

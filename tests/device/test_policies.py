@@ -1,0 +1,245 @@
+"""Policies on states that are written down, and wishes over a time that the test moves."""
+
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hdap.device.controller import ControllerError
+from hdap.device.policies import (
+    POLICIES,
+    Battery,
+    Decision,
+    Fixed,
+    Heat,
+    Hysteresis,
+    LatencyTarget,
+    Load,
+    MemoryLeft,
+    MemoryLimit,
+    Policy,
+    ScheduledVariant,
+    State,
+    SwitchSettings,
+    read_policy,
+    require_possible,
+)
+
+QUIET = State(
+    names=("v0", "v1", "v2", "v3"),
+    current=0,
+    costs_ms=(5.0, 10.0, 20.0, 40.0),
+    memory_mb=(100.0, 120.0, 140.0, 180.0),
+    cores=2,
+    available_mb=1000.0,
+    battery_pct=90.0,
+    temperature_c=40.0,
+    hour=12.0,
+)
+WRITTEN = {
+    "fixed": "fixed:v1",
+    "latency": "latency:30ms",
+    "load": "load:0.7/8",
+    "memory": "memory:150MB",
+    "available": "available:500MB",
+    "battery": "battery:20",
+    "temperature": "temperature:80",
+    "schedule": "schedule:8-20=v1,20-8=v3",
+}
+STATES = st.builds(
+    State,
+    names=st.just(QUIET.names),
+    current=st.integers(0, 3),
+    costs_ms=st.tuples(*(st.floats(0.1, 1e3),) * 4).map(lambda x: tuple(sorted(x))),
+    memory_mb=st.tuples(*(st.floats(1.0, 1e4),) * 4).map(lambda x: tuple(sorted(x))),
+    rate=st.floats(0.0, 1e4),
+    queue=st.integers(0, 1000),
+    p95_ms=st.none() | st.floats(0.1, 1e5),
+    cores=st.integers(1, 64),
+    available_mb=st.none() | st.floats(0.0, 1e5),
+    battery_pct=st.none() | st.floats(0.0, 100.0),
+    temperature_c=st.none() | st.floats(-40.0, 150.0),
+    hour=st.floats(0.0, 24.0, exclude_max=True),
+)
+
+
+def test_every_policy_is_written_down_here() -> None:
+    assert WRITTEN.keys() == POLICIES.keys()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(state=STATES)
+def test_a_policy_always_names_a_variant_and_why(name: str, state: State) -> None:
+    (policy,) = read_policy([WRITTEN[name]]).parts
+    assert type(policy) is POLICIES[name]
+    wish = policy.wish(state)
+    assert 0 <= wish.variant < 4
+    assert wish.reason
+    assert "\n" not in wish.reason
+    assert wish == policy.wish(state)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(state=STATES)
+def test_room_to_rise_is_room_to_stay(name: str, state: State) -> None:
+    """What is allowed from below is still allowed once it runs: no switch undoes itself."""
+    (policy,) = read_policy([WRITTEN[name]]).parts
+    wish = policy.wish(state)
+    if name not in ("latency", "load") and wish.met and wish.variant > state.current:
+        own = replace(state, current=wish.variant, available_mb=_left(state, wish.variant))
+        assert policy.wish(own).variant >= wish.variant
+
+
+def _left(state: State, place: int) -> float | None:
+    if state.available_mb is None:
+        return None
+    return state.available_mb - (state.memory_mb[place] - state.memory_mb[state.current])
+
+
+@given(state=STATES, chosen=st.lists(st.sampled_from(sorted(WRITTEN.values())), min_size=1))
+def test_of_several_the_most_restrictive_counts(state: State, chosen: list[str]) -> None:
+    together = read_policy(chosen)
+    wishes = [part.wish(state) for part in together.parts]
+    found = together.wish(state)
+    assert found.variant == min(wish.variant for wish in wishes)
+    assert found.met == all(wish.met for wish in wishes)
+    assert found.reason in {w.reason for w in wishes if w.variant == found.variant}
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "variant", "reason"),
+    [
+        (Fixed("v2"), QUIET, 2, "fixed"),
+        (LatencyTarget(25.0), QUIET, 2, "v3 at 40 ms p95 of 25 ms (beyond the limit)"),
+        # the current one takes four times its cost now, so would the others
+        (LatencyTarget(25.0), replace(QUIET, p95_ms=20.0), 0, "v1 at 40 ms"),
+        (Load(0.7), QUIET, 3, "v3 at 0 requests/s"),
+        (Load(0.7), replace(QUIET, rate=50.0), 2, "v3 at 50 requests/s takes 100 % of 2 cores"),
+        (Load(0.7, 8), replace(QUIET, current=2, queue=12), 1, "12 waiting"),
+        (MemoryLimit(150.0), QUIET, 1, "v2 at 140 MB of 150 MB (too near the limit)"),
+        (MemoryLimit(150.0), replace(QUIET, current=2), 2, "v3 at 180 MB"),
+        (MemoryLeft(500.0), replace(QUIET, available_mb=560.0), 0, "v1 leaves 540 MB"),
+        (Battery(20.0), replace(QUIET, battery_pct=15.0), 0, "at a charge of 15 %"),
+        (Battery(20.0), replace(QUIET, battery_pct=None), 3, "does not tell its charge"),
+        (Heat(80.0), replace(QUIET, temperature_c=85.0), 0, "at 85 degrees"),
+        (ScheduledVariant(((8.0, 20.0, "v1"),)), QUIET, 1, "schedule from 8 to 20"),
+        (
+            ScheduledVariant(((20.0, 8.0, "v1"),)),
+            replace(QUIET, hour=3.0),
+            1,
+            "schedule from 20 to 8",
+        ),
+        (ScheduledVariant(((20.0, 8.0, "v1"),)), QUIET, 3, "nothing at this hour"),
+    ],
+)
+def test_what_a_policy_says(policy: Policy, state: State, variant: int, reason: str) -> None:
+    wish = policy.wish(state)
+    assert wish.variant == variant
+    assert reason in wish.reason
+
+
+def test_a_policy_that_no_variant_satisfies_says_the_nearest_in_one_line() -> None:
+    with pytest.raises(ControllerError, match="the nearest is v0 at 5 ms p95 of 1 ms") as raised:
+        require_possible(LatencyTarget(1.0), QUIET)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ControllerError, match="the nearest is v0 at 100 MB of 50 MB"):
+        require_possible(MemoryLimit(50.0), QUIET)
+    require_possible(LatencyTarget(5.0), QUIET)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "speed:1", "latency", "latency:-1", "latency:3 parsecs", "latency:nan", "latency:0"),
+        *("load:0.7/x", "load:0.7/0", "memory:1e9", "schedule:8-20", "schedule:8-25=v1"),
+        *("battery:x", "temperature:-5"),
+    ],
+)
+def test_a_policy_that_cannot_be_read_is_one_line_with_the_form(text: str) -> None:
+    with pytest.raises(ControllerError, match="policy") as raised:
+        read_policy([text])
+    assert "\n" not in str(raised.value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_policy_or_a_problem(text: str) -> None:
+    for name in ("", *POLICIES):
+        with suppress(ControllerError):
+            read_policy([f"{name}:{text}" if name else text]).wish(QUIET)
+
+
+def test_units_are_understood() -> None:
+    (a, b, c) = read_policy(["latency:0.03s", "memory:1.5GB", "load:70%"]).parts
+    assert a == LatencyTarget(30.0)
+    assert b == MemoryLimit(1536.0)
+    assert isinstance(c, Load)
+    assert c.share == pytest.approx(0.7)
+    assert c.queue == 8
+
+
+WISHES = st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 5.0)), max_size=200)
+
+
+@given(wishes=WISHES, dwell=st.floats(0.0, 3.0), most=st.integers(2, 5), within=st.floats(0.5, 20))
+def test_no_wishes_make_more_switches_than_allowed(
+    wishes: list[tuple[int, float]], dwell: float, most: int, within: float
+) -> None:
+    steady = Hysteresis(SwitchSettings(dwell_s=dwell, most_switches=most, within_s=within))
+    current, now, times = 3, 0.0, []
+    for wanted, pause in wishes:
+        now += pause
+        chosen = steady.decide(current, wanted, now)
+        if chosen is not None:
+            assert chosen != current
+            current = chosen
+            times.append(now)
+    for i, at in enumerate(times):
+        assert sum(t - at <= within for t in times[i:]) <= most
+
+
+@given(wishes=WISHES, dwell=st.floats(0.1, 3.0))
+def test_a_better_variant_was_allowed_all_the_time_of_the_dwell(
+    wishes: list[tuple[int, float]], dwell: float
+) -> None:
+    steady = Hysteresis(SwitchSettings(dwell_s=dwell, most_switches=50, within_s=1.0))
+    current, now = 0, 0.0
+    told: list[tuple[float, int]] = []
+    for wanted, pause in wishes:
+        now += pause
+        told.append((now, wanted))
+        chosen = steady.decide(current, wanted, now)
+        if chosen is not None and chosen > current:
+            before = [t for t, _ in told if now - t >= dwell]
+            assert before
+            assert all(w >= chosen for t, w in told if t >= before[-1])
+        current = current if chosen is None else chosen
+
+
+def test_a_faster_variant_follows_at_once_and_a_mistake_makes_it_wait_longer() -> None:
+    steady = Hysteresis(SwitchSettings(dwell_s=1.0, most_switches=50, within_s=1.0))
+    current, now, rises = 3, 0.0, []
+    for _ in range(400):
+        now += 0.1
+        # v3 is too slow whenever it runs, and seems to be fine whenever it does not
+        wanted = 0 if current == 3 else 3
+        chosen = steady.decide(current, wanted, now)
+        if current == 3:
+            assert chosen == 0
+        if chosen == 3:
+            rises.append(now)
+        current = current if chosen is None else chosen
+    waits = [b - a for a, b in pairwise(rises)]
+    assert len(rises) <= 6
+    assert all(later >= 1.8 * before for before, later in pairwise(waits))
+
+
+def test_settings_that_allow_no_way_back_are_refused() -> None:
+    with pytest.raises(ControllerError, match="two switches or more"):
+        SwitchSettings(most_switches=1)
+
+
+def test_a_wish_says_whether_it_is_met() -> None:
+    assert Decision(0, "why").met

@@ -1,0 +1,201 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdap.fleet_data.errors import InputError, NotFoundError, UnsupportedModelError
+from hdap.networks.tracing import trace
+
+
+class Toy(nn.Module):
+    """Two convolutions and a head; sub-classes say what happens between them."""
+
+    input_shape = (3, 16, 16)
+
+    def __init__(self, given: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.second = nn.Conv2d(given, 8, 3, padding=1)
+        self.head = nn.Linear(8, 10)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        return x
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.second(self.between(self.first(image), image))
+        result: Tensor = self.head(x.mean((2, 3)))
+        return result
+
+
+class Gated(Toy):
+    def __init__(self) -> None:
+        super().__init__(8)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        left, right = x.chunk(2, dim=1)
+        return left * right
+
+
+class Sliced(Toy):
+    def __init__(self) -> None:
+        super().__init__(8)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        return x[:, 4:12]
+
+
+class PixelShuffled(Toy):
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.up = nn.PixelShuffle(2)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        result: Tensor = self.up(x)
+        return result
+
+
+class ChannelShuffled(Toy):
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+class WithImage(Toy):
+    # Torch-Pruning takes the image for no channels: every count is right and every channel wrong.
+    def __init__(self) -> None:
+        super().__init__(19)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        return torch.cat([image, x], dim=1)
+
+
+class Scaled(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(16, 1, 1))
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class Twice(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.Conv2d(16, 16, 1)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        result: Tensor = self.again(self.again(x))
+        return result
+
+
+class Transposed(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(16, 16, 2)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        result: Tensor = self.up(x)
+        return result
+
+
+class GroupsOverTwo(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Conv2d(3, 16, 1)
+        self.grouped = nn.Conv2d(32, 16, 1, groups=4)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        result: Tensor = self.grouped(torch.cat([x, self.other(image)], dim=1))
+        return result
+
+
+class Unfollowed(Toy):
+    # Torch-Pruning fails on a split whose parts go different ways.
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = Parted()
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        result: Tensor = self.block(x)
+        return result
+
+
+class Parted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 1)
+        self.part = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.conv(x).chunk(2, dim=1)
+        return torch.cat([self.part(left), right], dim=1)
+
+
+class SpatialGate(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(1, 1, 3, padding=1)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        gate: Tensor = self.gate(x.mean(1, keepdim=True))
+        return x * gate
+
+
+@pytest.mark.parametrize(
+    ("toy", "layer"),
+    [
+        (Gated, "second"),
+        (Sliced, "second"),
+        (PixelShuffled, "up"),
+        (ChannelShuffled, "first"),
+        (WithImage, "first"),
+        (Scaled, "gamma"),
+        (Twice, "again"),
+        (Transposed, "up"),
+        (GroupsOverTwo, "grouped"),
+        (Unfollowed, "block"),
+    ],
+)
+def test_what_cannot_be_described_is_refused_by_the_layers_name(toy: type[Toy], layer: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=f"`{layer}`"):
+        trace(toy())
+
+
+def test_a_gate_over_all_channels_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError):
+        trace(SpatialGate())
+
+
+def test_a_vision_transformer_is_refused_by_the_layers_name() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"`(pos_embed|cls_token)`"):
+        trace("vit_tiny_patch16_224")
+
+
+def test_a_network_with_two_outputs_is_refused() -> None:
+    class Pair(Toy):
+        def forward(self, image: Tensor) -> Tensor:
+            return (super().forward(image), image)  # type: ignore[return-value]
+
+    with pytest.raises(UnsupportedModelError, match="one tensor, but got tuple"):
+        trace(Pair())
+
+
+def test_a_network_that_does_not_take_the_shape_is_refused_by_the_layers_name() -> None:
+    with pytest.raises(UnsupportedModelError, match="`first` failed"):
+        trace(Toy(), input_shape=(4, 16, 16))
+
+
+def test_a_network_without_widths_to_choose_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="has none"):
+        trace(nn.Sequential(nn.Flatten(1), nn.Linear(12, 4)), input_shape=(3, 2, 2))
+
+
+def test_a_shape_that_is_none_is_refused() -> None:
+    network = Toy()
+    network.input_shape = 16  # type: ignore[assignment]
+    with pytest.raises(InputError, match="`input_shape` of `Toy`"):
+        trace(network)
+
+
+def test_unknown_name_is_refused() -> None:
+    with pytest.raises(NotFoundError, match="`resnet50`"):
+        trace("resnet5O")
