@@ -3,8 +3,9 @@
     python -m benchmarks.elastic.memory --work /tmp/elastic            (about 1 min, ResNet-50)
 
 Each way runs in a process of its own: one session a level as usual, the same over one external
-weights file, and `hdap.device.level_sessions` (optimised once on this machine, weights mapped). Memory
-is what is anonymous, so what the system cannot take back; times are processor time of one thread.
+weights file, and `hdap.device.level_sessions` (optimised once on this machine, weights mapped).
+Memory is what is anonymous, so what the system cannot take back; times are processor time of one
+thread.
 """
 
 import argparse

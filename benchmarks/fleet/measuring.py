@@ -1,6 +1,7 @@
 """Do corrected latencies repeat when a competing load comes and goes?
 
-    python -m benchmarks.fleet.measuring [--model mobilenetv1_100] [--configurations 3] [--sessions 5]
+    python -m benchmarks.fleet.measuring [--model mobilenetv1_100] [--configurations 3]
+        [--sessions 5]
 
 Measures a few configurations in several sessions. In the first session nothing else is started; in
 the others a busy process, pinned to the core that measures, is switched on and off at random. Each

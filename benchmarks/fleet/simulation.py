@@ -1,7 +1,7 @@
 """The simulated fleet: how well its law fits what was measured, and how fast it writes.
 
-    python -m benchmarks.fleet.simulation --calibrate   # fit again and rewrite the shipped constants
-    python -m benchmarks.fleet.simulation               # the fit on held-out configurations, and speed
+    python -m benchmarks.fleet.simulation --calibrate  # fit again and rewrite the shipped constants
+    python -m benchmarks.fleet.simulation              # fit on held-out configurations, and speed
 
 The constants in `hdap/simulation/calibrated.json` come from the first command.
 """

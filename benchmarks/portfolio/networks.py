@@ -1,4 +1,4 @@
-"""The networks of `benchmarks.portfolio.build`: those of the examples for images of 16 x 16 pixels."""
+"""The networks of `benchmarks.portfolio.build`: the examples' for 16 x 16 pixels."""
 
 from torch import nn
 

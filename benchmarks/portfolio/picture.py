@@ -1,4 +1,4 @@
-"""The picture of `benchmarks.portfolio.build`: accuracy against latency and size, 900 pixels wide."""
+"""The picture of `benchmarks.portfolio.build`: accuracy against latency and size."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """The whole loop proved on this machine: what was promised, pruned, exported and then measured.
 
-    python -m benchmarks.proof.whole_loop [--quick] [--work FOLDER] [--again] [--redraw] [--out docs/pictures]
+    python -m benchmarks.proof.whole_loop [--quick] [--work FOLDER] [--again]
+        [--redraw] [--out docs/pictures]
 
 One machine plays four kinds of devices (see `benchmarks.proof.conditions`); every latency is timed
 by ONNX Runtime. Dense telemetry is ingested into a fresh database and clustered; a space-filling

@@ -2,7 +2,7 @@
 
     python -m benchmarks.search.compare [--quick] [--settings resnet50:measured,...] [--seeds 5]
     python -m benchmarks.search.compare --redraw        # the table and the picture that are there
-    python -m benchmarks.search.compare --long 100      # fleet's default answer against 100 times the time
+    python -m benchmarks.search.compare --long 100  # the default answer against 100 times the time
 
 All samplers get the same problem, the same repair into the FLOPs band and the same uniform pruning
 to begin with; an evaluation is one configuration that the surrogates were asked about, by the

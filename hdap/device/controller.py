@@ -52,7 +52,7 @@ FORMAT = 1
 LEAST_CLOCK, MOST_CLOCK = 0.02, 8.0
 
 
-class ControllerError(Exception):
+class DeviceError(Exception):
     """What must hold, what came, what to do; one line."""
 
 
@@ -117,7 +117,7 @@ class OperatingTable:
 def read_table(
     path: str, cluster: int, expected: Mapping[str, str] | None = None
 ) -> OperatingTable:
-    """The points of a cluster from levels.json; raises `ControllerError`.
+    """The points of a cluster from levels.json; raises `DeviceError`.
 
     `expected` may hold `model`, `architecture` and `fleet`, as the manifest of a bundle does: a
     table made for others is refused.
@@ -126,7 +126,7 @@ def read_table(
     for name, value in (expected or {}).items():
         if document.get(name) != value:
             kind = {"fleet": "clustering", "architecture": "network"}.get(name, name)
-            raise ControllerError(
+            raise DeviceError(
                 f"{path} is a table for another {kind} ({str(document.get(name))[:16]}, not "
                 f"{str(value)[:16]}); plan again: hdap elastic plan"
             )
@@ -134,24 +134,22 @@ def read_table(
 
 
 def read_document(path: str, kind: str, maker: str) -> dict[str, Any]:
-    """A JSON file that hdap wrote for devices, checked by its own digest; raises `ControllerError`."""
+    """A JSON file that hdap wrote for devices, checked by its own digest; raises `DeviceError`."""
     try:
         with open(path, encoding="utf-8") as file:
             document: dict[str, Any] = json.load(file)
     except (OSError, ValueError) as error:
-        raise ControllerError(
-            f"{path} must be a file of {maker} that can be read: {error}"
-        ) from None
+        raise DeviceError(f"{path} must be a file of {maker} that can be read: {error}") from None
     if not isinstance(document, dict) or document.get("kind") != kind:
-        raise ControllerError(f"{path} must be a file of {maker}; copy the right one")
+        raise DeviceError(f"{path} must be a file of {maker}; copy the right one")
     if document.get("format") != FORMAT:
-        raise ControllerError(
+        raise DeviceError(
             f"{path} must have format {FORMAT}, has {document.get('format')}; make anew"
         )
     rest = {name: value for name, value in document.items() if name != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     if hashlib.sha256(text.encode()).hexdigest() != document.get("digest"):
-        raise ControllerError(f"{path} is damaged or was changed by hand; copy it again")
+        raise DeviceError(f"{path} is damaged or was changed by hand; copy it again")
     return document
 
 
@@ -159,9 +157,7 @@ def _table(path: str, document: dict[str, Any], cluster: int) -> OperatingTable:
     rows = {int(c["cluster"]): c for c in document["clusters"]}
     if cluster not in rows:
         known = ", ".join(map(str, sorted(rows)))
-        raise ControllerError(
-            f"{path} must hold cluster {cluster}, but has {known}; give one of them"
-        )
+        raise DeviceError(f"{path} must hold cluster {cluster}, but has {known}; give one of them")
     mine, levels = rows[cluster], document["levels"]
     accuracies = [level["accuracy"] for level in levels]
     judged = all(a is not None for a in accuracies)
@@ -268,9 +264,7 @@ class Budget:
         values = [self.latency_ms, self.power_w, self.energy_mj]
         given = [value for value in values if value is not None]
         if not given or not all(math.isfinite(v) and v > 0 for v in given):
-            raise ControllerError(
-                f"a budget must be positive ms, W or mJ, but got {self}; give one"
-            )
+            raise DeviceError(f"a budget must be positive ms, W or mJ, but got {self}; give one")
 
     def excess(self, point: Point, ms: float) -> float:
         """By which factor the point is above the budget; at most 1 where it holds."""
@@ -323,7 +317,7 @@ class Controller:
         self.table, self.budget, self.settings = table, budget, settings or ControllerSettings()
         untold = any(point.power_w is None for point in table.points)
         if (budget.power_w or budget.energy_mj) and untold:
-            raise ControllerError(
+            raise DeviceError(
                 "a power or energy budget needs a device that reports its power, but this one was "
                 "profiled without; give a budget in ms"
             )
@@ -493,7 +487,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = read_table(asked.levels, asked.cluster)
         budget = Budget(latency_ms=asked.latency_ms or table.target_ms)
         controller = Controller(table, budget, log=print)
-    except ControllerError as problem:
+    except DeviceError as problem:
         print(f"controller: {problem}", file=sys.stderr)
         return 1
     end = time.monotonic() + asked.seconds

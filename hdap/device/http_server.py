@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from hdap.device.ports import taken_port
 from hdap.device.request_body import JSON, kind_of, most_bytes, read_image
-from hdap.device.switcher import ControllerError, InferenceAnswer, Switcher
+from hdap.device.switcher import DeviceError, InferenceAnswer, Switcher
 from hdap.fleet_data.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -57,7 +57,7 @@ def application(switcher: Switcher, hosts: tuple[str, ...] | None = LOOPBACK) ->
         middleware=guard,
         exception_handlers={
             InputError: _refusal(400),
-            ControllerError: _refusal(400),
+            DeviceError: _refusal(400),
             _TooLarge: _refusal(413),
         },
     )

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hdap.device.controller import ControllerError
+from hdap.device.controller import DeviceError
 
 
 @dataclass(frozen=True)
@@ -291,29 +291,27 @@ POLICIES: dict[str, type[Policy]] = {
 
 
 def read_policy(texts: Sequence[str]) -> AllOf:
-    """Policies as `name:value`, all of which hold; raises `ControllerError`."""
+    """Policies as `name:value`, all of which hold; raises `DeviceError`."""
     parts = []
     for text in texts:
         name, _, value = text.partition(":")
         if name not in POLICIES:
             known = ", ".join(POLICIES)
-            raise ControllerError(
-                f"a policy is one of {known}, but got {text!r}; write latency:30ms"
-            )
+            raise DeviceError(f"a policy is one of {known}, but got {text!r}; write latency:30ms")
         try:
             parts.append(POLICIES[name].read(value))
         except ValueError:
-            raise ControllerError(
+            raise DeviceError(
                 f"policy `{name}` must be {name}:{POLICIES[name].form}, but got {text!r}"
             ) from None
     return AllOf(tuple(parts))
 
 
 def require_possible(policy: Policy, state: State) -> None:
-    """Raises `ControllerError` where no variant satisfies the policy even while nothing is asked."""
+    """Raises `DeviceError` where no variant satisfies the policy even while nothing is asked."""
     wish = policy.wish(state)
     if not wish.met:
-        raise ControllerError(
+        raise DeviceError(
             f"some variant must satisfy the policy, but {wish.reason}; "
             "relax it, or build a variant that does"
         )
@@ -321,9 +319,7 @@ def require_possible(policy: Policy, state: State) -> None:
 
 def _known(state: State, name: str) -> int:
     if name not in state.names:
-        raise ControllerError(
-            f"a policy must name one of {', '.join(state.names)}, but names {name!r}"
-        )
+        raise DeviceError(f"a policy must name one of {', '.join(state.names)}, but names {name!r}")
     return state.names.index(name)
 
 
@@ -368,7 +364,7 @@ class SwitchSettings:
         if self.most_switches < 2 or not all(
             x > 0 for x in (self.longest_dwell_s, self.within_s, self.period_s, self.window_s)
         ):
-            raise ControllerError(
+            raise DeviceError(
                 f"settings must be positive and allow two switches or more, got {self}"
             )
 

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdap.device.controller import ControllerError
+from hdap.device.controller import DeviceError
 from hdap.device.measuring import battery_pct, mem_available_mb, read_text, temperature_c
 from hdap.device.policies import (
     POLICIES,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICIES",
-    "ControllerError",
+    "DeviceError",
     "Policy",
     "Stats",
     "SwitchSettings",
@@ -211,7 +211,7 @@ class Switcher:
 
     Without a policy the most accurate variant runs until `switch` says otherwise. `threads` work on
     one inference, `workers` inferences run at once (default: as many as there are cores for), more
-    wait in order. Raises `ControllerError` where nothing can be served, and where no variant satisfies the
+    wait in order. Raises `DeviceError` where nothing can be served, and where no variant satisfies the
     policy.
     """
 
@@ -258,7 +258,7 @@ class Switcher:
     # what an application calls
 
     def run(self, image: NDArray[Any]) -> Sequence[Image]:
-        """Outputs for one image, `C x H x W` or `1 x C x H x W`; raises `ControllerError` for another."""
+        """Outputs for one image, `C x H x W` or `1 x C x H x W`; raises `DeviceError` for another."""
         return self.answer(image).outputs
 
     def answer(self, image: NDArray[Any]) -> InferenceAnswer:
@@ -266,7 +266,7 @@ class Switcher:
         began = time.monotonic()
         with self._lock:
             if self._closed:
-                raise ControllerError("the switcher must be open, but was closed; make another")
+                raise DeviceError("the switcher must be open, but was closed; make another")
             self._requests += 1
             self._running += 1
             self._seen.arrivals.append(began)
@@ -291,7 +291,7 @@ class Switcher:
     def switch(self, name: str, reason: str = "asked for") -> None:
         """Ask for a variant and hold it against the policy; returns at once.
 
-        A wish that waits for the switch under way is replaced. Raises `ControllerError` for another name.
+        A wish that waits for the switch under way is replaced. Raises `DeviceError` for another name.
         """
         place = self.portfolio.index(name)
         with self._wake:
@@ -399,7 +399,7 @@ class Switcher:
         if array.shape == shape:
             array = array[None]
         if array.shape != (1, *shape) or array.dtype.kind not in "fiu":
-            raise ControllerError(
+            raise DeviceError(
                 f"an input must be numbers of shape {list(shape)}, but has shape "
                 f"{list(array.shape)} of {array.dtype}; give one image, not a batch"
             )
@@ -537,7 +537,7 @@ class Switcher:
         for place in places:
             try:
                 return self._open(place, START_RUNS)
-            except ControllerError:
+            except DeviceError:
                 if place == places[-1]:
                     raise
         raise AssertionError("a portfolio has variants")
@@ -633,7 +633,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(portfolio.variants)} variants of {portfolio.model}: files are as built")
         if not asked.check:
             _measure(asked.bundle, portfolio, asked)
-    except ControllerError as problem:
+    except DeviceError as problem:
         print(f"switcher: {problem}", file=sys.stderr)
         return 1
     return 0
@@ -648,7 +648,7 @@ def _measure(folder: str, portfolio: Portfolio, asked: argparse.Namespace) -> No
             switcher.switch(variant.name)
             switcher.wait()
             if switcher.current != variant.name:
-                raise ControllerError(switcher.stats().events[-1].reason)
+                raise DeviceError(switcher.stats().events[-1].reason)
             times = sorted(switcher.answer(image).ms for _ in range(max(1, asked.runs)))
             rss = resident_mb()
             print(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hdap.device.controller import ControllerError, read_document
+from hdap.device.controller import DeviceError, read_document
 from hdap.device.level_sessions import machine_words, made_once, open_mapped, optimise
 
 KIND, MANIFEST, SEAL = "hdap portfolio", "portfolio.json", "sealed.json"
@@ -51,18 +51,18 @@ class Portfolio:
     simulated: bool
 
     def index(self, name: str) -> int:
-        """The place of a variant; raises `ControllerError`, which says the nearest name."""
+        """The place of a variant; raises `DeviceError`, which says the nearest name."""
         names = [variant.name for variant in self.variants]
         if name not in names:
             near = difflib.get_close_matches(name, names, 1, 0.0)[0]
-            raise ControllerError(
+            raise DeviceError(
                 f"a variant is one of {', '.join(names)}, but got {name!r}; the nearest is {near}"
             )
         return names.index(name)
 
 
 def read_portfolio(folder: str) -> Portfolio:
-    """The manifest of a bundle; raises `ControllerError`. The networks are checked when they are opened."""
+    """The manifest of a bundle; raises `DeviceError`. The networks are checked when they are opened."""
     path = os.path.join(folder, MANIFEST)
     document = read_document(path, KIND, "`hdap portfolio build`")
     try:
@@ -70,11 +70,11 @@ def read_portfolio(folder: str) -> Portfolio:
         channels, height, width = (int(x) for x in document["input"]["shape"])
         name, model = str(document["input"]["name"]), str(document["model"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ControllerError(
+        raise DeviceError(
             f"{path} must describe input and variants: {error!r}; build again"
         ) from None
     if not variants or len({variant.name for variant in variants}) != len(variants):
-        raise ControllerError(f"{path} must name one variant or more, each once; build again")
+        raise DeviceError(f"{path} must name one variant or more, each once; build again")
     shape = (channels, height, width)
     return Portfolio(folder, model, name, shape, variants, bool(document.get("simulated")))
 
@@ -98,7 +98,7 @@ class Checker:
         self._seen: dict[str, tuple[Any, ...]] = {}
 
     def check(self, folder: str, files: Mapping[str, tuple[int, str]]) -> None:
-        """Raises `ControllerError` that names the first file that is not as it must be, and its hash."""
+        """Raises `DeviceError` that names the first file that is not as it must be, and its hash."""
         for name, (size, digest) in files.items():
             path = os.path.join(folder, name)
             try:
@@ -114,12 +114,12 @@ class Checker:
                     continue
                 found = _sha256(path) if status.st_size == size else None
             except OSError as error:
-                raise ControllerError(
+                raise DeviceError(
                     f"{path} must be readable, but {error.strerror}; copy it"
                 ) from None
             if found != digest:
                 what = f"{status.st_size} bytes" if found is None else f"SHA-256 {found}"
-                raise ControllerError(
+                raise DeviceError(
                     f"{path} must have {size} bytes and SHA-256 {digest}, but has {what}: it is "
                     "cut or was changed; copy it again"
                 )
@@ -143,7 +143,7 @@ class Opener:
         try:
             self._ort = importlib.import_module("onnxruntime")
         except ImportError:
-            raise ControllerError(
+            raise DeviceError(
                 "onnxruntime must be installed, but is not; python3 -m pip install onnxruntime"
             ) from None
         self.portfolio, self.threads, self._log = portfolio, threads, log
@@ -153,12 +153,12 @@ class Opener:
         self._prepared: dict[int, str] = {}
 
     def check(self) -> None:
-        """Raises `ControllerError` that names the first file of the bundle that is not as it was built."""
+        """Raises `DeviceError` that names the first file of the bundle that is not as it was built."""
         for variant in self.portfolio.variants:
             self._checker.check(self.portfolio.folder, variant.files)
 
     def open(self, place: int) -> Any:
-        """A session of a variant; raises `ControllerError` where its files are not as they were built."""
+        """A session of a variant; raises `DeviceError` where its files are not as they were built."""
         name = self.portfolio.variants[place].name
         path = os.path.join(self.prepare(place), f"{name}.onnx")
         with _said_in_a_line(name):
@@ -185,7 +185,7 @@ class Opener:
         made_once(made, lambda folder: self._optimise(variant, folder))
         try:
             self._checker.check(made, _seal(made))
-        except ControllerError as problem:
+        except DeviceError as problem:
             self._log(f"made again: {problem}")
             shutil.rmtree(made, ignore_errors=True)
             made_once(made, lambda folder: self._optimise(variant, folder))
@@ -227,10 +227,10 @@ def page_in(path: str) -> bool:
 def _said_in_a_line(name: str) -> Iterator[None]:
     try:
         yield
-    except ControllerError:
+    except DeviceError:
         raise
     except Exception as error:
-        raise ControllerError(
+        raise DeviceError(
             f"{name} must be a network that ONNX Runtime opens here, but {first_line(error)}"
         ) from error
 
@@ -248,9 +248,7 @@ def _seal(folder: str) -> dict[str, tuple[int, str]]:
                 name: (int(size), str(digest)) for name, (size, digest) in json.load(file).items()
             }
     except (OSError, ValueError, AttributeError):
-        raise ControllerError(
-            f"{path} must say what the files beside it are, but does not"
-        ) from None
+        raise DeviceError(f"{path} must say what the files beside it are, but does not") from None
 
 
 def _writable(folder: str) -> str:

@@ -1,7 +1,8 @@
 """Checkpoints of elastic networks: one weights file and one JSON, nothing that is executed.
 
-They are those of `hdap.networks.checkpoint`, whose manifest says more: `model.json` holds the levels
-and `model.safetensors` the shared weights, the norms of every level and the order of channels.
+They are those of `hdap.networks.checkpoint`, whose manifest says more: `model.json` holds the
+levels and `model.safetensors` the shared weights, the norms of every level and the order of
+channels.
 """
 
 import json
@@ -44,7 +45,7 @@ class ElasticManifest(NetworkManifest):
 
     @classmethod
     def from_json(cls, text: str) -> "ElasticManifest":
-        """Inverse of `to_json`. Raises `InputError` as `NetworkManifest.from_json`, or without levels."""
+        """Inverse of `to_json`. Raises `InputError` as the base does, or without levels."""
         base, raw = NetworkManifest.from_json(text), json.loads(text)
         fields = {name: getattr(base, name) for name in NetworkManifest.__dataclass_fields__}
         levels, mode = raw.get("levels"), raw.get("mode")

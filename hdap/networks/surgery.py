@@ -27,7 +27,7 @@ def prune(
 ) -> nn.Module:
     """A copy of `module` with `counts[g]` channels left in width group g.
 
-    `scores` holds one array of `width` numbers a group (see `hdap.networks.channel_importance`): the highest
+    `scores` holds one array of `width` numbers a group (see `channel_importance`): the highest
     stay. Without them the first channels stay. Works on the device that `module` is on, meta
     included; training mode, `requires_grad` and all weights that stay are kept. `graph` saves time
     when one network is pruned several times. `graph` may be given

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdap.device.controller import ControllerError
+from hdap.device.controller import DeviceError
 from hdap.device.switcher_file import switcher_source
 from hdap.device.variant_files import KIND, MANIFEST, Checker, Portfolio, read_portfolio
 from hdap.elastic.level_file import file_digest
@@ -101,7 +101,7 @@ def read_bundle(folder: Path) -> Bundle:
         portfolio, checker = read_portfolio(str(folder)), Checker()
         for variant in portfolio.variants:
             checker.check(str(folder), variant.files)
-    except ControllerError as problem:
+    except DeviceError as problem:
         raise InputError(str(problem)) from problem
     return Bundle(portfolio, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
 

@@ -80,7 +80,8 @@ def answer_bundle(
 ) -> BundleAnswer:
     """Simulated measurements of every configuration of a bundle on every device of `fleet`.
 
-    Choose devices with `SimulatedFleet.find` or `SimulatedFleet.at`. As `measure.py` does it: in each of `rounds` a
+    Choose devices with `SimulatedFleet.find` or `.at`. As `measure.py` does it: in each of
+    `rounds` a
     device measures all configurations in an order of its own and the dense model (the reference)
     between them, `runs` inferences each. It works all the time, so it heats up and may throttle;
     `latency_ms` is the ratio to the references on both sides times the lower quartile of all

@@ -50,7 +50,8 @@ class Calibration:
 
 @lru_cache(maxsize=1)
 def calibrated() -> Calibration:
-    """The constants that ship with hdap, as `benchmarks/fleet/simulation.py --calibrate` wrote them."""
+    """The constants that ship with hdap, as `benchmarks.fleet.simulation --calibrate` wrote
+    them."""
     raw = json.loads(files("hdap.simulation").joinpath("calibrated.json").read_text())
     return Calibration(
         LatencyLaw(**raw["law"]),

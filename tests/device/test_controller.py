@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hdap.device.controller import (
     Budget,
     Controller,
-    ControllerError,
     ControllerSettings,
+    DeviceError,
     OperatingTable,
     Point,
     Reading,
@@ -195,13 +195,13 @@ def test_power_and_energy_budgets_choose_by_what_the_device_reported() -> None:
 
 
 def test_an_energy_budget_is_refused_where_the_device_tells_no_power() -> None:
-    with pytest.raises(ControllerError, match="needs a device that reports its power"):
+    with pytest.raises(DeviceError, match="needs a device that reports its power"):
         Device(_table(), Budget(energy_mj=1.0)).start()
 
 
 @pytest.mark.parametrize("budget", [{}, {"latency_ms": 0.0}, {"power_w": float("nan")}])
 def test_a_budget_must_limit_something(budget: dict[str, float]) -> None:
-    with pytest.raises(ControllerError, match="a budget must be"):
+    with pytest.raises(DeviceError, match="a budget must be"):
         Budget(**budget)
 
 
@@ -270,7 +270,7 @@ def test_a_table_is_read_for_one_cluster(document: dict[str, Any], tmp_path: Pat
     write_level_file(tmp_path / "levels.json", document)
     table = read_table(str(tmp_path / "levels.json"), 2, {"model": "net", "fleet": "f1"})
     assert [p.ms for p in table.points][1] == pytest.approx([9 / c for c in CLOCKS])
-    with pytest.raises(ControllerError, match="must hold cluster 0, but has 2"):
+    with pytest.raises(DeviceError, match="must hold cluster 0, but has 2"):
         read_table(str(tmp_path / "levels.json"), 0)
 
 
@@ -286,7 +286,7 @@ def test_a_table_for_something_else_is_refused_in_one_line(
     document: dict[str, Any], tmp_path: Path, expected: dict[str, str], kind: str
 ) -> None:
     write_level_file(tmp_path / "levels.json", document)
-    with pytest.raises(ControllerError, match=f"a table for another {kind}") as raised:
+    with pytest.raises(DeviceError, match=f"a table for another {kind}") as raised:
         read_table(str(tmp_path / "levels.json"), 2, expected)
     assert "\n" not in str(raised.value)
 
@@ -298,7 +298,7 @@ def test_a_changed_file_is_refused(
     path = tmp_path / "levels.json"
     write_level_file(path, document)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ControllerError):
+    with pytest.raises(DeviceError):
         read_table(str(path), 2)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdap.device.controller import ControllerError
+from hdap.device.controller import DeviceError
 from hdap.device.policies import (
     POLICIES,
     Battery,
@@ -142,10 +142,10 @@ def test_what_a_policy_says(policy: Policy, state: State, variant: int, reason: 
 
 
 def test_a_policy_that_no_variant_satisfies_says_the_nearest_in_one_line() -> None:
-    with pytest.raises(ControllerError, match="the nearest is v0 at 5 ms p95 of 1 ms") as raised:
+    with pytest.raises(DeviceError, match="the nearest is v0 at 5 ms p95 of 1 ms") as raised:
         require_possible(LatencyTarget(1.0), QUIET)
     assert "\n" not in str(raised.value)
-    with pytest.raises(ControllerError, match="the nearest is v0 at 100 MB of 50 MB"):
+    with pytest.raises(DeviceError, match="the nearest is v0 at 100 MB of 50 MB"):
         require_possible(MemoryLimit(50.0), QUIET)
     require_possible(LatencyTarget(5.0), QUIET)
 
@@ -159,7 +159,7 @@ def test_a_policy_that_no_variant_satisfies_says_the_nearest_in_one_line() -> No
     ],
 )
 def test_a_policy_that_cannot_be_read_is_one_line_with_the_form(text: str) -> None:
-    with pytest.raises(ControllerError, match="policy") as raised:
+    with pytest.raises(DeviceError, match="policy") as raised:
         read_policy([text])
     assert "\n" not in str(raised.value)
 
@@ -167,7 +167,7 @@ def test_a_policy_that_cannot_be_read_is_one_line_with_the_form(text: str) -> No
 @given(st.text(max_size=30))
 def test_any_text_is_a_policy_or_a_problem(text: str) -> None:
     for name in ("", *POLICIES):
-        with suppress(ControllerError):
+        with suppress(DeviceError):
             read_policy([f"{name}:{text}" if name else text]).wish(QUIET)
 
 
@@ -237,7 +237,7 @@ def test_a_faster_variant_follows_at_once_and_a_mistake_makes_it_wait_longer() -
 
 
 def test_settings_that_allow_no_way_back_are_refused() -> None:
-    with pytest.raises(ControllerError, match="two switches or more"):
+    with pytest.raises(DeviceError, match="two switches or more"):
         SwitchSettings(most_switches=1)
 
 

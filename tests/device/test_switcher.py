@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hdap.device.policies import Decision, Fixed, LatencyTarget, Policy, State, SwitchSettings
-from hdap.device.switcher import ControllerError, Slots, Switcher
+from hdap.device.switcher import DeviceError, Slots, Switcher
 from hdap.device.switcher_file import switcher_source
 from hdap.device.variant_files import page_in
 from hdap.elastic.level_file import file_digest
@@ -395,7 +395,7 @@ def test_with_a_policy_the_fastest_that_is_as_built_starts(portfolio_bundle: Pat
     (portfolio_bundle / "v0.onnx").unlink()
     with Switcher(str(portfolio_bundle), policy=Fixed("v1"), settings=QUICK) as switcher:
         assert switcher.current == "v1"
-    with pytest.raises(ControllerError, match=r"v0\.onnx must be readable"):
+    with pytest.raises(DeviceError, match=r"v0\.onnx must be readable"):
         Switcher(str(portfolio_bundle), start="v0", policy=Fixed("v1"))
 
 
@@ -423,12 +423,10 @@ def test_a_policy_that_fails_is_told_and_stops_nothing(portfolio_bundle: Path) -
 
 def test_a_policy_that_nothing_satisfies_is_one_line_at_the_start(portfolio_bundle: Path) -> None:
     with pytest.raises(
-        ControllerError, match=r"some variant must satisfy the policy.*nearest is v0 at"
+        DeviceError, match=r"some variant must satisfy the policy.*nearest is v0 at"
     ):
         Switcher(str(portfolio_bundle), policy=LatencyTarget(1e-6))
-    with pytest.raises(
-        ControllerError, match="a policy must name one of v0, v1, v2, but names 'v9'"
-    ):
+    with pytest.raises(DeviceError, match="a policy must name one of v0, v1, v2, but names 'v9'"):
         Switcher(str(portfolio_bundle), policy=Fixed("v9"))
 
 
@@ -465,9 +463,7 @@ def test_another_input_is_one_line_and_counts_as_a_failure(
     portfolio_bundle: Path, wrong: NDArray[np.generic]
 ) -> None:
     with Switcher(str(portfolio_bundle), start="v0") as switcher:
-        with pytest.raises(
-            ControllerError, match=r"an input must be numbers of shape \[3, 16, 16\]"
-        ):
+        with pytest.raises(DeviceError, match=r"an input must be numbers of shape \[3, 16, 16\]"):
             switcher.run(wrong)
         stats = switcher.stats()
         assert (stats.requests, stats.failures, stats.running) == (1, 1, 0)
@@ -486,7 +482,7 @@ def test_closing_lets_running_requests_end_and_takes_no_more(
         thread.join(30)
     stats = switcher.stats()
     assert stats.running == 0
-    with pytest.raises(ControllerError, match="must be open"):
+    with pytest.raises(DeviceError, match="must be open"):
         switcher.run(image)
     switcher.close()
 
@@ -494,10 +490,10 @@ def test_closing_lets_running_requests_end_and_takes_no_more(
 def test_an_unknown_variant_names_the_nearest(portfolio_bundle: Path) -> None:
     with (
         Switcher(str(portfolio_bundle), start="v0") as switcher,
-        pytest.raises(ControllerError, match="one of v0, v1, v2, but got 'v22'; the nearest is v2"),
+        pytest.raises(DeviceError, match="one of v0, v1, v2, but got 'v22'; the nearest is v2"),
     ):
         switcher.switch("v22")
-    with pytest.raises(ControllerError, match="one of v0, v1, v2"):
+    with pytest.raises(DeviceError, match="one of v0, v1, v2"):
         Switcher(str(portfolio_bundle), start="x")
 
 
@@ -510,9 +506,7 @@ def test_what_onnx_runtime_does_not_open_is_one_line(portfolio_bundle: Path) -> 
     digest = hashlib.sha256(content).hexdigest()
     document["variants"][2]["files"] = {"v2.onnx": {"bytes": len(content), "sha256": digest}}
     path.write_text(json.dumps(document | {"digest": file_digest(document)}))
-    with pytest.raises(
-        ControllerError, match="v2 must be a network that ONNX Runtime opens"
-    ) as raised:
+    with pytest.raises(DeviceError, match="v2 must be a network that ONNX Runtime opens") as raised:
         Switcher(str(portfolio_bundle))
     assert "\n" not in str(raised.value)
     lines: list[str] = []
@@ -522,7 +516,7 @@ def test_what_onnx_runtime_does_not_open_is_one_line(portfolio_bundle: Path) -> 
         assert switcher.wait(30)
         assert switcher.current == "v0"
     (portfolio_bundle / "file").touch()
-    with pytest.raises(ControllerError, match="Not a directory"):
+    with pytest.raises(DeviceError, match="Not a directory"):
         Switcher(str(portfolio_bundle), start="v0", cache=str(portfolio_bundle / "file" / "x"))
 
 
@@ -534,7 +528,7 @@ def test_manifests_that_are_not_as_built_are_one_line(portfolio_bundle: Path) ->
     def refused(match: str, **change: object) -> None:
         changed = document | change
         path.write_text(json.dumps(changed | {"digest": file_digest(changed)}))
-        with pytest.raises(ControllerError, match=match) as raised:
+        with pytest.raises(DeviceError, match=match) as raised:
             Switcher(str(portfolio_bundle))
         assert "\n" not in str(raised.value)
 
@@ -545,9 +539,9 @@ def test_manifests_that_are_not_as_built_are_one_line(portfolio_bundle: Path) ->
     outside = document["variants"][0] | {"files": {"../v0.onnx": {"bytes": 1, "sha256": ""}}}
     refused("lies beside the manifest", variants=[outside])
     path.write_text(json.dumps(document | {"digest": file_digest(document), "model": "x"}))
-    with pytest.raises(ControllerError, match="damaged or was changed by hand"):
+    with pytest.raises(DeviceError, match="damaged or was changed by hand"):
         Switcher(str(portfolio_bundle))
-    with pytest.raises(ControllerError, match="can be read"):
+    with pytest.raises(DeviceError, match="can be read"):
         Switcher(str(portfolio_bundle / "nowhere"))
 
 
@@ -620,7 +614,7 @@ def test_weights_in_a_file_of_their_own_are_checked_and_served(
         assert switcher.run(image)[0] == pytest.approx(expected["v2"], rel=1e-4, abs=1e-4)
     weights = portfolio_bundle / "v2.bin"
     weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(ControllerError, match=r"v2\.bin must have"):
+    with pytest.raises(DeviceError, match=r"v2\.bin must have"):
         Switcher(str(portfolio_bundle))
 
 

@@ -1,4 +1,4 @@
-"""Networks on meta, each traced once; a small one of the user's own code, its plan and checkpoint."""
+"""Networks on meta, each traced once; a small one of the user's own."""
 
 import sys
 from collections.abc import Callable, Iterator

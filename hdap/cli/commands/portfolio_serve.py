@@ -69,7 +69,7 @@ def run(
 
     require("serve")
     from hdap.device.http_server import listen
-    from hdap.device.switcher import ControllerError, Switcher, SwitchSettings, read_policy
+    from hdap.device.switcher import DeviceError, Switcher, SwitchSettings, read_policy
 
     # a thread starts without what -q and -v have set
     context = copy_context()
@@ -89,7 +89,7 @@ def run(
         ):
             mark_simulated(simulated=switcher.portfolio.simulated)
             _serve(switcher, at)
-    except ControllerError as problem:
+    except DeviceError as problem:
         raise InputError(str(problem)) from problem
 
 
