@@ -16,7 +16,7 @@ __all__ = ["IngestReport", "ModelCatalog", "check_source", "ingest"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hdap.fleet_data.ingest import catalog, report, run
+    from hdap.fleet_data.ingest import ingest_file, ingest_report, model_catalog
 
-    modules = {"ModelCatalog": catalog, "IngestReport": report}
-    return getattr(modules.get(name, run), name)
+    modules = {"ModelCatalog": model_catalog, "IngestReport": ingest_report}
+    return getattr(modules.get(name, ingest_file), name)
