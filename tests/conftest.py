@@ -27,6 +27,12 @@ from hdap.fleet_data.records import Devices, Measurements
 settings.register_profile("hdap", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("hdap")
 
+# What the caller's shell says to hdap, or to the terminal, is no part of a test.
+for _name in [n for n in os.environ if n.startswith("HDAP_")]:
+    del os.environ[_name]
+for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
+    os.environ.pop(_name, None)
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data"
 FLEETS = {
