@@ -111,10 +111,10 @@ def api() -> Iterator[tuple[str, str]]:
         yield f"api/{folder.name}.md", f"# hdap.{folder.name}\n\n{what}.\n\n{text}\n"
         rows.append(f"| [hdap.{folder.name}]({folder.name}.md) | {what} |")
     top = [f"hdap.{p.stem}" for p in sorted((ROOT / "hdap").glob("[!_]*.py"))]
-    yield "api/glue.md", "# hdap\n\n" + "\n\n".join(f"::: {m}" for m in top) + "\n"
-    rows.append(
-        "| [hdap](glue.md) | The stages that the commands call, and what ties them together |"
-    )
+    if top:
+        text = "\n\n".join(f"::: {m}" for m in top)
+        yield "api/hdap.md", f"# hdap\n\nWhat `import hdap` offers.\n\n{text}\n"
+        rows.insert(0, "| [hdap](hdap.md) | What `import hdap` offers |")
     yield "api/index.md", "# API\n\n| package | what |\n| --- | --- |\n" + "\n".join(rows) + "\n"
 
 

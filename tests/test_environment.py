@@ -18,9 +18,25 @@ def test_settings_of_the_caller_do_not_reach_the_tests(tmp_path: Path) -> None:
     # two that failed under such settings, and need no search before them
     chosen = "below_a_group or pipe_gets_no_colours"
     (tmp_path / "hdap.toml").write_text('db = "theirs.db"\n')
+    pytest = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(ROOT),
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
-        + ["-k", chosen, str(ROOT / "tests" / "cli" / "test_habits.py")],
+        [
+            *pytest,
+            "--rootdir",
+            str(ROOT),
+            "-k",
+            chosen,
+            str(ROOT / "tests/cli/test_habits.py"),
+        ],
         cwd=tmp_path,
         env=os.environ | theirs | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

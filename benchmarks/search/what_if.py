@@ -11,7 +11,7 @@ All latencies are measured.
 import numpy as np
 
 from benchmarks.fleet.surrogates import FLEETS, fleet_data
-from hdap.surrogate.context.what_if_context import Context
+from hdap.surrogate.context.context_effect import Context
 from hdap.surrogate.models.base import Z90
 from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.training_data.training_cells import TrainingData

@@ -9,7 +9,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
 from hdap.search.problem.fleet_weights import FleetWeights
-from hdap.surrogate.context.what_if_context import Context
+from hdap.surrogate.context.context_effect import Context
 from hdap.surrogate.models.base import FleetSurrogate, Prediction
 
 LEAST_CLOCK, MOST_CLOCK = 0.05, 4.0

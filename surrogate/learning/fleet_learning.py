@@ -14,9 +14,9 @@ from hdap.surrogate.learning.bayesian_correction import (
     fit_residual,
     residual_means,
 )
-from hdap.surrogate.learning.cluster_offsets import filled_offsets
 from hdap.surrogate.learning.cost_model import CostModel, fit_costs
 from hdap.surrogate.learning.physics import TERMS, LayerTerms, Physics, compute_share
+from hdap.surrogate.learning.pooled_cells import filled_offsets
 from hdap.surrogate.training_data.training_cells import Cells, TrainingData
 
 LEAST_SHARE = 0.02

@@ -7,7 +7,6 @@ import numpy as np
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats
-from hdap.surrogate.learning.cluster_offsets import filled_offsets
 from hdap.surrogate.training_data.training_cells import Cells, TrainingData
 
 LEAST_OWN = 8
@@ -57,3 +56,16 @@ def _levels(data: TrainingData, cells: Cells, dense: np.ndarray) -> Floats:
         from_pruned = from_pruned + shift
     level = np.where(np.isfinite(from_dense), from_dense, from_pruned)
     return filled_offsets(level, data.relative_latency)
+
+
+def filled_offsets(level: Floats, relative_latency: Floats) -> Floats:
+    """Log levels (K) with NaN replaced by the others' mean level, moved by relative latency.
+
+    Raises NotEnoughDataError where no cluster has a level.
+    """
+    known = np.isfinite(level)
+    if not known.any():
+        raise NotEnoughDataError("at least one cluster must have measurements, but none has")
+    relative = np.log(relative_latency)
+    typical = float((level[known] - relative[known]).mean())
+    return np.where(known, level, typical + relative)

@@ -1,16 +1,19 @@
 """The latency functions of all clusters of a fleet, as everything above sees them."""
 
+import io
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
-from hdap.surrogate.context.what_if_context import Context, ContextRange
+from hdap.surrogate.context.context_effect import Context, ContextRange
 
 if TYPE_CHECKING:
     from hdap.surrogate.training_data.training_cells import TrainingData
@@ -132,3 +135,40 @@ def fleet_step(steps: tuple[int, ...], shares: Floats) -> int:
     for step, share in zip(steps, shares, strict=True):
         weights[step] = weights.get(step, 0.0) + float(share)
     return max(weights, key=lambda s: (weights[s], s))
+
+
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 2 may hold what context does; format 1 never did."""
+
+
+def pack(kind: str, arrays: Mapping[str, Any]) -> bytes:
+    """Arrays and numbers of one cluster's surrogate as a compressed archive."""
+    buffer = io.BytesIO()
+    named: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items()}
+    np.savez_compressed(buffer, kind=np.array(kind), format=np.array(FORMAT), **named)
+    return buffer.getvalue()
+
+
+def unpack(
+    kind: str, payload: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Inverse of `pack` for the named arrays, and those of `optional` that are there.
+
+    Raises InputError for anything else.
+    """
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+            found, version = str(archive["kind"]), int(archive["format"])
+            if found == kind and version in READABLE:
+                there = [name for name in optional if name in archive]
+                return {name: archive[name] for name in (*names, *there)}
+    except (BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"a stored surrogate must be an archive of kind `{kind}`, but it does not read as one "
+            f"({error}); fit again: hdap fit"
+        ) from error
+    raise InputError(
+        f"a stored surrogate must be of kind `{kind}` and a format of {READABLE}, but got "
+        f"{found=} {version=}; fit again: hdap fit"
+    )

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
-from hdap.surrogate.context.context_effect import ContextEffect
+from hdap.surrogate.context.context_effect import Context, ContextEffect, ContextRange
 from hdap.surrogate.context.context_learning import without
-from hdap.surrogate.context.what_if_context import Context, ContextRange
 from hdap.surrogate.learning.blas_threads import one_blas_thread
 from hdap.surrogate.learning.channel_alignment import paying_steps
 from hdap.surrogate.learning.fleet_learning import (
@@ -32,8 +31,7 @@ from hdap.surrogate.learning.fleet_learning import (
 )
 from hdap.surrogate.learning.physics import TERMS, Physics, compute_share
 from hdap.surrogate.learning.pooled_cells import require_configurations
-from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step
-from hdap.surrogate.models.payload import pack, unpack
+from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step, pack, unpack
 from hdap.surrogate.training_data.training_cells import TrainingData
 
 MAX_CELLS = 1500

@@ -15,8 +15,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats
 from hdap.surrogate.learning.pooled_cells import cells_by_cluster
-from hdap.surrogate.models.base import FleetSurrogate, Prediction
-from hdap.surrogate.models.payload import pack, unpack
+from hdap.surrogate.models.base import FleetSurrogate, Prediction, pack, unpack
 from hdap.surrogate.training_data.training_cells import Cells, TrainingData
 
 ONE_IN = 3

@@ -14,8 +14,7 @@ from hdap.fleet_data.records import Floats
 from hdap.surrogate.learning.channel_alignment import paying_steps
 from hdap.surrogate.learning.physics import TERMS, Physics
 from hdap.surrogate.learning.pooled_cells import cells_by_cluster
-from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step
-from hdap.surrogate.models.payload import pack, unpack
+from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step, pack, unpack
 from hdap.surrogate.training_data.training_cells import Cells, TrainingData
 
 SUMS = (("macs",), ("macs@8",), ("macs@16",), ("read", "written"), ("unaligned@8",),

@@ -10,7 +10,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import ClusteringRecord, Ints, Measurements, SurrogateRecord
 from hdap.surrogate.learning.pooled_cells import require_configurations
 from hdap.surrogate.models.base import FleetSurrogate
-from hdap.surrogate.models.registry import BASE_LINES, surrogate_class
+from hdap.surrogate.models.registry import BASE_LINES, SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.surrogate.validation.cross_validation import Score, calibration, cross_validate, score
 
@@ -53,17 +53,17 @@ def fit(
 ) -> FitResult:
     """Fit one latency function a cluster and validate it, with the base lines beside it.
 
-    Raises NotEnoughDataError where there is too little to learn from, and NotFoundError for an
+    Raises NotEnoughDataError where there is too little to learn from, and InputError for an
     unknown kind.
     """
-    chosen = surrogate_class(kind)
+    chosen = SURROGATES[kind]
     data = training_data(architecture, measurements, clustering)
     require_configurations(data)
     held = cross_validate(chosen, data, seed=seed)
     scores = score(held, data)
     surrogate = chosen.fit(data, seed).calibrated(calibration(held, data.clusters))
     others = {
-        name: score(cross_validate(surrogate_class(name), data, seed=seed), data)
+        name: score(cross_validate(SURROGATES[name], data, seed=seed), data)
         for name in base_lines
         if name != kind
     }

@@ -7,7 +7,7 @@ from typer.testing import Result
 
 from hdap.cli.tables.what_if_table import parse_context
 from hdap.fleet_data.errors import InputError
-from hdap.surrogate.context.what_if_context import Context
+from hdap.surrogate.context.context_effect import Context
 
 Hdap = Callable[..., Result]
 

@@ -42,7 +42,7 @@ def test_the_api_names_modules_that_are_there_and_leaves_none_out(pages: ModuleT
     ]
     assert [n for n in named if importlib.util.find_spec(n) is None] == []
     shown = {name.removeprefix("api/").removesuffix(".md") for name, _ in pages.api()}
-    assert {"search", "surrogate", "clustering", "fleet_data", "plots", "report"} <= shown
+    assert {"search", "surrogate", "clustering", "fleet_data", "networks", "report"} <= shown
 
 
 def test_every_schema_and_cell_is_on_its_page(pages: ModuleType) -> None:

@@ -14,7 +14,7 @@ from hdap.search.nested.operating_points import OperatingPoints
 from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.search_problem import LatencyModel, SearchProblem
-from hdap.surrogate.context.what_if_context import Context
+from hdap.surrogate.context.context_effect import Context
 from hdap.surrogate.models.base import FleetSurrogate, Prediction
 
 MakeProblem = Callable[..., SearchProblem]

@@ -13,8 +13,7 @@ from hdap.fleet_data.records import Floats, Ints
 from hdap.simulation.presets import preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 from hdap.simulation.workload import Workload, latency_ms
-from hdap.surrogate.context.context_effect import clock_effect
-from hdap.surrogate.context.what_if_context import Context
+from hdap.surrogate.context.context_effect import Context, clock_effect
 from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import SURROGATES, load_surrogate
 from hdap.surrogate.training_data.training_cells import TrainingData

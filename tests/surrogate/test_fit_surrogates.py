@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.errors import NotEnoughDataError, NotFoundError
+from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Measurements
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.surrogate.validation.fit_surrogates import FitResult, fit
@@ -120,5 +120,5 @@ def test_an_unknown_kind_is_refused_before_any_work(
     measured: Callable[[str], Measurements],
     true_clustering: Callable[[str], ClusteringRecord],
 ) -> None:
-    with pytest.raises(NotFoundError, match="kind='oracle'"):
+    with pytest.raises(InputError, match="'oracle'"):
         fit(architecture(MODEL), measured(MODEL), true_clustering(MODEL), kind="oracle")

@@ -9,7 +9,7 @@ import numpy as np
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
-from hdap.surrogate.context.what_if_context import Context, ContextRange
+from hdap.surrogate.context.context_effect import Context, ContextRange
 
 if TYPE_CHECKING:
     from hdap.fleet_data.architecture import Architecture, Counts

@@ -9,7 +9,7 @@ from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats, Ints
 from hdap.report.pictures.figure import Picture, layered, table
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.surrogate.models.registry import surrogate_class
+from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData
 from hdap.surrogate.validation.cross_validation import noise_floor
 from hdap.surrogate.validation.learning_curve import held_out_at
@@ -39,7 +39,7 @@ class LearningPicture(Picture[LearningView]):
 
     def prepare(self, source: PictureSource) -> LearningView:
         data = source.training
-        kind = surrogate_class(source.kind)
+        kind = SURROGATES[source.kind]
         most = int(np.bincount(data.cluster[~data.dense], minlength=data.clusters).max() * 0.75)
         sizes = [s for s in SIZES if s < most] + [most]
         found: list[tuple[int, float]] = []

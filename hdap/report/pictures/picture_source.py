@@ -165,10 +165,10 @@ class PictureSource:
     @cached_property
     def held_out(self) -> "HeldOut":
         """Predictions of configurations by surrogates that never saw them, intervals calibrated."""
-        from hdap.surrogate.models.registry import surrogate_class
+        from hdap.surrogate.models.registry import SURROGATES
         from hdap.surrogate.validation.cross_validation import calibration, cross_validate
 
-        held = cross_validate(surrogate_class(self.kind), self.training)
+        held = cross_validate(SURROGATES[self.kind], self.training)
         factors = calibration(held, self.training.clusters)[held.cells.cluster]
         return replace(held, predicted_log_sd=held.predicted_log_sd * factors)
 

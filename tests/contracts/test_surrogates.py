@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
-from hdap.surrogate.models.base import FleetSurrogate
-from hdap.surrogate.models.payload import pack
+from hdap.fleet_data.errors import InputError, NotEnoughDataError
+from hdap.surrogate.models.base import FleetSurrogate, pack
 from hdap.surrogate.models.registry import BASE_LINES, SURROGATES, load_surrogate
 from hdap.surrogate.training_data.training_cells import TrainingData
 
@@ -138,5 +137,5 @@ def test_a_cluster_without_any_row_follows_the_clustering(
 def test_an_unknown_kind_names_the_known_ones(
     architecture: Callable[[str], Architecture],
 ) -> None:
-    with pytest.raises(NotFoundError, match="fleet, roofline, hdap-gbrt"):
+    with pytest.raises(InputError, match="fleet, roofline, hdap-gbrt"):
         load_surrogate("oracle", architecture(MODEL), (b"",))
