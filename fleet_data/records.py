@@ -4,7 +4,7 @@ Clusters are numbered 0..K-1 within a clustering. Latencies are milliseconds, ti
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -192,6 +192,12 @@ class TrialBatch:
     def ranking(self) -> Floats:
         """What trials are ranked by, less is better: the first value, `ucb_ms` by default."""
         return self.ucb_ms if self.values is None else self.values[:, 0]
+
+    def take(self, rows: Ints | Bools) -> "TrialBatch":
+        """The chosen trials."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
+        return TrialBatch(**chosen)
 
 
 @dataclass(frozen=True)

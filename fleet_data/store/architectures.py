@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import ImportanceRecord, ModelRecord
-from hdap.fleet_data.store.codec import decode_arrays, encode_arrays
-from hdap.fleet_data.store.part import StorePart, names_of, not_found
+from hdap.fleet_data.store.mapper import insert, to_record
+from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
 from hdap.fleet_data.store.schema import configurations, importances, models
 
 
@@ -30,43 +30,26 @@ class ArchitectureStore(StorePart):
 
     def models(self) -> tuple[ModelRecord, ...]:
         """All models whose architecture is stored, by name."""
-        columns = [models.c[name] for name in ModelRecord.__dataclass_fields__]
-        with self._database.reading() as connection:
-            rows = connection.execute(sa.select(*columns).order_by(models.c.model)).all()
-        return tuple(ModelRecord(*row) for row in rows)
+        return self._select(ModelRecord, models)
 
     def save_importance(self, record: ImportanceRecord) -> None:
         """Add curves; those of the same model and source are replaced."""
+        mine = importances.c.model == record.model, importances.c.source == record.source
         with self._database.writing() as connection:
-            connection.execute(
-                sa.delete(importances).where(
-                    importances.c.model == record.model, importances.c.source == record.source
-                )
-            )
-            connection.execute(
-                sa.insert(importances).values(
-                    model=record.model,
-                    source=record.source,
-                    architecture_digest=record.architecture_digest,
-                    created_at=datetime.now(UTC),
-                    curves=encode_arrays(record.curves),
-                )
-            )
+            connection.execute(sa.delete(importances).where(*mine))
+            insert(connection, importances, [record], created_at=datetime.now(UTC))
 
     def importance(self, model: str, source: str | None = None) -> ImportanceRecord:
         """The newest importance of the model (from `source`). Raises NotFoundError."""
         mine = importances.c.model == model
         wanted = mine if source is None else mine & (importances.c.source == source)
-        newest = sa.select(importances).where(wanted).order_by(importances.c.importance_id.desc())
         with self._database.reading() as connection:
-            row = connection.execute(newest.limit(1)).one_or_none()
+            row = newest(connection, importances, wanted)
             if row is None:
                 names = list(connection.scalars(sa.select(importances.c.source).where(mine)))
                 wanted_name = model if source is None else f"{model} from {source}"
                 raise not_found("importance", wanted_name, names, "give weights to compute it")
-        return ImportanceRecord(
-            row.model, row.source, row.architecture_digest, decode_arrays(row.curves)
-        )
+        return to_record(ImportanceRecord, importances, row)
 
 
 def find_architecture(connection: sa.Connection, model: str) -> Architecture | None:

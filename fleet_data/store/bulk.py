@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import sqlalchemy as sa
 
 from hdap.fleet_data.records import Ints
@@ -15,8 +16,9 @@ from hdap.fleet_data.store.engine import driver_connection
 def bulk_insert(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> None:
     """Insert all rows of `frame`, whose columns are columns of `table`; times are naive UTC.
 
-    SQLite: one prepared statement on the driver. PostgreSQL: COPY.
+    NaN is NULL. SQLite: one prepared statement on the driver. PostgreSQL: COPY.
     """
+    frame = frame.with_columns(cs.float().fill_nan(None))
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * frame.width)
         statement = f"INSERT INTO {table.name} ({_names(frame)}) VALUES ({marks})"

@@ -1,123 +1,85 @@
-"""Clusterings and their clusters."""
+"""Clusterings, their clusters, and the surrogates that were fitted to them."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
-from hdap.fleet_data.records import ClusteringRecord, ClusterRecord
+from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, SurrogateRecord
 from hdap.fleet_data.store.bulk import bulk_insert
-from hdap.fleet_data.store.codec import float_blobs, jsonable, number_or_nan, number_or_null
-from hdap.fleet_data.store.part import StorePart, not_found
-from hdap.fleet_data.store.schema import cluster_devices, clusterings, clusters
-
-_FIGURES = ("weight_share", "relative_latency", "spread", "stability")
+from hdap.fleet_data.store.mapper import insert, insert_one, replace, select, to_record
+from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
+from hdap.fleet_data.store.schema import cluster_devices, clusterings, clusters, surrogates
 
 
 class ClusteringStore(StorePart):
-    """Clusterings of the fleet."""
+    """Clusterings of the fleet; surrogates by model, clustering and kind."""
 
     def save_clustering(self, record: ClusteringRecord) -> int:
         """Add a clustering; the id it got."""
         with self._database.writing() as connection:
-            added = connection.execute(
-                sa.insert(clusterings).values(
-                    algorithm=record.algorithm,
-                    parameters=jsonable(record.parameters),
-                    seed=record.seed,
-                    created_at=record.created_at,
-                    measurement_mark=record.measurement_mark,
-                    stability=number_or_null(record.stability),
-                    features=list(record.features),
-                )
-            )
-            (key,) = added.inserted_primary_key or (0,)
-            rows = [_encode(key, cluster) for cluster in record.clusters]
-            if rows:
-                connection.execute(sa.insert(clusters), rows)
+            key = insert_one(connection, clusterings, record)
+            insert(connection, clusters, record.clusters, clustering_id=key)
             bulk_insert(connection, cluster_devices, _device_frame(key, record))
-        return int(key)
+        return key
 
     def clustering(self, id: int | None = None) -> ClusteringRecord:
         """The clustering with that id, or the newest. Raises NotFoundError."""
-        wanted = sa.select(clusterings).order_by(clusterings.c.clustering_id.desc()).limit(1)
-        if id is not None:
-            wanted = wanted.where(clusterings.c.clustering_id == id)
+        wanted = () if id is None else (clusterings.c.clustering_id == id,)
         with self._database.reading() as connection:
-            row = connection.execute(wanted).one_or_none()
+            row = newest(connection, clusterings, *wanted)
             if row is None:
-                keys = sa.select(clusterings.c.clustering_id).order_by(clusterings.c.clustering_id)
-                names = [str(key) for key in connection.scalars(keys)]
-                raise not_found("clustering", id or "at all", names, "`hdap cluster` makes one")
+                keys = names_of(connection, clusterings.c.clustering_id)
+                raise not_found("clustering", id or "at all", keys, "`hdap cluster` makes one")
             return _decode(connection, row)
 
+    def save_surrogates(self, records: Sequence[SurrogateRecord]) -> None:
+        """Add surrogates in one transaction; each replaces the one it has the place of."""
+        with self._database.writing() as connection:
+            replace(connection, surrogates, records, ("clustering_id", "model", "kind", "cluster"))
 
-def _encode(key: int, cluster: ClusterRecord) -> dict[str, Any]:
-    return {
-        "clustering_id": key,
-        "cluster": cluster.cluster,
-        "devices": cluster.devices,
-        "description": cluster.description,
-        "context": jsonable(cluster.context),
-    } | {name: number_or_null(getattr(cluster, name)) for name in _FIGURES}
+    def surrogates(self, model: str, clustering_id: int, kind: str) -> tuple[SurrogateRecord, ...]:
+        """The surrogates of that place, by cluster; empty when none was fitted."""
+        c = surrogates.c
+        where = (c.model == model, c.clustering_id == clustering_id, c.kind == kind)
+        found = self._select(SurrogateRecord, surrogates, *where)
+        return tuple(sorted(found, key=lambda record: record.cluster))
 
 
 def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:
+    rows = np.ascontiguousarray(record.fingerprint, dtype="<f8")
     return pl.DataFrame(
         {
             "device_id": pl.Series(record.device_ids.tolist(), dtype=pl.String),
             "cluster": record.cluster,
             "outlier": record.outlier,
             "representative": record.representative,
-            "factor": pl.Series(record.factor, nan_to_null=True),
+            "factor": record.factor,
             "position": np.arange(len(record.device_ids)),
-            "fingerprint": pl.Series(float_blobs(record.fingerprint), dtype=pl.Binary),
+            "fingerprint": pl.Series([row.tobytes() for row in rows], dtype=pl.Binary),
         }
     ).with_columns(clustering_id=pl.lit(key))
 
 
-def _decode(connection: sa.Connection, row: Any) -> ClusteringRecord:
-    mine = clusters.c.clustering_id == row.clustering_id
-    found = connection.execute(sa.select(clusters).where(mine).order_by(clusters.c.cluster)).all()
-    columns = [cluster_devices.c[name] for name in ("device_id", *_DEVICE_COLUMNS, "fingerprint")]
-    members = connection.execute(
-        sa.select(*columns)
-        .where(cluster_devices.c.clustering_id == row.clustering_id)
-        .order_by(cluster_devices.c.position)
-    ).all()
-    ids, cluster, outlier, representative, factor, blobs = (
-        zip(*members, strict=True) if members else ((),) * 6
-    )
-    return ClusteringRecord(
-        algorithm=row.algorithm,
-        parameters=row.parameters,
-        seed=row.seed,
-        created_at=row.created_at,
-        measurement_mark=row.measurement_mark,
-        stability=number_or_nan(row.stability),
+def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRecord:
+    key = row._mapping["clustering_id"]
+    mine = cluster_devices.c.clustering_id == key
+    names = ("device_id", "cluster", "outlier", "representative", "factor", "fingerprint")
+    wanted = sa.select(*(cluster_devices.c[name] for name in names)).where(mine)
+    members = connection.execute(wanted.order_by(cluster_devices.c.position)).all()
+    columns = zip(*members, strict=True) if members else ((),) * len(names)
+    ids, cluster, outlier, representative, factor, blobs = columns
+    fingerprint = np.frombuffer(b"".join(blobs), dtype="<f8").copy()
+    return to_record(
+        ClusteringRecord,
+        clusterings,
+        row,
         device_ids=np.array(ids, dtype=object),
         cluster=np.array(cluster, dtype=np.int64),
         outlier=np.array(outlier, dtype=np.bool_),
         representative=np.array(representative, dtype=np.bool_),
         factor=np.array(factor, dtype=np.float64),
-        features=tuple(row.features),
-        fingerprint=np.frombuffer(b"".join(blobs), dtype="<f8")
-        .reshape(len(ids), len(row.features))
-        .copy(),
-        clusters=tuple(_decode_cluster(one) for one in found),
-        id=row.clustering_id,
-    )
-
-
-_DEVICE_COLUMNS = ("cluster", "outlier", "representative", "factor")
-
-
-def _decode_cluster(row: Any) -> ClusterRecord:
-    return ClusterRecord(
-        cluster=row.cluster,
-        devices=row.devices,
-        description=row.description,
-        context={name: number_or_nan(value) for name, value in row.context.items()},
-        **{name: number_or_nan(getattr(row, name)) for name in _FIGURES},
+        fingerprint=fingerprint.reshape(len(ids), len(row._mapping["features"])),
+        clusters=select(connection, ClusterRecord, clusters, clusters.c.clustering_id == key),
     )

@@ -1,4 +1,4 @@
-"""Connections and the one transaction that owns commit, rollback and error translation."""
+"""Where a store is, connections to it, and what its database says, as one line each."""
 
 import os
 import sqlite3
@@ -10,16 +10,64 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from hdap.fleet_data.errors import StoreError
-from hdap.fleet_data.store.error_translation import is_busy, translate
-from hdap.fleet_data.store.location import shown
+from hdap.fleet_data.errors import HdapError, InputError, StoreError
 
+DEFAULT_URL = "sqlite:///hdap.db"
+_POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
+_REMEDY = "give a path, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 BUSY_SECONDS = 30
 _BUSY_PAUSE = 0.01
 _BULK_CACHE_KIB = 96 * 1024
 _SERVER_OPTIONS = {"connect_timeout": 10, "application_name": "hdap"}
+_KNOWN = (
+    ("database is locked", "is locked by another process: wait for it to end, then try again"),
+    ("database schema is locked", "is locked by another process: wait, then try again"),
+    ("lock timeout", "is locked by another process: wait for it to end, then try again"),
+    ("disk is full", "cannot grow, the disk is full: free some space"),
+    ("no space left", "cannot grow, the disk is full: free some space"),
+    ("disk i/o error", "cannot be read or written (disk I/O error): check the disk"),
+    ("file is not a database", "is a file but not a database: choose another path"),
+    ("disk image is malformed", "is damaged: restore it from a copy"),
+    ("unable to open database", "cannot be opened: check that the path and its rights are right"),
+    ("readonly database", "is read-only: check the rights of the file and its folder"),
+    ("could not translate host name", "has a host name that is not known: check the URL"),
+    ("failed to resolve host", "has a host name that is not known: check the URL"),
+    ("connection refused", "is not reachable: check that the server runs and the URL is right"),
+    ("timeout expired", "is not reachable: check that the server runs and the URL is right"),
+    ("no such file or directory", "is not reachable: check that the server runs"),
+    ("password authentication failed", "refuses the user or the password: check the URL"),
+    ("no password supplied", "wants a password: put it into the URL or into ~/.pgpass"),
+)
+
+
+def parse_url(text: str) -> sa.URL:
+    """The URL of a store. Raises StoreError for a kind of database that is not supported."""
+    if "://" not in text:
+        return _sqlite(text)
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise StoreError(f"the database must be a URL or a path: {_REMEDY}") from error
+    if url.drivername == "sqlite":
+        return _sqlite(url.database or "")
+    if url.drivername in _POSTGRES:
+        return url.set(drivername="postgresql+psycopg")
+    raise StoreError(f"the database must be SQLite or PostgreSQL, got {url.drivername}: {_REMEDY}")
+
+
+def shown(url: sa.URL) -> str:
+    """The URL for messages: a path for SQLite, no password for PostgreSQL."""
+    if url.drivername == "sqlite":
+        return str(url.database)
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def _sqlite(path: str) -> sa.URL:
+    if path in ("", ":memory:"):
+        raise StoreError("the SQLite store must be a file, got a database in memory: name a file")
+    return sa.URL.create("sqlite", database=str(Path(path).expanduser()))
 
 
 class Database:
@@ -161,3 +209,33 @@ def _server_engine(url: sa.URL) -> sa.Engine:
 def driver_connection(connection: sa.Connection) -> Any:
     """The DBAPI connection below, for the bulk paths of each database."""
     return connection.connection.driver_connection
+
+
+def translate(error: Exception, url: sa.URL) -> HdapError:
+    """What a database said, as an error of hdap that never shows a password."""
+    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    said = one_line(original)
+    if url.password:
+        said = said.replace(str(url.password), "***")
+    for sign, meaning in _KNOWN:
+        if sign in said.lower():
+            return StoreError(f"the database {shown(url)} {meaning}")
+    if "does not exist" in said and "database" in said:
+        return StoreError(f"the database {shown(url)} does not exist: create it on the server")
+    return StoreError(f"the database {shown(url)} failed: {said}")
+
+
+def rejected_statement(error: Exception) -> InputError:
+    """A statement of the user's that the database refused, in the database's words."""
+    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return InputError(f"the query must be valid read-only SQL: {one_line(original)}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether SQLite gave up waiting for a lock."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)

@@ -1,37 +1,42 @@
-"""Bringing a database to this version's schema, safely with several openers at once."""
+"""Bringing a database to this version's schema, safely with several openers at once.
+
+A fresh database is made from `schema.py` at once and marked with the newest revision; only a
+database of an earlier release runs the revisions that it lacks.
+"""
 
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from hdap.fleet_data.errors import StoreError
-from hdap.fleet_data.store.engine import Database
-from hdap.fleet_data.store.location import shown
+from hdap.fleet_data.store.engine import Database, shown
+from hdap.fleet_data.store.schema import metadata
+from hdap.fleet_data.store.views import create_views
 
-HEAD = "0006"
+HEAD = "0001"
 """The newest revision, here so that opening a current database need not import alembic."""
 _ADVISORY_LOCK = 0x68646170  # "hdap"
 _FOLDER = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database, *, create: bool) -> None:
-    """Upgrade to `HEAD` in one transaction, or do nothing when it is there already.
+    """Create or upgrade to `HEAD` in one transaction, or do nothing when it is there already.
 
-    Raises StoreError for a database of a newer or unknown version, for one that is not hdap's, and
-    for an empty one when `create` is false or the database is read-only.
+    Raises StoreError for a database of an unknown version, for one that is not hdap's, and for an
+    empty one when `create` is false or the database is read-only.
     """
     with database.reading() as connection:
-        if _must_upgrade(connection, database, create) is False:
+        if not _is_behind(connection, database, create):
             return
     with database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        # another opener may have upgraded while this one waited for the lock
-        if _must_upgrade(connection, database, create):
-            _upgrade(connection)
+        # another opener may have done it while this one waited for the lock
+        if _is_behind(connection, database, create):
+            _bring_to_head(connection)
 
 
-def _must_upgrade(connection: sa.Connection, database: Database, create: bool) -> bool:
+def _is_behind(connection: sa.Connection, database: Database, create: bool) -> bool:
     version = _version(connection)
     place = shown(database.url)
     if version == HEAD:
@@ -43,7 +48,7 @@ def _must_upgrade(connection: sa.Connection, database: Database, create: bool) -
     if version is not None and version not in _known():
         raise StoreError(
             f"{place} has schema version {version}, this hdap knows up to {HEAD}: "
-            "upgrade hdap (pip install -U hdap) or choose another database"
+            "upgrade hdap (pip install -U hdap), or name another database and ingest again"
         )
     if database.read_only:
         raise StoreError(
@@ -64,7 +69,8 @@ def _known() -> set[str]:
     return {path.stem[1:5] for path in (_FOLDER / "versions").glob("r[0-9]*.py")}
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _bring_to_head(connection: sa.Connection) -> None:
+    # alembic takes a third of a second to import, and a current database does not need it
     from alembic import command
     from alembic.config import Config
 
@@ -72,4 +78,9 @@ def _upgrade(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if _version(connection) is None:
+        metadata.create_all(connection, checkfirst=False)
+        create_views(connection)
+        command.stamp(config, "head")
+    else:
+        command.upgrade(config, "head")

@@ -3,8 +3,7 @@
 import sqlalchemy as sa
 
 from hdap.fleet_data.errors import StoreError
-from hdap.fleet_data.store.engine import Database
-from hdap.fleet_data.store.location import parse_url, shown
+from hdap.fleet_data.store.engine import Database, parse_url, shown
 
 OURS = "measurements"
 """A table that hdap's databases have and Optuna's do not."""

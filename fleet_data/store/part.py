@@ -1,9 +1,15 @@
 """What the parts of the store share."""
 
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
 import sqlalchemy as sa
 
 from hdap.fleet_data.errors import NotFoundError
 from hdap.fleet_data.store.engine import Database
+from hdap.fleet_data.store.mapper import select
+
+R = TypeVar("R")
 
 
 class StorePart:
@@ -12,14 +18,27 @@ class StorePart:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def _select(self, kind: type[R], table: sa.Table, *where: Any) -> tuple[R, ...]:
+        """Records of one table for which all of `where` holds, by primary key."""
+        with self._database.reading() as connection:
+            return select(connection, kind, table, *where)
 
-def not_found(kind: str, wanted: object, names: list[str], remedy: str) -> NotFoundError:
+
+def newest(
+    connection: sa.Connection, table: sa.Table, *where: "sa.ColumnElement[bool]"
+) -> "sa.Row[Any] | None":
+    """The row with the largest primary key among those for which all of `where` holds."""
+    (key,) = table.primary_key.columns
+    return connection.execute(sa.select(table).where(*where).order_by(key.desc()).limit(1)).first()
+
+
+def not_found(kind: str, wanted: object, names: Sequence[object], remedy: str) -> NotFoundError:
     """The error for a name that is not stored, with the names that are."""
-    stored = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    stored = ", ".join(map(str, names[:20])) + (", ..." if len(names) > 20 else "")
     has = f"stored are: {stored}" if names else "none is stored"
     return NotFoundError(f"no {kind} {wanted!r} in the store ({has}): {remedy}")
 
 
-def names_of(connection: sa.Connection, column: "sa.Column[str]") -> list[str]:
-    """All distinct values of a text column, sorted."""
+def names_of(connection: sa.Connection, column: "sa.Column[Any]") -> list[Any]:
+    """All distinct values of a column, sorted."""
     return list(connection.scalars(sa.select(column).distinct().order_by(column)))

@@ -9,8 +9,13 @@ from typing import Any
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import QueryResult
-from hdap.fleet_data.store.engine import BUSY_SECONDS, driver_connection, sqlite_uri
-from hdap.fleet_data.store.error_translation import rejected_statement, translate
+from hdap.fleet_data.store.engine import (
+    BUSY_SECONDS,
+    driver_connection,
+    rejected_statement,
+    sqlite_uri,
+    translate,
+)
 from hdap.fleet_data.store.part import StorePart
 
 _READING = {

@@ -1,39 +1,32 @@
-"""The tables as SQLAlchemy sees them; a test compares them with what `migrations/` makes."""
+"""The tables. A fresh database is made from them; `migrations/` brings older ones to them."""
 
-from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.schema import SchemaItem
 
+from hdap.fleet_data.records import (
+    ClusteringRecord,
+    ClusterRecord,
+    CompressionStepRecord,
+    EpochRecord,
+    ImportanceRecord,
+    LevelPlanRecord,
+    LevelRecord,
+    ModelRecord,
+    NetworkRecord,
+    OperatingPointRecord,
+    PortfolioRecord,
+    StudyRecord,
+    SurrogateRecord,
+    VariantClusterRecord,
+    VariantRecord,
+    VerificationRecord,
+)
+from hdap.fleet_data.store.mapper import Document, Number, UtcDateTime, record_table
 from hdap.fleet_data.telemetry import CONTEXT
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, always UTC; SQLite keeps it as text without a zone."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """A datetime without a zone counts as UTC."""
-        if value is None:
-            return None
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        in_utc = aware.astimezone(UTC)
-        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Always with zone UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite's rowid must say INTEGER
-JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-FLOAT: sa.Double[float] = sa.Double()
 
 metadata = sa.MetaData()
 
@@ -42,33 +35,30 @@ def _key(name: str) -> "sa.Column[int]":
     return sa.Column(name, KEY, primary_key=True)
 
 
-def _reference(name: str, target: str, *, primary_key: bool = False) -> "sa.Column[int]":
+def _reference(
+    name: str, target: str, *, primary_key: bool = False, nullable: bool = False
+) -> "sa.Column[int]":
     foreign = sa.ForeignKey(target)
-    return sa.Column(name, KEY, foreign, nullable=False, primary_key=primary_key)
+    return sa.Column(name, KEY, foreign, nullable=nullable, primary_key=primary_key)
 
 
-models = sa.Table(
+def _table(name: str, record: type[Any], *items: SchemaItem, **options: Any) -> sa.Table:
+    return record_table(name, metadata, record, *items, **options)
+
+
+models = _table(
     "models",
-    metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("digest", sa.Text, nullable=False),
-    sa.Column("flops", sa.BigInteger, nullable=False),
-    sa.Column("parameters", sa.BigInteger, nullable=False),
-    sa.Column("width_groups", sa.Integer, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
+    ModelRecord,
     sa.Column("trials_view", sa.Text, unique=True),
     sa.Column("architecture", sa.Text, nullable=False),
+    keys=("model",),
 )
 
-importances = sa.Table(
+importances = _table(
     "importances",
-    metadata,
+    ImportanceRecord,
     _key("importance_id"),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("architecture_digest", sa.Text, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("curves", sa.LargeBinary, nullable=False),
 )
 
 devices = sa.Table(
@@ -76,7 +66,7 @@ devices = sa.Table(
     metadata,
     _key("device_key"),
     sa.Column("device_id", sa.Text, nullable=False, unique=True),
-    sa.Column("weight", FLOAT, nullable=False),
+    sa.Column("weight", sa.Double, nullable=False),
 )
 
 configurations = sa.Table(
@@ -119,42 +109,38 @@ measurements = sa.Table(
     _reference("configuration_key", "configurations.configuration_key"),
     _reference("ingest_id", "ingests.ingest_id"),
     sa.Column("measured_at_us", sa.BigInteger),
-    sa.Column("latency_ms", FLOAT, nullable=False),
-    sa.Column("latency_p95_ms", FLOAT),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    sa.Column("latency_p95_ms", sa.Double),
     sa.Column("runs", sa.BigInteger),
     sa.Column("batch_size", sa.BigInteger),
-    sa.Column("runtime_key", KEY, sa.ForeignKey("runtimes.runtime_key")),
-    *(sa.Column(name, FLOAT) for name in CONTEXT),
+    _reference("runtime_key", "runtimes.runtime_key", nullable=True),
+    *(sa.Column(name, sa.Double) for name in CONTEXT),
     sa.Column("extra", sa.Text),
     sa.Column("row_hash", sa.BigInteger, nullable=False),
     sa.Index("measurements_row_hash", "row_hash", unique=True),
 )
 
-clusterings = sa.Table(
+clusterings = _table(
     "clusterings",
-    metadata,
+    ClusteringRecord,
     _key("clustering_id"),
-    sa.Column("algorithm", sa.Text, nullable=False),
-    sa.Column("parameters", JSON, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("measurement_mark", sa.BigInteger, nullable=False),
-    sa.Column("stability", FLOAT),
-    sa.Column("features", JSON, nullable=False),
+    renamed={"id": "clustering_id"},
+    elsewhere=(
+        "device_ids",
+        "cluster",
+        "outlier",
+        "representative",
+        "factor",
+        "fingerprint",
+        "clusters",
+    ),
 )
 
-clusters = sa.Table(
+clusters = _table(
     "clusters",
-    metadata,
+    ClusterRecord,
     _reference("clustering_id", "clusterings.clustering_id", primary_key=True),
-    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("devices", sa.BigInteger, nullable=False),
-    sa.Column("weight_share", FLOAT),
-    sa.Column("relative_latency", FLOAT),
-    sa.Column("spread", FLOAT),
-    sa.Column("stability", FLOAT),
-    sa.Column("description", sa.Text, nullable=False),
-    sa.Column("context", JSON, nullable=False),
+    keys=("cluster",),
 )
 
 cluster_devices = sa.Table(
@@ -162,53 +148,30 @@ cluster_devices = sa.Table(
     metadata,
     _reference("clustering_id", "clusterings.clustering_id", primary_key=True),
     sa.Column("device_id", sa.Text, primary_key=True),
-    sa.Column("cluster", sa.Integer, nullable=False),
+    sa.Column("cluster", sa.BigInteger, nullable=False),
     sa.Column("outlier", sa.Boolean, nullable=False),
     sa.Column("representative", sa.Boolean, nullable=False),
-    sa.Column("factor", FLOAT),
+    sa.Column("factor", Number),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
 )
 
-surrogates = sa.Table(
+surrogates = _table(
     "surrogates",
-    metadata,
+    SurrogateRecord,
     _key("surrogate_id"),
     _reference("clustering_id", "clusterings.clustering_id"),
-    sa.Column("cluster", sa.Integer, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("architecture_digest", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("measurement_mark", sa.BigInteger, nullable=False),
-    sa.Column("measured_rows", sa.BigInteger, nullable=False),
-    sa.Column("configurations", sa.BigInteger, nullable=False),
-    sa.Column("mape", FLOAT),
-    sa.Column("kendall_tau", FLOAT),
-    sa.Column("coverage", FLOAT),
-    sa.Column("dense_ms", FLOAT),
-    sa.Column("warning", sa.Text, nullable=False),
-    sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("clustering_id", "model", "kind", "cluster", name="surrogates_of_cluster"),
+    renamed={"id": "surrogate_id", "rows": "measured_rows"},
 )
 
-studies = sa.Table(
+studies = _table(
     "studies",
-    metadata,
+    StudyRecord,
     _key("study_id"),
     sa.Column("study", sa.Text, nullable=False, unique=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("sampler", sa.Text, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("objective", sa.Text, nullable=False),
-    sa.Column("flops_low", sa.BigInteger, nullable=False),
-    sa.Column("flops_high", sa.BigInteger, nullable=False),
-    sa.Column("kept_importance_floor", FLOAT),
-    sa.Column("clustering_id", KEY, sa.ForeignKey("clusterings.clustering_id"), nullable=False),
-    sa.Column("settings", JSON, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("sampler_state", JSON, nullable=False),
+    _reference("clustering_id", "clusterings.clustering_id"),
+    renamed={"id": "study_id", "name": "study"},
 )
 
 trials = sa.Table(
@@ -220,22 +183,22 @@ trials = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("flops", sa.BigInteger, nullable=False),
     sa.Column("parameters", sa.BigInteger, nullable=False),
-    sa.Column("fleet_mean_ms", FLOAT),
-    sa.Column("fleet_mean_low_ms", FLOAT),
-    sa.Column("fleet_mean_high_ms", FLOAT),
-    sa.Column("fleet_p95_ms", FLOAT),
-    sa.Column("ucb_ms", FLOAT),
-    sa.Column("worst_cluster_ms", FLOAT),
-    sa.Column("worst_cluster", sa.Integer, nullable=False),
-    sa.Column("kept_importance", FLOAT),
+    sa.Column("fleet_mean_ms", Number),
+    sa.Column("fleet_mean_low_ms", Number),
+    sa.Column("fleet_mean_high_ms", Number),
+    sa.Column("fleet_p95_ms", Number),
+    sa.Column("ucb_ms", Number),
+    sa.Column("worst_cluster_ms", Number),
+    sa.Column("worst_cluster", sa.BigInteger, nullable=False),
+    sa.Column("kept_importance", Number),
     sa.Column("feasible", sa.Boolean, nullable=False),
     sa.Column("started_at", UtcDateTime),
     sa.Column("finished_at", UtcDateTime),
-    sa.Column("channels", JSON, nullable=False),
-    sa.Column("value_1", FLOAT),
-    sa.Column("value_2", FLOAT),
-    sa.Column("value_3", FLOAT),
-    sa.Column("accuracy", FLOAT),
+    sa.Column("channels", Document, nullable=False),
+    sa.Column("value_1", Number),
+    sa.Column("value_2", Number),
+    sa.Column("value_3", Number),
+    sa.Column("accuracy", Number),
     sa.UniqueConstraint("study_id", "number", name="trials_number"),
 )
 
@@ -251,29 +214,17 @@ trial_clusters = sa.Table(
     "trial_clusters",
     metadata,
     _reference("trial_id", "trials.trial_id", primary_key=True),
-    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("latency_ms", FLOAT),
-    sa.Column("latency_low_ms", FLOAT),
-    sa.Column("latency_high_ms", FLOAT),
+    sa.Column("cluster", sa.BigInteger, primary_key=True),
+    sa.Column("latency_ms", Number),
+    sa.Column("latency_low_ms", Number),
+    sa.Column("latency_high_ms", Number),
 )
 
-verifications = sa.Table(
+verifications = _table(
     "verifications",
-    metadata,
+    VerificationRecord,
     _reference("study_id", "studies.study_id", primary_key=True),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("predicted_ms", FLOAT),
-    sa.Column("predicted_low_ms", FLOAT),
-    sa.Column("predicted_high_ms", FLOAT),
-    sa.Column("measured_ms", FLOAT),
-    sa.Column("measured_low_ms", FLOAT),
-    sa.Column("measured_high_ms", FLOAT),
-    sa.Column("devices", sa.BigInteger, nullable=False),
-    sa.Column("holds", sa.Boolean, nullable=False),
-    sa.Column("trial_holds", sa.Boolean, nullable=False),
-    sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
+    keys=("number", "cluster"),
 )
 
 accuracies = sa.Table(
@@ -284,142 +235,78 @@ accuracies = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("judged_on", sa.Text, nullable=False),
     sa.Column("channels", sa.Text, nullable=False),
-    sa.Column("accuracy", FLOAT, nullable=False),
+    sa.Column("accuracy", sa.Double, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
-study_networks = sa.Table(
+study_networks = _table(
     "study_networks",
-    metadata,
+    NetworkRecord,
     _reference("study_id", "studies.study_id", primary_key=True),
-    sa.Column("networks", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("number", sa.BigInteger, nullable=False),
-    sa.Column("latency_ms", FLOAT),
-    sa.Column("latency_low_ms", FLOAT),
-    sa.Column("latency_high_ms", FLOAT),
-    sa.Column("one_for_all_ms", FLOAT),
-    sa.Column("cost", FLOAT),
-    sa.Column("advised", sa.Boolean, nullable=False),
+    keys=("networks", "cluster"),
 )
 
-epochs = sa.Table(
-    "epochs",
-    metadata,
-    sa.Column("run", sa.Text, primary_key=True),
-    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("checkpoint", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("train_loss", FLOAT),
-    sa.Column("validation_loss", FLOAT),
-    sa.Column("accuracy", FLOAT),
-    sa.Column("lr", FLOAT, nullable=False),
-    sa.Column("images_per_second", FLOAT, nullable=False),
-    sa.Column("seconds", FLOAT, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-)
+epochs = _table("epochs", EpochRecord, keys=("run", "epoch"))
 
-compression_steps = sa.Table(
-    "compression_steps",
-    metadata,
-    sa.Column("run", sa.Text, primary_key=True),
-    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("checkpoint", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("study", sa.Text, nullable=False),
-    sa.Column("trial", sa.BigInteger, nullable=False),
-    sa.Column("flops", sa.BigInteger, nullable=False),
-    sa.Column("predicted_ms", FLOAT),
-    sa.Column("predicted_low_ms", FLOAT),
-    sa.Column("predicted_high_ms", FLOAT),
-    sa.Column("accuracy_before", FLOAT),
-    sa.Column("accuracy_pruned", FLOAT),
-    sa.Column("accuracy_after", FLOAT),
-    sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-)
+compression_steps = _table("compression_steps", CompressionStepRecord, keys=("run", "step"))
 
-level_plans = sa.Table(
+level_plans = _table(
     "level_plans",
-    metadata,
+    LevelPlanRecord,
     _key("level_plan_id"),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("architecture_digest", sa.Text, nullable=False),
     _reference("clustering_id", "clusterings.clustering_id"),
-    sa.Column("target_ms", FLOAT, nullable=False),
-    sa.Column("settings", JSON, nullable=False),
-    sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
+    renamed={"id": "level_plan_id"},
+    elsewhere=("levels", "points"),
 )
 
-levels = sa.Table(
+levels = _table(
     "levels",
-    metadata,
+    LevelRecord,
     _reference("level_plan_id", "level_plans.level_plan_id", primary_key=True),
-    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("channels", sa.Text, nullable=False),
-    sa.Column("flops", sa.BigInteger, nullable=False),
-    sa.Column("parameters", sa.BigInteger, nullable=False),
-    sa.Column("kept_importance", FLOAT),
-    sa.Column("accuracy", FLOAT),
+    keys=("level",),
 )
 
-operating_points = sa.Table(
+operating_points = _table(
     "operating_points",
-    metadata,
+    OperatingPointRecord,
     _reference("level_plan_id", "level_plans.level_plan_id", primary_key=True),
-    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("clock", FLOAT, primary_key=True, autoincrement=False),
-    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("latency_ms", FLOAT),
-    sa.Column("latency_low_ms", FLOAT),
-    sa.Column("latency_high_ms", FLOAT),
-    sa.Column("chosen", sa.Boolean, nullable=False),
+    keys=("cluster", "clock", "level"),
 )
 
-portfolios = sa.Table(
+portfolios = _table(
     "portfolios",
-    metadata,
+    PortfolioRecord,
     _key("portfolio_id"),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("architecture_digest", sa.Text, nullable=False),
-    sa.Column("clustering_id", KEY, sa.ForeignKey("clusterings.clustering_id")),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("bundle", sa.Text, nullable=False),
-    sa.Column("settings", JSON, nullable=False),
-    sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
+    _reference("clustering_id", "clusterings.clustering_id", nullable=True),
+    renamed={"id": "portfolio_id"},
+    elsewhere=("variants",),
 )
 
-variants = sa.Table(
+variants = _table(
     "variants",
-    metadata,
+    VariantRecord,
     _reference("portfolio_id", "portfolios.portfolio_id", primary_key=True),
-    sa.Column("variant", sa.Text, primary_key=True),
-    sa.Column("channels", sa.Text, nullable=False),
-    sa.Column("parameters", sa.BigInteger, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("flops", sa.BigInteger, nullable=False),
-    sa.Column("kept_importance", FLOAT),
-    sa.Column("accuracy", FLOAT),
-    sa.Column("fleet_mean_ms", FLOAT),
-    sa.Column("fleet_mean_low_ms", FLOAT),
-    sa.Column("fleet_mean_high_ms", FLOAT),
-    sa.Column("measured_here_ms", FLOAT),
-    sa.Column("provenance", JSON, nullable=False),
+    keys=("variant",),
+    elsewhere=("clusters",),
 )
 
-variant_clusters = sa.Table(
+variant_clusters = _table(
     "variant_clusters",
-    metadata,
+    VariantClusterRecord,
     sa.Column("portfolio_id", KEY, primary_key=True, autoincrement=False),
     sa.Column("variant", sa.Text, primary_key=True),
-    sa.Column("cluster", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("latency_ms", FLOAT),
-    sa.Column("latency_low_ms", FLOAT),
-    sa.Column("latency_high_ms", FLOAT),
     sa.ForeignKeyConstraint(
         ["portfolio_id", "variant"], ["variants.portfolio_id", "variants.variant"]
     ),
+    keys=("cluster",),
+    elsewhere=("measured_ms", "devices"),
+)
+
+variant_latencies = record_table(
+    "variant_latencies",
+    sa.MetaData(),  # a view: it is not among the tables that are made
+    VariantClusterRecord,
+    sa.Column("portfolio_id", KEY),
+    sa.Column("variant", sa.Text),
+    renamed={"devices": "measured_devices"},
 )

@@ -5,23 +5,16 @@ from types import TracebackType
 from typing import Self
 
 from hdap.fleet_data.errors import StoreError
-from hdap.fleet_data.store.accuracies import AccuracyStore
 from hdap.fleet_data.store.architectures import ArchitectureStore
-from hdap.fleet_data.store.cluster_networks import NetworkStore
 from hdap.fleet_data.store.clusterings import ClusteringStore
-from hdap.fleet_data.store.engine import Database
+from hdap.fleet_data.store.engine import DEFAULT_URL, Database, parse_url, shown
 from hdap.fleet_data.store.ingest_writer import IngestStore
-from hdap.fleet_data.store.level_plans import LevelPlanStore
-from hdap.fleet_data.store.location import DEFAULT_URL, parse_url, shown
 from hdap.fleet_data.store.measurements import MeasurementStore
 from hdap.fleet_data.store.migrate import migrate
-from hdap.fleet_data.store.portfolios import PortfolioStore
+from hdap.fleet_data.store.network_store import NetworkStore
 from hdap.fleet_data.store.query import QueryStore
 from hdap.fleet_data.store.studies import StudyStore
-from hdap.fleet_data.store.surrogates import SurrogateStore
-from hdap.fleet_data.store.training_runs import TrainingStore
 from hdap.fleet_data.store.trial_store import TrialStore
-from hdap.fleet_data.store.verifications import VerificationStore
 
 
 class Store(
@@ -29,15 +22,9 @@ class Store(
     IngestStore,
     MeasurementStore,
     ClusteringStore,
-    SurrogateStore,
     StudyStore,
     TrialStore,
     NetworkStore,
-    VerificationStore,
-    AccuracyStore,
-    TrainingStore,
-    LevelPlanStore,
-    PortfolioStore,
     QueryStore,
 ):
     """Records in, records out; every method is one transaction.

@@ -1,57 +1,47 @@
-"""Studies: what was searched, with which settings, and how far it came."""
+"""Studies: what was searched, how far it came, and what was made of its trials since."""
 
-from typing import Any
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
+import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.records import StudyRecord
-from hdap.fleet_data.store.codec import jsonable, number_or_nan, number_or_null
-from hdap.fleet_data.store.part import StorePart, names_of, not_found
-from hdap.fleet_data.store.schema import studies
-from hdap.fleet_data.store.trials_view import create_trials_view
+from hdap.fleet_data.records import Floats, NetworkRecord, StudyRecord, VerificationRecord
+from hdap.fleet_data.store.mapper import insert, insert_one, replace, to_record
+from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
+from hdap.fleet_data.store.schema import accuracies, studies, study_networks, verifications
+from hdap.fleet_data.store.views import create_trials_view
 
-_PLAIN = (
-    "model",
-    "sampler",
-    "seed",
-    "objective",
-    "flops_low",
-    "flops_high",
-    "clustering_id",
-    "created_at",
-    "state",
-)
+_AT_ONCE = 500
 
 
 class StudyStore(StorePart):
-    """Studies by id or name."""
+    """Studies by id or name; networks for parts of the fleet, verifications, accuracies."""
 
     def create_study(self, record: StudyRecord) -> int:
         """Add a study and, for the first of its model, the view `trials_<model>`; the study's id.
 
         Raises InputError when the name is taken, NotFoundError for a model without architecture.
         """
-        values = {name: getattr(record, name) for name in _PLAIN} | {
-            "study": record.name,
-            "kept_importance_floor": number_or_null(record.kept_importance_floor),
-            "settings": jsonable(record.settings),
-            "sampler_state": jsonable(record.sampler_state),
-        }
+        taken = InputError(
+            f"a study's name must be new, got name={record.name!r}: "
+            "choose another or resume that one"
+        )
         with self._database.writing() as connection:
             create_trials_view(connection, record.model)
-            taken = sa.select(studies.c.study_id).where(studies.c.study == record.name)
-            if connection.scalar(taken) is not None:
-                raise _taken(record.name)
+            same = sa.select(studies.c.study_id).where(studies.c.study == record.name)
+            if connection.scalar(same) is not None:
+                raise taken
             try:
-                added = connection.execute(sa.insert(studies).values(values))
+                return insert_one(connection, studies, record)
             except IntegrityError as error:
                 if "study" in str(error.orig) and "clustering_id" not in str(error.orig):
-                    raise _taken(record.name) from error
+                    raise taken from error
                 raise
-            (key,) = added.inserted_primary_key or (0,)
-        return int(key)
 
     def finish_study(self, id: int, state: str) -> None:
         """Set the state (`running`, `stopped`, `finished`). Raises NotFoundError."""
@@ -62,35 +52,88 @@ class StudyStore(StorePart):
 
     def study(self, id_or_name: int | str | None = None) -> StudyRecord:
         """The study with that id or name, or the newest. Raises NotFoundError."""
-        wanted = sa.select(studies).order_by(studies.c.study_id.desc()).limit(1)
-        if isinstance(id_or_name, str):
-            wanted = wanted.where(studies.c.study == id_or_name)
-        elif id_or_name is not None:
-            wanted = wanted.where(studies.c.study_id == id_or_name)
+        column = studies.c.study if isinstance(id_or_name, str) else studies.c.study_id
+        wanted = () if id_or_name is None else (column == id_or_name,)
         with self._database.reading() as connection:
-            row = connection.execute(wanted).one_or_none()
+            row = newest(connection, studies, *wanted)
             if row is None:
                 names = names_of(connection, studies.c.study)
-                raise not_found("study", id_or_name or "at all", names, "`hdap search` makes one")
-        return _decode(row)
+                raise not_found("study", id_or_name, names, "`hdap search` makes one")
+        return to_record(StudyRecord, studies, row)
 
     def studies(self) -> tuple[StudyRecord, ...]:
         """All studies, oldest first."""
+        return self._select(StudyRecord, studies)
+
+    def save_networks(self, study_id: int, records: Sequence[NetworkRecord]) -> None:
+        """Store all networks of one study in one transaction; earlier ones are replaced."""
+        with self._database.writing() as connection:
+            mine = study_networks.c.study_id == study_id
+            connection.execute(sa.delete(study_networks).where(mine))
+            insert(connection, study_networks, records)
+
+    def networks(self, study_id: int) -> tuple[NetworkRecord, ...]:
+        """By number of networks and cluster; empty where they were never asked for."""
+        mine = study_networks.c.study_id == study_id
+        return self._select(NetworkRecord, study_networks, mine)
+
+    def save_verification(self, records: Sequence[VerificationRecord]) -> None:
+        """Store the clusters of one verified trial in one transaction; the newest counts."""
+        with self._database.writing() as connection:
+            replace(connection, verifications, records, ("study_id", "number", "cluster"))
+
+    def verifications(self, study_id: int) -> tuple[VerificationRecord, ...]:
+        """Everything verified of a study, by trial and cluster; empty when nothing was."""
+        mine = verifications.c.study_id == study_id
+        return self._select(VerificationRecord, verifications, mine)
+
+    def save_accuracies(
+        self, model: str, judged_on: str, channels: Sequence[str], found: Floats
+    ) -> None:
+        """Store accuracies, finite ones, so that nobody judges these networks again.
+
+        What is known already stays as it is.
+        """
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "digest": _digest(model, judged_on, text),
+                "model": model,
+                "judged_on": judged_on,
+                "channels": text,
+                "accuracy": float(value),
+                "created_at": now,
+            }
+            for text, value in zip(channels, found, strict=True)
+        ]
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(dialect.insert(accuracies).on_conflict_do_nothing(), rows)
+
+    def accuracies(self, model: str, judged_on: str, channels: Sequence[str]) -> Floats:
+        """The accuracy of each of n configurations, judged so; NaN where it is not known."""
+        digests = [_digest(model, judged_on, text) for text in channels]
+        known: dict[str, float] = {}
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(studies).order_by(studies.c.study_id)).all()
-        return tuple(_decode(row) for row in rows)
+            for first in range(0, len(digests), _AT_ONCE):
+                some = digests[first : first + _AT_ONCE]
+                wanted = sa.select(accuracies.c.digest, accuracies.c.accuracy)
+                rows = connection.execute(wanted.where(accuracies.c.digest.in_(some)))
+                known |= {row.digest: row.accuracy for row in rows}
+        return np.array([known.get(digest, np.nan) for digest in digests])
+
+    def known_accuracies(self, model: str, channels: Sequence[str]) -> Floats:
+        """The newest accuracy of each of n configurations, on whatever it was judged; NaN: none."""
+        wanted = (
+            sa.select(accuracies.c.channels, accuracies.c.accuracy)
+            .where(accuracies.c.model == model, accuracies.c.channels.in_(list(channels)))
+            .order_by(accuracies.c.created_at)
+        )
+        with self._database.reading() as connection:
+            known = {row.channels: row.accuracy for row in connection.execute(wanted)}
+        return np.array([known.get(text, np.nan) for text in channels])
 
 
-def _taken(name: str) -> InputError:
-    return InputError(f"a study's name must be new, got {name=}: choose another or resume that one")
-
-
-def _decode(row: Any) -> StudyRecord:
-    return StudyRecord(
-        name=row.study,
-        kept_importance_floor=number_or_nan(row.kept_importance_floor),
-        settings=row.settings,
-        sampler_state=row.sampler_state,
-        id=row.study_id,
-        **{name: getattr(row, name) for name in _PLAIN},
-    )
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Trials, written in bulk and read back as columns."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
 from hdap.fleet_data.store.bulk import allocate_keys, bulk_insert
-from hdap.fleet_data.store.codec import encode_channels, jsonable
 from hdap.fleet_data.store.part import StorePart, names_of, not_found
 from hdap.fleet_data.store.schema import models, studies, trial_channels, trial_clusters, trials
-from hdap.fleet_data.store.trials_view import group_names
-from hdap.fleet_data.trial_rows import taken
+from hdap.fleet_data.store.views import group_names
 
 _FIGURES = (
     "fleet_mean_ms",
@@ -60,7 +58,7 @@ class TrialStore(StorePart):
             name, groups = _study_and_groups(connection, study_id)
             known = _known(connection, study_id, batch, groups)
             if again:
-                batch = taken(batch, ~np.isin(batch.number, known))
+                batch = batch.take(~np.isin(batch.number, known))
             elif known.size:
                 raise _not_new(study_id, known)
             if len(batch):
@@ -71,7 +69,7 @@ class TrialStore(StorePart):
             connection.execute(
                 sa.update(studies)
                 .where(studies.c.study_id == study_id)
-                .values(sampler_state=jsonable(sampler_state))
+                .values(sampler_state=sampler_state)
             )
 
     def trials(self, study_id: int) -> TrialBatch:
@@ -133,15 +131,21 @@ def _not_new(study_id: int, numbers: Ints) -> InputError:
 def _frame(
     study_id: int, study: str, keys: Ints, batch: TrialBatch, groups: list[str]
 ) -> pl.DataFrame:
+    columns = {name: getattr(batch, name) for name in (*_INTEGERS, "feasible", *_FIGURES)}
+    times = {name: getattr(batch, name).astype("datetime64[us]") for name in _TIMES}
+    values = () if batch.values is None else batch.values.T
+    accuracy = {} if batch.accuracy is None else {"accuracy": batch.accuracy}
+    channels = {"trial_id": keys, "channels": _channel_texts(groups, batch.counts)}
     return pl.DataFrame(
-        {"trial_id": keys, "channels": encode_channels(groups, batch.counts)}
-        | {name: getattr(batch, name) for name in _INTEGERS}
-        | {name: getattr(batch, name).astype(bool) for name in ("feasible",)}
-        | {name: _null_for_nan(getattr(batch, name)) for name in _FIGURES}
-        | {name: pl.Series(getattr(batch, name).astype("datetime64[us]")) for name in _TIMES}
-        | _accuracy(batch)
-        | dict(zip(_VALUES, () if batch.values is None else batch.values.T, strict=False))
+        channels | columns | times | accuracy | dict(zip(_VALUES, values, strict=False))
     ).with_columns(study_id=pl.lit(study_id), study=pl.lit(study))
+
+
+def _channel_texts(groups: list[str], counts: Ints) -> list[str]:
+    """One JSON object {group: count} a row of `counts` (n x groups)."""
+    pairs = (json.dumps(name, ensure_ascii=False).replace("%", "%%") + ": %d" for name in groups)
+    template = "{" + ", ".join(pairs) + "}"
+    return [template % tuple(row) for row in counts.tolist()]
 
 
 def _channel_frame(keys: Ints, batch: TrialBatch, groups: list[str]) -> pl.DataFrame:
@@ -156,26 +160,18 @@ def _channel_frame(keys: Ints, batch: TrialBatch, groups: list[str]) -> pl.DataF
 
 def _cluster_frame(keys: Ints, batch: TrialBatch) -> pl.DataFrame:
     clusters = batch.cluster_ms.shape[1]
-    return pl.DataFrame(
-        {
-            "trial_id": np.repeat(keys, clusters),
-            "cluster": np.tile(np.arange(clusters), len(keys)),
-        }
-        | {
-            column: _null_for_nan(getattr(batch, field).reshape(-1))
-            for column, field in _CLUSTER_COLUMNS.items()
-        }
-    )
+    places = {
+        "trial_id": np.repeat(keys, clusters),
+        "cluster": np.tile(np.arange(clusters), len(keys)),
+    }
+    latencies = {
+        column: getattr(batch, field).reshape(-1) for column, field in _CLUSTER_COLUMNS.items()
+    }
+    return pl.DataFrame(places | latencies)
 
 
-def _null_for_nan(values: Floats) -> pl.Series:
-    return pl.Series(np.asarray(values, dtype=np.float64), nan_to_null=True)
-
-
-def _batch(rows: Any, groups: list[str], clusters: Floats) -> TrialBatch:
-    counts = np.array(
-        [[_channels(row.channels)[group] for group in groups] for row in rows], dtype=np.int64
-    ).reshape(len(rows), len(groups))
+def _batch(rows: Sequence[Any], groups: list[str], clusters: Floats) -> TrialBatch:
+    counts = [[row.channels[group] for group in groups] for row in rows]
 
     def column(name: str, kind: Any) -> NDArray[Any]:
         return np.array([getattr(row, name) for row in rows], dtype=kind)
@@ -185,37 +181,19 @@ def _batch(rows: Any, groups: list[str], clusters: Floats) -> TrialBatch:
         naive = [time.replace(tzinfo=None) if time else None for time in found]
         return np.array(naive, dtype="datetime64[us]")
 
+    values = np.array([[getattr(row, name) for name in _VALUES] for row in rows], dtype=np.float64)
+    filled = np.isfinite(values.reshape(-1, len(_VALUES))).any(axis=0)
+    accuracy = column("accuracy", np.float64)
     return TrialBatch(
-        counts=counts,
+        counts=np.array(counts, dtype=np.int64).reshape(len(rows), len(groups)),
         feasible=column("feasible", np.bool_),
         cluster_ms=clusters[:, :, 0],
         cluster_low_ms=clusters[:, :, 1],
         cluster_high_ms=clusters[:, :, 2],
+        values=values[:, filled] if filled.any() else None,
+        accuracy=accuracy if np.isfinite(accuracy).any() else None,
         started_at=times("started_at"),
         finished_at=times("finished_at"),
-        values=_values(rows),
-        accuracy=_accuracies(rows),
         **{name: column(name, np.int64) for name in _INTEGERS},
         **{name: column(name, np.float64) for name in _FIGURES},
     )
-
-
-def _accuracy(batch: TrialBatch) -> dict[str, pl.Series]:
-    return {} if batch.accuracy is None else {"accuracy": _null_for_nan(batch.accuracy)}
-
-
-def _accuracies(rows: Any) -> Floats | None:
-    found = np.array([row.accuracy for row in rows], dtype=np.float64)
-    return found if np.isfinite(found).any() else None
-
-
-def _values(rows: Any) -> Floats | None:
-    names = [name for name in _VALUES if any(getattr(row, name) is not None for row in rows)]
-    if not names:
-        return None
-    return np.array([[getattr(row, name) for name in names] for row in rows], dtype=np.float64)
-
-
-def _channels(value: Any) -> dict[str, int]:
-    decoded: dict[str, int] = json.loads(value) if isinstance(value, str) else value
-    return decoded

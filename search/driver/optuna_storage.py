@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from hdap.fleet_data.errors import HdapError, StoreError
-from hdap.fleet_data.store.error_translation import one_line
+from hdap.fleet_data.store.engine import one_line
 from hdap.fleet_data.store.optuna_schema import optuna_home
 
 GRPC_SECONDS = 10.0

@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.fleet_data.records import Ints, TrialBatch
-from hdap.fleet_data.trial_rows import taken
+from hdap.fleet_data.records import Bools, Ints, TrialBatch
 from hdap.search.problem.evaluation import Evaluation
-
-__all__ = ["batch", "joined", "taken"]
 
 Times = NDArray[np.datetime64]
 _FROM_EVALUATION = tuple(
@@ -33,3 +30,8 @@ def joined(*batches: TrialBatch) -> TrialBatch:
         n: None if c[0] is None else np.concatenate(c) for n, c in columns.items()
     }
     return TrialBatch(**whole)
+
+
+def taken(trials: TrialBatch, rows: Ints | Bools) -> TrialBatch:
+    """The chosen rows."""
+    return trials.take(rows)

@@ -1,5 +1,6 @@
 """Opening: creating, upgrading, refusing; several openers at once; errors in one line."""
 
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from alembic.script import ScriptDirectory
 from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.store import migrate as migrating
-from hdap.fleet_data.store.location import parse_url, shown
+from hdap.fleet_data.store.engine import parse_url, shown
 from hdap.fleet_data.store.schema import metadata
 from hdap.fleet_data.telemetry import COLUMNS
 
@@ -30,15 +31,39 @@ def refused(url: str, **options: Any) -> str:
     return str(error.value)
 
 
-def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
+def test_a_fresh_database_has_the_tables_and_views_of_the_schema(url: str) -> None:
     with Store.open(url) as store, store._database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+        views = {"telemetry", "best_trials", "pareto_trials", "trial_summary", "variant_latencies"}
+        assert set(sa.inspect(connection).get_view_names()) == views
 
 
 def test_the_newest_migration_is_the_head_that_the_store_expects() -> None:
     assert ScriptDirectory(str(migrating._FOLDER)).get_heads() == [migrating.HEAD]
     assert migrating.HEAD in migrating._known()
+
+
+def test_a_database_of_the_baseline_gets_later_revisions_and_keeps_its_rows(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(url) as store, store._database.writing() as connection:
+        connection.execute(sa.text("INSERT INTO devices (device_id, weight) VALUES ('cam', 2.5)"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    later = tmp_path / "migrations"
+    shutil.copytree(migrating._FOLDER, later)
+    (later / "versions" / "r9000_later.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\n"
+        "revision, down_revision = '9000', '0001'\n"
+        "def upgrade():\n    op.add_column('devices', sa.Column('site', sa.Text()))\n"
+    )
+    monkeypatch.setattr(migrating, "_FOLDER", later)
+    monkeypatch.setattr(migrating, "HEAD", "9000")
+    assert "open it once for writing" in refused(url, read_only=True)
+    for _ in range(2):
+        with Store.open(url) as store:
+            found = store.query("SELECT device_id, weight, site FROM devices").rows
+            assert found == (("cam", 2.5, None),)
 
 
 def test_the_telemetry_view_has_the_contracts_columns(store: Store) -> None:
@@ -53,7 +78,7 @@ def test_opening_again_keeps_what_is_stored(url: str) -> None:
             assert store.measurement_mark() == 0
 
 
-@pytest.mark.parametrize("version", ["9999", "nonsense"])
+@pytest.mark.parametrize("version", ["9999", "0000", "nonsense"])
 def test_another_version_is_refused_with_both_versions(url: str, version: str) -> None:
     with Store.open(url) as store, store._database.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})

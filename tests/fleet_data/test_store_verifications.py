@@ -1,18 +1,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import ClusteringRecord, StudyRecord, VerificationRecord
-from hdap.fleet_data.store import Store, migrations
-from hdap.fleet_data.store.location import parse_url
+from hdap.fleet_data.store import Store
 
 NOW = datetime(2026, 11, 21, 1, 2, 3, tzinfo=UTC)
 RECORD = VerificationRecord(
@@ -102,24 +97,3 @@ def test_the_newest_verification_of_a_trial_counts(store: Store, study: int) -> 
 
 def test_a_study_that_nothing_verified_has_none(store: Store, study: int) -> None:
     assert store.verifications(study) == ()
-
-
-def _make_first_version(url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.set_main_option("path_separator", "os")
-    engine = sa.create_engine(parse_url(url))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.exec_driver_sql("INSERT INTO devices (device_id, weight) VALUES ('cam', 2.5)")
-    engine.dispose()
-
-
-def test_a_database_of_the_first_version_gets_all_tables_and_keeps_its_rows(url: str) -> None:
-    _make_first_version(url)
-    with Store.open(url) as upgraded:
-        assert upgraded.devices().ids.tolist() == ["cam"]
-        assert upgraded.devices().weights.tolist() == [2.5]
-        assert upgraded.verifications(1) == ()
-        assert upgraded.training_runs() == ()

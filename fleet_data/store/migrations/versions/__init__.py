@@ -1,1 +1,1 @@
-"""One module a revision; a revision that was released never changes again."""
+"""One module a revision; each brings databases of the one before to what `schema.py` says."""
