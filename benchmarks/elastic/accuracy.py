@@ -36,11 +36,11 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
 from hdap.training.finetuning import TrainingWatch
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 MODEL, DATA = "hdap.examples.networks:small_resnet", "hdap.examples.digits:digits"

@@ -56,10 +56,10 @@ from hdap.portfolio.rewinding import train_levels
 from hdap.portfolio.slimming import Slim, SlimRequest, slim
 from hdap.portfolio.sparse_checkpoint import SparseLevel, read_sparse
 from hdap.portfolio.sparse_training import SparseTraining
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data, hold_out
 from hdap.training.finetuning import TrainingWatch
 from hdap.training.network_quality import evaluate
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"

@@ -18,12 +18,13 @@ from hdap.fleet_data.records import Floats
 from hdap.fleet_data.store import Store
 from hdap.networks.loading import load_model
 from hdap.networks.model_tracer import ModelTracer
+from hdap.requests.plan_request import PlanRequest
 from hdap.search.analysis.answer import Answer, answer
-from hdap.search.problem.budget import DEFAULT_TOLERANCE
+from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import uniform
 from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, fit_surrogates
-from hdap.workflows.plan_measurements import PlanRequest, dense_baselines, make_plan
+from hdap.workflows.plan_measurements import dense_baselines, make_plan
 from hdap.workflows.search_fleet import (
     Search,
     SearchRequest,
@@ -156,7 +157,7 @@ class Loop:
             request = SearchRequest(
                 self.settings.model,
                 self.settings.flops,
-                tolerance,
+                tolerance=tolerance,
                 step=self.settings.step,
                 seed=seed,
             )

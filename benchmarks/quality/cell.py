@@ -20,13 +20,13 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
+from hdap.requests.recipe import Recipe
 from hdap.search.problem.budget import FlopsBand, band
 from hdap.search.problem.repair import Repair
 from hdap.search.problem.search_space import SearchSpace
 from hdap.training.batching import batches, chunks
 from hdap.training.datasets import Data
 from hdap.training.network_quality import evaluate, recalibrate_on
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 BUDGETS = {"small_resnet": 0.10, "small_mobilenet": 0.30}

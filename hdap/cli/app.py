@@ -1,4 +1,4 @@
-"""The command line application: commands, and what an error looks like on a terminal."""
+"""The command line application: its commands, and what an error looks like on a terminal."""
 
 import sys
 import traceback
@@ -10,11 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from hdap.cli.commands import (
-    cluster,
     compress,
     dashboard,
     demo,
-    devices,
     elastic,
     export,
     finetune,
@@ -27,10 +25,8 @@ from hdap.cli.commands import (
     portfolio,
     prune,
     report,
-    search,
     simulate,
     sql,
-    status,
     trials,
     verify,
 )
@@ -43,8 +39,37 @@ from hdap.cli.options.config_file import (
     read_config,
     table_of,
 )
+from hdap.cli.options.from_dataclass import command, context_settings
+from hdap.cli.settings.fleet_commands import ClusterCommand, DevicesCommand, StatusCommand
+from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.terminal.output import error_line
 from hdap.fleet_data.errors import HdapError
+
+COMMANDS: dict[str, Any] = {
+    "ingest": ingest,
+    "devices": DevicesCommand,
+    "model": model,
+    "cluster": ClusterCommand,
+    "plan": plan,
+    "measure": measure,
+    "fit": fit,
+    "search": SearchCommand,
+    "trials": trials,
+    "verify": verify,
+    "sql": sql,
+    "prune": prune,
+    "finetune": finetune,
+    "compress": compress,
+    "export": export,
+    "status": StatusCommand,
+    "simulate": simulate,
+    "demo": demo,
+    "report": report,
+    "plot": plot,
+    "dashboard": dashboard,
+}
+"""What each command takes, by the words it is typed as, in the order of the help. The file of a
+command, `hdap.cli.commands.NAME`, is imported when the command runs."""
 
 
 class _Commands(TyperGroup):
@@ -74,11 +99,11 @@ app = typer.Typer(
 
 
 def _print_settings(context: typer.Context) -> None:
-    for words, command in leaves(_by_name(context)).items():
+    for words, found in leaves(_by_name(context)).items():
         configured: Any = context.default_map or {}
         for word in words.split():
             configured = configured.get(word, {})
-        typer.echo(table_of(words, defaults(command, configured)))
+        typer.echo(table_of(words, defaults(found, configured)))
     raise typer.Exit
 
 
@@ -131,14 +156,13 @@ def hdap(
         context.fail("Missing command.")
 
 
-_MODULES = (
-    *(ingest, devices, model, cluster, plan, measure, fit, search, trials, verify, sql),
-    *(prune, finetune, compress, export, status, simulate, demo),
-    *(report, plot, dashboard),
-)
-for _module in _MODULES:
-    _settings = getattr(_module, "SETTINGS", None)
-    app.command(_module.NAME, context_settings=_settings)(with_common_options(_module.run))
+for _words, _wanted in COMMANDS.items():
+    if isinstance(_wanted, type):
+        _run = command(_words, _wanted)
+        app.command(_words, context_settings=context_settings(_wanted))(with_common_options(_run))
+    else:
+        _settings = getattr(_wanted, "SETTINGS", None)
+        app.command(_words, context_settings=_settings)(with_common_options(_wanted.run))
 
 app.add_typer(elastic.app, name=elastic.NAME)
 app.add_typer(portfolio.app, name=portfolio.NAME)

@@ -24,7 +24,7 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.surgery import Scores
 from hdap.training.datasets import Data
 from hdap.training.losses import Losses, Step
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 from hdap.training.training_history import History, TrainingProgress
 from hdap.training.training_loop import OnEpoch, Snapshot, train
 

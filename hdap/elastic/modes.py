@@ -12,7 +12,7 @@ from hdap.elastic.sliced_layers import covered
 from hdap.fleet_data.errors import InputError
 from hdap.training.losses import Losses, Step, imitation
 from hdap.training.network_quality import forward
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 
 MODES = ("nested", "masked", "incremental")
 BETWEEN = 2

@@ -33,7 +33,7 @@ class Tuning:
     """A training that a network went through.
 
     `run` is its name in the table `epochs`, `data` what `--data` named, `teacher` in words whose
-    opinion it learned from (empty: nobody's), `recipe` the fields of `hdap.training.recipe.Recipe`.
+    opinion it learned from (empty: nobody's), `recipe` the fields of `hdap.requests.recipe.Recipe`.
     It learned from `images` and was judged by `validation_images`: after `epochs` of them it has
     `accuracy` (the share that is right) and `validation_loss` (nats).
     """

@@ -11,8 +11,9 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.networks.channel_importance import channel_importance, importance_curves
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.pruned_network import changed
+from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.search.problem.proxies import PROXIES
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,11 +23,12 @@ from hdap.networks.tracing import describe
 from hdap.portfolio.densify import Densified, densify
 from hdap.portfolio.narrowing import WeightedLatency, narrowed
 from hdap.search.problem.budget import parse_flops
+from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.search.problem.proxies import PROXIES
 from hdap.training.datasets import Data, plain
 from hdap.training.network_quality import evaluate, recalibrate_on
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 from hdap.training.training_loop import train
 
 SHRINK = 0.75

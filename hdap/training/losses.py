@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hdap.training.network_quality import forward
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 
 Groups = list[dict[str, object]]
 

@@ -12,7 +12,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint, read_manifest
 from hdap.networks.manifest import Tuning
 from hdap.training.datasets import Data
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 from hdap.training.training_history import Epoch
 from hdap.training.training_loop import Snapshot
 

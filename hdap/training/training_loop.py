@@ -17,7 +17,7 @@ from hdap.training.distributed import Replicas, mean_over_processes, rank, world
 from hdap.training.losses import Losses, Step, distilled, supervised
 from hdap.training.network_quality import evaluate, recalibrate_on
 from hdap.training.optimizers import make_optimizer
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 from hdap.training.training_history import Epoch, History, TrainingProgress
 
 

@@ -10,9 +10,9 @@ from hdap.networks.criteria import Evidence
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.prune_plan import PrunePlan
 from hdap.networks.pruned_network import PrunedNetwork, prune_further
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data, Samples
 from hdap.training.network_quality import evaluate, recalibrate_on
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import best_device
 
 RECALIBRATION = 20

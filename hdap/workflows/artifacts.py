@@ -5,14 +5,16 @@ Every function says in one line what it does (`say`) and reuses what the store a
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, ImportanceRecord, Measurements
+from hdap.requests.fleet_requests import ClusteringChoice
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from hdap.surrogate.models.base import FleetSurrogate
     from hdap.surrogate.validation.fit_surrogates import FitResult
 
-from hdap.fleet_data.callbacks import Say
 
 T = TypeVar("T")
 
@@ -30,16 +31,6 @@ def _or_none(find: Callable[[], T]) -> T | None:
         return find()
     except NotFoundError:
         return None
-
-
-@dataclass(frozen=True)
-class ClusteringChoice:
-    """How to cluster; `None` everywhere repeats what the latest clustering used."""
-
-    algorithm: str | None = None
-    clusters: int | None = None
-    resamples: int = 20
-    seed: int = 0
 
 
 def ensure_architecture(store: "Store", model: str, say: Say) -> Architecture:

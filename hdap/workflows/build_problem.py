@@ -24,7 +24,7 @@ from hdap.surrogate.models.base import FleetSurrogate
 
 if TYPE_CHECKING:
     from hdap.fleet_data.architecture import Architecture
-    from hdap.workflows.search_request import SearchRequest
+    from hdap.requests.search_request import SearchRequest
 
 
 def asked_band(request: "SearchRequest", architecture: "Architecture") -> FlopsBand:

@@ -18,6 +18,7 @@ from hdap.fleet_data.errors import InfeasibleError
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hdap.networks.criteria import Evidence
 from hdap.networks.prune_plan import plan_from_trial
+from hdap.requests.compression_request import CompressRequest
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress as SearchProgress
 from hdap.search.problem.budget import parse_flops
@@ -30,12 +31,7 @@ from hdap.training.training_loop import best_device
 from hdap.workflows.accuracy_guard import Guard, first_that_passes
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compression_journal import Journal, StepEntry, read_journal, require_same
-from hdap.workflows.compression_request import (
-    CompressRequest,
-    flops_schedule,
-    step_cut,
-    step_limits,
-)
+from hdap.workflows.compression_schedule import flops_schedule, step_cut, step_limits
 from hdap.workflows.compression_start import dense_start, require_empty
 from hdap.workflows.search_fleet import SearchRequest, new_search, run, summarize_search
 

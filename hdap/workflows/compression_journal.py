@@ -11,7 +11,7 @@ from typing import Any
 from hdap.fleet_data.atomic_files import writable, write_file
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import CompressionStepRecord
-from hdap.workflows.compression_request import CompressRequest
+from hdap.requests.compression_request import CompressRequest
 
 FILE = "compression.json"
 FORMAT = 1

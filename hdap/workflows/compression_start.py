@@ -7,7 +7,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import Checkpoint
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
-from hdap.workflows.compression_request import CompressRequest
+from hdap.requests.compression_request import CompressRequest
 
 
 def dense_start(architecture: Architecture, request: CompressRequest) -> Checkpoint:

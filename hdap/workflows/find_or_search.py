@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.records import StudyRecord
 from hdap.networks.prune_plan import PrunePlan, plan_from_trial
+from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.driver.run_search import SearchProgress
 from hdap.search.problem.accuracy import Judging
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.workflows.artifacts import latest_clustering
 from hdap.workflows.search_fleet import new_search, run
-from hdap.workflows.search_request import IMPORTANCE, SearchRequest, request_of
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdap.fleet_data.errors import InputError
+from hdap.requests.search_request import SearchRequest
 from hdap.search.problem.accuracy import Judging
 from hdap.search.problem.objectives import ACCURACY, parse_goals
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.workflows.search_request import SearchRequest
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

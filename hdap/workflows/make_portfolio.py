@@ -14,9 +14,9 @@ from hdap.portfolio.build_variants import BuildOrder, Built, build, require_free
 from hdap.portfolio.candidates import Candidates
 from hdap.portfolio.elastic_levels import from_elastic
 from hdap.portfolio.fleet_latency import FleetPredictor
-from hdap.portfolio.portfolio_request import PortfolioRequest
 from hdap.portfolio.sparse_checkpoint import read_sparse
 from hdap.portfolio.sparse_levels import SlimOrder, architecture_of, from_sparse
+from hdap.requests.portfolio_request import PortfolioRequest
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.training.datasets import Data
 from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, ensure_surrogates

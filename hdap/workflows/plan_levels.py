@@ -19,12 +19,12 @@ from hdap.fleet_data.records import (
     LevelRecord,
     OperatingPointRecord,
 )
-from hdap.search.nested.nested_chain import THRESHOLD, NestedRequest
+from hdap.requests.plan_request import LevelRequest
+from hdap.search.nested.nested_chain import NestedRequest
 from hdap.search.nested.nested_levels import Nested, nested
 from hdap.search.nested.operating_points import OperatingPoints
 from hdap.search.problem.budget import FlopsBand, parse_flops_range
 from hdap.search.problem.durations import parse_ms
-from hdap.search.problem.search_problem import DEFAULT_RISK
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.workflows.artifacts import (
     ensure_architecture,
@@ -38,25 +38,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hdap.fleet_data.store import Store
-
-DEFAULT_CLOCKS = "0.4,0.6,0.8,1.0"
-
-
-@dataclass(frozen=True)
-class LevelRequest:
-    """What a person asks of levels, as text where it carries units."""
-
-    model: str
-    target_latency: str
-    clocks: str = DEFAULT_CLOCKS
-    min_levels: int = 1
-    max_levels: int = 5
-    flops_range: str | None = None
-    step: int = 0
-    min_width: int | None = None
-    risk: float = DEFAULT_RISK
-    threshold: float = THRESHOLD
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -226,7 +207,7 @@ def _clocks(text: str) -> list[float]:
     except ValueError:
         raise InputError(
             f"`--clocks` must be shares of the typical clock, but got {text!r}: write "
-            f"{DEFAULT_CLOCKS}"
+            f"{LevelRequest.clocks}"
         ) from None
 
 

@@ -16,6 +16,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
+from hdap.requests.plan_request import PlanRequest
 from hdap.search.analysis.answer import shortlist
 from hdap.search.planning.candidate_pool import around, draw_pool, flops_range
 from hdap.search.planning.expected_error import LearningCurve, bundled_curve, learning_curve
@@ -46,30 +47,6 @@ NEIGHBOURS = 40
 """Candidates around each of the best trials."""
 UNIFORM_FIRST = 1e3
 """Interest in uniform pruning on a study's grid while it was never measured: above all others."""
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """What a person asks of a plan; None everywhere takes the default.
-
-    `levels` is a levels.json whose levels every device measures, `portfolio` the number of a stored
-    one whose variants they do: alone where nothing else is asked.
-    """
-
-    model: str
-    budget: int | None = None
-    per_cluster: int | None = None
-    from_study: str | None = None
-    flops_range: str | None = None
-    seed: int = 0
-    levels: Path | None = None
-    portfolio: int | None = None
-
-    @property
-    def given_alone(self) -> bool:
-        """Whether the batch holds levels or variants and nothing else."""
-        rest = (self.budget, self.per_cluster, self.from_study, self.flops_range)
-        return (self.levels or self.portfolio) is not None and not any(rest)
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import prune_further
 from hdap.networks.tracing import describe
 from hdap.portfolio.candidates import Candidate, Candidates, importance_in, require_same
+from hdap.requests.search_request import SearchRequest
 from hdap.search.driver.run_search import SearchProgress
-from hdap.search.problem.budget import DEFAULT_TOLERANCE, parse_flops
+from hdap.search.problem.budget import parse_flops
+from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 from hdap.training.criterion_batches import TrainingBatches
 from hdap.training.datasets import Data, plain
 from hdap.training.network_quality import recalibrate_on
 from hdap.training.training_loop import best_device
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.find_or_search import best_plan
-from hdap.workflows.search_request import SearchRequest
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

@@ -11,6 +11,7 @@ import numpy as np
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
+from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.analysis.answer import Answer, answer
 from hdap.search.analysis.per_cluster import check_per_cluster
 from hdap.search.analysis.single_cluster_baseline import (
@@ -35,7 +36,6 @@ from hdap.workflows.artifacts import (
 )
 from hdap.workflows.build_problem import asked_band, build_search_problem, objective_text
 from hdap.workflows.judge_accuracy import accuracy_judge, check_accuracy
-from hdap.workflows.search_request import IMPORTANCE, SearchRequest, request_of
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

@@ -11,12 +11,9 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
 from hdap.search.nested.operating_points import OperatingPoints
 from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.defaults import DEFAULT_RISK, DEFAULT_THRESHOLD
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.search_problem import DEFAULT_RISK
 
-THRESHOLD = 0.02
-"""One more level is more to train, test and ship: it must raise the mean kept importance over the
-operating points by so much."""
 MOST_LEVELS = 16
 
 
@@ -38,7 +35,7 @@ class NestedRequest:
     min_width: int | None = None
     fixed: Mapping[str, int] = field(default_factory=dict)
     risk: float = DEFAULT_RISK
-    threshold: float = THRESHOLD
+    threshold: float = DEFAULT_THRESHOLD
     seed: int = 0
 
     def __post_init__(self) -> None:

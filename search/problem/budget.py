@@ -9,8 +9,8 @@ import numpy as np
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Bools, Floats
+from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
-DEFAULT_TOLERANCE = 0.03
 _FORM = re.compile(r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*([kmgt%]?)", re.I | re.A)
 _FACTOR = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _FORMS = "write it as `1.0G`, `300M`, `1e9` or `25%` of the dense model"

@@ -93,9 +93,6 @@ PROXIES: Mapping[str, Proxy] = {
     "harmonic": Harmonic(),
     "mean": ArithmeticMean(),
 }
-DEFAULT_PROXY = "layers"
-"""`layers` foretells accuracy better, but as a floor at what uniform pruning keeps it leaves much
-less latency to be gained."""
 
 
 def proxy(name: str) -> Proxy:

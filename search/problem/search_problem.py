@@ -12,6 +12,7 @@ from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Floats
 from hdap.search.problem.accuracy import AccuracyGuide
 from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK
 from hdap.search.problem.evaluation import Evaluation, Scores
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
@@ -24,13 +25,12 @@ from hdap.search.problem.objectives import (
     parse_goals,
     parse_objective,
 )
-from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.repair import Repair
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import uniform, uniform_within
 from hdap.surrogate.models.base import Z90, Prediction
 
-DEFAULT_RISK = 1.0
 SLACK = 1e-9
 """Kept importance this far (in its logarithm) below the floor is rounding, not a violation."""
 

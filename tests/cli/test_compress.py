@@ -11,8 +11,8 @@ from typer.testing import Result
 from hdap.fleet_data.store import Store
 from hdap.networks.checkpoint import load_checkpoint
 from hdap.networks.loading import load_model
+from hdap.requests.recipe import Recipe
 from hdap.training.load_data import load_data
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 Hdap = Callable[..., Result]

@@ -17,7 +17,8 @@ from hdap.elastic.level_file import read_level_file
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import LevelPlanRecord
 from hdap.fleet_data.store import Store
-from hdap.workflows.plan_measurements import PlanRequest, make_plan
+from hdap.requests.plan_request import PlanRequest
+from hdap.workflows.plan_measurements import make_plan
 from hdap.workflows.write_bundle import run_measure
 from hdap.workflows.write_plan import write_plan
 

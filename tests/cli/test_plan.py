@@ -14,10 +14,10 @@ from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
+from hdap.requests.plan_request import PlanRequest
 from hdap.workflows.detect_drift import findings
 from hdap.workflows.plan_measurements import (
     PlannedBatch,
-    PlanRequest,
     dense_baselines,
     device_seconds,
     make_plan,

@@ -5,8 +5,9 @@ import pytest
 from typer.testing import Result
 
 from hdap.fleet_data.store import Store
+from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.search.problem.proxies import PROXIES
 
 Hdap = Callable[..., Result]
 SEARCH = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "30")

@@ -20,10 +20,10 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
 from hdap.networks.loading import load_model
 from hdap.networks.surgery import kept_channels
+from hdap.requests.recipe import Recipe
 from hdap.search.driver.optuna_storage import open_storage
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate, recalibrate_on
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec, evaluator_pool
 

@@ -25,7 +25,7 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.training.datasets import Data
 from hdap.training.distributed import processes, rank
 from hdap.training.finetuning import TrainingWatch
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 
 
 def samples(count, seed):

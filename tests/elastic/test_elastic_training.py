@@ -30,9 +30,9 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
 from hdap.training.finetuning import TrainingWatch
-from hdap.training.recipe import Recipe
 from hdap.training.training_history import Epoch
 from hdap.training.training_loop import train
 

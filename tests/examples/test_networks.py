@@ -11,8 +11,8 @@ from hdap.networks.checkpoint import load_pruned
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import load_seeded
 from hdap.networks.tracing import trace
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import DataOptions, as_data
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 

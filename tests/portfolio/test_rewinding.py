@@ -22,9 +22,9 @@ from hdap.portfolio.rewinding import go_on, train_levels
 from hdap.portfolio.sparse_checkpoint import read_sparse
 from hdap.portfolio.sparse_training import SparseTraining
 from hdap.portfolio.training_record import SparseLevelRecord, read_record
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
 from hdap.training.finetuning import TrainingWatch
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 MODEL = "hdap.examples.networks:small_vgg"

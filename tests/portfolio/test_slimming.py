@@ -16,13 +16,13 @@ from hdap.networks.tracing import describe
 from hdap.portfolio.densify import densify
 from hdap.portfolio.narrowing import WeightedLatency, narrowed
 from hdap.portfolio.slimming import Slim, SlimRequest, slim
+from hdap.requests.recipe import Recipe
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.proxies import PROXIES
 from hdap.surrogate.models.base import Prediction
 from hdap.training.datasets import Data
 from hdap.training.network_quality import evaluate
-from hdap.training.recipe import Recipe
 from hdap.training.training_loop import train
 
 

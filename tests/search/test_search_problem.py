@@ -7,9 +7,10 @@ import pytest
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Floats
+from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.evaluation import Scores
 from hdap.search.problem.objectives import OBJECTIVES
-from hdap.search.problem.proxies import DEFAULT_PROXY, PROXIES
+from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.search_problem import SearchProblem
 
 Make = Callable[..., SearchProblem]

@@ -20,7 +20,7 @@ from hdap.training.datasets import Data
 from hdap.training.distributed import processes, rank
 from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train
-from hdap.training.recipe import Recipe
+from hdap.requests.recipe import Recipe
 
 
 def samples(count, seed):

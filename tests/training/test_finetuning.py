@@ -16,6 +16,7 @@ from hdap.networks.criteria import Evidence
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
 from hdap.training.finetuning import (
     FineTuning,
@@ -24,7 +25,6 @@ from hdap.training.finetuning import (
     load_teacher,
     quality_before,
 )
-from hdap.training.recipe import Recipe
 from hdap.training.resuming import begun_tuning, resumable
 from hdap.training.training_loop import Snapshot
 

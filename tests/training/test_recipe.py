@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hdap.fleet_data.errors import InputError
+from hdap.requests.recipe import OPTIMIZERS, SCHEDULES, Recipe
 from hdap.training.optimizers import OPTIMIZER_KINDS, make_optimizer
-from hdap.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
 WRONG: dict[str, Any] = {
     "epochs": 0,

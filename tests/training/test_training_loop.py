@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import DivergedError, InputError
+from hdap.requests.recipe import OPTIMIZERS, Recipe
 from hdap.training.datasets import Data, part
 from hdap.training.losses import Step, imitation
 from hdap.training.network_quality import evaluate
-from hdap.training.recipe import OPTIMIZERS, Recipe
 from hdap.training.training_history import TrainingProgress
 from hdap.training.training_loop import Snapshot, train
 

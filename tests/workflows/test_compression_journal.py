@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from hdap.fleet_data.errors import InputError
-from hdap.training.recipe import Recipe
+from hdap.requests.compression_request import CompressRequest
+from hdap.requests.recipe import Recipe
 from hdap.workflows.compression_journal import (
     FILE,
     Journal,
@@ -12,7 +13,6 @@ from hdap.workflows.compression_journal import (
     read_journal,
     require_same,
 )
-from hdap.workflows.compression_request import CompressRequest
 
 REQUEST = CompressRequest("resnet50", "1.0G", "images", Recipe(), steps=2, weights="dense.pt")
 ENTRY = StepEntry(1, "study", 7, 2_000, 3.0, 2.9, 3.1, 6.0, 0.9, 0.85, {"3": 0.7, "7": 0.85})

@@ -10,8 +10,8 @@ from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.store import Store
 from hdap.networks.model_tracer import ModelTracer
 from hdap.networks.prune_plan import PrunePlan
+from hdap.requests.search_request import SearchRequest
 from hdap.workflows.find_or_search import best_plan
-from hdap.workflows.search_request import SearchRequest
 
 REQUEST = SearchRequest("resnet50", "1.0G", trials=20, seed=3)
 

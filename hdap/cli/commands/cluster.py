@@ -1,53 +1,33 @@
 """`hdap cluster`: which devices are alike."""
 
 from math import isnan
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug, Seed
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.records import ClusteringRecord
-
-NAME = "cluster"
-
-
-def run(
-    algorithm: Annotated[
-        str, typer.Option("--algorithm", help="hdbscan, dbscan, kmeans or gmm.")
-    ] = "hdbscan",
-    clusters: Annotated[
-        int | None,
-        typer.Option(
-            "--clusters", min=1, help="How many (kmeans, gmm); chosen by itself if left out."
-        ),
-    ] = None,
-    resamples: Annotated[
-        int, typer.Option("--resamples", min=0, help="Resamples that the stability is judged by.")
-    ] = 20,
-    db: Db = DEFAULT_DB,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Group devices that behave alike, from telemetry alone, and name the outliers."""
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import progress_bar, say
-    from hdap.workflows.artifacts import ClusteringChoice, ensure_clustering
-
-    choice = ClusteringChoice(algorithm, clusters, resamples, seed)
-    with open_store(db, create=False) as store, progress_bar("clustering") as bar:
-        record = ensure_clustering(store, say, choice, lambda done, total: bar(done, total, ""))
-    if as_json:
-        from hdap.cli.terminal.output import emit_json
-
-        emit_json(document(record))
-    else:
-        show(record)
+from hdap.cli.settings.fleet_commands import ClusterCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import (
+    emit_json,
+    line,
+    next_steps,
+    percent,
+    progress_bar,
+    say,
+    table,
+)
+from hdap.fleet_data.records import ClusteringRecord
+from hdap.workflows.artifacts import ensure_clustering
 
 
-def document(record: "ClusteringRecord") -> dict[str, Any]:
+def run(asked: ClusterCommand) -> None:
+    """Cluster anew and print what was found."""
+    with open_store(asked.db, create=False) as store, progress_bar("clustering") as bar:
+        record = ensure_clustering(
+            store, say, asked.choice, lambda done, total: bar(done, total, "")
+        )
+    emit_json(document(record)) if asked.as_json else show(record)
+
+
+def document(record: ClusteringRecord) -> dict[str, Any]:
     """The clustering as `--json` prints it."""
     return {
         "clustering": record.id,
@@ -73,15 +53,13 @@ def document(record: "ClusteringRecord") -> dict[str, Any]:
     }
 
 
-def _representatives(record: "ClusteringRecord", cluster: int) -> list[str]:
+def _representatives(record: ClusteringRecord, cluster: int) -> list[str]:
     chosen = record.representative & (record.cluster == cluster)
     return [str(device) for device in record.device_ids[chosen]]
 
 
-def show(record: "ClusteringRecord") -> None:
+def show(record: ClusteringRecord) -> None:
     """The clustering as a person reads it."""
-    from hdap.cli.terminal.output import line, next_steps, percent, table
-
     table(
         [
             ("cluster", "right"),

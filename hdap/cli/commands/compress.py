@@ -11,7 +11,7 @@ from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
-    from hdap.workflows.compression_request import CompressRequest
+    from hdap.requests.compression_request import CompressRequest
 
 NAME = "compress"
 
@@ -108,7 +108,7 @@ def run(
     from hdap.cli.terminal.open_store import open_store
     from hdap.fleet_data.errors import InputError
     from hdap.networks.criteria import criterion as known
-    from hdap.workflows.compression_request import CompressRequest
+    from hdap.requests.compression_request import CompressRequest
 
     known(criterion)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

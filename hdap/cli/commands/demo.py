@@ -29,7 +29,11 @@ def run(
     and memory loads. What the search says of new networks is predicted from them.
     """
     from hdap.cli.commands import cluster, fit, ingest, search
+    from hdap.cli.settings.fleet_commands import ClusterCommand
+    from hdap.cli.settings.search_commands import SearchCommand
     from hdap.cli.terminal.output import next_steps, out
+    from hdap.requests.fleet_requests import ClusteringChoice
+    from hdap.requests.search_request import SearchRequest
 
     path = keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
     db = str(path)
@@ -37,11 +41,12 @@ def run(
         _heading(f"hdap ingest {FLEET}")
         ingest.run([str(fleet)], db=db)
     _heading("hdap cluster")
-    cluster.run(seed=seed, db=db)
+    cluster.run(ClusterCommand(choice=ClusteringChoice("hdbscan", seed=seed), db=db))
     _heading("hdap fit --model resnet50")
     fit.run("resnet50", db=db, seed=seed)
     _heading(f"hdap search --model resnet50 --flops {flops}")
-    search.run("resnet50", flops, trials=trials, db=db, seed=seed)
+    request = SearchRequest("resnet50", flops, trials=trials, seed=seed)
+    search.run(SearchCommand(request=request, db=db))
     out().print(f"\nthe database of this demo: {path}", soft_wrap=True, markup=False)
     next_steps(
         f"export HDAP_DB={path}",

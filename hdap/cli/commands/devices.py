@@ -1,12 +1,8 @@
 """`hdap devices`: the devices, their cluster and how they compare inside it."""
 
-from typing import Annotated
-
-import typer
-
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
-
-NAME = "devices"
+from hdap.cli.settings.fleet_commands import DevicesCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, line, next_steps, number, table
 
 QUERY = """
 WITH chosen AS (
@@ -27,27 +23,15 @@ ORDER BY outlier DESC, factor DESC, chosen.device_id
 """
 
 
-def run(
-    cluster: Annotated[
-        int | None, typer.Option("--cluster", min=0, help="Only the devices of this cluster.")
-    ] = None,
-    outliers: Annotated[
-        bool, typer.Option("--outliers", help="Only devices that behave like no other.")
-    ] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Devices to list at most.")] = 50,
-    db: Db = DEFAULT_DB,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """List the devices: outliers first, then the slowest against their own cluster."""
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import emit_json, line, next_steps, number, table
-
-    with open_store(db, create=False, read_only=True) as store:
+def run(asked: DevicesCommand) -> None:
+    """Print the devices, those first that a person should look at."""
+    wanted = [] if asked.cluster is None else [f"c.cluster = {asked.cluster}"]
+    condition = " AND ".join(wanted + ["c.outlier"] * asked.outliers) or "1 = 1"
+    with open_store(asked.db, create=False, read_only=True) as store:
         total = int(store.query("SELECT COUNT(*) FROM devices").rows[0][0])
-        found = store.query(QUERY.format(condition=_condition(cluster, outliers), limit=limit))
+        found = store.query(QUERY.format(condition=condition, limit=asked.limit))
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-    if as_json:
+    if asked.as_json:
         emit_json(rows)
         return
     table(
@@ -78,8 +62,3 @@ def run(
     clustered = any(r["cluster"] is not None for r in rows)
     waiting = "hdap cluster" if total else "hdap ingest telemetry.csv"
     next_steps("hdap status" if clustered else waiting)
-
-
-def _condition(cluster: int | None, outliers: bool) -> str:
-    wanted = ([] if cluster is None else [f"c.cluster = {cluster}"]) + ["c.outlier"] * outliers
-    return " AND ".join(wanted) or "1 = 1"

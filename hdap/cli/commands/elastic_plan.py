@@ -75,7 +75,8 @@ def run(
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, progress_bar, say
     from hdap.elastic.level_file import write_level_file
-    from hdap.workflows.plan_levels import LevelRequest, level_document, plan_levels
+    from hdap.requests.plan_request import LevelRequest
+    from hdap.workflows.plan_levels import level_document, plan_levels
 
     request = LevelRequest(
         model,

@@ -64,12 +64,13 @@ def run(
     """
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, progress_bar, say
-    from hdap.workflows.plan_measurements import PlanRequest, make_plan
+    from hdap.requests.plan_request import PlanRequest
+    from hdap.workflows.plan_measurements import make_plan
     from hdap.workflows.write_plan import require_free, write_plan
 
     require_free(out)
     request = PlanRequest(
-        model, budget, per_cluster, from_study, flops_range, seed, levels, portfolio
+        model, budget, per_cluster, from_study, flops_range, levels, portfolio, seed
     )
     with open_store(db, create=False) as store:
         batch = make_plan(store, request, say)

@@ -10,7 +10,7 @@ from hdap.cli.options.search_values import asked_step
 from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug, Seed
 
 if TYPE_CHECKING:
-    from hdap.portfolio.portfolio_request import PortfolioRequest
+    from hdap.requests.portfolio_request import PortfolioRequest
     from hdap.workflows.make_portfolio import ReadData
 
 NAME = "build"
@@ -122,7 +122,7 @@ def run(
     The table is stored (portfolios, variants, variant_latencies in SQL); the bundle holds ONNX
     networks, a manifest with their hashes, and switcher.py, which swaps them while it serves.
     """
-    from hdap.portfolio.portfolio_request import PortfolioRequest
+    from hdap.requests.portfolio_request import PortfolioRequest
 
     request = PortfolioRequest(
         out=out,

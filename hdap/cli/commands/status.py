@@ -1,36 +1,25 @@
 """`hdap status`: what the database holds and what is stale."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import Any
 
-import typer
-
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.records import ClusteringRecord
-    from hdap.fleet_data.store import Store
-
-NAME = "status"
-
-
-def run(
-    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
-    db: Db = DEFAULT_DB,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Say what the database holds, what is stale, and what to do next."""
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import emit_json
-
-    with open_store(db, create=False) as store:
-        document = _document(store, model)
-    emit_json(document) if as_json else _show(document)
+from hdap.cli.settings.fleet_commands import StatusCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, line, next_steps, out, table
+from hdap.fleet_data.records import ClusteringRecord
+from hdap.fleet_data.store import Store
+from hdap.workflows.artifacts import latest_clustering
+from hdap.workflows.detect_drift import findings
 
 
-def _document(store: "Store", model: str | None) -> dict[str, Any]:
-    from hdap.workflows.artifacts import latest_clustering
+def run(asked: StatusCommand) -> None:
+    """Print what there is and the next sensible command."""
+    with open_store(asked.db, create=False) as store:
+        document = _document(store, asked.model)
+    emit_json(document) if asked.as_json else _show(document)
 
+
+def _document(store: Store, model: str | None) -> dict[str, Any]:
     mark = store.measurement_mark()
     clustering = latest_clustering(store)
     models: list[dict[str, Any]] = []
@@ -69,15 +58,11 @@ def _document(store: "Store", model: str | None) -> dict[str, Any]:
 
 
 def _drift(
-    store: "Store", clustering: "ClusteringRecord | None", models: list[str]
+    store: Store, clustering: ClusteringRecord | None, models: list[str]
 ) -> list[dict[str, Any]]:
-    """What telemetry since the clustering says of it; nothing heavy is loaded where none came."""
+    """What telemetry since the clustering says of it."""
     if clustering is None or store.measurement_mark() == clustering.measurement_mark:
         return []
-    from dataclasses import asdict
-
-    from hdap.workflows.detect_drift import findings
-
     return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, tuple(models))]
 
 
@@ -97,8 +82,6 @@ def _next(models: list[dict[str, Any]]) -> str:
 
 
 def _show(document: dict[str, Any]) -> None:
-    from hdap.cli.terminal.output import line, next_steps, out, table
-
     line(
         f"{document['database']}: {document['devices']:,} devices, "
         f"{document['clusters']} clusters (clustering {document['clustering']})"

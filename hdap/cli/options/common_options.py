@@ -15,7 +15,7 @@ Quiet = Annotated[
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Say when each step began, and what it all report_usage."),
+    typer.Option("--verbose", "-v", help="Say when each step began, and what it all took."),
 ]
 Dump = Annotated[
     bool,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from hdap.requests.recipe import Recipe
     from hdap.training.datasets import Data, DataOptions
-    from hdap.training.recipe import Recipe
 
 RECALIBRATION = 20
 """Batches that set a pruned network's batch norms anew, unless told."""
@@ -115,7 +115,7 @@ Amp = Annotated[
 
 def recipe_of(stored: Mapping[str, Any] | None = None, **given: Any) -> "Recipe":
     """The recipe with the options that were given; others as `stored`, else by default."""
-    from hdap.training.recipe import Recipe
+    from hdap.requests.recipe import Recipe
 
     wanted = {name: value for name, value in given.items() if value is not None}
     others = {"recalibration": RECALIBRATION} if stored is None else stored

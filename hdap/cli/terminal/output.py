@@ -64,7 +64,7 @@ def set_verbosity(level: int) -> None:
 
 
 def report_usage() -> None:
-    """Where all is told: how long it report_usage since `set_verbosity`, and how much memory."""
+    """Where all is told: how long it took since `set_verbosity`, and how much memory."""
     if _level.get() < VERBOSE:
         return
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

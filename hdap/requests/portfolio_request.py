@@ -1,11 +1,21 @@
-"""What a person asks of a portfolio. No torch here."""
+"""What a person asks of a portfolio."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hdap.fleet_data.errors import InputError
+from hdap.requests.setting import Setting
+from hdap.requests.shared_settings import (
+    AnyModel,
+    Criterion,
+    Seed,
+    Step,
+    Unreadable,
+    ValidationShare,
+    by_commas,
+)
+from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -22,26 +32,65 @@ class PortfolioRequest:
     Raises InputError where what is asked does not fit together.
     """
 
-    out: Path
-    sparse: Path | None = None
-    flops: Sequence[str] = ()
-    elastic: Path | None = None
-    model: str | None = None
-    slim: str | None = None
-    criterion: str = "l2"
-    trials: int = 2000
-    tolerance: float = 0.03
-    step: int = 0
-    weights: Path | None = None
-    pretrained: bool = False
-    checkpoint: Path | None = None
-    data: str | None = None
-    validation_share: float = 0.1
-    unreadable: str = "stop"
-    most: int | None = None
-    measure_here: bool = False
-    force: bool = False
-    seed: int = 0
+    out: Annotated[Path, Setting("Folder for the bundle; must be new.")]
+    sparse: Annotated[
+        Path | None,
+        Setting(
+            "A variant from each level of this folder of hdap portfolio train, or from one sparse "
+            "checkpoint or .safetensors file of your own (with --model)."
+        ),
+    ] = None
+    flops: Annotated[
+        tuple[str, ...],
+        Setting("A variant from a search at each of these budgets: 0.5G,1.0G,50%.", read=by_commas),
+    ] = ()
+    elastic: Annotated[
+        Path | None, Setting("A variant from each level of this elastic checkpoint.")
+    ] = None
+    model: AnyModel = None
+    most: Annotated[
+        int | None, Setting("At most so many; the most alike go first.", flag="variants", low=1)
+    ] = None
+    slim: Annotated[
+        str | None,
+        Setting(
+            "With --sparse and --data: each level also with nearly empty channels gone, down to "
+            "50% of its FLOPs, to 0.5G, or as far as accuracy:0.99 of its accuracy stays."
+        ),
+    ] = None
+    trials: Annotated[
+        int, Setting("Trials of each search of --flops.", flag="search-trials", low=1)
+    ] = 2000
+    tolerance: Annotated[
+        float, Setting("How far below its budget a searched network may be.", flag="flops-tol")
+    ] = DEFAULT_TOLERANCE
+    step: Step = 0
+    criterion: Criterion = "l2"
+    weights: Annotated[
+        Path | None,
+        Setting(
+            "With --flops: state dict (.pt, .pth, .safetensors) of the dense network.", there="file"
+        ),
+    ] = None
+    pretrained: Annotated[bool, Setting("With --flops: timm's own weights.")] = False
+    checkpoint: Annotated[
+        Path | None,
+        Setting("With --flops: folder of hdap prune or finetune to cut from instead."),
+    ] = None
+    data: Annotated[
+        str | None,
+        Setting(
+            "Judge accuracy on its validation part, and set batch norms of searched networks anew "
+            "on its training part: a folder of images, or package.module:factory."
+        ),
+    ] = None
+    validation_share: ValidationShare = 0.1
+    unreadable: Unreadable = "stop"
+    measure_here: Annotated[
+        bool, Setting("Also time each variant on this machine, on one thread.")
+    ] = False
+    force: Annotated[bool, Setting("Replace a bundle that is in --out.")] = False
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         given = {"--sparse": self.sparse, "--flops": self.flops, "--elastic": self.elastic}

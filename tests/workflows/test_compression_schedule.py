@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
-from hdap.training.recipe import Recipe
-from hdap.workflows.compression_request import (
+from hdap.requests.compression_request import CompressRequest
+from hdap.requests.recipe import Recipe
+from hdap.workflows.compression_schedule import (
     HDAP_CUT,
-    CompressRequest,
     flops_schedule,
     step_cut,
     step_limits,

@@ -2,8 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from hdap.fleet_data.errors import InputError
+from hdap.requests.setting import Setting
+from hdap.requests.shared_settings import Seed
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "step", "constant")
@@ -25,24 +28,32 @@ class Recipe:
     Raises `InputError` when a number is out of range.
     """
 
-    epochs: int = 10
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.0
+    epochs: Annotated[int, Setting("Epochs.")] = 10
+    batch_size: Annotated[int, Setting("Images at once, over all processes.")] = 128
+    accumulation: Annotated[int, Setting("Batches whose gradients make one step.")] = 1
+    optimizer: Annotated[str, Setting("sgd or adamw.", choices=OPTIMIZERS)] = "sgd"
+    lr: Annotated[float, Setting("Learning rate.")] = 0.01
+    momentum: Annotated[float, Setting("Momentum; of adamw: beta 1.")] = 0.9
+    weight_decay: Annotated[float, Setting("Decay of weights.")] = 1e-4
+    schedule: Annotated[
+        str,
+        Setting(
+            "How the rate falls: cosine, step (x0.1 every 10 epochs, as HDAP), constant.",
+            choices=SCHEDULES,
+        ),
+    ] = "cosine"
+    warmup_epochs: Annotated[float, Setting("Epochs in which the rate rises.")] = 0.0
     decay: float = 0.1
     decay_epochs: int = 10
-    label_smoothing: float = 0.0
-    distillation: float = 0.5
-    temperature: float = 4.0
-    accumulation: int = 1
-    clip_norm: float = 0.0
-    recalibration: int = 0
-    amp: bool = True
-    seed: int = 0
+    label_smoothing: Annotated[float, Setting("0..1.")] = 0.0
+    distillation: Annotated[float, Setting("Weight of the teacher's opinion, 0..1.")] = 0.5
+    temperature: Annotated[float, Setting("At which the teacher is read.")] = 4.0
+    clip_norm: Annotated[float, Setting("Longest gradient of a step; 0: any.")] = 0.0
+    recalibration: Annotated[
+        int, Setting("Batches that reset the batch norms before the first epoch; 0: none.")
+    ] = 0
+    amp: Annotated[bool, Setting("Mixed precision where there is a GPU.")] = True
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         _check_names(self)

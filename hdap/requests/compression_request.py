@@ -1,0 +1,98 @@
+"""What a person asks of a compression."""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from hdap.fleet_data.errors import InputError
+from hdap.requests.recipe import Recipe
+from hdap.requests.setting import Setting
+from hdap.requests.shared_settings import (
+    Criterion,
+    ImageData,
+    Model,
+    Pretrained,
+    Unreadable,
+    ValidationShare,
+)
+from hdap.search.problem.defaults import DEFAULT_TOLERANCE
+
+
+@dataclass(frozen=True)
+class CompressRequest:
+    """From the dense model to `flops` in `steps`; written down, so that it can be resumed.
+
+    A step may take `max_cut` of a group's channels; None: 20 % as HDAP, or twice what uniform
+    pruning would take where that is more; a single step takes what it likes. Of a network with
+    accuracy A on the guard's images (`guard_share` of the training images, which nothing learns
+    from) a pruned one must reach `min_accuracy_ratio` x A before it is tuned; up to `candidates`
+    trials of a step's short list may try. `weights` (a file) or timm's (`pretrained`) are the dense
+    model's. `objective`, `tolerance` and `trials` are the searches'; the recipe is every step's.
+
+    Raises `InputError` when a number is out of range.
+    """
+
+    model: Model
+    flops: Annotated[str, Setting("Budget: 1.0G, 300M, 1e9, or 25% of the dense model.")]
+    data: ImageData
+    recipe: Recipe
+    steps: Annotated[int, Setting("Steps to the budget; 1 goes there at once.", low=1)] = 5
+    weights: Annotated[
+        str, Setting("State dict (.pt, .pth, .safetensors) of the dense network.", there="file")
+    ] = ""
+    pretrained: Pretrained = False
+    min_accuracy_ratio: Annotated[
+        float,
+        Setting("What a step's pruned network must keep of its accuracy before it is tuned."),
+    ] = 0.9
+    guard_share: Annotated[
+        float, Setting("Part of the training images that the guard judges by.")
+    ] = 0.1
+    max_cut: Annotated[
+        float | None,
+        Setting(
+            "Most a step may take of a group's channels. Default: 0.2, as HDAP, or twice what "
+            "uniform pruning would take; with one step: any."
+        ),
+    ] = None
+    candidates: Annotated[
+        int, Setting("Trials of a step's short list that may try.", low=1, high=10)
+    ] = 10
+    criterion: Criterion = "l2"
+    objective: Annotated[str, Setting("What the searches minimise: mean, p95, worst.")] = "mean"
+    tolerance: Annotated[
+        float, Setting("How far below its budget a step may end.", flag="flops-tol")
+    ] = DEFAULT_TOLERANCE
+    trials: Annotated[
+        int, Setting("Trials of each step's search.", flag="search-trials", low=1)
+    ] = 2000
+    teacher: Annotated[
+        str,
+        Setting("Learn from the dense model too: its weights (a file), or `pretrained` (timm's)."),
+    ] = ""
+    validation_share: ValidationShare = 0.1
+    unreadable: Unreadable = "stop"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "steps >= 1": self.steps >= 1,
+            "0 <= min_accuracy_ratio <= 1": 0 <= self.min_accuracy_ratio <= 1,
+            "0 < guard_share < 1": 0 < self.guard_share < 1,
+            "1 <= candidates <= 10": 1 <= self.candidates <= 10,
+            "0 < max_cut < 1": self.max_cut is None or 0 < self.max_cut < 1,
+            "trials >= 1": self.trials >= 1,
+        }
+        for rule, kept in rules.items():
+            if not kept:
+                name = next(word for word in rule.split() if word.isidentifier())
+                raise InputError(
+                    f"`{rule}` must hold for a compression, but got {name}={getattr(self, name)}"
+                )
+        if not self.weights and not self.pretrained:
+            raise InputError(
+                "a compression keeps the accuracy of a trained network, but got no weights; "
+                "give --weights FILE or --pretrained"
+            )
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return asdict(self)

@@ -1,0 +1,152 @@
+"""What a person asks of a search, as it is stored with the study."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated
+
+from hdap.requests.setting import Setting
+from hdap.requests.shared_settings import Model, Seed, Step, SurrogateKind
+from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK, DEFAULT_TOLERANCE
+
+if TYPE_CHECKING:
+    from hdap.fleet_data.records import StudyRecord
+
+JUDGED_TRIALS = 200
+"""Trials where each is judged on images, unless told."""
+IMPORTANCE = "importance"
+"""Setting of a stored study that names where its channel importance came from."""
+
+
+def fixed_groups(texts: Sequence[str]) -> dict[str, int]:
+    """`GROUP=COUNT` as counts by group. Raises ValueError for a text that is none."""
+    pairs = [text.rpartition("=") for text in texts]
+    for text, (name, _, count) in zip(texts, pairs, strict=True):
+        if not name or not count.isdecimal():
+            raise ValueError(f"GROUP=COUNT, not {text!r}")
+    return {name: int(count) for name, _, count in pairs}
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What a person asks of a search; stored with the study so that it can be resumed.
+
+    With `latency` the most importance is kept within it (as `objective` measures it), and `flops`
+    is but a cap. `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
+    None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
+    groups by name, from below and above: a compression in steps narrows from where it is, and not
+    too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
+    objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the shares that
+    groups keep.
+    """
+
+    model: Model
+    flops: Annotated[str | None, Setting("Budget: 1.0G, 300M, 1e9, or 25% of the dense model.")] = (
+        None
+    )
+    latency: Annotated[
+        str | None,
+        Setting(
+            "Budget: keep the most importance with the fleet's p95 (or --objective) within 20ms; "
+            "--flops is then a cap."
+        ),
+    ] = None
+    tolerance: Annotated[
+        float,
+        Setting("How far below the budget a network may be; 0.03 = 3 %.", flag="flops-tol"),
+    ] = DEFAULT_TOLERANCE
+    objective: Annotated[
+        str,
+        Setting(
+            "What is minimised: mean, p95 (over devices), worst (cluster), cvar:0.9 (mean of the "
+            "slowest 10 %), deadline:30ms (share of devices late); or a front of two or three, "
+            "kept and flops among them: mean,kept. Default: mean; p95 with --latency; accuracy "
+            "beside it with --data.",
+            written="",
+        ),
+    ] = "mean"
+    per_cluster: Annotated[bool, Setting("Also the best network of each cluster: one, or k?")] = (
+        False
+    )
+    floor: Annotated[
+        float | None,
+        Setting("Least kept importance, 0..1. Default: 0.9 of what uniform pruning keeps."),
+    ] = None
+    proxy: Annotated[
+        str,
+        Setting(
+            "What makes kept importance of the shares that groups keep: log-mean, layers, harmonic "
+            "or mean."
+        ),
+    ] = DEFAULT_PROXY
+    risk: Annotated[float, Setting("Standard deviations of doubt added to every prediction.")] = (
+        DEFAULT_RISK
+    )
+    step: Step = 0
+    min_width: Annotated[
+        int | None,
+        Setting("Fewest channels of a group. Default: half of what uniform keeps."),
+    ] = None
+    fixed: Annotated[
+        Mapping[str, int],
+        Setting("GROUP=COUNT: keep a group at a count; repeatable.", flag="fix", read=fixed_groups),
+    ] = field(default_factory=dict)
+    sampler: Annotated[
+        str,
+        Setting(
+            "fleet, or a base line: tpe, nsga2, cmaes, gp, random, ncs (as HDAP), netadapt, halp."
+        ),
+    ] = "fleet"
+    surrogate: SurrogateKind = "fleet"
+    trials: Annotated[
+        int,
+        Setting(
+            "Trials of the study, earlier ones included. Default: 2000; 200 with --data.",
+            low=1,
+            written="",
+        ),
+    ] = 2000
+    patience: Annotated[
+        int | None,
+        Setting("Stop after so many trials without a better one; for one process.", low=1),
+    ] = None
+    weights: Annotated[
+        str | None, Setting("State dict that importance comes from.", there="file")
+    ] = None
+    pretrained: Annotated[bool, Setting("Importance from timm's own weights.")] = False
+    data: Annotated[
+        str | None,
+        Setting(
+            "Images that every trial is judged on before any tuning: a folder with one folder a "
+            "class, or package.module:factory. Accuracy is then an objective beside latency."
+        ),
+    ] = None
+    min_accuracy: Annotated[
+        float | None,
+        Setting("With --data: a constraint and no objective; 0.6 is 60 %."),
+    ] = None
+    seed: Seed = 0
+    limits: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
+    """With what depends on other settings filled in, where it is not among those that were given.
+
+    The objective is mean latency, or p95 within a latency budget; accuracy is one too where it is
+    judged and no constraint. Judging a network takes as long as scoring thousands.
+    """
+    objective, trials = request.objective, request.trials
+    if "objective" not in given:
+        objective = "mean" if request.latency is None else "p95"
+    free = request.data is not None and request.min_accuracy is None
+    if free and "accuracy" not in objective.split(","):
+        objective = f"{objective},accuracy"
+    if request.data is not None and "trials" not in given:
+        trials = JUDGED_TRIALS
+    return replace(request, objective=objective, trials=trials)
+
+
+def request_of(record: "StudyRecord") -> SearchRequest:
+    """What was asked of a stored study."""
+    # Studies of before there was a choice kept importance by the geometric mean over groups.
+    settings = {"proxy": "log-mean"} | dict(record.settings)
+    return SearchRequest(**{k: v for k, v in settings.items() if k != IMPORTANCE})

@@ -1,0 +1,74 @@
+"""Settings that several requests share, written once so that they read alike everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+from hdap.requests.setting import Setting
+
+Seed = Annotated[int, Setting("The same seed gives the same result.", low=0)]
+Model = Annotated[str, Setting("A timm name, or package.module:factory.")]
+AnyModel = Annotated[str | None, Setting("A timm name, or package.module:factory.")]
+Pretrained = Annotated[bool, Setting("timm's own weights.")]
+DenseWeights = Annotated[
+    Path | None,
+    Setting("State dict (.pt, .pth, .safetensors) of the dense network.", there="file"),
+]
+Criterion = Annotated[
+    str,
+    Setting(
+        "Which channels stay: l1, l2, bn_scale, taylor, random.",
+        choices=("l1", "l2", "bn_scale", "taylor", "random"),
+    ),
+]
+ImageData = Annotated[
+    str,
+    Setting(
+        "A folder with one folder of images a class (or train/ and val/ with those), or "
+        "package.module:factory."
+    ),
+]
+ValidationShare = Annotated[
+    float,
+    Setting("Part of the training images to judge by where the data has no validation part."),
+]
+Unreadable = Annotated[str, Setting("What unreadable images do: stop, or skip (and be counted).")]
+Readers = Annotated[
+    int | None,
+    Setting(
+        "Processes that read images. Default: one a core, at most 8, for a folder; else 0.",
+        flag="workers",
+        low=0,
+    ),
+]
+SurrogateKind = Annotated[
+    str,
+    Setting(
+        "fleet, roofline, xgboost-ratios, or hdap-gbrt (as HDAP).",
+        choices=("fleet", "roofline", "xgboost-ratios", "hdap-gbrt"),
+    ),
+]
+SearchTrials = Annotated[int, Setting("Trials of each search.", flag="search-trials", low=1)]
+
+
+def grid_step(text: str) -> int:
+    """The step of a grid of channel counts; 0 for `auto`. Raises ValueError for what is neither."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"auto or a number >= 1, not {text!r}")
+    return int(text)
+
+
+Step = Annotated[
+    int,
+    Setting(
+        "Grid of channel counts: a number, or auto (what measurements show to pay).",
+        read=grid_step,
+        written="auto",
+    ),
+]
+
+
+def by_commas(text: str) -> tuple[str, ...]:
+    """The parts of a text."""
+    return tuple(part.strip() for part in text.split(","))

@@ -1,0 +1,13 @@
+"""What a search takes where nothing is said. Apart from where it is used, because asking imports
+nothing heavy."""
+
+DEFAULT_TOLERANCE = 0.03
+"""How far below a FLOPs budget a network may be."""
+DEFAULT_RISK = 1.0
+"""Standard deviations of doubt added to a prediction."""
+DEFAULT_PROXY = "layers"
+"""`layers` foretells accuracy better, but as a floor at what uniform pruning keeps it leaves much
+less latency to be gained."""
+DEFAULT_THRESHOLD = 0.02
+"""One more level is more to train, test and ship: it must raise the mean kept importance over the
+operating points by so much."""
