@@ -4,8 +4,11 @@ Documentation, validation and the store's tables are made from this one table.
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
+
+from hdap.fleet_data.errors import InputError
 
 SIMULATED = "simulated"
 """Runtime of every measurement that no device took."""
@@ -122,3 +125,20 @@ COLUMNS = (
 BY_NAME = {column.name: column for column in COLUMNS}
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 CONTEXT = tuple(column.name for column in COLUMNS if column.role == "context")
+HEADER_RULE = f"the first line names the columns, at least {','.join(REQUIRED)}"
+
+
+def check_columns(name: str, columns: tuple[str, ...]) -> None:
+    """All required columns are there, and none twice. Raises InputError."""
+    missing = [column for column in REQUIRED if column not in columns]
+    if missing:
+        alike = [c for c in columns if c not in BY_NAME and c.lower().strip("# ") in missing]
+        hint = f"rename {', '.join(map(repr, alike))}" if alike else HEADER_RULE
+        raise InputError(
+            f"{name} must have the columns {', '.join(REQUIRED)}, "
+            f"missing: {', '.join(missing)}: {hint}"
+        )
+    twice = [column for column, count in Counter(columns).items() if count > 1]
+    if twice:
+        shown = ", ".join(repr(column) for column in twice[:5])
+        raise InputError(f"{name} must name each column once, got {shown} again: rename one")

@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.store import Store
 from hdap.networks.tracing import trace
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
@@ -98,10 +97,7 @@ def _measure(
 def store_path(network: tuple[nn.Module, Architecture], tmp_path: Path) -> Path:
     path = tmp_path / "hdap.db"
     with Store.open(str(path)) as store:
-        dense = network[1].widths[None, :]
-        store.save_architecture(
-            network[1], int(flops(network[1], dense)[0]), int(parameters(network[1], dense)[0])
-        )
+        store.save_architecture(network[1])
     return path
 
 

@@ -233,7 +233,7 @@ class Loop:
         return out
 
     def _ingest(self, file: Path) -> None:
-        report = ingest(self.store, file, models=ModelTracer(self.say))
+        report = ingest(self.store, file, trace=ModelTracer(self.say))
         if report.rejected:
             sys.exit(f"{file}: rows were rejected, see {report.rejected_path}")
 

@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory() as folder, Store.open(str(Path(folder) / "hdap.db")) as store:
         with as_file(files("hdap") / "data" / FLEET) as fleet:
-            ingest(store, fleet, models=ModelTracer(_quiet))
+            ingest(store, fleet, trace=ModelTracer(_quiet))
         for goals in GOALS:
             request = SearchRequest("resnet50", "1.0G", objective=goals)
             problem = new_search(store, request, None, _quiet).problem

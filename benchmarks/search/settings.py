@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.fleet.surrogates import FLEETS, TESTS
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.costs import flops, parameters
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.ingest.ingest_file import ingest
 from hdap.fleet_data.records import Floats, Measurements
 from hdap.fleet_data.store import Store
@@ -69,19 +68,6 @@ class Truth:
         """Each kind's share of the fleet's weight."""
         share = np.bincount(self.fleet.kind, self.fleet.weight) / self.fleet.weight.sum()
         return FleetWeights(share, np.ones((len(share), 1)), share[:, None])
-
-
-class Catalog:
-    """Architectures from the tests' data: no torch is needed to ingest."""
-
-    def architecture(self, model: str) -> Architecture | None:
-        return _architecture(model)
-
-    def flops(self, architecture: Architecture, counts: Counts) -> NDArray[np.int64]:
-        return flops(architecture, counts)
-
-    def parameters(self, architecture: Architecture, counts: Counts) -> NDArray[np.int64]:
-        return parameters(architecture, counts)
 
 
 def setting(name: str, step: int) -> Setting:
@@ -158,5 +144,5 @@ def _ingested(file: Path, model: str) -> Measurements:
         tempfile.TemporaryDirectory() as folder,
         Store.open(f"sqlite:///{folder}/fleet.db") as store,
     ):
-        ingest(store, file, models=Catalog(), rejected_path=Path(folder) / "rejected.csv")
+        ingest(store, file, trace=_architecture, rejected_path=Path(folder) / "rejected.csv")
         return store.measurements(model)

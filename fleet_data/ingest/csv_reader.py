@@ -1,5 +1,6 @@
 """CSV as blocks of text columns, in constant memory."""
 
+import csv
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -9,13 +10,14 @@ import pyarrow as pa
 import pyarrow.csv
 
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.ingest.block import Block, no_rejects, rejects_of
+from hdap.fleet_data.ingest.blocks import Block, no_rejects, rejects_of
 from hdap.fleet_data.ingest.csv_records import Records, take_records
-from hdap.fleet_data.ingest.header import parse_header
+from hdap.fleet_data.telemetry import HEADER_RULE, REQUIRED, check_columns
 
 BLOCK_BYTES = 8 * 2**20
 LONGEST_LINE = 64 * 2**20
 _LONGEST_HEADER = 2**20
+_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class ByteStream(Protocol):
@@ -33,7 +35,7 @@ def read_header(name: str, stream: ByteStream) -> tuple[str, ...]:
     line = stream.readline(_LONGEST_HEADER)
     if b"\0" in line:
         raise InputError(f"{name} must be UTF-8 text, got NUL bytes (UTF-16?): convert it")
-    return parse_header(name, _decode(name, line.removeprefix(_BOM), 1))
+    return _parse_header(name, _decode(name, line.removeprefix(_BOM), 1))
 
 
 def read_csv(name: str, stream: ByteStream) -> Iterator[Block]:
@@ -52,6 +54,31 @@ def read_csv(name: str, stream: ByteStream) -> Iterator[Block]:
         line = records.next_line
         if records.data or records.bad:
             yield _block(records, columns)
+
+
+def _parse_header(name: str, line: str) -> tuple[str, ...]:
+    """Column names of a CSV's first line. Raises InputError."""
+    if not line.strip():
+        raise InputError(f"{name} must start with a header line, it is empty: {HEADER_RULE}")
+    text = line.rstrip("\r\n")
+    if "\r" in text:
+        raise InputError(f"{name} must end its lines with LF or CRLF, got bare CR: convert it")
+    try:
+        columns = tuple(column.strip() for column in next(csv.reader([text], strict=True)))
+    except csv.Error as error:
+        raise InputError(f"{name} has a header that is no CSV ({error}): {HEADER_RULE}") from error
+    _check_delimiter(name, text, columns)
+    check_columns(name, columns)
+    return columns
+
+
+def _check_delimiter(name: str, text: str, columns: tuple[str, ...]) -> None:
+    if all(column in columns for column in REQUIRED):
+        return
+    for delimiter, called in _OTHER_DELIMITERS.items():
+        split = {column.strip(' "') for column in text.split(delimiter)}
+        if split.issuperset(REQUIRED):
+            raise InputError(f"{name} must separate columns by commas, got {called}: convert it")
 
 
 def _check_encoding(name: str, records: Records, data: bytes, line: int) -> None:
@@ -105,6 +132,9 @@ def _ragged(row: pyarrow.csv.InvalidRow) -> str:
 def _parse(data: bytes, columns: tuple[str, ...], ragged: list[pyarrow.csv.InvalidRow]) -> pa.Table:
     if not data:
         return pa.table({column: pa.array([], pa.string()) for column in columns})
+
+    if data.startswith(_BOM):
+        data = _BOM + data  # the parser takes one away, but inside a file it is a character
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         ragged.append(row)

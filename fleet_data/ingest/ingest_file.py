@@ -1,24 +1,56 @@
 """One source into the store: whole or not at all."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import Full, Queue
 
+from hdap.fleet_data.ingest.blocks import RejectFile
 from hdap.fleet_data.ingest.byte_source import STANDARD_INPUT, ByteSource, open_source
 from hdap.fleet_data.ingest.csv_reader import read_csv, read_header
-from hdap.fleet_data.ingest.ingest_report import IngestReport
-from hdap.fleet_data.ingest.model_catalog import ModelCatalog
+from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_parquet
-from hdap.fleet_data.ingest.prefetch import prefetched
-from hdap.fleet_data.ingest.rejects import RejectFile
 from hdap.fleet_data.ingest.row_writer import RowWriter
 from hdap.fleet_data.ingest.validate import Checked, check
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import BY_NAME
 
 _AHEAD = 2
+_POLL_SECONDS = 0.1
 Progress = Callable[[int, int | None], None]
+_Item = tuple[Checked, int]
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """The summary of one source.
+
+    `rows = added + known + sum(rejected.values())`; `known` rows were stored before or stand
+    twice in the source. `rejected` counts rows by "column: reason". `devices`, `models` and
+    `configurations` count what the accepted rows are about, `first_at` and `last_at` their time
+    span. `undescribed_models` have no architecture in the store: their dense rows are kept.
+    """
+
+    source: str
+    rows: int
+    added: int
+    known: int
+    rejected: Mapping[str, int]
+    new_devices: int
+    devices: int
+    models: tuple[str, ...]
+    new_configurations: int
+    configurations: int
+    first_at: datetime | None
+    last_at: datetime | None
+    extra_columns: tuple[str, ...]
+    undescribed_models: tuple[str, ...]
+    rejected_path: Path | None
+    seconds: float
 
 
 def check_source(source: Path | str) -> None:
@@ -39,13 +71,14 @@ def ingest(
     store: Store,
     source: Path | str,
     *,
-    models: ModelCatalog,
+    trace: Trace = lambda model: None,
     progress: Progress | None = None,
     rejected_path: Path | None = None,
 ) -> IngestReport:
     """Load one file, or standard input for `-`; rejected rows go to `FILE.rejected.csv`.
 
-    One transaction: all rows land, or none. Rows that are stored already add nothing. `progress` is
+    One transaction: all rows land, or none. Rows that are stored already add nothing. Rows of a
+    pruned model whose architecture neither the store nor `trace` has are rejected. `progress` is
     told the bytes read and their total (None: unknown). Raises InputError when the source cannot be
     read or is wrong as a whole, StoreError when the database fails.
     """
@@ -53,34 +86,34 @@ def ingest(
     rejects = RejectFile(rejected_path or _default_rejected(source))
     try:
         with open_source(source) as opened, store.ingesting(opened.name) as writer:
-            landing = RowWriter(writer, models)
-            with prefetched(_blocks(opened), _AHEAD) as blocks:
+            written = RowWriter(writer, trace)
+            with _prefetched(_blocks(opened), _AHEAD) as blocks:
                 for checked, done in blocks:
-                    rejects.add(landing.write(checked))
+                    rejects.add(written.write(checked))
                     if progress is not None:
                         progress(done, opened.size)
-            added = landing.finish()
+            added = written.finish()
             rejected = rejects.counts.total()
-            known = landing.rows - rejected - added
-            writer.record(landing.rows, known, rejected)
-            undescribed = tuple(sorted(landing.undescribed()))
+            known = written.rows - rejected - added
+            writer.record(written.rows, known, rejected)
+            undescribed = tuple(sorted(written.undescribed()))
     except BaseException:
         rejects.abandon()
         raise
     return IngestReport(
         source=opened.name,
-        rows=landing.rows,
+        rows=written.rows,
         added=added,
         known=known,
         rejected=dict(rejects.counts.most_common()),
-        new_devices=landing.devices.added,
-        devices=len(landing.devices),
-        models=tuple(sorted(landing.models)),
-        new_configurations=landing.configurations.added,
-        configurations=len(landing.configuration_keys),
-        first_at=_time(landing.first_us),
-        last_at=_time(landing.last_us),
-        extra_columns=tuple(name for name in landing.columns if name not in BY_NAME),
+        new_devices=written.devices.added,
+        devices=len(written.devices),
+        models=tuple(sorted(written.models)),
+        new_configurations=written.configurations.added,
+        configurations=len(written.configuration_keys),
+        first_at=_time(written.first_us),
+        last_at=_time(written.last_us),
+        extra_columns=tuple(name for name in written.columns if name not in BY_NAME),
         undescribed_models=undescribed,
         rejected_path=rejects.commit(),
         seconds=time.monotonic() - started,
@@ -94,6 +127,45 @@ def _blocks(opened: ByteSource) -> Iterator[tuple[Checked, int]]:
         blocks = read_csv(opened.name, opened.stream())
     for block in blocks:
         yield check(block), opened.position()
+
+
+@contextmanager
+def _prefetched(items: Iterator[_Item], ahead: int) -> Iterator[Iterator[_Item]]:
+    """The same items, made by a thread that is at most `ahead` items ahead; its errors come out
+    where the items do. The thread has ended when the context has."""
+    queue: Queue[_Item | BaseException | None] = Queue(ahead)
+    stop = threading.Event()
+
+    def put(item: _Item | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                return queue.put(item, timeout=_POLL_SECONDS)
+            except Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stop.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    def taken() -> Iterator[_Item]:
+        while (item := queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=work, name="ingest reader", daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _default_rejected(source: Path | str) -> Path:

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.ingest.block import Block
-from hdap.fleet_data.ingest.header import check_columns
+from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.records import Ints
+from hdap.fleet_data.telemetry import check_columns
 
 _BATCH_ROWS = 50_000
 

@@ -3,10 +3,8 @@
 import numpy as np
 import polars as pl
 
-from hdap.fleet_data.ingest.block import REJECT_SCHEMA, rejects_of
-from hdap.fleet_data.ingest.configuration_keys import ConfigurationKeys
-from hdap.fleet_data.ingest.key_cache import KeyCache
-from hdap.fleet_data.ingest.model_catalog import ModelCatalog
+from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA, rejects_of
+from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes
 from hdap.fleet_data.ingest.validate import Checked
 from hdap.fleet_data.store.ingest_writer import IngestWriter
@@ -20,11 +18,11 @@ _STORED = {k: v for k, v in _STORED.items() if k != "runtime"} | {"timestamp": "
 class RowWriter:
     """Takes the blocks of one source and keeps count."""
 
-    def __init__(self, writer: IngestWriter, catalog: ModelCatalog) -> None:
+    def __init__(self, writer: IngestWriter, trace: Trace) -> None:
         self._writer = writer
         self.devices = KeyCache(writer, "device")
         self.runtimes = KeyCache(writer, "runtime")
-        self.configurations = ConfigurationKeys(writer, catalog)
+        self.configurations = ConfigurationKeys(writer, trace)
         self.rows = 0
         self.columns: tuple[str, ...] = ()
         self.models: set[str] = set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from hdap.fleet_data.ingest.block import Block, rejects_of
+from hdap.fleet_data.ingest.blocks import Block, rejects_of
 from hdap.fleet_data.ingest.timestamps import parse_timestamps
 from hdap.fleet_data.telemetry import BY_NAME, COLUMNS, TelemetryColumn
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.records import ImportanceRecord, ModelRecord
 from hdap.fleet_data.store.mapper import insert, to_record
 from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
@@ -14,10 +15,10 @@ from hdap.fleet_data.store.schema import configurations, importances, models
 class ArchitectureStore(StorePart):
     """Architectures and importances."""
 
-    def save_architecture(self, architecture: Architecture, flops: int, parameters: int) -> None:
-        """Add the model or replace its architecture; `flops`, `parameters` are the dense ones."""
+    def save_architecture(self, architecture: Architecture) -> None:
+        """Add the model or replace its architecture."""
         with self._database.writing() as connection:
-            put_architecture(connection, architecture, flops, parameters)
+            put_architecture(connection, architecture)
 
     def architecture(self, model: str) -> Architecture:
         """The stored architecture. Raises NotFoundError naming the stored ones."""
@@ -59,14 +60,15 @@ def find_architecture(connection: sa.Connection, model: str) -> Architecture | N
     return None if text is None else Architecture.from_json(text)
 
 
-def put_architecture(
-    connection: sa.Connection, architecture: Architecture, flops: int, parameters: int
-) -> None:
+def put_architecture(connection: sa.Connection, architecture: Architecture) -> None:
     """Add or replace; the dense configuration, if it was measured before, gets its figures."""
-    values = {
+    dense = architecture.widths[None, :]
+    figures = {
+        "flops": int(flops(architecture, dense)[0]),
+        "parameters": int(parameters(architecture, dense)[0]),
+    }
+    values = figures | {
         "digest": architecture.digest,
-        "flops": flops,
-        "parameters": parameters,
         "width_groups": len(architecture.groups),
         "architecture": architecture.to_json(),
         "created_at": datetime.now(UTC),
@@ -78,5 +80,5 @@ def put_architecture(
     connection.execute(
         sa.update(configurations)
         .where(configurations.c.model == architecture.model, configurations.c.channels == "")
-        .values(flops=flops, parameters=parameters)
+        .values(figures)
     )

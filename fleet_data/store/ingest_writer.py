@@ -63,9 +63,9 @@ class IngestWriter:
         """The stored architecture, if there is one."""
         return find_architecture(self._connection, model)
 
-    def save_architecture(self, architecture: Architecture, flops: int, parameters: int) -> None:
+    def save_architecture(self, architecture: Architecture) -> None:
         """Add or replace an architecture."""
-        put_architecture(self._connection, architecture, flops, parameters)
+        put_architecture(self._connection, architecture)
 
     def dense_figures(self, model: str) -> tuple[int, int] | None:
         """FLOPs and parameters of a stored model."""

@@ -42,15 +42,11 @@ def ensure_architecture(store: "Store", model: str, say: Say) -> Architecture:
     stored = _or_none(lambda: store.architecture(model))
     if stored is not None:
         return stored
-    from hdap.fleet_data.costs import flops, parameters
     from hdap.networks.tracing import trace
 
     say(f"tracing {model} (once; the architecture is stored)")
     architecture = trace(model)
-    dense = architecture.widths[None, :]
-    store.save_architecture(
-        architecture, int(flops(architecture, dense)[0]), int(parameters(architecture, dense)[0])
-    )
+    store.save_architecture(architecture)
     return architecture
 
 

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.records import Ints
+from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.store import Store
 
 
@@ -33,27 +31,18 @@ def store(url: str) -> Iterator[Store]:
         yield opened
 
 
-class StoredCatalog:
-    """A catalog that knows the given architectures and counts how often it is asked."""
+class KnownArchitectures:
+    """Knows the given architectures and counts how often it is asked."""
 
     def __init__(self, *known: Architecture) -> None:
         self.known = {one.model: one for one in known}
         self.asked: list[str] = []
 
-    def architecture(self, model: str) -> Architecture | None:
+    def __call__(self, model: str) -> Architecture | None:
         self.asked.append(model)
         return self.known.get(model)
 
-    def flops(self, architecture: Architecture, counts: Counts) -> Ints:
-        weights = np.arange(1, counts.shape[1] + 1)
-        total: Ints = (counts * weights).sum(axis=1)
-        return total
-
-    def parameters(self, architecture: Architecture, counts: Counts) -> Ints:
-        total: Ints = counts.sum(axis=1)
-        return total
-
 
 @pytest.fixture
-def catalog(architecture: Callable[[str], Architecture]) -> StoredCatalog:
-    return StoredCatalog(architecture("resnet50"))
+def tracer(architecture: Callable[[str], Architecture]) -> KnownArchitectures:
+    return KnownArchitectures(architecture("resnet50"))

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hdap.fleet_data.errors import HdapError, InputError
-from hdap.fleet_data.ingest import IngestReport, ModelCatalog, check_source, ingest
+from hdap.fleet_data.ingest import IngestReport, check_source, ingest
+from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.store import Store
 
 HEADER = "device_id,model,latency_ms,channels,timestamp,runs,battery_pct,weight,site"
@@ -26,11 +27,11 @@ Load = Callable[..., IngestReport]
 
 
 @pytest.fixture
-def load(store: Store, catalog: ModelCatalog, tmp_path: Path) -> Load:
+def load(store: Store, tracer: Trace, tmp_path: Path) -> Load:
     def load(data: str | bytes, name: str = "t.csv", **options: Any) -> IngestReport:
         path = tmp_path / name
         path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return ingest(store, path, models=catalog, **options)
+        return ingest(store, path, trace=tracer, **options)
 
     return load
 
@@ -52,11 +53,11 @@ def test_a_measured_fleet_is_read_back_as_it_is(
     architecture: Callable[[str], Any],
     measured: Callable[[str], Any],
     fleet_file: Callable[[str], Path],
-    catalog: Any,
+    tracer: Any,
     model: str,
 ) -> None:
-    catalog.known[model] = architecture(model)
-    report = ingest(store, fleet_file(model), models=catalog)
+    tracer.known[model] = architecture(model)
+    report = ingest(store, fleet_file(model), trace=tracer)
     found, expected = store.measurements(model), measured(model)
     assert report.added == report.rows == len(expected) == len(found)
     assert report.devices == report.new_devices == len(found.devices.ids)
@@ -74,27 +75,27 @@ def test_a_measured_fleet_is_read_back_as_it_is(
     assert {found.runtimes[at] for at in found.runtime} == {"onnxruntime-cpu-1t"}
 
 
-def test_dense_rows_need_no_catalog(load: Load, catalog: Any, store: Store) -> None:
+def test_dense_rows_need_no_tracer(load: Load, tracer: Any, store: Store) -> None:
     report = load(f"{HEADER}\n{GOOD}\n")
-    assert catalog.asked == []
+    assert tracer.asked == []
     assert report.undescribed_models == ("resnet50",)
     assert store.models() == ()
 
 
 def test_rows_with_channels_store_the_architecture_once(
-    load: Load, catalog: Any, store: Store
+    load: Load, tracer: Any, store: Store
 ) -> None:
     load(f"{HEADER}\n{GOOD}\n")
     rows = "\n".join(f"d{i},resnet50,9,conv1={i + 1},,,,," for i in range(5))
     report = load(f"{HEADER}\n{rows}\n")
     assert (report.added, report.new_configurations) == (5, 5)
-    assert catalog.asked == ["resnet50"]
+    assert tracer.asked == ["resnet50"]
     assert report.undescribed_models == ()
     assert store.architecture("resnet50").model == "resnet50"
     figures = store.query("SELECT flops IS NULL, count(*) FROM configurations GROUP BY 1").rows
     assert [tuple(map(int, row)) for row in figures] == [(0, 6)]
     load(f"{HEADER}\nd9,resnet50,9,conv1=20,,,,,\n")
-    assert catalog.asked == ["resnet50"]
+    assert tracer.asked == ["resnet50"]
 
 
 def test_the_same_configuration_written_differently_is_one(load: Load, store: Store) -> None:
@@ -263,7 +264,7 @@ ROWS = st.lists(
 @given(rows=ROWS, cut=st.integers(0, 12), overlap=st.integers(0, 5))
 def test_overlapping_exports_hold_what_one_export_holds(
     new_url: Callable[[], str],
-    catalog: ModelCatalog,
+    tracer: Trace,
     tmp_path: Path,
     rows: list[str],
     cut: int,
@@ -274,14 +275,14 @@ def test_overlapping_exports_hold_what_one_export_holds(
     for path, some in parts:
         path.write_text("\n".join([HEADER, *some]) + "\n", encoding="utf-8")
     with Store.open(new_url()) as one, Store.open(new_url()) as two:
-        ingest(one, whole, models=catalog)
-        reports = [ingest(two, path, models=catalog) for path in (first, second, first, whole)]
+        ingest(one, whole, trace=tracer)
+        reports = [ingest(two, path, trace=tracer) for path in (first, second, first, whole)]
         assert contents(one) == contents(two)
         assert [report.added for report in reports[2:]] == [0, 0]
 
 
 def test_formats_hold_the_same(
-    new_url: Callable[[], str], catalog: ModelCatalog, tmp_path: Path, fleet_file: Any
+    new_url: Callable[[], str], tracer: Trace, tmp_path: Path, fleet_file: Any
 ) -> None:
     packed = fleet_file("resnet50")
     plain = tmp_path / "t.csv"
@@ -292,8 +293,8 @@ def test_formats_hold_the_same(
     found = []
     for path in (packed, plain, parquet):
         with Store.open(new_url()) as store:
-            assert ingest(store, path, models=catalog).added == 1440
-            again = ingest(store, packed, models=catalog)
+            assert ingest(store, path, trace=tracer).added == 1440
+            again = ingest(store, packed, trace=tracer)
             assert again.added == 0
             found.append(contents(store))
     assert found[0] == found[1] == found[2]
@@ -301,14 +302,14 @@ def test_formats_hold_the_same(
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_standard_input_is_read(
-    store: Store, catalog: ModelCatalog, monkeypatch: Any, tmp_path: Path, packed: bool
+    store: Store, tracer: Trace, monkeypatch: Any, tmp_path: Path, packed: bool
 ) -> None:
     data = f"{HEADER}\n{GOOD}\nbad\n".encode()
     stream = io.BytesIO(gzip.compress(data) if packed else data)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
     monkeypatch.chdir(tmp_path)
     seen: list[tuple[int, int | None]] = []
-    report = ingest(store, "-", models=catalog, progress=lambda *at: seen.append(at))
+    report = ingest(store, "-", trace=tracer, progress=lambda *at: seen.append(at))
     assert (report.added, report.source) == (1, "standard input")
     assert (tmp_path / "stdin.rejected.csv").exists()
     assert seen[-1] == (len(stream.getvalue()), None)
@@ -365,23 +366,21 @@ def test_invalid_utf8_anywhere_refuses_the_file_with_its_line(load: Load, store:
     assert len(store.measurements()) == 0
 
 
-def test_a_nested_parquet_column_is_refused(
-    store: Store, catalog: ModelCatalog, tmp_path: Path
-) -> None:
+def test_a_nested_parquet_column_is_refused(store: Store, tracer: Trace, tmp_path: Path) -> None:
     frame = pl.DataFrame({"device_id": ["d"], "model": ["m"], "latency_ms": [1.0], "a": [[1]]})
     frame.write_parquet(tmp_path / "t.parquet")
     with pytest.raises(InputError, match="a is a"):
-        ingest(store, tmp_path / "t.parquet", models=catalog)
+        ingest(store, tmp_path / "t.parquet", trace=tracer)
 
 
 def test_rejected_rows_of_a_parquet_file_have_their_row_number(
-    store: Store, catalog: ModelCatalog, tmp_path: Path
+    store: Store, tracer: Trace, tmp_path: Path
 ) -> None:
     frame = pl.DataFrame(
         {"device_id": ["d", None, "e"], "model": ["m"] * 3, "latency_ms": [1.0, 2.0, float("nan")]}
     )
     frame.write_parquet(tmp_path / "t.parquet")
-    report = ingest(store, tmp_path / "t.parquet", models=catalog)
+    report = ingest(store, tmp_path / "t.parquet", trace=tracer)
     assert [row["line"] for row in rejected(report)] == ["2", "3"]
 
 
@@ -438,16 +437,22 @@ def test_many_blocks_are_one_file(load: Load, store: Store, monkeypatch: Any) ->
 @given(
     data=st.one_of(st.binary(max_size=200), st.text('d,"\n\r\0é;=1', max_size=60).map(str.encode))
 )
+@example(data=b"\xef\xbb\xbf")
 def test_hostile_files_give_a_report_or_an_error_of_ours(
-    tmp_path_factory: Any, catalog: ModelCatalog, data: bytes
+    tmp_path_factory: Any, tracer: Trace, data: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("hostile")
     path = folder / "t.csv"
     path.write_bytes(b"device_id,model,latency_ms,channels\n" + data)
     with Store.open(str(folder / "t.db")) as store:
         try:
-            report = ingest(store, path, models=catalog)
+            report = ingest(store, path, trace=tracer)
         except HdapError:
             assert len(store.measurements()) == 0
         else:
             assert report.rows == report.added + report.known + sum(report.rejected.values())
+
+
+def test_a_byte_order_mark_inside_a_file_is_a_character_of_its_row(load: Load) -> None:
+    report = load(b"device_id,model,latency_ms\n\xef\xbb\xbfa,m,1\n\xef\xbb\xbf\n")
+    assert (report.added, sum(report.rejected.values())) == (1, 1)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hdap.fleet_data.ingest import ModelCatalog, ingest
+from hdap.fleet_data.ingest import ingest
+from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.store import Store
 
 ROWS = 20_000
@@ -31,7 +32,7 @@ def progress(done, total):
         sys.stdin.readline()
 
 with Store.open(url) as store:
-    ingest(store, path, models=None, progress=progress)
+    ingest(store, path, progress=progress)
     print("landed", flush=True)
     os._exit(0)
 """
@@ -48,14 +49,14 @@ def telemetry(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("again", [False, True], ids=["fresh", "filled"])
 @pytest.mark.parametrize("blocks", [1, 4])
 def test_a_killed_ingest_leaves_nothing_and_the_next_one_lands_whole(
-    new_url: Callable[[], str], catalog: ModelCatalog, telemetry: Path, blocks: int, again: bool
+    new_url: Callable[[], str], tracer: Trace, telemetry: Path, blocks: int, again: bool
 ) -> None:
     url = new_url()
     if again:
         other = telemetry.with_name("other.csv")
         other.write_text("device_id,model,latency_ms\nelse,m,1\n")
         with Store.open(url) as store:
-            ingest(store, other, models=catalog)
+            ingest(store, other, trace=tracer)
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, url, telemetry, str(blocks)],
         stdin=subprocess.PIPE,
@@ -71,7 +72,7 @@ def test_a_killed_ingest_leaves_nothing_and_the_next_one_lands_whole(
         assert len(store.measurements()) == again
         assert len(store.devices().ids) == again
         assert store.query("SELECT count(*) FROM ingests").rows == ((int(again),),)
-        report = ingest(store, telemetry, models=catalog)
+        report = ingest(store, telemetry, trace=tracer)
         assert (report.rows, report.added) == (ROWS + 1, ROWS)
         assert len(store.measurements("resnet50")) == ROWS
         assert report.rejected_path is not None

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdap.fleet_data.ingest import ModelCatalog, ingest
+from hdap.fleet_data.ingest import ingest
+from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import BY_NAME, COLUMNS, CONTEXT, REQUIRED
 
@@ -18,10 +19,10 @@ a,n,3,r2,,
 
 
 @pytest.fixture
-def filled(store: Store, catalog: ModelCatalog, tmp_path: Path) -> Store:
+def filled(store: Store, tracer: Trace, tmp_path: Path) -> Store:
     path = tmp_path / "t.csv"
     path.write_text(TEXT)
-    ingest(store, path, models=catalog)
+    ingest(store, path, trace=tracer)
     return store
 
 
@@ -45,14 +46,12 @@ def test_one_models_measurements_index_all_devices(filled: Store) -> None:
     np.testing.assert_array_equal(everything.context["cpu_freq_mhz"], [100, np.nan, np.nan])
 
 
-def test_what_came_after_a_mark_is_read_alone(
-    filled: Store, catalog: ModelCatalog, tmp_path: Path
-) -> None:
+def test_what_came_after_a_mark_is_read_alone(filled: Store, tracer: Trace, tmp_path: Path) -> None:
     mark = filled.measurement_mark()
     assert len(filled.measurements(after_mark=mark)) == 0
     path = tmp_path / "u.csv"
     path.write_text(TEXT + "c,n,9,,,\n")
-    ingest(filled, path, models=catalog)
+    ingest(filled, path, trace=tracer)
     assert filled.measurement_mark() > mark
     assert filled.measurements(after_mark=mark).latency_ms.tolist() == [9]
 

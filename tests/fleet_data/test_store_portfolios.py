@@ -97,7 +97,7 @@ def test_the_newest_portfolio_counts_unless_one_is_named(store: Store) -> None:
 
 
 def test_what_is_measured_of_exactly_that_configuration_stands_beside_what_is_predicted(
-    store: Store, catalog: Any, tmp_path: Path
+    store: Store, tracer: Any, tmp_path: Path
 ) -> None:
     number = store.save_portfolio(replace(PORTFOLIO, clustering_id=_clustering(store)))
     assert [c.devices for c in store.portfolio(number).variants[0].clusters] == [0, 0]
@@ -110,7 +110,7 @@ def test_what_is_measured_of_exactly_that_configuration_stands_beside_what_is_pr
         "c,resnet50,,40.0,",
     ]
     (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
-    ingest(store, tmp_path / "rows.csv", models=catalog)
+    ingest(store, tmp_path / "rows.csv", trace=tracer)
     small, dense = store.portfolio(number).variants
     assert [(c.measured_ms, c.devices) for c in small.clusters[:1]] == [(9.5, 2)]
     assert math.isnan(small.clusters[1].measured_ms)

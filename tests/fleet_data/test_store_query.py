@@ -25,7 +25,7 @@ SQLITE, POSTGRES = "sqlite", "postgresql"
 
 def fill(store: Store, architecture: Architecture, model: str, **trial: Any) -> int:
     """A study whose trials have the given figures."""
-    store.save_architecture(replace(architecture, model=model), 4_000_000_000, 25_000_000)
+    store.save_architecture(replace(architecture, model=model))
     none = np.array([], dtype=np.int64)
     clustering = ClusteringRecord(
         algorithm="kmeans",

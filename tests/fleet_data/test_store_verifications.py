@@ -30,7 +30,7 @@ RECORD = VerificationRecord(
 
 @pytest.fixture
 def study(store: Store, architecture: Callable[[str], Architecture]) -> int:
-    store.save_architecture(architecture("resnet50"), 4_089_184_256, 25_557_032)
+    store.save_architecture(architecture("resnet50"))
     nobody = np.empty(0, dtype=np.int64)
     clustering = store.save_clustering(
         ClusteringRecord(

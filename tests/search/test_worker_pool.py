@@ -195,7 +195,7 @@ def test_trials_of_a_process_that_died_before_storing_them_are_stored_by_the_nex
 
 
 def _study(store: Store, architecture: Architecture, clusters: int) -> int:
-    store.save_architecture(architecture, 1, 1)
+    store.save_architecture(architecture)
     clustering = store.save_clustering(
         ClusteringRecord(
             algorithm="kmeans",

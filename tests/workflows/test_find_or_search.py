@@ -21,7 +21,7 @@ def store(
     fleet_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
     with Store.open(str(tmp_path_factory.mktemp("studies") / "hdap.db")) as opened:
-        ingest(opened, fleet_file("resnet50"), models=ModelTracer(lambda _: None))
+        ingest(opened, fleet_file("resnet50"), trace=ModelTracer(lambda _: None))
         yield opened
 
 
@@ -53,7 +53,7 @@ def test_only_a_question_that_differs_is_searched_anew(store: Store) -> None:
 def test_a_study_of_older_measurements_is_not_current(store: Store, tmp_path: Path) -> None:
     before, _ = _plan(store, REQUEST)
     (tmp_path / "more.csv").write_text("device_id,model,latency_ms\nnew,resnet50,71.5\n")
-    ingest(store, tmp_path / "more.csv", models=ModelTracer(lambda _: None))
+    ingest(store, tmp_path / "more.csv", trace=ModelTracer(lambda _: None))
     after, known = _plan(store, REQUEST)
     assert not known
     assert after.origin is not None

@@ -57,7 +57,7 @@ def _ingest(store: "Store", source: Path | str) -> "IngestReport":
         return ingest(
             store,
             source,
-            models=ModelTracer(say),
+            trace=ModelTracer(say),
             progress=lambda done, total: bar(done, total, ""),
         )
 

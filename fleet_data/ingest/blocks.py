@@ -1,12 +1,43 @@
-"""The file of rejected rows: written aside, put in place when the ingest has landed."""
+"""A piece of a source as it travels through an ingest, and the file of what is rejected."""
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.records import Ints
+
+REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "reason": pl.String, "value": pl.String}
+_LONGEST_VALUE = 200
+
+
+def no_rejects() -> pl.DataFrame:
+    """An empty table of rejects."""
+    return pl.DataFrame(schema=REJECT_SCHEMA)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a source, all columns text, empty where there is nothing.
+
+    `lines()` is the line (in Parquet: the row) of each row of `frame`; it is worked out only
+    when a row is rejected. `rejects` are rows that could not even be split into columns.
+    """
+
+    frame: pl.DataFrame
+    lines: Callable[[], Ints]
+    rejects: pl.DataFrame = field(default_factory=no_rejects)
+
+
+def rejects_of(lines: Ints, column: pl.Series, reason: pl.Series, value: pl.Series) -> pl.DataFrame:
+    """A table of rejects; values are cut to a sensible length."""
+    shown = value.cast(pl.String).str.slice(0, _LONGEST_VALUE)
+    columns = {"line": lines, "column": column, "reason": reason, "value": shown}
+    return pl.DataFrame(columns, schema=REJECT_SCHEMA)
 
 
 class RejectFile:
