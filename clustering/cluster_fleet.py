@@ -4,12 +4,11 @@ from datetime import datetime
 
 import numpy as np
 
-from hdap.clustering.algorithms.registry import make_algorithm
+from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.describe import describe
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
-from hdap.clustering.group_devices import Groups, group_points
+from hdap.clustering.group_devices import Groups, choose_representatives, group_points
 from hdap.clustering.grouping import weighted_median
-from hdap.clustering.representatives import representatives as choose_representatives
 from hdap.clustering.stability import Progress, Stability, stability
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import (
@@ -48,7 +47,7 @@ def cluster(
     Raises InputError for an unknown algorithm or an impossible `clusters` or `representatives`,
     NotEnoughDataError where there is no measurement or fewer kinds than asked for.
     """
-    chosen = make_algorithm(algorithm)
+    chosen = ALGORITHMS[algorithm]()
     measured = np.bincount(measurements.device, minlength=len(measurements.devices.ids)) > 0
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
     _check_boundness(measurements, memory_boundness)

@@ -1,4 +1,7 @@
-"""Clusters of a whole fleet from the fingerprints: fit on some devices, assign the rest."""
+"""Clusters of a whole fleet from the fingerprints, and which devices stand for each.
+
+Clusters are fitted on some devices; the rest are assigned.
+"""
 
 from dataclasses import dataclass
 
@@ -12,6 +15,8 @@ FITTED_DEVICES = 10_000
 """Density clustering takes time with the square of devices: a kind of 0.1 % still has ten here."""
 LEAST_DEVICES = 3
 CHUNK = 200_000
+WELL_MEASURED = 0.5
+"""Share of the cluster's median number of rows from which a device's place is believed."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,24 @@ def _assign(points: Floats, members: Floats, numbers: Ints) -> Groups:
         cluster[part], distance = nearest(points[part], members, numbers)
         outlier[part] = distance > reach[cluster[part]]
     return Groups(cluster, outlier)
+
+
+def choose_representatives(
+    points: Floats, rows: Floats, cluster: Ints, outlier: Bools, count: int
+) -> Bools:
+    """The `count` most central devices of each cluster (n), the medoid first; never an outlier.
+
+    Central means close to the cluster's coordinate-wise median, which finds the medoid of a compact
+    cluster in linear time. Devices with few rows (n) come after all others: their place is a guess.
+    """
+    chosen = np.zeros(len(points), dtype=bool)
+    for number in range(int(cluster.max(initial=-1)) + 1):
+        members = np.flatnonzero((cluster == number) & ~outlier & (rows > 0))
+        if len(members) == 0:
+            continue
+        centre = np.median(points[members], axis=0)
+        distance = np.linalg.norm(points[members] - centre, axis=1)
+        doubtful = rows[members] < WELL_MEASURED * np.median(rows[members])
+        order = np.lexsort((-rows[members], np.round(distance, 9), doubtful))
+        chosen[members[order[:count]]] = True
+    return chosen

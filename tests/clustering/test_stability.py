@@ -2,10 +2,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
-from hdap.clustering.algorithms.registry import make_algorithm
-from hdap.clustering.representatives import representatives
+from hdap.clustering.algorithms.base import ClusteringAlgorithm
+from hdap.clustering.algorithms.registry import ALGORITHMS
+from hdap.clustering.group_devices import choose_representatives
 from hdap.clustering.stability import stability
+from hdap.fleet_data.records import Floats, Ints
 
 
 def test_kinds_far_apart_are_stable(run: Any, simulate: Any, kind: Any) -> None:
@@ -18,11 +21,36 @@ def test_kinds_far_apart_are_stable(run: Any, simulate: Any, kind: Any) -> None:
 def test_a_cut_through_one_kind_is_unstable() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(0, 1, (80, 2))
-    cut = make_algorithm("kmeans").fit(points, 4, np.random.default_rng(1))
-    found = stability(points, cut, make_algorithm("kmeans"), 4, 8, np.random.default_rng(2))
+    cut = ALGORITHMS["kmeans"]().fit(points, 4, np.random.default_rng(1))
+    found = stability(points, cut, ALGORITHMS["kmeans"](), 4, 8, np.random.default_rng(2))
     assert found.overall < 0.95
     assert found.clusters.shape == (4,)
     assert (found.clusters < 1.0).any()
+
+
+class ByFirstCoordinate(ClusteringAlgorithm):
+    """Groups points by what their first coordinate says."""
+
+    name = "by-first-coordinate"
+
+    def fit(self, points: Floats, clusters: int | None, rng: np.random.Generator) -> Ints:
+        return points[:, 0].astype(np.int64)
+
+
+def test_a_cluster_is_compared_with_the_one_that_shares_most_of_what_both_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hdap.clustering.stability.SHARE", 1.0)
+    before = np.repeat([0, 0, 1, 2], [40, 30, 160, 100])
+    again = np.repeat([0, 1, 0, 2], [40, 30, 160, 100])
+    # most of the first cluster went into a crowd of 200, but a pure cluster of 30 is more like it
+    points = again[:, None].astype(np.float64)
+    rng = np.random.default_rng(0)
+    found = stability(points, before, ByFirstCoordinate(), None, 2, rng)
+    like = [adjusted_rand_score(before == k, again == m) for k, m in ((0, 1), (1, 0), (2, 2))]
+    assert found.clusters == pytest.approx(like)
+    assert like[0] > adjusted_rand_score(before == 0, again == 0)
+    assert found.overall == pytest.approx(adjusted_rand_score(before, again))
 
 
 def test_without_resamples_nothing_is_claimed(run: Any, measured: Any) -> None:
@@ -39,7 +67,7 @@ def test_representatives_are_central_and_never_outliers() -> None:
     outlier[1] = True
     points[1] = 0.0
     zeros = np.zeros(40, dtype=np.int64)
-    chosen = representatives(points, np.full(40, 9.0), zeros, outlier, 3)
+    chosen = choose_representatives(points, np.full(40, 9.0), zeros, outlier, 3)
     assert chosen.sum() == 3
     assert chosen[0]
     assert not chosen[1]
@@ -51,8 +79,13 @@ def test_a_barely_measured_device_represents_only_where_no_other_can() -> None:
     rows = np.array([1.0, 20.0, 20.0, 20.0])
     none = np.zeros(4, dtype=bool)
     cluster = np.zeros(4, dtype=np.int64)
-    assert representatives(points, rows, cluster, none, 3).tolist() == [False, True, True, True]
-    assert representatives(points, rows, cluster, none, 4).all()
+    assert choose_representatives(points, rows, cluster, none, 3).tolist() == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert choose_representatives(points, rows, cluster, none, 4).all()
 
 
 def test_each_cluster_has_representatives(run: Any, measured: Any) -> None:
