@@ -8,10 +8,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hdap.fleet_data.documents import from_plain, parse_json
 
 Counts = NDArray[np.int64]
 """Channel counts, `n x groups` or `groups`; one row a configuration."""
@@ -108,38 +110,11 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> "Architecture":
-        """Inverse of `to_json`."""
-        raw: dict[str, Any] = json.loads(text)
-        groups = tuple(WidthGroup(**{**g, "members": tuple(g["members"])}) for g in raw["groups"])
-        return cls(
-            model=raw["model"],
-            input_shape=_triple(raw["input_shape"]),
-            groups=groups,
-            layers=tuple(_layer(x) for x in raw["layers"]),
-            other_parameters=raw["other_parameters"],
-        )
+        """Inverse of `to_json`. Raises `InputError` for what it did not write."""
+        what, remedy = "the description of a network", "trace it again: hdap model NAME"
+        return from_plain(parse_json(text.encode(), what, remedy), cls, what, remedy)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the JSON: two models with one digest share surrogates and trials."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
-
-
-def _layer(raw: dict[str, Any]) -> Layer:
-    pairs = {k: _pair(raw[k]) for k in ("input_size", "output_size", "kernel", "stride")}
-    ends = {k: _channels(raw[k]) for k in ("inputs", "outputs")}
-    return Layer(**{**raw, **pairs, **ends})
-
-
-def _channels(raw: dict[str, Any]) -> Channels:
-    return Channels(raw["constant"], tuple(_pair(t) for t in raw["terms"]))
-
-
-def _pair(raw: list[int]) -> tuple[int, int]:
-    first, second = raw
-    return first, second
-
-
-def _triple(raw: list[int]) -> tuple[int, int, int]:
-    first, second, third = raw
-    return first, second, third

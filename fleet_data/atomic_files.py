@@ -78,6 +78,18 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; its folder is made. Raises `InputError` when it cannot."""
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
+        try:
+            write_file(temporary, content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def writable(place: Path) -> Iterator[None]:
     """Turn what the file system says into one line."""

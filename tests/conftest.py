@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -259,12 +259,23 @@ def processes(tmp_path: Path) -> Callable[[str, int], list[Any]]:
 
 
 @pytest.fixture(scope="session")
+def write_sealed() -> Callable[[Path, Mapping[str, Any]], None]:
+    """Writes a document that travels, whatever it holds, with the digest that fits."""
+    from hdap.fleet_data.documents import document_digest
+
+    def write(path: Path, content: Mapping[str, Any]) -> None:
+        path.write_text(json.dumps({**content, "digest": document_digest(content)}))
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def made_portfolio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A portfolio's bundle of three small networks, written by hand; do not change it."""
     import torch
     from torch import nn
 
-    from hdap.elastic.level_file import file_digest
+    from hdap.fleet_data.documents import document_digest
     from hdap.networks.onnx_files import to_onnx
 
     folder = tmp_path_factory.mktemp("portfolio") / "bundle"
@@ -309,7 +320,7 @@ def made_portfolio(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "classes": 10,
         "variants": variants,
     }
-    sealed = document | {"digest": file_digest(document)}
+    sealed = document | {"digest": document_digest(document)}
     (folder / "portfolio.json").write_text(json.dumps(sealed), encoding="utf-8")
     return folder
 

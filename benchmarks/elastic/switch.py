@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hdap.elastic.elastic_checkpoint import ElasticManifest, load_elastic
+from hdap.elastic.elastic_checkpoint import elastic_manifest, load_elastic
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.levels import Levels, uniform_levels
 from hdap.fleet_data.costs import flops
@@ -85,7 +85,7 @@ def save_levels(model: ElasticModel, levels: Levels, name: str, folder: Path) ->
         channels = channels_by_name(levels.architecture, counts)
         manifest = replace(base, channels=channels)
         save_checkpoint(folder / str(level), model.materialise(level), manifest)
-    elastic = ElasticManifest.of(base, levels, "nested", 1)
+    elastic = elastic_manifest(base, levels, "nested", 1)
     save_checkpoint(folder / "elastic", model, elastic)
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.calibrate:
         found = calibrate([measured(model) for model in FLEETS])
-        TARGET.write_text(found.to_json())
+        found.write(TARGET)
         print(f"wrote {TARGET.relative_to(ROOT)}")
     else:
         found = calibrated()

@@ -8,7 +8,7 @@ from torch import nn
 
 from hdap.elastic.elastic_checkpoint import (
     ElasticCheckpoint,
-    ElasticManifest,
+    elastic_manifest,
     load_elastic_checkpoint,
 )
 from hdap.elastic.elastic_model import ElasticModel
@@ -81,7 +81,7 @@ def train_elastic(
         UnsupportedModelError: the network's channels cannot be put in another order.
     """
     splits = split_epochs(wanted.mode, len(levels), wanted.recipe)
-    manifest = ElasticManifest.of(base, levels, wanted.mode, len(splits))
+    manifest = elastic_manifest(base, levels, wanted.mode, len(splits))
     run = free_run(watch.store, wanted.run or wanted.out.name)
     kept = Keeper(manifest, data, wanted, watch, run, force=replace_out)
     if wanted.mode == "masked":

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from hdap.elastic.elastic_checkpoint import ElasticManifest
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import save_checkpoint
+from hdap.networks.manifest import ElasticManifest
 from hdap.training.datasets import Data
 from hdap.training.distributed import rank
 from hdap.training.finetuning import FineTuning, TrainingWatch, epoch_record, tuning_of

@@ -1,47 +1,95 @@
 """levels.json: the levels of one elastic network and where each serves, as a file that travels.
 
 `hdap elastic plan` writes it; `hdap elastic train`, `hdap plan --levels` and the controller on the
-device read it. The smallest level comes first; latencies are predicted, ms, one for each level.
-
-    {"format": 1, "kind": "hdap levels", "digest": "...", "plan": 3, "simulated": false,
-     "model": "resnet50", "architecture": "<digest>", "clustering": 2, "fleet": "<digest>",
-     "target_ms": 30.0, "risk": 1.0, "groups": ["conv1", ...], "widths": [64, ...],
-     "levels": [{"level": 0, "channels": "conv1=32;...", "counts": [32, ...], "flops": 1, ...,
-                 "parameters": 1, "kept_importance": 0.5, "accuracy": null}, ...],
-     "clusters": [{"cluster": 0, "weight_share": 0.4, "description": "...",
-                   "clock_column": "cpu_freq_mhz", "typical_mhz": 1800.0,
-                   "points": [{"clock": 0.4, "level": 0, "latency_ms": [...],
-                               "low_ms": [...], "high_ms": [...]}, ...]}, ...]}
-
-`architecture` is the digest of the traced model, `fleet` one of which device is in which cluster,
-`digest` the SHA-256 of everything else.
+device read it.
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.documents import Document, Positive, read_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.search.nested.nested_chain import require_nested
 
-FORMAT = 1
-KIND = "hdap levels"
+
+@dataclass(frozen=True)
+class LevelEntry:
+    """A level: its `channels` as text and as `counts` of every group.
+
+    `accuracy` is None where no network of these channels was judged.
+    """
+
+    level: int
+    channels: str
+    flops: int
+    parameters: int
+    kept_importance: float
+    accuracy: float | None
+    counts: tuple[Positive, ...]
 
 
 @dataclass(frozen=True)
-class LevelFile:
-    """A checked file; `counts` (`levels x groups`) ascend, `document` is all of it."""
+class ClockEntry:
+    """At this `clock` (over the typical one) this `level` serves.
 
+    Latencies are predicted, ms, one for each level.
+    """
+
+    clock: float
+    level: int
+    latency_ms: tuple[float, ...]
+    low_ms: tuple[float, ...]
+    high_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClusterEntry:
+    """What serves a cluster; `typical_mhz` is clock 1.0 of `clock_column`, None where unknown."""
+
+    cluster: int
+    weight_share: float
+    description: str
+    clock_column: str | None
+    typical_mhz: float | None
+    points: tuple[ClockEntry, ...]
+
+
+@dataclass(frozen=True)
+class LevelFile(Document):
+    """The smallest level comes first.
+
+    `architecture` is the digest of the traced model, `fleet` one of which device is in which
+    cluster; `widths` are the dense counts of `groups`.
+    """
+
+    WHAT = "a file of `hdap elastic plan --out`"
+    REMEDY = "plan again or copy it again"
+    FORMAT = 1
+    KIND = "hdap levels"
+    SEALED = True
+
+    plan: int
+    simulated: bool
     model: str
-    counts: Counts
-    document: Mapping[str, Any]
+    architecture: str
+    clustering: int
+    fleet: str
+    target_ms: float
+    risk: float
+    groups: tuple[str, ...]
+    widths: tuple[int, ...]
+    levels: tuple[LevelEntry, ...]
+    clusters: tuple[ClusterEntry, ...]
+
+    @property
+    def counts(self) -> Counts:
+        """Channels of all levels, `levels x groups`."""
+        return np.array([level.counts for level in self.levels], dtype=np.int64)
 
 
 def fleet_digest(clustering: ClusteringRecord) -> str:
@@ -49,24 +97,6 @@ def fleet_digest(clustering: ClusteringRecord) -> str:
     made = hashlib.sha256("\0".join(map(str, clustering.device_ids)).encode())
     made.update(np.ascontiguousarray(clustering.cluster, dtype="<i8").tobytes())
     return made.hexdigest()[:16]
-
-
-def file_digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 over the document without its own `digest`."""
-    rest = {name: value for name, value in document.items() if name != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_level_file(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the document with its digest. Raises InputError where the file cannot be written."""
-    whole = {**document, "digest": file_digest(document)}
-    try:
-        path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"levels must be writable at {path}, but {error.strerror}; name another file"
-        ) from error
 
 
 def read_level_file(
@@ -77,44 +107,20 @@ def read_level_file(
     Raises InputError, in one line: no such file, damaged, of another model, network or clustering,
     or a level that is not a prefix of the next.
     """
-    document = _read(path)
-    if document["model"] != architecture.model or document["architecture"] != architecture.digest:
+    found = read_document(path, LevelFile)
+    if found.model != architecture.model or found.architecture != architecture.digest:
         raise InputError(
             f"{path} must hold levels of {architecture.model} as it is traced now, but was made "
-            f"for {document['model']} (architecture {str(document['architecture'])[:12]}, not "
+            f"for {found.model} (architecture {found.architecture[:12]}, not "
             f"{architecture.digest[:12]}); plan again: hdap elastic plan"
         )
-    if clustering is not None and document["fleet"] != fleet_digest(clustering):
+    if clustering is not None and found.fleet != fleet_digest(clustering):
         raise InputError(
             f"{path} must be made for clustering {clustering.id}, but was made for clustering "
-            f"{document['clustering']} of other devices; plan again: hdap elastic plan"
+            f"{found.clustering} of other devices; plan again: hdap elastic plan"
         )
-    counts = np.array([level["counts"] for level in document["levels"]], dtype=np.int64)
-    if counts.shape[1:] != architecture.widths.shape or (counts > architecture.widths).any():
+    sizes = {len(level.counts) for level in found.levels}
+    if sizes != {len(architecture.groups)} or (found.counts > architecture.widths).any():
         raise InputError(f"{path} must give every width group of {architecture.model} its count")
-    require_nested(counts, tuple(group.name for group in architecture.groups))
-    return LevelFile(architecture.model, counts, document)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"the levels must be a file of `hdap elastic plan --out`, but {path} cannot be read "
-            f"({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} must be JSON, but is not ({error}); write it again") from error
-    if not isinstance(document, dict) or document.get("kind") != KIND:
-        raise InputError(f"{path} must be a file of `hdap elastic plan --out`, but is another")
-    if document.get("format") != FORMAT:
-        raise InputError(
-            f"{path} must have format {FORMAT}, but has {document.get('format')}; plan again"
-        )
-    if document.get("digest") != file_digest(document):
-        raise InputError(
-            f"{path} must be as it was written, but its digest does not fit its content; "
-            f"plan again or copy it again"
-        )
-    return document
+    require_nested(found.counts, tuple(group.name for group in architecture.groups))
+    return found

@@ -1,6 +1,5 @@
 """A chain of configurations, each a prefix of the next. No torch here."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from hdap.elastic.level_file import KIND, read_level_file
+from hdap.elastic.level_file import LevelFile, read_level_file
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import check_counts, flops
+from hdap.fleet_data.documents import parse_json
 from hdap.fleet_data.errors import InputError
 from hdap.search.nested.nested_chain import require_nested
 from hdap.search.problem.budget import parse_flops
@@ -88,14 +88,14 @@ def read_levels(architecture: Architecture, file: Path) -> Levels:
     counts by group, alone or under `channels`; groups that are left out keep all channels. Raises
     `InputError` with the rule that is broken.
     """
+    remedy = "make one: hdap elastic plan"
     try:
-        found: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = parse_json(file.read_bytes(), f"`--levels` {file}", remedy)
+    except OSError as error:
         raise InputError(
-            f"`--levels` must be a JSON file, but reading {file} failed: {error}; "
-            "make one: hdap elastic plan"
+            f"`--levels` must be a JSON file, but reading {file} failed: {error}; {remedy}"
         ) from error
-    if isinstance(found, dict) and found.get("kind") == KIND:
+    if isinstance(found, dict) and found.get("kind") == LevelFile.KIND:
         return Levels(architecture, read_level_file(file, architecture).counts)
     entries = found.get("levels") if isinstance(found, dict) else found
     if not isinstance(entries, list) or not entries:

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import require_free_folder, whole_folder, write_file
+from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
 from hdap.networks.loading import LoadedModel
-from hdap.networks.manifest import NetworkManifest
+from hdap.networks.manifest import MANIFEST, WEIGHTS, NetworkManifest, read_manifest
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import changed, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
 
-WEIGHTS, MANIFEST, STATE = "model.safetensors", "model.json", "training.pt"
+STATE = "training.pt"
 FILES = frozenset({WEIGHTS, MANIFEST, STATE})
 _SHOWN = 3
 
@@ -107,22 +108,10 @@ def save_checkpoint(
     manifest = replace(manifest, safetensors_sha256=hashlib.sha256(content).hexdigest())
     with whole_folder(folder) as temporary:
         write_file(temporary / WEIGHTS, content)
-        write_file(temporary / MANIFEST, manifest.to_json().encode())
+        write_document(temporary / MANIFEST, manifest)
         if state is not None:
             write_file(temporary / STATE, state)
     return manifest
-
-
-def read_manifest(folder: Path) -> NetworkManifest:
-    """What a checkpoint says about itself. Raises `InputError` when that cannot be read."""
-    try:
-        return NetworkManifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(
-            f"a checkpoint is a folder with {MANIFEST} and {WEIGHTS}, but {folder} has no readable "
-            f"{MANIFEST} ({why}); make one: hdap prune"
-        ) from error
 
 
 def _check_unchanged(weights: Path, manifest: NetworkManifest) -> None:

@@ -1,6 +1,5 @@
 """What is to be pruned: a configuration and where it comes from. No torch is loaded here."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
+from hdap.fleet_data.documents import parse_json
 from hdap.fleet_data.errors import InfeasibleError, InputError, NotFoundError
 from hdap.networks.manifest import Origin
 
@@ -144,10 +144,7 @@ def _read(given: str) -> tuple[str, str]:
 
 
 def _from_json(name: str, text: str) -> str:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{name} must hold JSON, but reading it failed: {error}") from error
+    found = parse_json(text.encode(), name, "correct it, or give the text itself")
     found = found.get("channels", found)
     if not isinstance(found, dict):
         raise InputError(f"{name} must hold counts by width group, but `channels` is no object")

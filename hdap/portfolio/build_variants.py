@@ -21,11 +21,11 @@ from hdap.networks.proof import NetworkSize, size_of
 from hdap.portfolio.candidates import Candidate, Candidates
 from hdap.portfolio.fleet_latency import FleetLatency, FleetPredictor
 from hdap.portfolio.portfolio_bundle import (
-    BundleShape,
     Files,
-    bundle_document,
+    PortfolioFile,
     bundle_files,
     file_entries,
+    portfolio_file,
     write_rest,
 )
 from hdap.portfolio.variant_selection import LeftOut, Selection, select
@@ -77,7 +77,7 @@ class Built:
     """
 
     record: PortfolioRecord
-    document: Mapping[str, Any]
+    document: PortfolioFile
 
 
 def require_free_bundle(out: Path, force: bool) -> None:
@@ -115,8 +115,8 @@ def build(
         selection = _with_repeated(selection, repeated)
         record = _record(store, candidates, fleet, order, selection, every)
         record = store.portfolio(store.save_portfolio(record))
-        shape = BundleShape(candidates.architecture.input_shape, _classes(candidates))
-        document = bundle_document(record, shape, files)
+        shape = candidates.architecture.input_shape
+        document = portfolio_file(record, shape, _classes(candidates), files)
         write_rest(folder, document)
     return Built(record, document)
 
@@ -207,7 +207,7 @@ def _variants(
             variant=name,
             channels=text,
             parameters=one.size.parameters,
-            bytes=sum(entry["bytes"] for entry in files[name].values()),
+            bytes=sum(entry.bytes for entry in files[name].values()),
             flops=one.size.flops,
             kept_importance=importance,
             accuracy=one.accuracy,

@@ -1,23 +1,6 @@
-"""The bundle of a portfolio: its networks as ONNX files, `portfolio.json`, and what swaps them.
-
-    {"format": 1, "kind": "hdap portfolio", "digest": "<SHA-256 of the rest>", "portfolio": 3,
-     "model": "resnet50", "architecture": "<digest>", "simulated": false,
-     "input": {"name": "input", "shape": [3, 224, 224]}, "classes": 1000,
-     "variants": [{"name": "v0", "files": {"v0.onnx": {"bytes": 1, "sha256": "..."}},
-                   "parameters": 1, "bytes": 1, "flops": 1, "kept_importance": 0.5,
-                   "accuracy": 0.97, "measured_here_ms": 1.2, "channels": "conv1=32",
-                   "fleet_mean_ms": {"predicted": 1.0, "low": 0.9, "high": 1.1},
-                   "latency_ms": {"0": {"predicted": 1.0, "low": 0.9, "high": 1.1,
-                                        "measured": null}},
-                   "provenance": {"from": "flops", ...}}, ...]}
-
-`portfolio` is its number in the database. Variants stand from the fastest to the most accurate,
-FLOPs ascending. Latencies are ms, those of `latency_ms` by cluster; what is unknown is null.
-Networks take a batch of 1, float32.
-"""
+"""The bundle of a portfolio: its networks as ONNX files, `portfolio.json`, and what swaps them."""
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,18 +10,91 @@ from typing import Any
 from hdap.device.controller import DeviceError
 from hdap.device.switcher_file import switcher_source
 from hdap.device.variant_files import KIND, MANIFEST, Checker, Portfolio, read_portfolio
-from hdap.elastic.level_file import file_digest
 from hdap.fleet_data.atomic_files import write_file
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.documents import Document, Positive, read_document, write_document
+from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
 
-FORMAT = 1
 SWITCHER = "switcher.py"
 OPTIMISED = "optimised"
 """Where the switcher keeps networks in a machine's own order, unless told otherwise."""
 
-Files = Mapping[str, Mapping[str, Any]]
-"""Name -> {"bytes": ..., "sha256": ...}."""
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size and hash of a file of a variant."""
+
+    bytes: int
+    sha256: str
+
+
+Files = Mapping[str, FileEntry]
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Predicted, with its 90 % interval, ms."""
+
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class ClusterLatency(Latency):
+    """Likewise on a cluster's typical device, and measured."""
+
+    measured: float | None = None
+
+
+@dataclass(frozen=True)
+class VariantEntry:
+    """A network; `channels` is its configuration as text, `latency_ms` by cluster."""
+
+    name: str
+    files: Files
+    channels: str
+    parameters: int
+    bytes: int
+    flops: int
+    kept_importance: float | None
+    accuracy: float | None
+    measured_here_ms: float | None
+    fleet_mean_ms: Latency
+    latency_ms: Mapping[str, ClusterLatency]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """What every network takes: a batch of 1 of float32; `shape` is C x H x W."""
+
+    shape: tuple[Positive, Positive, Positive]
+    name: str = "input"
+
+
+@dataclass(frozen=True)
+class PortfolioFile(Document):
+    """`portfolio.json`; `portfolio` is its number in the database.
+
+    Variants stand from the fastest to the most accurate, FLOPs ascending. Latencies are ms; what is
+    unknown is null.
+    """
+
+    WHAT = "the manifest of a portfolio that `hdap portfolio build` made"
+    REMEDY = "build again"
+    FORMAT = 1
+    KIND = KIND
+    SEALED = True
+
+    portfolio: int
+    model: str
+    architecture: str
+    simulated: bool
+    input: NetworkInput
+    classes: int
+    variants: tuple[VariantEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -46,49 +102,41 @@ class Bundle:
     """A bundle whose files are as they were written; `document` is all of `portfolio.json`."""
 
     portfolio: Portfolio
-    document: Mapping[str, Any]
+    document: PortfolioFile
 
 
-@dataclass(frozen=True)
-class BundleShape:
-    """What the networks of a bundle take and give: C x H x W, and so many classes."""
-
-    input_shape: tuple[int, int, int]
-    classes: int
-
-
-def file_entries(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+def file_entries(paths: Iterable[Path]) -> dict[str, FileEntry]:
     """Size and hash of each file, by name."""
     found = {}
     for path in paths:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
+        found[path.name] = FileEntry(path.stat().st_size, digest)
     return found
 
 
-def bundle_document(
-    record: PortfolioRecord, shape: BundleShape, files: Mapping[str, Files]
-) -> dict[str, Any]:
+def portfolio_file(
+    record: PortfolioRecord,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    files: Mapping[str, Files],
+) -> PortfolioFile:
     """The content of `portfolio.json`; `files` are those of each variant."""
-    rest: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": KIND,
-        "portfolio": record.id,
-        "model": record.model,
-        "architecture": record.architecture_digest,
-        "simulated": record.simulated,
-        "input": {"name": "input", "shape": list(shape.input_shape)},
-        "classes": shape.classes,
-        "variants": [_variant(one, files[one.variant]) for one in record.variants],
-    }
-    return rest | {"digest": file_digest(rest)}
+    return PortfolioFile(
+        portfolio=record.id,
+        model=record.model,
+        architecture=record.architecture_digest,
+        simulated=record.simulated,
+        input=NetworkInput(input_shape),
+        classes=classes,
+        variants=tuple(_variant(one, files[one.variant]) for one in record.variants),
+    )
 
 
-def write_rest(folder: Path, document: Mapping[str, Any]) -> None:
+def write_rest(folder: Path, document: PortfolioFile) -> None:
     """Write the manifest and the switcher beside networks that are there."""
     write_file(folder / SWITCHER, switcher_source().encode())
-    write_file(folder / MANIFEST, (json.dumps(document, indent=1) + "\n").encode())
+    write_document(folder / MANIFEST, document)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -103,7 +151,7 @@ def read_bundle(folder: Path) -> Bundle:
             checker.check(str(folder), variant.files)
     except DeviceError as problem:
         raise InputError(str(problem)) from problem
-    return Bundle(portfolio, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    return Bundle(portfolio, read_document(folder / MANIFEST, PortfolioFile))
 
 
 def bundle_files(folder: Path) -> frozenset[str]:
@@ -112,37 +160,38 @@ def bundle_files(folder: Path) -> frozenset[str]:
     Files that only a running switcher made are among them.
     """
     try:
-        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        named = [name for variant in document["variants"] for name in variant["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        named = []
+        variants = read_document(folder / MANIFEST, PortfolioFile).variants
+    except HdapError:
+        variants = ()
+    named = [name for variant in variants for name in variant.files]
     return frozenset({MANIFEST, SWITCHER, OPTIMISED, *named})
 
 
-def _variant(record: VariantRecord, files: Files) -> dict[str, Any]:
-    figures = ("kept_importance", "accuracy", "measured_here_ms")
+def _variant(record: VariantRecord, files: Files) -> VariantEntry:
     mean = (record.fleet_mean_ms, record.fleet_mean_low_ms, record.fleet_mean_high_ms)
-    return {
-        "name": record.variant,
-        "files": {name: dict(entry) for name, entry in files.items()},
-        "channels": record.channels,
-        "parameters": record.parameters,
-        "bytes": record.bytes,
-        "flops": record.flops,
-        **{name: _or_none(getattr(record, name)) for name in figures},
-        "fleet_mean_ms": dict(zip(("predicted", "low", "high"), map(_or_none, mean), strict=True)),
-        "latency_ms": {str(one.cluster): _latency(one) for one in record.clusters},
-        "provenance": dict(record.provenance),
-    }
+    return VariantEntry(
+        name=record.variant,
+        files=dict(files),
+        channels=record.channels,
+        parameters=record.parameters,
+        bytes=record.bytes,
+        flops=record.flops,
+        kept_importance=_or_none(record.kept_importance),
+        accuracy=_or_none(record.accuracy),
+        measured_here_ms=_or_none(record.measured_here_ms),
+        fleet_mean_ms=Latency(*map(_or_none, mean)),
+        latency_ms={str(one.cluster): _latency(one) for one in record.clusters},
+        provenance=dict(record.provenance),
+    )
 
 
-def _latency(cluster: VariantClusterRecord) -> dict[str, float | None]:
-    return {
-        "predicted": _or_none(cluster.predicted_ms),
-        "low": _or_none(cluster.predicted_low_ms),
-        "high": _or_none(cluster.predicted_high_ms),
-        "measured": _or_none(cluster.measured_ms),
-    }
+def _latency(cluster: VariantClusterRecord) -> ClusterLatency:
+    return ClusterLatency(
+        _or_none(cluster.predicted_ms),
+        _or_none(cluster.predicted_low_ms),
+        _or_none(cluster.predicted_high_ms),
+        _or_none(cluster.measured_ms),
+    )
 
 
 def _or_none(value: float) -> float | None:

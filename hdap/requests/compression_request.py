@@ -1,7 +1,7 @@
 """What a person asks of a compression."""
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from hdap.fleet_data.errors import InputError
 from hdap.requests.recipe import Recipe
@@ -92,7 +92,3 @@ class CompressRequest:
                 "a compression keeps the accuracy of a trained network, but got no weights; "
                 "give --weights FILE or --pretrained"
             )
-
-    def to_plain(self) -> dict[str, Any]:
-        """As JSON keeps it."""
-        return asdict(self)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
+from hdap.fleet_data.documents import from_plain
 from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import Model, Seed, Step, SurrogateKind
 from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK, DEFAULT_TOLERANCE
@@ -146,7 +147,12 @@ def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
 
 
 def request_of(record: "StudyRecord") -> SearchRequest:
-    """What was asked of a stored study."""
+    """What was asked of a stored study. Raises `InputError` where its settings are none of ours."""
     # Studies of before there was a choice kept importance by the geometric mean over groups.
     settings = {"proxy": "log-mean"} | dict(record.settings)
-    return SearchRequest(**{k: v for k, v in settings.items() if k != IMPORTANCE})
+    return from_plain(
+        {name: value for name, value in settings.items() if name != IMPORTANCE},
+        SearchRequest,
+        f"what was asked of study {record.name}",
+        "search again under another name",
+    )

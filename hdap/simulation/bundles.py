@@ -1,6 +1,5 @@
 """Answering a measuring plan with simulated measurements instead of real ones."""
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,9 @@ import numpy as np
 import polars as pl
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.documents import read_document
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.fleet_data.records import Floats, Ints
 from hdap.simulation.channels import counts_of
 from hdap.simulation.observing import Observation, Schedule, observe
@@ -40,35 +41,6 @@ class BundleAnswer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRequest:
-    """What a bundle asks for: channel texts, the dense one (the reference) first, and its name."""
-
-    channels: tuple[str, ...]
-    bundle: str
-
-
-def read_request(manifest: Path, model: str) -> BundleRequest:
-    """The different configurations of a bundle, in their order.
-
-    Only `model`, `bundle` and the `channels` of each of `configurations` (or `files`) are read;
-    other fields may come and go. Raises `InputError` when the file is no manifest of `model`.
-    """
-    try:
-        raw = json.loads(manifest.read_text())
-        entries = raw["configurations"] if "configurations" in raw else raw["files"]
-        texts = [str(entry.get("channels") or "") for entry in entries]
-        named, bundle = raw["model"], str(raw.get("bundle", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{manifest} must be the manifest of a bundle made by `hdap plan`, but it cannot be "
-            f"read ({error}); give the manifest.json of a bundle"
-        ) from error
-    if named != model or not texts:
-        raise InputError(f"{manifest} must list configurations of {model=}, but is for {named!r}")
-    return BundleRequest(tuple(dict.fromkeys(["", *texts])), bundle)
-
-
 def answer_bundle(
     manifest: Path,
     architecture: Architecture,
@@ -81,16 +53,22 @@ def answer_bundle(
     """Simulated measurements of every configuration of a bundle on every device of `fleet`.
 
     Choose devices with `SimulatedFleet.find` or `.at`. As `measure.py` does it: in each of
-    `rounds` a
-    device measures all configurations in an order of its own and the dense model (the reference)
-    between them, `runs` inferences each. It works all the time, so it heats up and may throttle;
-    `latency_ms` is the ratio to the references on both sides times the lower quartile of all
-    references, `latency_raw_ms` what was seen.
+    `rounds` a device measures all configurations in an order of its own and the dense model (the
+    reference) between them, `runs` inferences each. It works all the time, so it heats up and may
+    throttle; `latency_ms` is the ratio to the references on both sides times the lower quartile of
+    all references, `latency_raw_ms` what was seen. Raises `InputError` for what is no manifest, or
+    one of another model.
     """
     if rounds < 1 or runs < 1:
         raise InputError(f"`rounds` and `runs` must be at least 1, but got {rounds=}, {runs=}")
-    request = read_request(manifest, architecture.model)
-    work = Workload.of([(architecture, counts_of(architecture, request.channels))])
+    asked = read_document(manifest, MeasuringBundle)
+    if asked.model != architecture.model:
+        raise InputError(
+            f"{manifest} must list configurations of model={architecture.model!r}, but is for "
+            f"{asked.model!r}"
+        )
+    texts = tuple(dict.fromkeys(["", *(network.channels for network in asked.configurations)]))
+    work = Workload.of([(architecture, counts_of(architecture, texts))])
     rng = np.random.default_rng([fleet.spec.seed, seed, 2])
     order = _order(len(fleet), len(work), rounds, rng)
     profiles = work.profiles(fleet.spec.laws)
@@ -101,7 +79,7 @@ def answer_bundle(
     schedule = Schedule(order, seconds, sessions, runs, load=_LOAD, slices=_SLICES)
     seen = observe(fleet, profiles, schedule, rng)
     rows = _rows(fleet, work, schedule, seen, rounds)
-    rows = rows.with_columns(pl.lit(request.bundle).alias("bundle")).select(
+    rows = rows.with_columns(pl.lit(asked.bundle).alias("bundle")).select(
         pl.exclude(MARK), pl.col(MARK)
     )
     return BundleAnswer(rows, architecture.model, len(fleet), len(work))

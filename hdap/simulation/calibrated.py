@@ -1,10 +1,10 @@
 """The constants that ship with hdap, and how well they fitted what was measured."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 
+from hdap.fleet_data.documents import Document, from_plain, read_document, write_document
 from hdap.simulation.law import LatencyLaw
 from hdap.simulation.noise import Noise
 
@@ -29,11 +29,14 @@ class KindFit:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Document):
     """A fitted law, the noise of each kind, and how well the law predicts held-out rows.
 
     `residual_quantiles` are those of log(measured / predicted) at 5, 25, 50, 75 and 95 %.
     """
+
+    WHAT = "the constants of the simulation"
+    REMEDY = f"make them again: {MADE_WITH}"
 
     law: LatencyLaw
     noise: dict[str, Noise]
@@ -41,26 +44,17 @@ class Calibration:
     residual_quantiles: dict[str, tuple[float, ...]]
     held_out_share: float
     seed: int
+    made_with: str = MADE_WITH
 
-    def to_json(self) -> str:
-        """JSON for people to read; `calibrated` reads its law and noise back."""
-        about = {"made_with": MADE_WITH, **asdict(self)}
-        return json.dumps(_rounded(about), indent=1) + "\n"
+    def write(self, path: Path) -> None:
+        """Write it for people to read, with four digits; `calibrated` reads it."""
+        write_document(path, from_plain(_rounded(self.plain()), Calibration, str(path), ""))
 
 
 @lru_cache(maxsize=1)
 def calibrated() -> Calibration:
-    """The constants that ship with hdap, as `benchmarks.fleet.simulation --calibrate` wrote
-    them."""
-    raw = json.loads(files("hdap.simulation").joinpath("calibrated.json").read_text())
-    return Calibration(
-        LatencyLaw(**raw["law"]),
-        {kind: Noise(**noise) for kind, noise in raw["noise"].items()},
-        tuple(KindFit(**fit) for fit in raw["fits"]),
-        {model: tuple(values) for model, values in raw["residual_quantiles"].items()},
-        raw["held_out_share"],
-        raw["seed"],
-    )
+    """The constants that ship with hdap, as `Calibration.write` wrote them."""
+    return read_document(Path(__file__).with_name("calibrated.json"), Calibration)
 
 
 def _rounded(value: object) -> object:

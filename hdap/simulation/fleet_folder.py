@@ -1,10 +1,9 @@
 """A simulated fleet as a folder: telemetry, the hidden truth, and what was simulated."""
 
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.documents import Document, read_document, write_document
 from hdap.fleet_data.errors import InputError
 from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet, draw_fleet
 from hdap.simulation.sinks import SINKS
@@ -22,6 +22,21 @@ TelemetryFormat = Literal["csv", "csv.gz", "parquet"]
 
 TRUTH_FILE = "truth.csv"
 SPEC_FILE = "simulation.json"
+
+
+@dataclass(frozen=True)
+class SimulationFile(Document):
+    """`simulation.json`: what was simulated; `broken` counts rows by kind of breakage."""
+
+    WHAT = "what `hdap simulate` wrote"
+    REMEDY = "simulate the fleet again"
+
+    simulated: Literal[True]
+    spec: FleetSpec
+    plan: TelemetryPlan
+    seed: int
+    rows: int
+    broken: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +98,8 @@ def write_fleet(
             if progress:
                 progress(rows, expected)
     write_truth(folder / TRUTH_FILE, fleet)
-    about = {
-        MARK: True,
-        "spec": json.loads(spec.to_json()),
-        "plan": {**asdict(plan), "start": plan.start.isoformat()},
-        "seed": seed,
-        "rows": rows,
-        "broken": dict(broken),
-    }
-    (folder / SPEC_FILE).write_text(json.dumps(about, indent=1) + "\n")
+    about = SimulationFile(True, spec, plan, seed, rows, dict(broken))
+    write_document(folder / SPEC_FILE, about)
     return SimulationReport(
         path,
         folder / TRUTH_FILE,
@@ -151,15 +159,7 @@ def read_fleet(folder: Path) -> SimulatedFleet:
 
     Raises `InputError` when the folder holds no simulation.
     """
-    path = folder / SPEC_FILE
-    try:
-        spec = json.loads(path.read_text())["spec"]
-        return draw_fleet(FleetSpec.from_json(json.dumps(spec)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} must be what `hdap simulate` wrote, but it cannot be read ({error}); "
-            "simulate the fleet again"
-        ) from error
+    return draw_fleet(read_document(folder / SPEC_FILE, SimulationFile).spec)
 
 
 def _kinds(fleet: SimulatedFleet) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """What a simulated fleet is made of, and the devices drawn from it."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,28 +85,6 @@ class FleetSpec:
     def laws(self) -> tuple[LatencyLaw, ...]:
         """The different laws of the kinds, in their order."""
         return tuple(dict.fromkeys(k.law for k in self.kinds))
-
-    def to_json(self) -> str:
-        """JSON that `from_json` reads back to an equal spec."""
-        return json.dumps(asdict(self), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> "FleetSpec":
-        """Inverse of `to_json`."""
-        raw = json.loads(text)
-        kinds = tuple(
-            Kind(
-                **{
-                    **kind,
-                    "law": LatencyLaw(**kind["law"]),
-                    "noise": Noise(**kind["noise"]),
-                    "thermal": Thermal(**kind["thermal"]),
-                    "sensors": tuple(kind["sensors"]),
-                }
-            )
-            for kind in raw["kinds"]
-        )
-        return cls(raw["name"], kinds, raw["devices"], raw["seed"])
 
 
 @dataclass(frozen=True, eq=False)

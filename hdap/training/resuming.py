@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.errors import InputError
-from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint, read_manifest
-from hdap.networks.manifest import Tuning
+from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint
+from hdap.networks.manifest import Tuning, read_manifest
 from hdap.training.datasets import Data
 from hdap.requests.recipe import Recipe
 from hdap.training.training_history import Epoch

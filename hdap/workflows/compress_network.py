@@ -104,9 +104,7 @@ class Compression:
             network = dense_start(architecture, request)
             accuracy = evaluate(network.module, guard).accuracy
             simulated = store.has_simulated()
-            journal = Journal(
-                free_run(store, out.name), request.to_plain(), simulated, store.name, accuracy
-            )
+            journal = Journal(free_run(store, out.name), request, simulated, store.name, accuracy)
         else:
             require_same(journal, request)
             done = journal.done

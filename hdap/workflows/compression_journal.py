@@ -1,20 +1,17 @@
 """`compression.json`: what was asked and which steps are done. No torch here."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from hdap.fleet_data.atomic_files import writable, write_file
+from hdap.fleet_data.documents import Document, read_document, write_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import CompressionStepRecord
 from hdap.requests.compression_request import CompressRequest
 
 FILE = "compression.json"
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,15 @@ class StepEntry:
 
 
 @dataclass(frozen=True)
-class Journal:
+class Journal(Document):
     """A compression under way; `simulated`: its predictions rest on simulated measurements."""
 
+    WHAT = "the journal of a compression"
+    REMEDY = "begin anew in another --out"
+    FORMAT = 1
+
     run: str
-    request: Mapping[str, Any]
+    request: CompressRequest
     simulated: bool
     database: str
     accuracy_dense: float
@@ -72,7 +73,7 @@ class Journal:
             run=self.run,
             step=entry.step,
             checkpoint=str(checkpoint),
-            model=str(self.request["model"]),
+            model=self.request.model,
             study=entry.study,
             trial=entry.trial,
             flops=entry.flops,
@@ -88,36 +89,18 @@ class Journal:
 
     def write(self, folder: Path) -> None:
         """Put it into `folder`, whole or not at all. Raises `InputError` when it cannot."""
-        content = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
-        with writable(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_file(folder / f".{FILE}", content.encode())
-            (folder / f".{FILE}").replace(folder / FILE)
+        write_document(folder / FILE, self)
 
 
 def read_journal(folder: Path) -> Journal | None:
     """The journal in `folder`, None where there is none. Raises `InputError` when it is damaged."""
-    file = folder / FILE
-    if not file.is_file():
-        return None
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        if raw.pop("format") != FORMAT:
-            raise ValueError("it has another format")
-        steps = tuple(StepEntry(**step) for step in raw.pop("steps"))
-        return Journal(steps=steps, **raw)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{file} must be the journal of a compression, but reading it failed ({error}); "
-            "begin anew in another --out"
-        ) from error
+    return read_document(folder / FILE, Journal) if (folder / FILE).is_file() else None
 
 
 def require_same(journal: Journal, request: CompressRequest) -> None:
     """Raises `InputError` where the journal is of another request, naming what differs."""
-    asked = request.to_plain()
-    for name, value in asked.items():
-        begun = journal.request.get(name)
+    for name, value in asdict(request).items():
+        begun = asdict(journal.request)[name]
         if begun != value:
             raise InputError(
                 f"a compression goes on as it began, with {name}={begun!r}, but got {value!r}; "

@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdap.elastic.level_file import FORMAT, KIND, fleet_digest
+from hdap.elastic.level_file import (
+    ClockEntry,
+    ClusterEntry,
+    LevelEntry,
+    LevelFile,
+    fleet_digest,
+)
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import format_channels
@@ -102,32 +108,32 @@ def plan_levels(
     return LevelPlan(record, architecture, clustering, surrogate, found)
 
 
-def level_document(plan: LevelPlan) -> dict[str, Any]:
-    """The content of levels.json (see `hdap.elastic.level_file`), without its digest."""
+def level_file(plan: LevelPlan) -> LevelFile:
+    """The plan as it travels."""
     record, architecture = plan.record, plan.architecture
     counts = plan.found.chosen.counts
-    return {
-        "format": FORMAT,
-        "kind": KIND,
-        "plan": record.id,
-        "simulated": record.simulated,
-        "model": record.model,
-        "architecture": record.architecture_digest,
-        "clustering": record.clustering_id,
-        "fleet": fleet_digest(plan.clustering),
-        "target_ms": record.target_ms,
-        "risk": record.settings["risk"],
-        "groups": [group.name for group in architecture.groups],
-        "widths": architecture.widths.tolist(),
-        "levels": [
-            asdict(level) | {"counts": row.tolist(), "accuracy": _or_none(level.accuracy)}
+    return LevelFile(
+        plan=record.id,
+        simulated=record.simulated,
+        model=record.model,
+        architecture=record.architecture_digest,
+        clustering=record.clustering_id,
+        fleet=fleet_digest(plan.clustering),
+        target_ms=record.target_ms,
+        risk=record.settings["risk"],
+        groups=tuple(group.name for group in architecture.groups),
+        widths=tuple(architecture.widths.tolist()),
+        levels=tuple(
+            LevelEntry(
+                **asdict(level) | {"accuracy": _or_none(level.accuracy)}, counts=tuple(row.tolist())
+            )
             for level, row in zip(record.levels, counts, strict=True)
-        ],
-        "clusters": [_cluster(plan, k) for k in range(len(plan.clustering.clusters))],
-    }
+        ),
+        clusters=tuple(_cluster(plan, k) for k in range(len(plan.clustering.clusters))),
+    )
 
 
-def _cluster(plan: LevelPlan, cluster: int) -> dict[str, Any]:
+def _cluster(plan: LevelPlan, cluster: int) -> ClusterEntry:
     told = plan.clustering.clusters[cluster]
     seen = plan.surrogate.context_range
     mine = [p for p in plan.record.points if p.cluster == cluster]
@@ -135,22 +141,22 @@ def _cluster(plan: LevelPlan, cluster: int) -> dict[str, Any]:
     for clock in sorted({p.clock for p in mine}):
         here = sorted((p for p in mine if p.clock == clock), key=lambda p: p.level)
         points.append(
-            {
-                "clock": clock,
-                "level": next(p.level for p in here if p.chosen),
-                "latency_ms": [p.latency_ms for p in here],
-                "low_ms": [p.latency_low_ms for p in here],
-                "high_ms": [p.latency_high_ms for p in here],
-            }
+            ClockEntry(
+                clock,
+                next(p.level for p in here if p.chosen),
+                tuple(p.latency_ms for p in here),
+                tuple(p.latency_low_ms for p in here),
+                tuple(p.latency_high_ms for p in here),
+            )
         )
-    return {
-        "cluster": cluster,
-        "weight_share": told.weight_share,
-        "description": told.description,
-        "clock_column": seen[cluster].column if seen else None,
-        "typical_mhz": _or_none(seen[cluster].typical) if seen else None,
-        "points": points,
-    }
+    return ClusterEntry(
+        cluster=cluster,
+        weight_share=told.weight_share,
+        description=told.description,
+        clock_column=seen[cluster].column if seen else None,
+        typical_mhz=_or_none(seen[cluster].typical) if seen else None,
+        points=tuple(points),
+    )
 
 
 def _record(

@@ -10,8 +10,9 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
-from hdap.networks.checkpoint import WEIGHTS, Checkpoint
+from hdap.networks.checkpoint import Checkpoint
 from hdap.networks.criteria import Evidence
+from hdap.networks.manifest import WEIGHTS
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import prune_further
 from hdap.networks.tracing import describe

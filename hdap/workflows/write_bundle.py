@@ -1,16 +1,12 @@
 """Writing a bundle: the folder that travels to a device and measures there."""
 
 import hashlib
-import json
-import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -19,15 +15,22 @@ from torch import nn
 
 from hdap.device import measuring as measure
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.atomic_files import whole_folder
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import check_counts, flops, parameters
+from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.measuring_bundle import (
+    BundleFile,
+    BundleNetwork,
+    MeasuringBundle,
+    Role,
+    Weights,
+)
 from hdap.networks.hollow_weights import hollow, share_weights
 from hdap.networks.onnx_files import OPSET, to_onnx
 from hdap.networks.surgery import prune
 
-Role = Literal["reference", "anchor", "candidate"]
-Weights = Literal["generated", "own"]
 Progress = Callable[[int, int], None]
 """Called with how many networks are written and how many there are."""
 
@@ -89,19 +92,16 @@ def write_bundle(
             f"the folder of a bundle must not exist or be empty, but {folder} is neither; "
             "name another or remove it"
         )
-    with _whole(folder) as temporary:
+    with whole_folder(folder) as temporary:
         _write_networks(temporary, architecture, module, rows, weights, progress)
-        entries = [
-            _entry(temporary, architecture, index, row, role)
-            for index, (row, role) in enumerate(rows)
-        ]
-        bundle = _write_manifest(temporary, architecture, entries, weights, baselines or {})
+        manifest = _manifest(temporary, architecture, rows, weights, baselines or {})
+        write_document(temporary / "manifest.json", manifest)
         shutil.copyfile(measure.__file__, temporary / "measure.py")
         minutes = max(1, round(len(rows) * 10 / 60))
         text = _README.format(networks=len(rows), model=architecture.model, minutes=minutes)
         (temporary / "README.txt").write_text(text, encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.iterdir())
-    return BundleReport(folder, bundle, len(rows), size, weights)
+    return BundleReport(folder, manifest.bundle, len(rows), size, weights)
 
 
 def run_measure(folder: Path, argv: Sequence[str] = ()) -> int:
@@ -163,70 +163,47 @@ def _name(index: int) -> str:
     return f"{index:04d}.onnx"
 
 
-def _entry(
-    folder: Path, architecture: Architecture, index: int, row: NDArray[np.int64], role: Role
-) -> dict[str, object]:
-    return {
-        **_described(folder / _name(index)),
-        "channels": format_channels(architecture, row[None])[0],
-        "role": role,
-        "flops": int(flops(architecture, row[None])[0]),
-        "parameters": int(parameters(architecture, row[None])[0]),
-    }
-
-
-def _described(path: Path) -> dict[str, object]:
+def _described(path: Path) -> BundleFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "sha256": digest, "bytes": path.stat().st_size}
+    return BundleFile(path.name, digest, path.stat().st_size)
 
 
-def _write_manifest(
+def _network(
+    path: Path, architecture: Architecture, row: NDArray[np.int64], role: Role
+) -> BundleNetwork:
+    return BundleNetwork(
+        **asdict(_described(path)),
+        channels=format_channels(architecture, row[None])[0],
+        role=role,
+        flops=int(flops(architecture, row[None])[0]),
+        parameters=int(parameters(architecture, row[None])[0]),
+    )
+
+
+def _manifest(
     folder: Path,
     architecture: Architecture,
-    entries: list[dict[str, object]],
+    rows: Planned,
     weights: Weights,
     baselines: Mapping[str, float],
-) -> str:
-    networks = {str(entry["file"]) for entry in entries}
-    shared = [_described(p) for p in sorted(folder.iterdir()) if p.name not in networks]
-    files = [str(entry["sha256"]) for entry in [*entries, *shared]]
-    bundle = hashlib.sha256("".join(files).encode()).hexdigest()[:16]
-    manifest = {
-        "format": measure.FORMAT,
-        "bundle": bundle,
-        "model": architecture.model,
-        "architecture": architecture.digest,
-        "input_shape": [1, *architecture.input_shape],
-        "weights": weights,
-        "opset": OPSET,
-        "made_with": {
+) -> MeasuringBundle:
+    paths = {folder / _name(index): planned for index, planned in enumerate(rows)}
+    networks = tuple(_network(path, architecture, *planned) for path, planned in paths.items())
+    shared = tuple(_described(path) for path in sorted(folder.iterdir()) if path not in paths)
+    files = "".join(file.sha256 for file in (*networks, *shared))
+    return MeasuringBundle(
+        bundle=hashlib.sha256(files.encode()).hexdigest()[:16],
+        model=architecture.model,
+        architecture=architecture.digest,
+        input_shape=(1, *architecture.input_shape),
+        weights=weights,
+        opset=OPSET,
+        made_with={
             "python": ".".join(map(str, sys.version_info[:3])),
             **{name: metadata.version(name) for name in ("hdap", "torch", "onnx")},
         },
-        "baseline_ms": dict(baselines),
-        "shared": shared,
-        "configurations": entries,
-    }
-    text = json.dumps(manifest, indent=1) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
-    return bundle
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A sibling folder that becomes `folder` when the block ends, and is gone when it fails."""
-    temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-    except OSError as error:
-        raise InputError(
-            f"a bundle must be writable at {folder}, but {error.strerror or error}; "
-            "free space or name another folder"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        baseline_ms=dict(baselines),
+        shared=shared,
+        configurations=networks,
+    )

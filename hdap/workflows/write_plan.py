@@ -1,15 +1,36 @@
 """Writing a plan: one folder a bundle, and a page that says which device gets which."""
 
-import json
-import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from hdap.fleet_data.atomic_files import whole_folder
+from hdap.fleet_data.documents import Document, write_document
 from hdap.fleet_data.errors import InputError
 from hdap.workflows.plan_measurements import PlannedBatch
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PlannedBundle:
+    """The folder of a bundle and the devices that measure it."""
+
+    folder: str
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlanFile(Document):
+    """`plan.json`: which device gets which bundle."""
+
+    WHAT = "what `hdap plan` wrote beside its bundles"
+    REMEDY = "plan again: hdap plan"
+
+    model: str
+    clustering: int
+    bundles: tuple[PlannedBundle, ...]
 
 
 def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
@@ -21,12 +42,10 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
     from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 
     require_free(out)
-    out = out.absolute()
-    temporary = out.with_name(f".{out.name}.planning-{os.getpid()}")
     module = load_model(batch.architecture.model).module
     total = sum(len(bundle) + 1 for bundle in batch.bundles)
     done = size = 0
-    try:
+    with whole_folder(out) as temporary:
         for bundle in batch.bundles:
             plan = [PlannedConfiguration(tuple(row), "anchor") for row in bundle.anchors.tolist()]
             plan += [PlannedConfiguration(tuple(row)) for row in bundle.candidates.tolist()]
@@ -45,12 +64,9 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
             done += len(bundle) + 1
             size += _write_levels(batch, temporary / bundle.name)
         (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
-        (temporary / "plan.json").write_text(_json(batch), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        bundles = tuple(PlannedBundle(b.name, tuple(b.devices)) for b in batch.bundles)
+        plan_file = PlanFile(batch.architecture.model, batch.clustering.id, bundles)
+        write_document(temporary / "plan.json", plan_file)
     return size
 
 
@@ -85,12 +101,3 @@ def _readme(batch: PlannedBatch) -> str:
     lines += [f"{b.name}/  ->  {', '.join(b.devices)}" for b in batch.bundles]
     lines += ["", "Bring every measured-*.csv back: hdap ingest measured-*.csv", ""]
     return "\n".join(lines)
-
-
-def _json(batch: PlannedBatch) -> str:
-    document = {
-        "model": batch.architecture.model,
-        "clustering": batch.clustering.id,
-        "bundles": [{"folder": b.name, "devices": list(b.devices)} for b in batch.bundles],
-    }
-    return json.dumps(document, indent=1) + "\n"

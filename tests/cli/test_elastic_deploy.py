@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from typer.testing import Result
 from hdap.device.controller import read_table
 from hdap.device.level_sessions import LevelSessions
 from hdap.elastic import load_elastic
-from hdap.elastic.level_file import FORMAT, KIND, write_level_file
+from hdap.elastic.level_file import ClockEntry, ClusterEntry, LevelEntry, LevelFile
 from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.documents import write_document
 
 Hdap = Callable[..., Result]
 MODEL = "elasticdeploynets:small"
@@ -74,31 +76,28 @@ def test_the_controller_gets_the_levels_that_were_trained_and_no_others(
 ) -> None:
     elastic = load_elastic(trained, model=MODEL)
     architecture, rows = elastic.architecture, elastic.levels.counts
-    point = {
-        "clock": 1.0,
-        "level": 1,
-        "latency_ms": [1.0, 2.0],
-        "low_ms": [1, 2],
-        "high_ms": [1, 2],
-    }
-    cluster = {"cluster": 0, "clock_column": None, "typical_mhz": None, "points": [point]}
+    point = ClockEntry(1.0, 1, (1.0, 2.0), (1.0, 2.0), (1.0, 2.0))
+    cluster = ClusterEntry(0, 1.0, "all", None, None, (point,))
     channels = format_channels(architecture, rows)
-    levels = [
-        {"level": i, "counts": row.tolist(), "channels": text, "accuracy": None}
-        | {"kept_importance": i / 2}
+    levels = tuple(
+        LevelEntry(i, text, 1, 1, i / 2, None, tuple(row.tolist()))
         for i, (row, text) in enumerate(zip(rows, channels, strict=True))
-    ]
-    document = {
-        "format": FORMAT,
-        "kind": KIND,
-        "model": MODEL,
-        "architecture": architecture.digest,
-        "fleet": "0" * 16,
-        "target_ms": 3.0,
-        "levels": levels,
-        "clusters": [cluster],
-    }
-    write_level_file(Path("levels.json"), document)
+    )
+    document = LevelFile(
+        plan=1,
+        simulated=False,
+        model=MODEL,
+        architecture=architecture.digest,
+        clustering=1,
+        fleet="0" * 16,
+        target_ms=3.0,
+        risk=1.0,
+        groups=tuple(group.name for group in architecture.groups),
+        widths=tuple(architecture.widths.tolist()),
+        levels=levels,
+        clusters=(cluster,),
+    )
+    write_document(Path("levels.json"), document)
     asked = ("elastic", "deploy", str(trained), "--model", MODEL, "--levels", "levels.json")
     done = hdap(*asked, "--out", "device")
     assert done.exit_code == 0, done.output
@@ -107,9 +106,10 @@ def test_the_controller_gets_the_levels_that_were_trained_and_no_others(
 
     other = rows.copy()
     other[0] -= 1
-    for level, row in zip(levels, other, strict=True):
-        level["counts"] = row.tolist()
-    write_level_file(Path("levels.json"), document)
+    levels = tuple(
+        replace(level, counts=tuple(row.tolist())) for level, row in zip(levels, other, strict=True)
+    )
+    write_document(Path("levels.json"), replace(document, levels=levels))
     refused = hdap(*asked, "--out", "second")
     assert refused.exit_code == 1
     assert "must hold the levels that" in refused.stderr

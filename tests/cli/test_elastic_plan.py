@@ -4,9 +4,10 @@ import functools
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from hdap.workflows.plan_measurements import make_plan
 from hdap.workflows.write_bundle import run_measure
 from hdap.workflows.write_plan import write_plan
 
+WriteSealed = Callable[[Path, Mapping[str, Any]], None]
 Hdap = Callable[..., Result]
 PLAN = ("elastic", "plan", "--model", "mobilenetv1_100", "--target-latency", "20ms")
 
@@ -164,17 +166,19 @@ def test_levels_measured_on_a_device_come_home(
         ({"model": "resnet50"}, "must hold levels of mobilenetv1_100"),
         ({"architecture": "0" * 64}, "must hold levels of mobilenetv1_100"),
         ({"fleet": "0" * 16}, "must be made for clustering"),
-        ({"format": 2}, "must have format 1"),
+        ({"format": 2}, "its format is 2, not 1"),
         ({"kind": "other"}, "must be a file of `hdap elastic plan --out`"),
     ],
 )
 def test_a_file_made_for_something_else_is_refused(
-    planned: Path, tmp_path: Path, change: dict[str, object], told: str
+    planned: Path,
+    tmp_path: Path,
+    write_sealed: WriteSealed,
+    change: dict[str, object],
+    told: str,
 ) -> None:
-    from hdap.elastic.level_file import write_level_file
-
     document = json.loads((planned / "levels.json").read_text()) | change
-    write_level_file(tmp_path / "levels.json", document)
+    write_sealed(tmp_path / "levels.json", document)
     with Store.open(str(planned / "hdap.db")) as store:
         architecture, clustering = store.architecture("mobilenetv1_100"), store.clustering()
     with pytest.raises(InputError, match=told):

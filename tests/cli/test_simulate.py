@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from hdap.fleet_data.documents import write_document
+from hdap.fleet_data.measuring_bundle import BundleNetwork, MeasuringBundle
+
 Hdap = Callable[..., Result]
 SMALL = ("--devices", "12", "--rows", "3", "--configurations", "4", "--measured-rows", "3")
 
@@ -30,17 +33,22 @@ def test_each_format_is_written_and_ingested_whole(hdap: Hdap, tmp_path: Path, f
     assert json.loads(taken.stdout)[0]["simulated"] is True
 
 
-def _manifest(folder: Path, text: str) -> Path:
-    folder.mkdir()
-    (folder / "manifest.json").write_text(text)
+def _bundle(folder: Path, *texts: str) -> Path:
+    networks = tuple(
+        BundleNetwork(f"{i}.onnx", "0" * 64, 1, text, "candidate", 1, 1)
+        for i, text in enumerate(texts)
+    )
+    content = MeasuringBundle(
+        "b7", "resnet50", "a1", (1, 3, 224, 224), "generated", 18, {}, {}, (), networks
+    )
+    write_document(folder / "manifest.json", content)
     return folder
 
 
 def test_a_bundle_is_answered_by_the_devices_that_are_named(
     hdap: Hdap, fleet: Path, tmp_path: Path
 ) -> None:
-    plan = {"model": "resnet50", "configurations": [{"channels": ""}, {"channels": "conv1=32"}]}
-    bundle = _manifest(tmp_path / "bundle", json.dumps(plan))
+    bundle = _bundle(tmp_path / "bundle", "", "conv1=32")
     devices = ("--device", "sim-01", "--device", "sim-07")
     options = ("simulate", "--out", str(fleet), "--answer", str(bundle), *devices)
     done = hdap(*options)
@@ -82,8 +90,7 @@ WRONG = {
 def test_wrong_input_is_one_line(hdap: Hdap, fleet: Path, tmp_path: Path, case: str) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")
-    plan = {"model": "resnet50", "configurations": [{"channels": "conv9=32"}]}
-    bundle = _manifest(tmp_path / "bundle", json.dumps(plan))
+    bundle = _bundle(tmp_path / "bundle", "conv9=32")
     paths = {"NEW": tmp_path / "new", "FLEET": fleet, "BUNDLE": bundle, "FILE": file}
     paths["FILE/below"] = file / "below"
     arguments, expected = WRONG[case]

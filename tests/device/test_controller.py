@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from hdap.device.controller import (
     read_table,
 )
 from hdap.device.controller_file import controller_source
-from hdap.elastic.level_file import write_level_file
 
+WriteSealed = Callable[[Path, Mapping[str, Any]], None]
 CLOCKS = (0.4, 0.6, 0.8, 1.0)
 WORK = (4.0, 8.0, 12.0, 16.0)
 
@@ -266,8 +266,10 @@ def document() -> dict[str, Any]:
     }
 
 
-def test_a_table_is_read_for_one_cluster(document: dict[str, Any], tmp_path: Path) -> None:
-    write_level_file(tmp_path / "levels.json", document)
+def test_a_table_is_read_for_one_cluster(
+    document: dict[str, Any], tmp_path: Path, write_sealed: WriteSealed
+) -> None:
+    write_sealed(tmp_path / "levels.json", document)
     table = read_table(str(tmp_path / "levels.json"), 2, {"model": "net", "fleet": "f1"})
     assert [p.ms for p in table.points][1] == pytest.approx([9 / c for c in CLOCKS])
     with pytest.raises(DeviceError, match="must hold cluster 0, but has 2"):
@@ -283,9 +285,13 @@ def test_a_table_is_read_for_one_cluster(document: dict[str, Any], tmp_path: Pat
     ],
 )
 def test_a_table_for_something_else_is_refused_in_one_line(
-    document: dict[str, Any], tmp_path: Path, expected: dict[str, str], kind: str
+    document: dict[str, Any],
+    tmp_path: Path,
+    write_sealed: WriteSealed,
+    expected: dict[str, str],
+    kind: str,
 ) -> None:
-    write_level_file(tmp_path / "levels.json", document)
+    write_sealed(tmp_path / "levels.json", document)
     with pytest.raises(DeviceError, match=f"a table for another {kind}") as raised:
         read_table(str(tmp_path / "levels.json"), 2, expected)
     assert "\n" not in str(raised.value)
@@ -293,19 +299,19 @@ def test_a_table_for_something_else_is_refused_in_one_line(
 
 @pytest.mark.parametrize("change", [{"model": "x"}, {"kind": "y"}, {"format": 9}])
 def test_a_changed_file_is_refused(
-    document: dict[str, Any], tmp_path: Path, change: dict[str, Any]
+    document: dict[str, Any], tmp_path: Path, write_sealed: WriteSealed, change: dict[str, Any]
 ) -> None:
     path = tmp_path / "levels.json"
-    write_level_file(path, document)
+    write_sealed(path, document)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DeviceError):
         read_table(str(path), 2)
 
 
 def test_the_one_file_that_travels_needs_nothing_of_hdap(
-    document: dict[str, Any], tmp_path: Path
+    document: dict[str, Any], tmp_path: Path, write_sealed: WriteSealed
 ) -> None:
-    write_level_file(tmp_path / "levels.json", document)
+    write_sealed(tmp_path / "levels.json", document)
     source = controller_source()
     assert "import hdap" not in source
     assert "from hdap" not in source

@@ -23,7 +23,7 @@ from hdap.device.policies import Decision, Fixed, LatencyTarget, Policy, State, 
 from hdap.device.switcher import DeviceError, Slots, Switcher
 from hdap.device.switcher_file import switcher_source
 from hdap.device.variant_files import page_in
-from hdap.elastic.level_file import file_digest
+from hdap.fleet_data.documents import document_digest
 
 Image = NDArray[np.float32]
 QUICK = SwitchSettings(dwell_s=0.05, period_s=0.02, window_s=0.5, retry_s=0.2)
@@ -505,7 +505,7 @@ def test_what_onnx_runtime_does_not_open_is_one_line(portfolio_bundle: Path) -> 
     (portfolio_bundle / "v2.onnx").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     document["variants"][2]["files"] = {"v2.onnx": {"bytes": len(content), "sha256": digest}}
-    path.write_text(json.dumps(document | {"digest": file_digest(document)}))
+    path.write_text(json.dumps(document | {"digest": document_digest(document)}))
     with pytest.raises(DeviceError, match="v2 must be a network that ONNX Runtime opens") as raised:
         Switcher(str(portfolio_bundle))
     assert "\n" not in str(raised.value)
@@ -527,7 +527,7 @@ def test_manifests_that_are_not_as_built_are_one_line(portfolio_bundle: Path) ->
 
     def refused(match: str, **change: object) -> None:
         changed = document | change
-        path.write_text(json.dumps(changed | {"digest": file_digest(changed)}))
+        path.write_text(json.dumps(changed | {"digest": document_digest(changed)}))
         with pytest.raises(DeviceError, match=match) as raised:
             Switcher(str(portfolio_bundle))
         assert "\n" not in str(raised.value)
@@ -538,7 +538,7 @@ def test_manifests_that_are_not_as_built_are_one_line(portfolio_bundle: Path) ->
     refused("must describe input", input={"name": "input"})
     outside = document["variants"][0] | {"files": {"../v0.onnx": {"bytes": 1, "sha256": ""}}}
     refused("lies beside the manifest", variants=[outside])
-    path.write_text(json.dumps(document | {"digest": file_digest(document), "model": "x"}))
+    path.write_text(json.dumps(document | {"digest": document_digest(document), "model": "x"}))
     with pytest.raises(DeviceError, match="damaged or was changed by hand"):
         Switcher(str(portfolio_bundle))
     with pytest.raises(DeviceError, match="can be read"):
@@ -609,7 +609,7 @@ def test_weights_in_a_file_of_their_own_are_checked_and_served(
         }
         for name in ("v2.onnx", "v2.bin")
     }
-    path.write_text(json.dumps(document | {"digest": file_digest(document)}))
+    path.write_text(json.dumps(document | {"digest": document_digest(document)}))
     with Switcher(str(portfolio_bundle)) as switcher:
         assert switcher.run(image)[0] == pytest.approx(expected["v2"], rel=1e-4, abs=1e-4)
     weights = portfolio_bundle / "v2.bin"

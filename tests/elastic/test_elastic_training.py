@@ -329,9 +329,15 @@ def test_the_code_of_a_factory_runs_only_when_named(folder: Path) -> None:
         (lambda raw: raw["levels"].reverse(), "every level must be a prefix of the next"),
         (lambda raw: raw["levels"][0].pop("stem"), "differs in stem"),
         (lambda raw: raw["levels"].pop(), "must hold exactly"),
-        (lambda raw: raw.pop("levels"), "names no levels"),
-        (lambda raw: raw.update(levels=[3]), "must be counts by width group"),
-        (lambda raw: raw.update(stage="x"), "the file is damaged"),
+        (lambda raw: raw.pop("levels"), r"a key that is unknown, `\$.mode`"),
+        (
+            lambda raw: [
+                raw.pop(name) for name in ("levels", "mode", "stage", "stages", "accuracies")
+            ],
+            "names no levels",
+        ),
+        (lambda raw: raw.update(levels=[3]), r"`\$.levels\[0\]` is 3: expected `object`"),
+        (lambda raw: raw.update(stage="x"), r"`\$.stage` is \"x\": expected `int`"),
     ],
 )
 def test_a_checkpoint_that_is_wrong_is_refused(

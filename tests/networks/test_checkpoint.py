@@ -12,9 +12,10 @@ import safetensors.torch
 import torch
 
 import hdap
+from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import load_checkpoint, save_checkpoint
-from hdap.networks.manifest import NetworkManifest, Origin
+from hdap.networks.manifest import Origin, read_manifest
 from hdap.networks.pruned_network import PrunedNetwork
 
 Load = Callable[[], Any]
@@ -56,10 +57,11 @@ def test_the_manifest_comes_back(checkpoint: Path, pruned: PrunedNetwork, tiny_m
     assert replace(found, safetensors_sha256="") == pruned.manifest
 
 
-def test_an_origin_comes_back(pruned: PrunedNetwork) -> None:
+def test_an_origin_comes_back(pruned: PrunedNetwork, tmp_path: Path) -> None:
     origin = Origin("s-1", 7, "sqlite:///x.db", 2, 900, 31.5, 30.25, 32.0)
     manifest = replace(pruned.manifest, origin=origin)
-    assert NetworkManifest.from_json(manifest.to_json()) == manifest
+    write_document(tmp_path / "model.json", manifest)
+    assert read_manifest(tmp_path) == manifest
 
 
 def test_the_same_network_writes_the_same_bytes(pruned: PrunedNetwork, tmp_path: Path) -> None:
@@ -144,14 +146,19 @@ def test_another_architecture_is_refused_and_both_are_named(checkpoint: Path, lo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "must have format 1, but has 2"),
-        ({"format": None}, "must have format 1, but has None"),
+        ({"format": 2}, "its format is 2, not 1"),
+        ({"format": None}, "its format is null, not 1"),
         ({"channels": {"conv1": 64}}, "differs in layer1.0.conv1"),
-        ({"channels": {"conv1": "64"}}, "`conv1` in model.json must be a int, but is '64'"),
-        ({"flops": True}, "`flops` in model.json must be a int"),
-        ({"input_shape": [3, 32]}, "three sizes"),
-        ({"model": 5}, "`model` in model.json must be a str"),
-        ({"origin": {"study": "x"}}, "`trial` in model.json must be a int, but is missing"),
+        (
+            {"channels": {"stem": 5, "conv1": "64"}},
+            r"`\$.channels\[\"conv1\"\]` is \"64\": expected `int`, got `str`",
+        ),
+        ({"flops": True}, r"`\$.flops` is true: expected `int`, got `bool`"),
+        ({"input_shape": [3, 32]}, r"`\$.input_shape` is \[3, 32\]: expected `array` of length 3"),
+        ({"input_shape": [3, 32, 0]}, r"`\$.input_shape\[2\]` is 0: expected `int` >= 1"),
+        ({"model": 5}, r"`\$.model` is 5: expected `str`"),
+        ({"origin": {"study": "x"}}, "missing required field `trial`"),
+        ({"colour": "red"}, r"a key that is unknown, `\$.colour`"),
     ],
 )
 def test_a_manifest_that_is_wrong_is_refused(
@@ -172,7 +179,7 @@ def test_counts_that_no_group_can_have_are_refused(checkpoint: Path, load: Load)
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
 def test_a_manifest_that_is_no_object_is_refused(checkpoint: Path, load: Load, text: str) -> None:
     (checkpoint / "model.json").write_text(text)
-    with pytest.raises(InputError, match=r"model\.json must hold"):
+    with pytest.raises(InputError, match=r"model\.json must be of a checkpoint"):
         load()
 
 

@@ -36,7 +36,7 @@ def test_a_file_of_channels_in_any_form(plan: PrunePlan, tmp_path: Path, content
         ("konv1=4", "no width group `konv1`"),
         ("conv1=4\nconv1=5", "given twice"),
         ('{"channels": 3}', "no object"),
-        ('{"channels"', "must hold JSON"),
+        ('{"channels"', "must be JSON"),
         ('{"conv1": [1]}', "must be an integer"),
     ],
 )

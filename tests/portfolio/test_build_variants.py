@@ -118,29 +118,31 @@ def test_every_variant_of_the_bundle_answers_as_the_network_that_it_is(
     assert [v.name for v in bundle.portfolio.variants] == ["v0", "v1", "v4"]
     by_label = {one.label: one.module for one in candidates.networks}
     image = np.random.default_rng(0).standard_normal((1, *SHAPE)).astype(np.float32)
-    for variant in bundle.document["variants"]:
-        session = onnxruntime.InferenceSession(made.folder / f"{variant['name']}.onnx")
+    for variant in bundle.document.variants:
+        session = onnxruntime.InferenceSession(made.folder / f"{variant.name}.onnx")
         with torch.no_grad():
-            wanted = by_label[variant["provenance"]["label"]](torch.from_numpy(image)).numpy()
+            wanted = by_label[variant.provenance["label"]](torch.from_numpy(image)).numpy()
         assert session.run(None, {"input": image})[0] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
     assert bundle.document == made.built.document
-    assert (bundle.portfolio.shape, bundle.document["classes"]) == (SHAPE, 3)
+    assert (bundle.portfolio.shape, bundle.document.classes) == (SHAPE, 3)
 
 
 def test_the_table_in_the_store_is_that_of_the_manifest(made: Made) -> None:
     with Store.open(str(made.database)) as store:
         record = store.portfolio()
-    assert (record.id, record.clustering_id) == (made.built.document["portfolio"], None)
+    assert (record.id, record.clustering_id) == (made.built.document.portfolio, None)
     assert Path(record.bundle) == made.folder
-    listed = made.built.document["variants"]
-    assert [v.variant for v in record.variants] == [v["name"] for v in listed]
+    listed = made.built.document.variants
+    assert [v.variant for v in record.variants] == [v.name for v in listed]
     for stored, manifest in zip(record.variants, listed, strict=True):
         same = ("channels", "parameters", "bytes", "flops", "kept_importance", "accuracy")
-        assert [getattr(stored, name) for name in same] == [manifest[name] for name in same]
-        sizes = [file["bytes"] for file in manifest["files"].values()]
+        assert [getattr(stored, name) for name in same] == [
+            getattr(manifest, name) for name in same
+        ]
+        sizes = [file.bytes for file in manifest.files.values()]
         file = made.folder / f"{stored.variant}.onnx"
         assert sum(sizes) == stored.bytes == file.stat().st_size
-        assert manifest["latency_ms"] == {}
+        assert manifest.latency_ms == {}
     assert record.variants[-1].kept_importance == pytest.approx(1.0)
     assert record.settings["seed"] == 0
 
@@ -179,12 +181,12 @@ def test_no_more_variants_than_asked_for(judged: Made) -> None:
 
 def test_networks_are_timed_here_when_asked(judged: Made) -> None:
     assert judged.built.record.settings["compared_by"][0] == "latency measured here"
-    assert all(0 < v["measured_here_ms"] < 1000 for v in judged.built.document["variants"])
+    assert all(0 < (v.measured_here_ms or 0) < 1000 for v in judged.built.document.variants)
 
 
 def test_the_same_networks_give_the_same_files(made: Made, judged: Made) -> None:
     first, second = (
-        {v["name"]: v["files"] for v in one.built.document["variants"]} for one in (made, judged)
+        {v.name: v.files for v in one.built.document.variants} for one in (made, judged)
     )
     both = first.keys() & second.keys()
     assert both

@@ -299,7 +299,7 @@ def test_a_damaged_record_is_one_line(whole: Path, tmp_path: Path) -> None:
     record = json.loads((whole / "portfolio-training.json").read_text())
     del record["levels"][0]["density"]
     (tmp_path / "portfolio-training.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"portfolio-training\.json failed with TypeError"):
+    with pytest.raises(InputError, match=r"portfolio-training\.json must .* `density`"):
         read_sparse(tmp_path, MODEL)
 
 

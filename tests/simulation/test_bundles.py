@@ -1,4 +1,4 @@
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +7,9 @@ import pytest
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.measuring_bundle import BundleNetwork, MeasuringBundle
 from hdap.simulation.bundles import answer_bundle
 from hdap.simulation.channels import counts_of, random_counts
 from hdap.simulation.presets import preset
@@ -17,17 +19,23 @@ from hdap.simulation.truth import true_latency
 SOME = ("sim-004", "sim-011", "sim-050")
 
 
+def _write(folder: Path, architecture: Architecture, texts: Sequence[str]) -> Path:
+    networks = tuple(
+        BundleNetwork(f"{i}.onnx", "0" * 64, 1, text, "candidate", 1, 1)
+        for i, text in enumerate(texts)
+    )
+    shape = (1, *architecture.input_shape)
+    content = MeasuringBundle(
+        "b7", architecture.model, architecture.digest, shape, "generated", 18, {}, {}, (), networks
+    )
+    write_document(folder / "manifest.json", content)
+    return folder / "manifest.json"
+
+
 @pytest.fixture
 def manifest(tmp_path: Path, mobilenet: Architecture) -> Path:
     texts = format_channels(mobilenet, random_counts(mobilenet, 10, np.random.default_rng(3)))
-    entries = [
-        {"file": f"{i}.onnx", "channels": text, "role": "candidate"}
-        for i, text in enumerate(["", *texts])
-    ]
-    path = tmp_path / "manifest.json"
-    raw = {"format": 1, "bundle": "b7", "model": mobilenet.model, "configurations": entries}
-    path.write_text(json.dumps(raw))
-    return path
+    return _write(tmp_path, mobilenet, ["", *texts])
 
 
 def test_every_device_measures_everything_once_a_round_in_an_order_of_its_own(
@@ -103,8 +111,7 @@ def test_the_seed_decides_the_answer(
 def test_a_bundle_of_the_dense_model_alone_is_answered(
     tmp_path: Path, mobilenet: Architecture, cameras: SimulatedFleet
 ) -> None:
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps({"model": mobilenet.model, "files": [{"file": "dense.onnx"}]}))
+    path = _write(tmp_path, mobilenet, [""])
     answer = answer_bundle(path, mobilenet, cameras.find(SOME), rounds=2)
     assert len(answer.rows) == 6
     assert answer.rows["role"].unique().to_list() == ["reference"]

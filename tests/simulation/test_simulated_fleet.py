@@ -1,8 +1,10 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from hdap.fleet_data.documents import from_plain
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet, draw_fleet
@@ -11,7 +13,7 @@ from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet, draw_flee
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_spec_reads_back_from_json_and_draws_the_same_fleet(name: str) -> None:
     spec = preset(name, 300, seed=9)
-    again = FleetSpec.from_json(spec.to_json())
+    again = from_plain(json.loads(json.dumps(asdict(spec))), FleetSpec, "the spec", "")
     assert again == spec
     one, other = draw_fleet(spec), draw_fleet(again)
     assert np.array_equal(one.kind, other.kind)

@@ -16,7 +16,7 @@ from hdap.workflows.compression_journal import (
 
 REQUEST = CompressRequest("resnet50", "1.0G", "images", Recipe(), steps=2, weights="dense.pt")
 ENTRY = StepEntry(1, "study", 7, 2_000, 3.0, 2.9, 3.1, 6.0, 0.9, 0.85, {"3": 0.7, "7": 0.85})
-JOURNAL = Journal("run", REQUEST.to_plain(), True, "sqlite:///hdap.db", 0.91, (ENTRY,))
+JOURNAL = Journal("run", REQUEST, True, "sqlite:///hdap.db", 0.91, (ENTRY,))
 
 
 def test_a_journal_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -34,7 +34,16 @@ def test_a_step_is_done_when_it_was_tuned() -> None:
     assert len(later.steps) == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "steps": [{"x": 1}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 1, "steps": [{"x": 1}]}',
+        '{"format": 1, "run": 5, "request": "oops"}',
+    ],
+)
 def test_a_damaged_journal_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(InputError, match="must be the journal of a compression"):

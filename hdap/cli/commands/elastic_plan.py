@@ -74,9 +74,9 @@ def run(
     """
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, progress_bar, say
-    from hdap.elastic.level_file import write_level_file
+    from hdap.fleet_data.documents import write_document
     from hdap.requests.plan_request import LevelRequest
-    from hdap.workflows.plan_levels import level_document, plan_levels
+    from hdap.workflows.plan_levels import level_file, plan_levels
 
     request = LevelRequest(
         model,
@@ -96,15 +96,16 @@ def run(
             store, request, weights, pretrained, say, lambda done, total: bar(done, total, "")
         )
     if out is not None:
-        write_level_file(out, level_document(plan))
+        write_document(out, level_file(plan))
     emit_json(document(plan)) if as_json else show(plan, out)
 
 
 def document(plan: "LevelPlan") -> dict[str, Any]:
     """The plan as `--json` prints it: levels.json and how many levels are worth having."""
-    from hdap.workflows.plan_levels import level_document
+    from hdap.workflows.plan_levels import level_file
 
-    return level_document(plan) | {
+    written = level_file(plan).plain()
+    return {name: value for name, value in written.items() if name != "digest"} | {
         "latency": "predicted",
         "advised": plan.found.advised,
         "advice": plan.found.words,

@@ -62,11 +62,12 @@ def run(
 
 
 def _load(checkpoint: Path, model: str | None, level: int | None) -> "Checkpoint":
-    from hdap.elastic.elastic_checkpoint import is_elastic, load_elastic_checkpoint
+    from hdap.elastic.elastic_checkpoint import load_elastic_checkpoint
     from hdap.fleet_data.errors import InputError
     from hdap.networks.checkpoint import Checkpoint, load_checkpoint
+    from hdap.networks.manifest import ElasticManifest, read_manifest
 
-    if level is None and is_elastic(checkpoint):
+    if level is None and isinstance(read_manifest(checkpoint), ElasticManifest):
         raise InputError(
             f"one level of an elastic network is exported, but {checkpoint} holds several; "
             "name one, the narrowest with --level 0"

@@ -129,7 +129,7 @@ def _finish(
     from hdap.cli.commands.finetune import watching
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, percent, say
-    from hdap.networks.checkpoint import read_manifest
+    from hdap.networks.manifest import read_manifest
     from hdap.portfolio.rewinding import go_on, train_levels
     from hdap.portfolio.sparse_training import resumable
     from hdap.training.finetuning import TrainingWatch

@@ -103,7 +103,9 @@ def _architecture(name: str) -> "Architecture":
 
 def _answer(folder: Path, bundle: Path, devices: list[str], seed: int, as_json: bool) -> None:
     from hdap.cli.terminal.output import emit_json, next_steps, out
+    from hdap.fleet_data.documents import read_document
     from hdap.fleet_data.errors import InputError
+    from hdap.fleet_data.measuring_bundle import MeasuringBundle
     from hdap.simulation.bundles import answer_bundle
     from hdap.simulation.fleet_folder import read_fleet
 
@@ -111,7 +113,7 @@ def _answer(folder: Path, bundle: Path, devices: list[str], seed: int, as_json: 
     if not devices:
         raise InputError("`--answer` needs `--device`: name the devices that the bundle is for")
     manifest = bundle / "manifest.json"
-    model, chosen = _model_of(manifest), fleet.find(tuple(devices))
+    model, chosen = read_document(manifest, MeasuringBundle).model, fleet.find(tuple(devices))
     answered = answer_bundle(manifest, _architecture(model), chosen, seed=seed)
     path = bundle / "simulated.csv"
     # polars would quote empty text; unquoted it is what every other writer of the contract sends
@@ -126,17 +128,3 @@ def _answer(folder: Path, bundle: Path, devices: list[str], seed: int, as_json: 
         return
     out().print(f"{answered} in {path}", markup=False, soft_wrap=True)
     next_steps(f"hdap ingest {path}")
-
-
-def _model_of(manifest: Path) -> str:
-    import json
-
-    from hdap.fleet_data.errors import InputError
-
-    try:
-        return str(json.loads(manifest.read_text())["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{manifest} must be the manifest of a bundle, but it cannot be read ({error}); "
-            "give a folder that `hdap plan` or `hdap verify` wrote"
-        ) from error

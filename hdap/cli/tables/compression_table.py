@@ -58,7 +58,7 @@ def show(journal: "Journal", schedule: Sequence[int], out: Path) -> None:
     from hdap.fleet_data.costs import format_flops
     from hdap.workflows.compress_network import tuned_folder
 
-    steps, model = journal.steps, str(journal.request["model"])
+    steps, model = journal.steps, journal.request.model
     table(
         [
             ("step", "left"),

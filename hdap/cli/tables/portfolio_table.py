@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def document(built: "Built") -> dict[str, Any]:
     """The portfolio as `--json` prints it: the manifest, where it lies and what was left out."""
     record = built.record
-    rest = {key: value for key, value in built.document.items() if key not in ("kind", "format")}
+    written = built.document.plain()
+    rest = {key: value for key, value in written.items() if key not in ("kind", "format")}
     return rest | {
         "out": record.bundle,
         "clustering": record.clustering_id,

@@ -1,0 +1,53 @@
+"""`manifest.json` of a bundle: the networks that a device measures, and what they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hdap.fleet_data.documents import Document
+
+Role = Literal["reference", "anchor", "candidate"]
+Weights = Literal["generated", "own"]
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A file of the bundle; `bytes` is its size."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class BundleNetwork(BundleFile):
+    """A network: its configuration as canonical text, and what it is measured for."""
+
+    channels: str
+    role: Role
+    flops: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class MeasuringBundle(Document):
+    """All networks of one model, the dense reference first, and the files that they share.
+
+    `input_shape` is N x C x H x W; `baseline_ms` are reference latencies (ms) by device where they
+    are known.
+    """
+
+    WHAT = "the manifest of a bundle made by `hdap plan`"
+    REMEDY = "give the manifest.json of a bundle that `hdap plan` or `hdap verify` wrote"
+    FORMAT = 1
+
+    bundle: str
+    model: str
+    architecture: str
+    input_shape: tuple[int, int, int, int]
+    weights: Weights
+    opset: int
+    made_with: Mapping[str, str]
+    baseline_ms: Mapping[str, float]
+    shared: tuple[BundleFile, ...]
+    configurations: tuple[BundleNetwork, ...]
