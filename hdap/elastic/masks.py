@@ -22,9 +22,9 @@ from hdap.elastic.levels import Levels
 from hdap.elastic.modes import sandwich
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.surgery import Scores
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
 from hdap.training.losses import Losses, Step
-from hdap.requests.recipe import Recipe
 from hdap.training.training_history import History, TrainingProgress
 from hdap.training.training_loop import OnEpoch, Snapshot, train
 

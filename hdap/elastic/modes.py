@@ -10,9 +10,9 @@ from torch.nn import functional
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.sliced_layers import covered
 from hdap.fleet_data.errors import InputError
+from hdap.requests.recipe import Recipe
 from hdap.training.losses import Losses, Step, imitation
 from hdap.training.network_quality import forward
-from hdap.requests.recipe import Recipe
 
 MODES = ("nested", "masked", "incremental")
 BETWEEN = 2

@@ -22,13 +22,13 @@ from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
 from hdap.portfolio.densify import Densified, densify
 from hdap.portfolio.narrowing import WeightedLatency, narrowed
+from hdap.requests.recipe import Recipe
 from hdap.search.problem.budget import parse_flops
 from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.proxies import PROXIES
 from hdap.training.datasets import Data, plain
 from hdap.training.network_quality import evaluate, recalibrate_on
-from hdap.requests.recipe import Recipe
 from hdap.training.training_loop import train
 
 SHRINK = 0.75

@@ -13,10 +13,10 @@ from hdap.fleet_data.records import EpochRecord
 from hdap.networks.checkpoint import Checkpoint, save_checkpoint
 from hdap.networks.loading import load_model
 from hdap.networks.manifest import NetworkManifest, Tuning
+from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
 from hdap.training.distributed import rank
 from hdap.training.network_quality import Quality, evaluate, recalibrate_on
-from hdap.requests.recipe import Recipe
 from hdap.training.resuming import encode, require_same_data
 from hdap.training.training_history import Epoch, History, TrainingProgress
 from hdap.training.training_loop import Snapshot, best_device, train

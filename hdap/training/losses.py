@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hdap.training.network_quality import forward
 from hdap.requests.recipe import Recipe
+from hdap.training.network_quality import forward
 
 
 @dataclass(frozen=True)

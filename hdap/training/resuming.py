@@ -11,8 +11,8 @@ from torch import nn
 from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint
 from hdap.networks.manifest import Tuning, read_manifest
-from hdap.training.datasets import Data
 from hdap.requests.recipe import Recipe
+from hdap.training.datasets import Data
 from hdap.training.training_history import Epoch
 from hdap.training.training_loop import Snapshot
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import DivergedError, InputError
+from hdap.requests.recipe import Recipe
 from hdap.training.batching import batches, chunks, seeded, shuffled
 from hdap.training.datasets import Data, set_epoch
 from hdap.training.distributed import Replicas, mean_over_processes, rank, world
 from hdap.training.losses import Losses, Step, distilled, supervised
 from hdap.training.network_quality import evaluate, recalibrate_on
 from hdap.training.optimizers import make_optimizer
-from hdap.requests.recipe import Recipe
 from hdap.training.training_history import Epoch, History, TrainingProgress
 
 

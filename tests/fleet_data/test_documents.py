@@ -23,10 +23,10 @@ from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
 from hdap.portfolio.portfolio_bundle import PortfolioFile
 from hdap.portfolio.training_record import TrainingRecord
+from hdap.requests.search_request import SearchRequest
 from hdap.simulation.calibrated import Calibration
 from hdap.simulation.fleet_folder import SimulationFile
 from hdap.workflows.compression_journal import Journal
-from hdap.requests.search_request import SearchRequest
 from hdap.workflows.write_plan import PlanFile
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "documents"
