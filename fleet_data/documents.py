@@ -23,14 +23,14 @@ from hdap.fleet_data.errors import InputError
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 T = TypeVar("T")
-D = TypeVar("D", bound="Document")
+D = TypeVar("D", bound="JsonDocument")
 
 _SHOWN = 40  # characters of a wrong value
 _LARGEST = 2**63 - 1  # what NumPy and SQLite hold
 
 
 @dataclass(frozen=True)
-class Document:
+class JsonDocument:
     """Base of all documents; a subclass is a frozen dataclass of types that JSON has.
 
     `WHAT` tells people what the file is and `REMEDY` what to do where it is none. Where they are
@@ -45,7 +45,7 @@ class Document:
     SEALED: ClassVar[bool] = False
 
     @classmethod
-    def kind_of(cls, raw: Mapping[str, Any]) -> "type[Document]":
+    def kind_of(cls, raw: Mapping[str, Any]) -> "type[JsonDocument]":
         """The class that a file of these keys is read as."""
         return cls
 
@@ -68,7 +68,7 @@ def document_digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_document(path: Path, document: Document) -> None:
+def write_document(path: Path, document: JsonDocument) -> None:
     """Write a document, whole or not at all; its folder is made.
 
     Raises `InputError` where the file cannot be written, or a number is not finite.
@@ -131,7 +131,7 @@ def _parsed(content: bytes) -> Any:
         raise _WrongError(f"it is no JSON ({error})") from None
 
 
-def _content(raw: Any, kind: type[Document]) -> dict[str, Any]:
+def _content(raw: Any, kind: type[JsonDocument]) -> dict[str, Any]:
     """The fields of a document: what `plain` adds is right, and is taken away."""
     if not isinstance(raw, dict):
         raise _WrongError(f"it holds {_shown(raw)}, not an object")

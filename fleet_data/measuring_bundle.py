@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hdap.fleet_data.documents import Document
+from hdap.fleet_data.documents import JsonDocument
 
 Role = Literal["reference", "anchor", "candidate"]
 Weights = Literal["generated", "own"]
@@ -30,7 +30,7 @@ class BundleNetwork(BundleFile):
 
 
 @dataclass(frozen=True)
-class MeasuringBundle(Document):
+class MeasuringBundle(JsonDocument):
     """All networks of one model, the dense reference first, and the files that they share.
 
     `input_shape` is N x C x H x W; `baseline_ms` are reference latencies (ms) by device where they

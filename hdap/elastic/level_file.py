@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.documents import Document, Positive, read_document
+from hdap.fleet_data.documents import JsonDocument, Positive, read_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.search.nested.nested_chain import require_nested
@@ -60,7 +60,7 @@ class ClusterEntry:
 
 
 @dataclass(frozen=True)
-class LevelFile(Document):
+class LevelFile(JsonDocument):
     """The smallest level comes first.
 
     `architecture` is the digest of the traced model, `fleet` one of which device is in which

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.documents import Document, Positive, read_document
+from hdap.fleet_data.documents import JsonDocument, Positive, read_document
 
 WEIGHTS, MANIFEST = "model.safetensors", "model.json"
 
@@ -50,7 +50,7 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class NetworkManifest(Document):
+class NetworkManifest(JsonDocument):
     """Everything about a checkpoint beside its weights.
 
     `architecture` is the digest of the dense model's description, `channels` holds the count and
@@ -81,7 +81,7 @@ class NetworkManifest(Document):
     tunings: tuple[Tuning, ...] = ()
 
     @classmethod
-    def kind_of(cls, raw: Mapping[str, Any]) -> type[Document]:
+    def kind_of(cls, raw: Mapping[str, Any]) -> type[JsonDocument]:
         return ElasticManifest if "levels" in raw else cls
 
 

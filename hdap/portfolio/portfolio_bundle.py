@@ -11,7 +11,7 @@ from hdap.device.controller import DeviceError
 from hdap.device.switcher_file import switcher_source
 from hdap.device.variant_files import KIND, MANIFEST, Checker, Portfolio, read_portfolio
 from hdap.fleet_data.atomic_files import write_file
-from hdap.fleet_data.documents import Document, Positive, read_document, write_document
+from hdap.fleet_data.documents import JsonDocument, Positive, read_document, write_document
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
 
@@ -75,7 +75,7 @@ class NetworkInput:
 
 
 @dataclass(frozen=True)
-class PortfolioFile(Document):
+class PortfolioFile(JsonDocument):
     """`portfolio.json`; `portfolio` is its number in the database.
 
     Variants stand from the fastest to the most accurate, FLOPs ascending. Latencies are ms; what is

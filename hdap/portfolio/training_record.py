@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hdap.fleet_data.documents import Document, read_document, write_document
+from hdap.fleet_data.documents import JsonDocument, read_document, write_document
 
 RECORD = "portfolio-training.json"
 
@@ -26,7 +26,7 @@ class SparseLevelRecord:
 
 
 @dataclass(frozen=True)
-class TrainingRecord(Document):
+class TrainingRecord(JsonDocument):
     """A sparse training under way; `recipe` holds the fields of a training recipe.
 
     `weights` says in words where the dense weights came from. Each level loses `rate` of what the

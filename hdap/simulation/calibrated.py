@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hdap.fleet_data.documents import Document, from_plain, read_document, write_document
+from hdap.fleet_data.documents import JsonDocument, from_plain, read_document, write_document
 from hdap.simulation.law import LatencyLaw
 from hdap.simulation.noise import Noise
 
@@ -29,7 +29,7 @@ class KindFit:
 
 
 @dataclass(frozen=True)
-class Calibration(Document):
+class Calibration(JsonDocument):
     """A fitted law, the noise of each kind, and how well the law predicts held-out rows.
 
     `residual_quantiles` are those of log(measured / predicted) at 5, 25, 50, 75 and 95 %.

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.documents import Document, read_document, write_document
+from hdap.fleet_data.documents import JsonDocument, read_document, write_document
 from hdap.fleet_data.errors import InputError
 from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet, draw_fleet
 from hdap.simulation.sinks import SINKS
@@ -25,7 +25,7 @@ SPEC_FILE = "simulation.json"
 
 
 @dataclass(frozen=True)
-class SimulationFile(Document):
+class SimulationFile(JsonDocument):
     """`simulation.json`: what was simulated; `broken` counts rows by kind of breakage."""
 
     WHAT = "what `hdap simulate` wrote"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hdap.fleet_data.documents import Document, read_document, write_document
+from hdap.fleet_data.documents import JsonDocument, read_document, write_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import CompressionStepRecord
 from hdap.requests.compression_request import CompressRequest
@@ -43,7 +43,7 @@ class StepEntry:
 
 
 @dataclass(frozen=True)
-class Journal(Document):
+class Journal(JsonDocument):
     """A compression under way; `simulated`: its predictions rest on simulated measurements."""
 
     WHAT = "the journal of a compression"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdap.fleet_data.atomic_files import whole_folder
-from hdap.fleet_data.documents import Document, write_document
+from hdap.fleet_data.documents import JsonDocument, write_document
 from hdap.fleet_data.errors import InputError
 from hdap.workflows.plan_measurements import PlannedBatch
 
@@ -14,7 +14,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class PlannedBundle:
+class BundleDevices:
     """The folder of a bundle and the devices that measure it."""
 
     folder: str
@@ -22,7 +22,7 @@ class PlannedBundle:
 
 
 @dataclass(frozen=True)
-class PlanFile(Document):
+class PlanFile(JsonDocument):
     """`plan.json`: which device gets which bundle."""
 
     WHAT = "what `hdap plan` wrote beside its bundles"
@@ -30,7 +30,7 @@ class PlanFile(Document):
 
     model: str
     clustering: int
-    bundles: tuple[PlannedBundle, ...]
+    bundles: tuple[BundleDevices, ...]
 
 
 def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
@@ -64,7 +64,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
             done += len(bundle) + 1
             size += _write_levels(batch, temporary / bundle.name)
         (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
-        bundles = tuple(PlannedBundle(b.name, tuple(b.devices)) for b in batch.bundles)
+        bundles = tuple(BundleDevices(b.name, tuple(b.devices)) for b in batch.bundles)
         plan_file = PlanFile(batch.architecture.model, batch.clustering.id, bundles)
         write_document(temporary / "plan.json", plan_file)
     return size

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hdap.elastic.level_file import LevelFile
 from hdap.fleet_data.documents import (
-    Document,
+    JsonDocument,
     document_digest,
     from_plain,
     parse_json,
@@ -30,7 +30,7 @@ from hdap.workflows.compression_journal import Journal
 from hdap.workflows.write_plan import PlanFile
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "documents"
-KINDS: dict[str, type[Document]] = {
+KINDS: dict[str, type[JsonDocument]] = {
     "model.json": NetworkManifest,
     "elastic-model.json": NetworkManifest,
     "levels.json": LevelFile,
@@ -57,14 +57,14 @@ JSON = st.recursive(
 )
 
 
-def _every_kind(value: type[Document]) -> set[type[Document]]:
+def _every_kind(value: type[JsonDocument]) -> set[type[JsonDocument]]:
     return {value}.union(*map(_every_kind, value.__subclasses__()))
 
 
 def test_every_kind_of_document_has_a_sample() -> None:
     covered = {*KINDS.values(), ElasticManifest}
-    product = {kind for kind in _every_kind(Document) if kind.__module__.startswith("hdap.")}
-    assert product == covered | {Document}
+    product = {kind for kind in _every_kind(JsonDocument) if kind.__module__.startswith("hdap.")}
+    assert product == covered | {JsonDocument}
     assert set(KINDS) | {"study-settings.json"} == {path.name for path in SAMPLES.iterdir()}
 
 
@@ -142,7 +142,7 @@ def _or_line(read: Callable[[], Any]) -> Any:
     return line
 
 
-def _read_or_refused(file: Path, kind: type[Document], content: Any = None) -> None:
+def _read_or_refused(file: Path, kind: type[JsonDocument], content: Any = None) -> None:
     found = _or_line(lambda: read_document(file, kind))
     if isinstance(found, str):
         assert found.startswith(f"{file} must be {kind.WHAT}, but ")
@@ -162,7 +162,7 @@ def _read_or_refused(file: Path, kind: type[Document], content: Any = None) -> N
     | st.integers(1, 3_000).map(lambda depth: b'{"levels":' * depth + b"1" + b"}" * depth),
 )
 def test_garbage_is_refused_in_one_line(
-    kind: type[Document], content: bytes, tmp_path_factory: pytest.TempPathFactory
+    kind: type[JsonDocument], content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "garbage.json"
     file.write_bytes(content)
@@ -183,7 +183,7 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class _Sketch(Document):
+class _Sketch(JsonDocument):
     WHAT = "a sketch"
     REMEDY = "draw again"
     FORMAT = 3
