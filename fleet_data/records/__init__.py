@@ -1,0 +1,62 @@
+"""What the store takes and gives: plain, frozen, columnar records that know no SQL.
+
+Clusters are numbered 0..K-1 within a clustering. Latencies are milliseconds, times are UTC.
+"""
+
+from hdap.fleet_data.records.fleet_records import (
+    Bools,
+    ClusteringRecord,
+    ClusterRecord,
+    Devices,
+    Floats,
+    Ints,
+    Measurements,
+    ModelCounts,
+    ModelRecord,
+    QueryResult,
+    SurrogateRecord,
+)
+from hdap.fleet_data.records.network_records import (
+    CompressionStepRecord,
+    EpochRecord,
+    LevelPlanRecord,
+    LevelRecord,
+    OperatingPointRecord,
+    PortfolioRecord,
+    VariantClusterRecord,
+    VariantRecord,
+)
+from hdap.fleet_data.records.search_records import (
+    ImportanceRecord,
+    NetworkRecord,
+    StudyRecord,
+    TrialBatch,
+    VerificationRecord,
+)
+
+__all__ = [
+    "Bools",
+    "ClusterRecord",
+    "ClusteringRecord",
+    "CompressionStepRecord",
+    "Devices",
+    "EpochRecord",
+    "Floats",
+    "ImportanceRecord",
+    "Ints",
+    "LevelPlanRecord",
+    "LevelRecord",
+    "Measurements",
+    "ModelCounts",
+    "ModelRecord",
+    "NetworkRecord",
+    "OperatingPointRecord",
+    "PortfolioRecord",
+    "QueryResult",
+    "StudyRecord",
+    "SurrogateRecord",
+    "TrialBatch",
+    "VariantClusterRecord",
+    "VariantRecord",
+    "VerificationRecord",
+]

@@ -1,0 +1,158 @@
+"""What the fleet told us and what was learned from it: measurements, clusters, surrogates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """All devices of the fleet: `ids` text, `weights` their share of inferences (> 0)."""
+
+    ids: NDArray[np.object_]
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Columns of n measurements.
+
+    `device` indexes `devices`; `configuration` indexes `models` and `channels` (C each: the model
+    and the canonical channel text, empty for the dense model). Unknown numbers are NaN; `runs` and
+    `batch_size` are 1 where unknown. `measured_at` is seconds since 1970 (NaN where unknown).
+    `runtime` indexes `runtimes` (the empty text is "unknown"). `context` maps a context column
+    (`cpu_freq_mhz`, ...) to n floats; a column that no row fills is absent.
+    """
+
+    devices: Devices
+    models: tuple[str, ...]
+    channels: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    device: Ints
+    configuration: Ints
+    runtime: Ints
+    batch_size: Ints
+    latency_ms: Floats
+    latency_p95_ms: Floats
+    runs: Floats
+    measured_at: Floats
+    context: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.latency_ms)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model whose architecture is stored; FLOPs and parameters are the dense network's."""
+
+    model: str
+    digest: str
+    flops: int
+    parameters: int
+    width_groups: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ModelCounts:
+    """How much was measured of one model: rows, dense rows among them, devices and
+    configurations (the dense one counts)."""
+
+    model: str
+    measurements: int
+    dense_measurements: int
+    devices: int
+    configurations: int
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """One cluster as it is stored and shown.
+
+    `weight_share` sums to 1 over clusters; `relative_latency` is the cluster's median latency over
+    the fleet's; `spread` the relative standard deviation of devices inside; `stability` the mean
+    adjusted Rand index, over resamples, of belonging to this cluster or not (NaN: not computed);
+    `description` says in words what is special.
+    """
+
+    cluster: int
+    devices: int
+    weight_share: float
+    relative_latency: float
+    spread: float
+    stability: float
+    description: str
+    context: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusteringRecord:
+    """A clustering of D devices.
+
+    Row d of `cluster`, `outlier`, `representative`, `factor` and `fingerprint` (D x F, names in
+    `features`, standardised) describes device `device_ids[d]`. `factor` is the device's latency
+    over its cluster's typical latency (about 1). An outlier carries the number of the nearest
+    cluster. `measurement_mark` is the store's mark when it was made: see `Store.measurement_mark`.
+    """
+
+    algorithm: str
+    parameters: Mapping[str, Any]
+    seed: int
+    created_at: datetime
+    measurement_mark: int
+    stability: float
+    device_ids: NDArray[np.object_]
+    cluster: Ints
+    outlier: Bools
+    representative: Bools
+    factor: Floats
+    features: tuple[str, ...]
+    fingerprint: Floats
+    clusters: tuple[ClusterRecord, ...]
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class SurrogateRecord:
+    """A fitted surrogate of one cluster for one model.
+
+    `kind` is the registry name (`fleet`, `roofline`, `hdap-gbrt`); `payload` bytes that load
+    without executing code. Figures are on held-out configurations: `mape` and `coverage` (of the
+    90 % interval) as fractions, `kendall_tau` in -1..1. `warning` is empty when it can be trusted.
+    `dense_ms` is the dense model on the cluster's typical device, as measured (NaN: never was).
+    """
+
+    clustering_id: int
+    cluster: int
+    model: str
+    architecture_digest: str
+    kind: str
+    created_at: datetime
+    measurement_mark: int
+    rows: int
+    configurations: int
+    mape: float
+    kendall_tau: float
+    coverage: float
+    warning: str
+    payload: bytes
+    id: int = 0
+    dense_ms: float = float("nan")
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Rows of a query; `truncated`: there were more than the limit."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    truncated: bool
