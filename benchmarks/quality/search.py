@@ -17,7 +17,7 @@ from hdap.search.problem.search_space import NARROWEST_SHARE, SearchSpace
 from hdap.search.problem.uniform import least_share
 from hdap.simulation.presets import preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
-from hdap.simulation.truth import true_kind_latency
+from hdap.simulation.workload import true_kind_latency
 from hdap.surrogate.models.base import Prediction
 
 FLEET, DEVICES, STEP, TRIALS = "phones", 200, 4, 400

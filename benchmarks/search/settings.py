@@ -28,7 +28,7 @@ from hdap.search.problem.uniform import least_share
 from hdap.simulation.presets import preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
-from hdap.simulation.truth import true_fleet_mean, true_kind_latency
+from hdap.simulation.workload import true_fleet_mean, true_kind_latency
 from hdap.surrogate.models.base import Prediction
 from hdap.surrogate.validation.fit_surrogates import fit
 

@@ -34,10 +34,10 @@ from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.search_problem import LatencyModel, SearchProblem
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
-from hdap.simulation.noise import draw_median
+from hdap.simulation.law import draw_median
 from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
-from hdap.simulation.truth import true_kind_latency
+from hdap.simulation.workload import true_kind_latency
 from hdap.surrogate.models.base import FleetSurrogate, Prediction
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData

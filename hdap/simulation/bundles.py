@@ -12,11 +12,10 @@ from hdap.fleet_data.documents import read_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.channels import counts_of
 from hdap.simulation.observing import Observation, Schedule, observe
 from hdap.simulation.simulated_fleet import SimulatedFleet
 from hdap.simulation.telemetry_stream import MARK, frame_of
-from hdap.simulation.workload import Workload
+from hdap.simulation.workload import Workload, counts_of
 
 _LOAD = 0.9  # a device that measures does little else
 _SLICES = 10  # moments over which `measure.py` spreads a measurement

@@ -5,8 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hdap.fleet_data.documents import JsonDocument, from_plain, read_document, write_document
-from hdap.simulation.law import LatencyLaw
-from hdap.simulation.noise import Noise
+from hdap.simulation.law import LatencyLaw, Noise
 
 MADE_WITH = "python -m benchmarks.fleet.simulation --calibrate"
 

@@ -10,9 +10,8 @@ from scipy.stats import spearmanr
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.simulation.calibrated import Calibration, KindFit
-from hdap.simulation.law import LatencyLaw, slowed
+from hdap.simulation.law import LatencyLaw, Noise, slowed
 from hdap.simulation.measured import KINDS, PERIOD_MS, MeasuredFleet
-from hdap.simulation.noise import Noise
 
 _DENSE_WEIGHT = 0.3  # a fleet's dense rows are many and alike: together they must not rule the fit
 _PRIOR = 0.03  # pull towards the start: constants that the data do not move stay where they were

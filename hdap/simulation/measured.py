@@ -9,7 +9,7 @@ import polars as pl
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.simulation.channels import counts_of
+from hdap.simulation.workload import counts_of
 
 PERIOD_MS = 5.0
 """Period of the CPU quota by which the measured fleets play slow devices."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.law import Profile
-from hdap.simulation.noise import draw_median, draw_p95
+from hdap.simulation.law import Profile, draw_median, draw_p95
 from hdap.simulation.simulated_fleet import SENSORS, SimulatedFleet
 from hdap.simulation.thermal import ThermalState
 from hdap.simulation.workload import latency_ms

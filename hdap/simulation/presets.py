@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from hdap.fleet_data.errors import NotFoundError
+from hdap.fleet_data.plugins import Registry
 from hdap.simulation.calibrated import calibrated
 from hdap.simulation.simulated_fleet import SENSORS, FleetSpec, Kind
 from hdap.simulation.thermal import Thermal
@@ -14,9 +14,7 @@ _COOLED = Thermal(resistance=1.0, throttle_c=150.0, ambient_c=24.0, ambient_spre
 
 
 def preset(name: str, devices: int, seed: int = 0) -> FleetSpec:
-    """The preset `name` with this many devices; `NotFoundError` for an unknown name."""
-    if name not in PRESETS:
-        raise NotFoundError(f"a preset must be one of {', '.join(PRESETS)}, but got {name=}")
+    """The preset `name` with this many devices; `InputError` for an unknown name."""
     return FleetSpec(name, PRESETS[name](), devices, seed)
 
 
@@ -126,9 +124,9 @@ def _without(*names: str) -> tuple[str, ...]:
     return tuple(s for s in SENSORS if s not in names)
 
 
-PRESETS: dict[str, Callable[[], tuple[Kind, ...]]] = {
-    "microfleet": _microfleet,
-    "cameras": _cameras,
-    "phones": _phones,
-}
+PRESETS: Registry[Callable[[], tuple[Kind, ...]]] = Registry(
+    "the preset",
+    "presets",
+    {"microfleet": _microfleet, "cameras": _cameras, "phones": _phones},
+)
 """Kinds by preset name."""

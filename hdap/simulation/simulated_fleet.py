@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.law import LatencyLaw
-from hdap.simulation.noise import Noise
+from hdap.simulation.law import LatencyLaw, Noise
 from hdap.simulation.thermal import Thermal, ThermalArrays
 
 SENSORS = (

@@ -11,10 +11,9 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
 from hdap.fleet_data.telemetry import SIMULATED
-from hdap.simulation.channels import random_counts
 from hdap.simulation.observing import Observation, Schedule, observe
 from hdap.simulation.simulated_fleet import SENSORS, SimulatedFleet
-from hdap.simulation.workload import Workload
+from hdap.simulation.workload import Workload, random_counts
 
 RUNTIME = SIMULATED
 """Runtime of every simulated row."""

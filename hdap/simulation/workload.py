@@ -1,15 +1,54 @@
-"""The configurations that a fleet is asked to run, of one model or several."""
+"""The configurations that a fleet is asked to run, and how long they take it in truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.configuration import format_channels, parse_channels
+from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
-from hdap.simulation.law import LatencyLaw, Profile, slowed
+from hdap.simulation.law import LatencyLaw, Profile, loadings, slowed
 from hdap.simulation.simulated_fleet import Kind, SimulatedFleet
+
+# Shares of the grids on which counts are drawn, as in the measured fleets: most people prune in
+# multiples of eight, few on the finest grid.
+_GRIDS = np.array([1, 4, 8, 16])
+_GRID_SHARES = np.array([0.15, 0.2, 0.45, 0.2])
+
+# Devices at a time where a mean over the fleet has no closed form.
+_CHUNK = 4096
+
+
+def counts_of(architecture: Architecture, texts: Sequence[str]) -> Counts:
+    """Channel counts of n texts, `n x groups`; `InputError` for the first that is wrong."""
+    parsed = parse_channels(architecture, texts)
+    for text, error in zip(texts, parsed.errors, strict=True):
+        if error is not None:
+            raise InputError(
+                f"channels must be a configuration of {architecture.model}, but {error} in "
+                f"{text[:80]!r}; make the file again from this model"
+            )
+    return parsed.counts
+
+
+def random_counts(architecture: Architecture, n: int, rng: np.random.Generator) -> Counts:
+    """`n` random pruned configurations, `n x groups`, from about a tenth of the FLOPs to all.
+
+    Each keeps a share of channels of its own (0.35-1), scattered over groups, on a grid of 1, 4, 8
+    or 16 channels.
+    """
+    grid = rng.choice(_GRIDS, size=(n, 1), p=_GRID_SHARES)
+    grid = np.lcm(grid, architecture.multiples)
+    kept = rng.uniform(0.35, 1.0, size=(n, 1)) * np.exp(
+        rng.normal(0.0, 0.25, size=(n, len(architecture.groups)))
+    )
+    counts = np.rint(np.minimum(kept, 1.0) * architecture.widths / grid).astype(np.int64) * grid
+    lowest = np.minimum(grid, architecture.widths)
+    # A width that is no multiple of the grid is still allowed whole.
+    result: Counts = np.clip(counts, lowest, architecture.widths)
+    return result
 
 
 @dataclass(frozen=True)
@@ -92,3 +131,78 @@ def latency_ms(
         busy = profile.rows(configuration[rows], state.ratio) * state.drag
         result[rows] = slowed(busy, state.speed, kind.quota_ms, kind.law)
     return result
+
+
+def true_latency(fleet: SimulatedFleet, architecture: Architecture, counts: Counts) -> Floats:
+    """Simulated milliseconds of n configurations on D devices, `n x D`, without noise.
+
+    Each device is in its steady state: its ordinary load and traffic, and the clock at which that
+    load leaves it. `InputError` on counts that `architecture` does not have.
+    """
+    result = np.empty((len(counts), len(fleet)))
+    for part in _by_kind(fleet):
+        table = part.kind.law.profile(architecture, counts)
+        result[:, part.positions] = part.slowed(table.grid(part.ratio))
+    return result
+
+
+def true_kind_latency(fleet: SimulatedFleet, architecture: Architecture, counts: Counts) -> Floats:
+    """The same averaged (by weight) over the devices of each kind, `n x kinds`.
+
+    NaN for a kind that no device has. Cheap for a fleet of any size: a machine without a quota is
+    linear in the profile of the configuration, so its devices are summed before the configurations
+    are looked at.
+    """
+    result = np.full((len(counts), len(fleet.spec.kinds)), np.nan)
+    for part in _by_kind(fleet):
+        table = part.kind.law.profile(architecture, counts).table
+        share = fleet.weight[part.positions] / fleet.weight[part.positions].sum()
+        mean = np.zeros(len(counts))
+        for start in range(0, len(share), _CHUNK):
+            few = part.some(slice(start, start + _CHUNK))
+            weight = share[start : start + _CHUNK]
+            if few.kind.quota_ms > 0:
+                mean += few.slowed(table @ loadings(few.ratio).T) @ weight
+            else:
+                mean += table @ (loadings(few.ratio).T @ (weight * few.drag / few.speed))
+        result[:, fleet.spec.kinds.index(part.kind)] = mean
+    return result
+
+
+def true_fleet_mean(fleet: SimulatedFleet, architecture: Architecture, counts: Counts) -> Floats:
+    """The device-weighted mean over the whole fleet, n: what a search should have minimised."""
+    by_kind = true_kind_latency(fleet, architecture, counts)
+    weight = np.bincount(fleet.kind, weights=fleet.weight, minlength=by_kind.shape[1])
+    here = weight > 0
+    result: Floats = by_kind[:, here] @ (weight[here] / weight.sum())
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The m devices of one kind: where they are in the fleet, memory ratio, drag and speed."""
+
+    kind: Kind
+    positions: Ints
+    ratio: Floats
+    drag: Floats
+    speed: Floats
+
+    def slowed(self, busy_ms: Floats) -> Floats:
+        """From milliseconds at full clock (`n x m`) to milliseconds as they are."""
+        return slowed(busy_ms * self.drag, self.speed, self.kind.quota_ms, self.kind.law)
+
+    def some(self, rows: slice) -> "_Part":
+        """A part of the part."""
+        return _Part(
+            self.kind, self.positions[rows], self.ratio[rows], self.drag[rows], self.speed[rows]
+        )
+
+
+def _by_kind(fleet: SimulatedFleet) -> Iterator[_Part]:
+    level = fleet.thermal.steady_level(fleet.load)
+    for number, kind in enumerate(fleet.spec.kinds):
+        here = np.flatnonzero(fleet.kind == number)
+        if len(here):
+            state = state_of(fleet, kind, here, level[here], fleet.traffic[here])
+            yield _Part(kind, here, state.ratio, state.drag, state.speed)

@@ -15,7 +15,7 @@ from hdap.fleet_data.store import Store
 from hdap.networks.tracing import trace
 from hdap.simulation.bundles import answer_bundle
 from hdap.simulation.fleet_folder import read_fleet, write_fleet
-from hdap.simulation.noise import Noise
+from hdap.simulation.law import Noise
 from hdap.simulation.presets import preset
 from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet
 from hdap.simulation.telemetry_stream import TelemetryPlan

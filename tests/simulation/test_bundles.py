@@ -11,10 +11,9 @@ from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.measuring_bundle import BundleNetwork, MeasuringBundle
 from hdap.simulation.bundles import answer_bundle
-from hdap.simulation.channels import counts_of, random_counts
 from hdap.simulation.presets import preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
-from hdap.simulation.truth import true_latency
+from hdap.simulation.workload import counts_of, random_counts, true_latency
 
 SOME = ("sim-004", "sim-011", "sim-050")
 

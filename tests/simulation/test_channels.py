@@ -9,7 +9,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import check_counts, flops
 from hdap.fleet_data.errors import InputError
-from hdap.simulation.channels import counts_of, random_counts
+from hdap.simulation.workload import counts_of, random_counts
 
 
 @settings(max_examples=15, deadline=None)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.simulation.calibrated import calibrated
-from hdap.simulation.channels import random_counts
 from hdap.simulation.law import KNOTS, slowed
+from hdap.simulation.workload import random_counts
 
 LAW = calibrated().law
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hdap.fleet_data.documents import from_plain
-from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.errors import InputError
 from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import FleetSpec, SimulatedFleet, draw_fleet
 
@@ -61,7 +61,7 @@ def test_devices_are_found_by_id(cameras: SimulatedFleet) -> None:
 
 
 def test_wrong_specs_are_refused() -> None:
-    with pytest.raises(NotFoundError, match="cameras"):
+    with pytest.raises(InputError, match="cameras"):
         preset("toasters", 5)
     with pytest.raises(InputError, match="devices=0"):
         preset("cameras", 0)

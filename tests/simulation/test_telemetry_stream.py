@@ -5,10 +5,10 @@ import pytest
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.telemetry import BY_NAME, REQUIRED
-from hdap.simulation.channels import counts_of
 from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
+from hdap.simulation.workload import counts_of
 
 PLAN = TelemetryPlan(rows_per_device=6, configurations=12, measuring_devices=15, measured_rows=9)
 

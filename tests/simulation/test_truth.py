@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.simulation.channels import random_counts
-from hdap.simulation.noise import Noise
+from hdap.simulation.law import Noise
 from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import SimulatedFleet, draw_fleet
 from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
-from hdap.simulation.truth import true_fleet_mean, true_kind_latency, true_latency
-from hdap.simulation.workload import Workload, latency_ms
+from hdap.simulation.workload import (
+    Workload,
+    latency_ms,
+    random_counts,
+    true_fleet_mean,
+    true_kind_latency,
+    true_latency,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
