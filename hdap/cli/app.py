@@ -11,24 +11,13 @@ from typer.core import TyperGroup
 
 from hdap.cli.commands import (
     compress,
-    dashboard,
-    demo,
-    elastic,
-    export,
+    elastic_deploy,
+    elastic_plan,
+    elastic_train,
     finetune,
-    fit,
-    ingest,
-    measure,
-    model,
-    plan,
-    plot,
-    portfolio,
-    prune,
-    report,
-    simulate,
-    sql,
-    trials,
-    verify,
+    portfolio_build,
+    portfolio_serve,
+    portfolio_train,
 )
 from hdap.cli.options.common_options import with_common_options
 from hdap.cli.options.config_file import (
@@ -40,36 +29,65 @@ from hdap.cli.options.config_file import (
     table_of,
 )
 from hdap.cli.options.from_dataclass import command, context_settings
-from hdap.cli.settings.fleet_commands import ClusterCommand, DevicesCommand, StatusCommand
-from hdap.cli.settings.search_commands import SearchCommand
+from hdap.cli.settings.fleet_commands import (
+    ClusterCommand,
+    DemoCommand,
+    DevicesCommand,
+    FitCommand,
+    IngestCommand,
+    MeasureCommand,
+    ModelCommand,
+    PlanCommand,
+    SimulateCommand,
+    SqlCommand,
+    StatusCommand,
+)
+from hdap.cli.settings.report_commands import DashboardCommand, PlotCommand, ReportCommand
+from hdap.cli.settings.search_commands import (
+    ExportCommand,
+    PruneCommand,
+    SearchCommand,
+    TrialsCommand,
+    VerifyCommand,
+)
 from hdap.cli.terminal.output import error_line
 from hdap.fleet_data.errors import HdapError
 
 COMMANDS: dict[str, Any] = {
-    "ingest": ingest,
+    "ingest": IngestCommand,
     "devices": DevicesCommand,
-    "model": model,
+    "model": ModelCommand,
     "cluster": ClusterCommand,
-    "plan": plan,
-    "measure": measure,
-    "fit": fit,
+    "plan": PlanCommand,
+    "measure": MeasureCommand,
+    "fit": FitCommand,
     "search": SearchCommand,
-    "trials": trials,
-    "verify": verify,
-    "sql": sql,
-    "prune": prune,
+    "trials": TrialsCommand,
+    "verify": VerifyCommand,
+    "sql": SqlCommand,
+    "prune": PruneCommand,
     "finetune": finetune,
     "compress": compress,
-    "export": export,
+    "export": ExportCommand,
     "status": StatusCommand,
-    "simulate": simulate,
-    "demo": demo,
-    "report": report,
-    "plot": plot,
-    "dashboard": dashboard,
+    "simulate": SimulateCommand,
+    "demo": DemoCommand,
+    "report": ReportCommand,
+    "plot": PlotCommand,
+    "dashboard": DashboardCommand,
+    "elastic plan": elastic_plan,
+    "elastic train": elastic_train,
+    "elastic deploy": elastic_deploy,
+    "portfolio train": portfolio_train,
+    "portfolio build": portfolio_build,
+    "portfolio serve": portfolio_serve,
 }
 """What each command takes, by the words it is typed as, in the order of the help. The file of a
 command, `hdap.cli.commands.NAME`, is imported when the command runs."""
+GROUPS = {
+    "elastic": "One set of weights that runs at several levels of cost: plan them, train them.",
+    "portfolio": "Several networks of one model: train, build and swap them while they serve.",
+}
 
 
 class _Commands(TyperGroup):
@@ -88,13 +106,16 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from error
 
 
-app = typer.Typer(
+def _typer(**settings: Any) -> typer.Typer:
+    names = {"help_option_names": ["-h", "--help"]}
+    return typer.Typer(no_args_is_help=True, context_settings=names, **settings)
+
+
+app = _typer(
     cls=_Commands,
-    no_args_is_help=True,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -156,16 +177,21 @@ def hdap(
         context.fail("Missing command.")
 
 
-for _words, _wanted in COMMANDS.items():
-    if isinstance(_wanted, type):
-        _run = command(_words, _wanted)
-        app.command(_words, context_settings=context_settings(_wanted))(with_common_options(_run))
-    else:
-        _settings = getattr(_wanted, "SETTINGS", None)
-        app.command(_words, context_settings=_settings)(with_common_options(_wanted.run))
+def _add_commands() -> None:
+    groups = {name: _typer(help=told) for name, told in GROUPS.items()}
+    for words, wanted in COMMANDS.items():
+        group, _, name = words.rpartition(" ")
+        at = groups[group] if group else app
+        if isinstance(wanted, type):
+            run, settings = command(words, wanted), context_settings(wanted)
+        else:
+            run, settings = wanted.run, {}
+        at.command(name, context_settings=settings)(with_common_options(run))
+    for name, group_app in groups.items():
+        app.add_typer(group_app, name=name)
 
-app.add_typer(elastic.app, name=elastic.NAME)
-app.add_typer(portfolio.app, name=portfolio.NAME)
+
+_add_commands()
 
 
 def main() -> None:

@@ -76,7 +76,8 @@ class SearchRequest:
         str,
         Setting(
             "What makes kept importance of the shares that groups keep: log-mean, layers, harmonic "
-            "or mean."
+            "or mean.",
+            choices=("log-mean", "layers", "harmonic", "mean"),
         ),
     ] = DEFAULT_PROXY
     risk: Annotated[float, Setting("Standard deviations of doubt added to every prediction.")] = (
@@ -94,7 +95,11 @@ class SearchRequest:
     sampler: Annotated[
         str,
         Setting(
-            "fleet, or a base line: tpe, nsga2, cmaes, gp, random, ncs (as HDAP), netadapt, halp."
+            "fleet, or a base line: tpe, nsga2, cmaes, gp, random, ncs (as HDAP), netadapt, halp.",
+            choices=(
+                *("fleet", "tpe", "nsga2", "cmaes", "gp"),
+                *("random", "ncs", "netadapt", "halp"),
+            ),
         ),
     ] = "fleet"
     surrogate: SurrogateKind = "fleet"

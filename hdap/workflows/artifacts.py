@@ -14,7 +14,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, ImportanceRecord, Measurements
-from hdap.requests.fleet_requests import ClusteringChoice
+from hdap.requests.clustering_choice import ClusteringChoice
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

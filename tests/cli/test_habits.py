@@ -13,7 +13,6 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hdap.cli import app
-from hdap.cli.commands import plot
 from hdap.cli.options.config_file import flags, leaves, table_of
 
 Hdap = Callable[..., Result]
@@ -160,12 +159,6 @@ def _complete(environment: dict[str, str]) -> str:
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment
     )
     return done.stdout
-
-
-def test_completed_kinds_of_pictures_are_those_of_the_registry() -> None:
-    from hdap.report.pictures.registry import PICTURES
-
-    assert tuple(PICTURES) == plot.KINDS
 
 
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(

@@ -3,49 +3,30 @@
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from hdap.cli.commands import cluster, fit, ingest, search
+from hdap.cli.settings.fleet_commands import ClusterCommand, DemoCommand, FitCommand, IngestCommand
+from hdap.cli.settings.search_commands import SearchCommand
+from hdap.cli.terminal.output import next_steps, out
+from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.requests.search_request import SearchRequest
 
-from hdap.cli.options.shared_options import Debug, Seed
-
-NAME = "demo"
 FLEET = "microfleet-resnet50.csv.gz"
 
 
-def run(
-    flops: Annotated[str, typer.Option("--flops", help="Budget of the search.")] = "1.0G",
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials of the search.")] = 2000,
-    keep: Annotated[
-        Path | None,
-        typer.Option("--keep", help="Write the database here; a temporary file if left out."),
-    ] = None,
-    seed: Seed = 0,
-    debug: Debug = False,
-) -> None:
-    """Ingest, cluster, fit and search the bundled fleet of 24 emulated devices.
-
-    Every latency in it was measured: ResNet-50 with ONNX Runtime on one machine under 24 CPU quotas
-    and memory loads. What the search says of new networks is predicted from them.
-    """
-    from hdap.cli.commands import cluster, fit, ingest, search
-    from hdap.cli.settings.fleet_commands import ClusterCommand
-    from hdap.cli.settings.search_commands import SearchCommand
-    from hdap.cli.terminal.output import next_steps, out
-    from hdap.requests.fleet_requests import ClusteringChoice
-    from hdap.requests.search_request import SearchRequest
-
-    path = keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
+def run(asked: DemoCommand) -> None:
+    """Run the four commands one after the other, each under the line that would run it."""
+    path = asked.keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
     db = str(path)
     with as_file(files("hdap") / "data" / FLEET) as fleet:
         _heading(f"hdap ingest {FLEET}")
-        ingest.run([str(fleet)], db=db)
+        ingest.run(IngestCommand(files=(str(fleet),), db=db))
     _heading("hdap cluster")
-    cluster.run(ClusterCommand(choice=ClusteringChoice("hdbscan", seed=seed), db=db))
+    cluster.run(ClusterCommand(choice=ClusteringChoice("hdbscan", seed=asked.seed), db=db))
     _heading("hdap fit --model resnet50")
-    fit.run("resnet50", db=db, seed=seed)
-    _heading(f"hdap search --model resnet50 --flops {flops}")
-    request = SearchRequest("resnet50", flops, trials=trials, seed=seed)
+    fit.run(FitCommand(model="resnet50", db=db, seed=asked.seed))
+    _heading(f"hdap search --model resnet50 --flops {asked.flops}")
+    request = SearchRequest("resnet50", asked.flops, trials=asked.trials, seed=asked.seed)
     search.run(SearchCommand(request=request, db=db))
     out().print(f"\nthe database of this demo: {path}", soft_wrap=True, markup=False)
     next_steps(
@@ -56,6 +37,4 @@ def run(
 
 
 def _heading(command: str) -> None:
-    from hdap.cli.terminal.output import out
-
     out().print(f"\n[bold cyan]$ {command}[/bold cyan]")

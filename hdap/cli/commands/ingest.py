@@ -2,57 +2,32 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.ingest import IngestReport
-    from hdap.fleet_data.store import Store
-
-NAME = "ingest"
+from hdap.cli.settings.fleet_commands import IngestCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, next_steps, progress_bar, say, table, warn
+from hdap.fleet_data.ingest import IngestReport, check_source, ingest
+from hdap.fleet_data.store import Store
+from hdap.networks.model_tracer import ModelTracer
 
 
-def run(
-    files: Annotated[
-        list[str], typer.Argument(help="CSV, gzipped CSV or Parquet files; - is standard input.")
-    ],
-    db: Db = DEFAULT_DB,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Load telemetry: one row a measurement, of dense and of pruned networks.
-
-    Required columns: device_id, model, latency_ms. A bad row never enters and never stops the file:
-    it goes to FILE.rejected.csv with line, column and reason. The same rows again add nothing.
-    Each file lands whole or not at all.
-    """
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.fleet_data.ingest import check_source
-
-    sources = [file if file == "-" else Path(file) for file in files]
+def run(asked: IngestCommand) -> None:
+    """Load the files and print what came of each."""
+    sources = [file if file == "-" else Path(file) for file in asked.files]
     for source in sources:
         check_source(source)
-    with open_store(db) as store:
+    with open_store(asked.db) as store:
         reports = [_ingest(store, source) for source in sources]
         steps = _next(store)
-    if as_json:
-        from hdap.cli.terminal.output import emit_json
-
+    if asked.as_json:
         emit_json([asdict(report) for report in reports])
         return
     for report in reports:
         _show(report)
-    _show_steps(steps)
+    next_steps(*steps)
 
 
-def _ingest(store: "Store", source: Path | str) -> "IngestReport":
-    from hdap.cli.terminal.output import progress_bar, say
-    from hdap.fleet_data.ingest import ingest
-    from hdap.networks.model_tracer import ModelTracer
-
+def _ingest(store: Store, source: Path | str) -> IngestReport:
     with progress_bar(f"ingest {source}", "bytes") as bar:
         return ingest(
             store,
@@ -62,7 +37,7 @@ def _ingest(store: "Store", source: Path | str) -> "IngestReport":
         )
 
 
-def _next(store: "Store") -> list[str]:
+def _next(store: Store) -> list[str]:
     counts = store.model_counts()
     if not counts:
         return ["hdap ingest telemetry.csv"]
@@ -70,15 +45,7 @@ def _next(store: "Store") -> list[str]:
     return [f"hdap search --model {name} --flops 25%" for name in pruned[:3]] or ["hdap cluster"]
 
 
-def _show_steps(steps: list[str]) -> None:
-    from hdap.cli.terminal.output import next_steps
-
-    next_steps(*steps)
-
-
-def _show(report: "IngestReport") -> None:
-    from hdap.cli.terminal.output import table, warn
-
+def _show(report: IngestReport) -> None:
     rejected = sum(report.rejected.values())
     rate = report.rows / max(report.seconds, 1e-9)
     table(
@@ -111,7 +78,7 @@ def _show(report: "IngestReport") -> None:
         warn(f"{model}: no architecture is stored, so only its dense rows can be kept")
 
 
-def _span(report: Any) -> str:
-    if report.first_at is None:
+def _span(report: IngestReport) -> str:
+    if report.first_at is None or report.last_at is None:
         return "unknown (no timestamps)"
     return f"{report.first_at:%Y-%m-%d %H:%M} to {report.last_at:%Y-%m-%d %H:%M} UTC"

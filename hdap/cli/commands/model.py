@@ -1,56 +1,23 @@
 """`hdap model`: what a network is to the search."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.architecture import Architecture
-
-NAME = "model"
+from hdap.cli.settings.fleet_commands import ModelCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, next_steps, out, say, table
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
+from hdap.workflows.artifacts import ensure_architecture, ensure_importance
 
 
-def run(
-    name: Annotated[str, typer.Argument(help="A timm name, or package.module:factory.")],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            exists=True,
-            dir_okay=False,
-            help="State dict (.pt, .pth, .safetensors) whose channel importance the search keeps.",
-        ),
-    ] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Take the importance from timm's own weights.")
-    ] = False,
-    layers: Annotated[bool, typer.Option("--layers", help="Print the layers as well.")] = False,
-    db: Db = DEFAULT_DB,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Trace a network once, store its architecture and print its width groups.
-
-    A network whose channel graph cannot be described exactly is refused with the layer's name.
-    """
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import say
-    from hdap.workflows.artifacts import ensure_architecture, ensure_importance
-
-    with open_store(db, figures=False) as store:
-        architecture = ensure_architecture(store, name, say)
-        if weights or pretrained:
-            ensure_importance(store, architecture, weights, pretrained, say)
-        _show(architecture, layers, as_json)
+def run(asked: ModelCommand) -> None:
+    """Trace where that was not done yet, and print what was found."""
+    with open_store(asked.db, figures=False) as store:
+        architecture = ensure_architecture(store, asked.name, say)
+        if asked.weights or asked.pretrained:
+            ensure_importance(store, architecture, asked.weights, asked.pretrained, say)
+        _show(architecture, asked.layers, asked.as_json)
 
 
-def _show(architecture: "Architecture", layers: bool, as_json: bool) -> None:
-    from hdap.cli.terminal.output import emit_json, next_steps, out, table
-    from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
-
+def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:
     dense = architecture.widths[None, :]
     total, size = int(flops(architecture, dense)[0]), int(parameters(architecture, dense)[0])
     macs = layer_macs(architecture, dense)[0]

@@ -1,85 +1,31 @@
 """`hdap plan`: what the representatives measure next."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+from hdap.cli.settings.fleet_commands import PlanCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, next_steps, percent, progress_bar, say, table
+from hdap.cli.terminal.output import out as page
+from hdap.fleet_data.costs import format_flops
+from hdap.workflows.plan_measurements import PlannedBatch, make_plan
+from hdap.workflows.write_plan import require_free, write_plan
 
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug, Seed
 
-if TYPE_CHECKING:
-    from hdap.workflows.plan_measurements import PlannedBatch
-
-NAME = "plan"
-
-
-def run(
-    model: Annotated[str, typer.Option("--model", help="A timm name, or package.module:factory.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the bundles; must be new.")],
-    budget: Annotated[
-        int | None,
-        typer.Option("--budget", help="Measurements in all, over all clusters."),
-    ] = None,
-    per_cluster: Annotated[
-        int | None,
-        typer.Option("--per-cluster", help="Configurations a cluster measures.  [default: 50]"),
-    ] = None,
-    from_study: Annotated[
-        str | None,
-        typer.Option("--from-study", help="Half of the batch around this study's best trials."),
-    ] = None,
-    flops_range: Annotated[
-        str | None,
-        typer.Option(
-            "--flops-range",
-            help="FLOPs to spread over, 0.5G-2.4G. Default: 10%-60% and past budgets.",
-        ),
-    ] = None,
-    levels: Annotated[
-        Path | None,
-        typer.Option(
-            "--levels",
-            help="levels.json of `hdap elastic plan`: every device measures its levels too; alone "
-            "where nothing else is asked.",
-        ),
-    ] = None,
-    portfolio: Annotated[
-        int | None,
-        typer.Option(
-            "--portfolio",
-            min=1,
-            help="Number of a portfolio of `hdap portfolio build`: every device measures its "
-            "variants too; alone where nothing else is asked.",
-        ),
-    ] = None,
-    db: Db = DEFAULT_DB,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Choose pruned networks for the representatives to measure, and write them as bundles.
-
-    A first batch fills the space; later ones go where the surrogates are unsure or the search wants
-    to go. A bundle runs on a device that has Python and onnxruntime, nothing else.
-    """
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import emit_json, progress_bar, say
-    from hdap.requests.plan_request import PlanRequest
-    from hdap.workflows.plan_measurements import make_plan
-    from hdap.workflows.write_plan import require_free, write_plan
-
-    require_free(out)
-    request = PlanRequest(
-        model, budget, per_cluster, from_study, flops_range, levels, portfolio, seed
-    )
-    with open_store(db, create=False) as store:
-        batch = make_plan(store, request, say)
+def run(asked: PlanCommand) -> None:
+    """Choose, write the bundles and print where each goes."""
+    require_free(asked.out)
+    with open_store(asked.db, create=False) as store:
+        batch = make_plan(store, asked.request, say)
     with progress_bar("exporting networks") as bar:
-        size = write_plan(batch, out, lambda done, total: bar(done, total, ""))
-    emit_json(document(batch, out, size)) if as_json else show(batch, out, size)
+        size = write_plan(batch, asked.out, lambda done, total: bar(done, total, ""))
+    if asked.as_json:
+        emit_json(document(batch, asked.out, size))
+    else:
+        show(batch, asked.out, size)
 
 
-def document(batch: "PlannedBatch", out: Path, size: int) -> dict[str, Any]:
+def document(batch: PlannedBatch, out: Path, size: int) -> dict[str, Any]:
     """The plan as `--json` prints it; errors are expected, not measured."""
     return {
         "model": batch.architecture.model,
@@ -108,7 +54,7 @@ def document(batch: "PlannedBatch", out: Path, size: int) -> dict[str, Any]:
     }
 
 
-def _kind(batch: "PlannedBatch") -> str:
+def _kind(batch: PlannedBatch) -> str:
     alone = not any(len(b.candidates) for b in batch.bundles)
     if alone and batch.levels is not None:
         return f"Levels of {batch.levels}"
@@ -117,12 +63,8 @@ def _kind(batch: "PlannedBatch") -> str:
     return f"{'Guided' if batch.guided else 'First'} batch"
 
 
-def show(batch: "PlannedBatch", out: Path, size: int) -> None:
+def show(batch: PlannedBatch, out: Path, size: int) -> None:
     """The plan as a person reads it."""
-    from hdap.cli.terminal.output import next_steps, percent, table
-    from hdap.cli.terminal.output import out as page
-    from hdap.fleet_data.costs import format_flops
-
     table(
         [
             ("folder", "left"),

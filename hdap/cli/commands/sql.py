@@ -3,66 +3,40 @@
 import csv
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
 
 import typer
 
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
+from hdap.cli.settings.fleet_commands import SqlCommand
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, out, table, warn
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.records import QueryResult
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.records import QueryResult
-
-NAME = "sql"
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 
 
-def run(
-    query: Annotated[
-        str, typer.Argument(help="One SQL statement; - reads it from standard input.")
-    ],
-    param: Annotated[
-        list[str] | None,
-        typer.Option("--param", help="NAME=VALUE for :NAME in the statement; repeatable."),
-    ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
-    as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, help="Rows to print at most; says so when it cuts.")
-    ] = 1000,
-    db: Db = DEFAULT_DB,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Ask the database in SQL. It is opened read-only: nothing can be changed.
-
-    Tables: devices, configurations, measurements, ingests, clusterings, clusters, cluster_devices,
-    surrogates, studies, trials, trial_channels, trial_clusters, verifications, epochs, levels,
-    operating_points, portfolios, variants. Views: telemetry, best_trials, pareto_trials,
-    trial_summary, variant_latencies and trials_MODEL with one column a width group.
-    """
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import warn
-    from hdap.fleet_data.errors import InputError
-
-    if as_csv + as_md + as_json > 1:
+def run(asked: SqlCommand) -> None:
+    """Ask, and print the rows."""
+    if asked.as_csv + asked.as_md + asked.as_json > 1:
         raise InputError("`--csv`, `--md` and `--json` exclude each other; give one of them")
-    values = parameters(param or [])
-    statement = sys.stdin.read() if query == "-" else query
-    with open_store(db, create=False, read_only=True) as store:
-        result = store.query(statement, values, limit=limit)
-    printer = _json if as_json else _csv if as_csv else _markdown if as_md else _show
+    values = parameters(asked.param)
+    statement = sys.stdin.read() if asked.query == "-" else asked.query
+    with open_store(asked.db, create=False, read_only=True) as store:
+        result = store.query(statement, values, limit=asked.limit)
+    printer = (
+        _json if asked.as_json else _csv if asked.as_csv else _markdown if asked.as_md else _show
+    )
     printer(result)
     if result.truncated:
-        warn(f"only the first {limit} rows are shown; raise --limit to see more")
+        warn(f"only the first {asked.limit} rows are shown; raise --limit to see more")
 
 
-def parameters(texts: list[str]) -> dict[str, int | float | str]:
+def parameters(texts: Sequence[str]) -> dict[str, int | float | str]:
     """`name=value` pairs; a value that is written as a number is one.
 
     Raises InputError for a text without a name.
     """
-    from hdap.fleet_data.errors import InputError
-
     pairs = [text.partition("=") for text in texts]
     for text, (name, equals, _) in zip(texts, pairs, strict=True):
         if not (name.isidentifier() and equals):
@@ -77,19 +51,17 @@ def _value(text: str) -> int | float | str:
     return float(text) if set(text) & set(".eE") else int(text)
 
 
-def _json(result: "QueryResult") -> None:
-    from hdap.cli.terminal.output import emit_json
-
+def _json(result: QueryResult) -> None:
     emit_json([dict(zip(result.columns, row, strict=True)) for row in result.rows], marked=False)
 
 
-def _csv(result: "QueryResult") -> None:
+def _csv(result: QueryResult) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(result.columns)
     writer.writerows(result.rows)
 
 
-def _markdown(result: "QueryResult") -> None:
+def _markdown(result: QueryResult) -> None:
     rows = [result.columns, *(["" if v is None else _cell(v) for v in row] for row in result.rows)]
     lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
     rule = "| " + " | ".join("--:" if right else "---" for right in _numeric(result)) + " |"
@@ -100,16 +72,14 @@ def _escaped(cell: str) -> str:
     return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
-def _numeric(result: "QueryResult") -> list[bool]:
+def _numeric(result: QueryResult) -> list[bool]:
     """Which columns hold numbers alone."""
     columns = range(len(result.columns))
     return [all(isinstance(row[i], int | float | None) for row in result.rows) for i in columns]
 
 
-def _show(result: "QueryResult") -> None:
+def _show(result: QueryResult) -> None:
     """A table; one line a value where the rows are too wide for the page, as psql does."""
-    from hdap.cli.terminal.output import out, table
-
     cells = [["" if v is None else _cell(v) for v in row] for row in result.rows]
     widths = [max(map(len, column)) for column in zip(result.columns, *cells, strict=True)]
     if sum(widths) + 3 * len(widths) <= out().width:

@@ -9,7 +9,6 @@ from hdap.cli.terminal.output import emit_json, line, next_steps, out, table
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
 from hdap.workflows.artifacts import latest_clustering
-from hdap.workflows.detect_drift import findings
 
 
 def run(asked: StatusCommand) -> None:
@@ -63,6 +62,8 @@ def _drift(
     """What telemetry since the clustering says of it."""
     if clustering is None or store.measurement_mark() == clustering.measurement_mark:
         return []
+    from hdap.workflows.detect_drift import findings  # takes a second, and is seldom needed
+
     return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, tuple(models))]
 
 

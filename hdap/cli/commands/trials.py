@@ -1,19 +1,19 @@
 """`hdap trials`: the usual questions about stored search trials."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+from hdap.cli.settings.search_commands import TrialsCommand
+from hdap.cli.tables.front_table import documents, show_front
+from hdap.cli.terminal.layout import Head
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import emit_json, line, next_steps, number, out, percent, table
+from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.records import QueryResult, StudyRecord
+from hdap.fleet_data.store import Store
+from hdap.search.analysis.pareto_front import FrontRow, front
+from hdap.search.problem.objectives import OBJECTIVES, Goals, Objective, parse_goals
 
-from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
-
-if TYPE_CHECKING:
-    from hdap.cli.terminal.layout import Head
-    from hdap.fleet_data.records import QueryResult, StudyRecord
-    from hdap.fleet_data.store import Store
-    from hdap.search.analysis.pareto_front import FrontRow
-    from hdap.search.problem.objectives import Goals, Objective
-
-NAME = "trials"
 FIGURES = (
     "number, flops, parameters, fleet_mean_ms, fleet_mean_low_ms, fleet_mean_high_ms, "
     "fleet_p95_ms, worst_cluster_ms, worst_cluster, kept_importance, feasible, ucb_ms, "
@@ -21,85 +21,54 @@ FIGURES = (
 )
 
 
-def run(
-    study: Annotated[
-        str | None, typer.Option("--study", help="Which study; the latest if left out.")
-    ] = None,
-    pareto: Annotated[
-        bool,
-        typer.Option(
-            "--pareto",
-            "--front",
-            help="The front of the study's objectives; of one: of fleet mean and kept importance.",
-        ),
-    ] = False,
-    trial: Annotated[int | None, typer.Option("--trial", min=0, help="One trial in full.")] = None,
-    studies: Annotated[bool, typer.Option("--studies", help="All studies, one line each.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Trials to list at most.")] = 10,
-    db: Db = DEFAULT_DB,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Show stored trials: the best of a study, its Pareto front, or one trial in full.
-
-    All latencies of trials are predicted.
-    """
-    from hdap.cli.terminal.open_store import open_store
-    from hdap.cli.terminal.output import emit_json
-    from hdap.fleet_data.errors import InputError
-    from hdap.search.analysis.pareto_front import front
-
-    if sum([pareto, trial is not None, studies]) > 1:
+def run(asked: TrialsCommand) -> None:
+    """Print what is stored of a study, of one trial, or of all studies."""
+    if sum([asked.pareto, asked.trial is not None, asked.studies]) > 1:
         raise InputError("`--pareto`, `--trial` and `--studies` exclude each other; give one")
-    with open_store(db, create=False, read_only=True) as store:
-        if studies:
+    with open_store(asked.db, create=False, read_only=True) as store:
+        if asked.studies:
             found = store.query("SELECT * FROM trial_summary ORDER BY study_id")
         else:
-            record = store.study(study)
-            if trial is not None:
-                document = _trial(store, record, trial)
-                emit_json(document) if as_json else _show_trial(document)
+            record = store.study(asked.study)
+            if asked.trial is not None:
+                document = _trial(store, record, asked.trial)
+                emit_json(document) if asked.as_json else _show_trial(document)
                 return
             goals = _goals(record)
-            if pareto and goals.several:
+            if asked.pareto and goals.several:
                 rows = front(store.trials(record.id), goals)
-                _print_front(record, goals, rows, limit, as_json)
+                _print_front(record, goals, rows, asked.limit, asked.as_json)
                 return
-            found = _list(store, record, pareto, limit)
-    if as_json:
+            found = _list(store, record, asked.pareto, asked.limit)
+    if asked.as_json:
         emit_json(_dicts(found))
-    elif studies:
+    elif asked.studies:
         _show_studies(_dicts(found))
     else:
-        _show_list(record, _dicts(found), pareto)
+        _show_list(record, _dicts(found), asked.pareto)
 
 
-def _goals(record: "StudyRecord") -> "Goals":
-    from hdap.search.problem.objectives import parse_goals
-
+def _goals(record: StudyRecord) -> Goals:
     return parse_goals(str(record.settings.get("objective", "mean")))
 
 
 def _print_front(
-    record: "StudyRecord", goals: "Goals", rows: tuple["FrontRow", ...], limit: int, as_json: bool
+    record: StudyRecord, goals: Goals, rows: tuple[FrontRow, ...], limit: int, as_json: bool
 ) -> None:
-    from hdap.cli.tables.front_table import documents, show_front
-    from hdap.cli.terminal.output import emit_json, next_steps
-
     if as_json:
         emit_json(documents(goals.names, rows))
         return
     show_front(goals.names, rows, f"{record.name}: Pareto front of {record.objective}", limit)
     if rows:
-        number = next(row.number for row in rows if row.balanced)
-        next_steps(f"hdap trials --study {record.name} --trial {number}")
+        balanced = next(row.number for row in rows if row.balanced)
+        next_steps(f"hdap trials --study {record.name} --trial {balanced}")
 
 
-def _dicts(found: "QueryResult") -> list[dict[str, Any]]:
+def _dicts(found: QueryResult) -> list[dict[str, Any]]:
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
-def _list(store: "Store", record: "StudyRecord", pareto: bool, limit: int) -> "QueryResult":
+def _list(store: Store, record: StudyRecord, pareto: bool, limit: int) -> QueryResult:
     source = "pareto_trials" if pareto else "trials"
     condition = f"study_id = {record.id}" + ("" if pareto else " AND feasible")
     order = "fleet_mean_ms" if pareto else "coalesce(value_1, ucb_ms), ucb_ms"
@@ -108,14 +77,12 @@ def _list(store: "Store", record: "StudyRecord", pareto: bool, limit: int) -> "Q
     )
 
 
-def _trial(store: "Store", record: "StudyRecord", number: int) -> dict[str, Any]:
-    from hdap.fleet_data.errors import NotFoundError
-
-    at = f"study_id = {record.id} AND number = {number}"
+def _trial(store: Store, record: StudyRecord, trial: int) -> dict[str, Any]:
+    at = f"study_id = {record.id} AND number = {trial}"
     rows = _dicts(store.query(f"SELECT trial_id, {FIGURES} FROM trials WHERE {at}"))
     if not rows:
         raise NotFoundError(
-            f"study {record.name} must have a trial {number}, but it has none of that number; "
+            f"study {record.name} must have a trial {trial}, but it has none of that number; "
             "list them: hdap trials"
         )
     key = rows[0].pop("trial_id")
@@ -139,9 +106,6 @@ def _trial(store: "Store", record: "StudyRecord", number: int) -> dict[str, Any]
 
 
 def _show_trial(document: dict[str, Any]) -> None:
-    from hdap.cli.terminal.output import line, next_steps, number, out, table
-    from hdap.fleet_data.costs import format_flops
-
     line(
         f"[bold]trial {document['number']}[/bold] of {document['study']} ({document['model']}): "
         f"{format_flops(document['flops'])} FLOPs, {document['parameters'] / 1e6:.2f} M "
@@ -169,10 +133,7 @@ def _show_trial(document: dict[str, Any]) -> None:
     next_steps(f"hdap trials --study {document['study']} --pareto")
 
 
-def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) -> None:
-    from hdap.cli.terminal.output import next_steps, number, table
-    from hdap.fleet_data.costs import format_flops
-
+def _show_list(record: StudyRecord, rows: list[dict[str, Any]], pareto: bool) -> None:
     what = "Pareto front" if pareto else "best feasible trials"
     extra = _extra(record)
     objective: list[Head] = [(f"{extra.title}, cautious", "right")] if extra else []
@@ -207,26 +168,19 @@ def _show_list(record: "StudyRecord", rows: list[dict[str, Any]], pareto: bool) 
         next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
 
 
-def _extra(record: "StudyRecord") -> "Objective | None":
+def _extra(record: StudyRecord) -> Objective | None:
     """The objective of a study where no other column of the list shows it."""
-    from hdap.search.problem.objectives import OBJECTIVES
-
     first = _goals(record).first
     return None if first in OBJECTIVES.values() else first
 
 
-def _cautious(objective: "Objective", row: dict[str, Any]) -> str:
-    from hdap.cli.terminal.output import percent
-
+def _cautious(objective: Objective, row: dict[str, Any]) -> str:
     if objective.unit == "ms":
         return f"{row['ucb_ms']:.2f} ms"
     return percent(1.0 - row["value_1"])
 
 
 def _show_studies(rows: list[dict[str, Any]]) -> None:
-    from hdap.cli.terminal.output import next_steps, table
-    from hdap.fleet_data.costs import format_flops
-
     table(
         [
             ("study", "left"),

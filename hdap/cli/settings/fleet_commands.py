@@ -1,13 +1,31 @@
 """Commands on the fleet and its telemetry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
-from hdap.cli.settings.shared_flags import WithBoth
-from hdap.requests.fleet_requests import ClusteringChoice
-from hdap.requests.setting import Setting
+from hdap.cli.settings.shared_flags import WithBoth, WithJson
+from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.requests.plan_request import PlanRequest
+from hdap.requests.setting import Rest, Setting
+from hdap.requests.shared_settings import Seed, SurrogateKind
 
 BY_DENSITY = ClusteringChoice("hdbscan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestCommand(WithBoth):
+    """Load telemetry: one row a measurement, of dense and of pruned networks.
+
+    Required columns: device_id, model, latency_ms. A bad row never enters and never stops the file:
+    it goes to FILE.rejected.csv with line, column and reason. The same rows again add nothing.
+    Each file lands whole or not at all.
+    """
+
+    files: Annotated[
+        tuple[str, ...],
+        Setting("CSV, gzipped CSV or Parquet files; - is standard input.", argument=True),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +38,25 @@ class DevicesCommand(WithBoth):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelCommand(WithBoth):
+    """Trace a network once, store its architecture and print its width groups.
+
+    A network whose channel graph cannot be described exactly is refused with the layer's name.
+    """
+
+    name: Annotated[str, Setting("A timm name, or package.module:factory.", argument=True)]
+    weights: Annotated[
+        Path | None,
+        Setting(
+            "State dict (.pt, .pth, .safetensors) whose channel importance the search keeps.",
+            there="file",
+        ),
+    ] = None
+    pretrained: Annotated[bool, Setting("Take the importance from timm's own weights.")] = False
+    layers: Annotated[bool, Setting("Print the layers as well.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterCommand(WithBoth):
     """Group devices that behave alike, from telemetry alone, and name the outliers."""
 
@@ -27,7 +64,122 @@ class ClusterCommand(WithBoth):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanCommand(WithBoth):
+    """Choose pruned networks for the representatives to measure, and write them as bundles.
+
+    A first batch fills the space; later ones go where the surrogates are unsure or the search wants
+    to go. A bundle runs on a device that has Python and onnxruntime, nothing else.
+    """
+
+    request: PlanRequest
+    out: Annotated[Path, Setting("Folder for the bundles; must be new.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureCommand:
+    """Measure the networks of a bundle on this machine, as `python3 measuring.py` in it does.
+
+    Options of measuring.py follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
+    --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
+    """
+
+    bundle: Annotated[Path, Setting("A bundle of `hdap plan` or `hdap verify`.", argument=True)]
+    rest: Rest = field(default_factory=Rest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitCommand(WithBoth):
+    """Learn how long a pruned network takes on each cluster, and say how well that is known.
+
+    Errors are on held-out configurations: what was fitted is never judged. With --what-if the
+    surrogates say what the fleet would take in other circumstances, as far as its telemetry tells.
+    """
+
+    model: Annotated[str, Setting("The model whose latency is learned.")]
+    kind: SurrogateKind = "fleet"
+    what_if: Annotated[
+        tuple[str, ...],
+        Setting("Predict for clock=0.6 (of today's), temperature=+10 or load=+20 instead."),
+    ] = ()
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlCommand(WithBoth):
+    """Ask the database in SQL. It is opened read-only: nothing can be changed.
+
+    Tables: devices, configurations, measurements, ingests, clusterings, clusters, cluster_devices,
+    surrogates, studies, trials, trial_channels, trial_clusters, verifications, epochs, levels,
+    operating_points, portfolios, variants. Views: telemetry, best_trials, pareto_trials,
+    trial_summary, variant_latencies and trials_MODEL with one column a width group.
+    """
+
+    query: Annotated[
+        str, Setting("One SQL statement; - reads it from standard input.", argument=True)
+    ]
+    param: Annotated[
+        tuple[str, ...], Setting("NAME=VALUE for :NAME in the statement; repeatable.")
+    ] = ()
+    as_csv: Annotated[bool, Setting("Print CSV with a header.", flag="csv")] = False
+    as_md: Annotated[bool, Setting("Print a Markdown table.", flag="md")] = False
+    limit: Annotated[int, Setting("Rows to print at most; says so when it cuts.", low=1)] = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
 class StatusCommand(WithBoth):
     """Say what the database holds, what is stale, and what to do next."""
 
     model: Annotated[str | None, Setting("Only this model.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateCommand(WithJson):
+    """Simulate a fleet: throttling, contention, ageing, spread, heavy-tailed noise, broken rows.
+
+    Every row says simulated, and so does every output that comes from it. The machine is calibrated
+    on the measured fleets; heat, ageing and the mix of kinds of cameras and phones are assumed.
+    """
+
+    out: Annotated[Path, Setting("Folder for telemetry and hidden truth.")]
+    preset: Annotated[
+        str,
+        Setting(
+            "microfleet (as measured), cameras or phones.",
+            choices=("microfleet", "cameras", "phones"),
+        ),
+    ] = "cameras"
+    devices: Annotated[int, Setting("Devices of the fleet.", low=1)] = 1000
+    model: Annotated[tuple[str, ...], Setting("A timm name; repeatable.")] = ("resnet50",)
+    rows: Annotated[int, Setting("Dense rows a device sends.", low=1)] = 20
+    configurations: Annotated[int, Setting("Pruned networks that are tried.", low=0)] = 200
+    measuring_devices: Annotated[int, Setting("Devices that try pruned networks.", low=0)] = 20
+    measured_rows: Annotated[int, Setting("Pruned networks that each of them tries.", low=0)] = 50
+    broken: Annotated[float, Setting("Share of rows broken on purpose.", low=0.0, high=0.99)] = 0.0
+    form: Annotated[
+        str,
+        Setting("csv, csv.gz or parquet.", flag="format", choices=("csv", "csv.gz", "parquet")),
+    ] = "csv.gz"
+    answer: Annotated[
+        Path | None,
+        Setting(
+            "Answer this bundle of `hdap plan` with the fleet in --out instead.", there="folder"
+        ),
+    ] = None
+    device: Annotated[tuple[str, ...], Setting("Which devices answer; repeatable.")] = ()
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoCommand:
+    """Ingest, cluster, fit and search the bundled fleet of 24 emulated devices.
+
+    Every latency in it was measured: ResNet-50 with ONNX Runtime on one machine under 24 CPU quotas
+    and memory loads. What the search says of new networks is predicted from them.
+    """
+
+    flops: Annotated[str, Setting("Budget of the search.")] = "1.0G"
+    trials: Annotated[int, Setting("Trials of the search.", low=1)] = 2000
+    keep: Annotated[
+        Path | None, Setting("Write the database here; a temporary file if left out.")
+    ] = None
+    seed: Seed = 0

@@ -1,11 +1,13 @@
-"""Commands that search, and that show what was found."""
+"""Commands from a search to a network that ships."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
-from hdap.cli.settings.shared_flags import WithBoth
+from hdap.cli.settings.shared_flags import Study, WithBoth, WithJson
 from hdap.requests.search_request import SearchRequest
 from hdap.requests.setting import Given, Setting
+from hdap.requests.shared_settings import AnyModel, Criterion, DenseWeights, Pretrained, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +40,100 @@ class SearchCommand(WithBoth):
         ),
     ] = None
     given: Given = field(default_factory=Given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialsCommand(WithBoth):
+    """Show stored trials: the best of a study, its Pareto front, or one trial in full.
+
+    All latencies of trials are predicted.
+    """
+
+    study: Study = None
+    pareto: Annotated[
+        bool,
+        Setting(
+            "The front of the study's objectives; of one: of fleet mean and kept importance.",
+            also="front",
+        ),
+    ] = False
+    trial: Annotated[int | None, Setting("One trial in full.", low=0)] = None
+    studies: Annotated[bool, Setting("All studies, one line each.")] = False
+    limit: Annotated[int, Setting("Trials to list at most.", low=1)] = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyCommand(WithBoth):
+    """Measure what was promised: write a bundle with --out, read it back without.
+
+    Exit 0: the promise holds. Exit 1: it does not, or that could not be shown. The promise holds
+    where the fleet mean is not above its predicted 90 % interval, both speed-ups (over uniform on
+    the same grid and over dense) reach 95 % of what was promised with their whole 90 % interval, no
+    cluster is 5 % above its own interval, and other devices behave as their cluster.
+    """
+
+    trial: Annotated[int, Setting("The trial to verify.", low=0)]
+    study: Study = None
+    out: Annotated[Path | None, Setting("Write the bundle to measure here; must be new.")] = None
+    sample: Annotated[
+        int, Setting("Other devices that measure too, to check the clustering.", low=0)
+    ] = 5
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneCommand(WithBoth):
+    """Remove exactly the planned channels and keep the smaller network as a checkpoint.
+
+    The network is run and counted: FLOPs and parameters are those of the trial, to the last digit.
+    The checkpoint is read back with hdap.load_pruned(folder), which executes nothing in it.
+    """
+
+    out: Annotated[Path, Setting("Folder for the checkpoint; must be new.")]
+    trial: Annotated[int | None, Setting("Trial of the study; its best if left out.", low=0)] = None
+    study: Study = None
+    channels: Annotated[
+        str | None,
+        Setting("Instead of a trial: a file, or conv1=56;fc=40 itself (empty: dense)."),
+    ] = None
+    flops: Annotated[
+        str | None, Setting("Instead of a trial: search --model at this budget first.")
+    ] = None
+    search_trials: Annotated[int, Setting("Trials of the search of --flops.", low=1)] = 2000
+    model: AnyModel = None
+    weights: DenseWeights = None
+    pretrained: Pretrained = False
+    criterion: Criterion = "l2"
+    data: Annotated[
+        str | None, Setting("For taylor: a folder of images, or package.module:factory.")
+    ] = None
+    force: Annotated[bool, Setting("Replace a checkpoint that is there.")] = False
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCommand(WithJson):
+    """Write a pruned network as ONNX, a torch.export program or TorchScript.
+
+    Its output is compared with torch's on random images before the file takes its place.
+    """
+
+    checkpoint: Annotated[Path, Setting("A folder that hdap prune wrote.", argument=True)]
+    out: Annotated[Path, Setting("The file to write.")]
+    kind: Annotated[
+        str,
+        Setting(
+            "onnx, pt2 (torch.export) or torchscript.",
+            flag="format",
+            choices=("onnx", "pt2", "torchscript"),
+        ),
+    ] = "onnx"
+    opset: Annotated[int | None, Setting("Of ONNX. Default: 18.", low=1)] = None
+    dynamic_batch: Annotated[bool, Setting("Any batch size instead of 1.")] = False
+    model: Annotated[
+        str | None, Setting("package.module:factory, where the network needs your code.")
+    ] = None
+    level: Annotated[
+        int | None, Setting("The level, where the checkpoint is an elastic one.", low=0)
+    ] = None
+    force: Annotated[bool, Setting("Replace a file that is there.")] = False

@@ -6,6 +6,7 @@ from typing import Annotated
 from hdap.requests.setting import Setting
 
 DEFAULT_DB = "sqlite:///hdap.db"
+Study = Annotated[str | None, Setting("Which study; the latest if left out.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a person asks of a fleet: how it is grouped."""
+"""What a person asks of a clustering."""
 
 from dataclasses import dataclass
 from typing import Annotated
