@@ -19,21 +19,15 @@ from hdap.fleet_data.store import Store
 from hdap.networks.loading import load_model
 from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.plan_request import PlanRequest
+from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.answer import Answer, answer
 from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import uniform
 from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, fit_surrogates
+from hdap.workflows.build_problem import measured_dense, stored_problem
 from hdap.workflows.plan_measurements import dense_baselines, make_plan
-from hdap.workflows.search_fleet import (
-    Search,
-    SearchRequest,
-    measured_dense,
-    new_search,
-    resumed_search,
-    run,
-    stored_problem,
-)
+from hdap.workflows.search_fleet import Search, new_search, resumed_search, run
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 from hdap.workflows.write_plan import write_plan
 

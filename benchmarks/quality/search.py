@@ -71,7 +71,7 @@ def searched(
     known = problem(Importance("l2", tuple(curves)), RULE)
     found = {UNIFORM: _of(known, known.uniform), WITH_WEIGHTS: _fastest(known, seed)}
     for name in FLOORS:
-        importance = channels.judged_by(PROXIES[name], architecture)
+        importance = channels.with_proxy(PROXIES[name], architecture)
         for words in spaces:
             found[f"{name}, {words}"] = _fastest(problem(importance, words), seed)
         if name != FLOORS[0]:

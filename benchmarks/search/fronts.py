@@ -19,10 +19,11 @@ from hdap.fleet_data.ingest.ingest_file import ingest
 from hdap.fleet_data.records import TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.networks.model_tracer import ModelTracer
+from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.pareto_front import nondominated
 from hdap.search.driver.run_search import run_search
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.workflows.search_fleet import SearchRequest, new_search
+from hdap.workflows.search_fleet import new_search
 
 FLEET = "microfleet-resnet50.csv.gz"
 GOALS = ("mean,kept", "mean,p95,kept", "mean,flops,kept")

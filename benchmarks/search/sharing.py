@@ -20,14 +20,10 @@ from benchmarks.search.settings import setting
 from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.optuna_ledger import OptunaLedger
 from hdap.search.driver.optuna_storage import open_storage
-from hdap.search.driver.run_search import (
-    SearchResult,
-    best_mean_ms,
-    quiet_optuna,
-    run_search,
-    trials_of,
-)
-from hdap.search.driver.worker_pool import run_workers
+from hdap.search.driver.proposal_source import trials_of
+from hdap.search.driver.proposer import quiet_optuna
+from hdap.search.driver.run_search import SearchResult, best_mean_ms, drive, run_search
+from hdap.search.driver.worker_pool import WorkerPool
 from hdap.search.problem.search_problem import SearchProblem
 
 SETTING = "resnet50:measured"
@@ -76,7 +72,7 @@ def show_searches(
     for place in (None, *places):
         for count in map(int, workers.split(",")):
             book = ledger(problem, place, UNLIMITED if place is None else trials)
-            found = run_workers(problem, book, count, timeout=seconds)
+            found = drive(WorkerPool(problem, count), book, timeout=seconds)
             _row(f"{_kind(place)}, {count} worker{'s' * (count > 1)}", found)
 
 

@@ -16,7 +16,7 @@ from hdap.fleet_data.store import Store
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import FLOOR, counts_of
 from hdap.search.samplers.fleet_sampler import FleetSampler
-from hdap.workflows.search_fleet import stored_problem
+from hdap.workflows.build_problem import stored_problem
 
 MS_PER_MEGABYTE = 0.1
 BYTES = {"float32": 4, "float16": 2}

@@ -51,7 +51,7 @@ def importance_in(module: nn.Module, architecture: Architecture) -> Importance:
     `architecture` describes `module` itself. Raises InputError where weights are not finite.
     """
     curves = importance_curves(channel_importance(module, architecture), architecture)
-    return Importance("weights", curves).judged_by(PROXIES[DEFAULT_PROXY], architecture)
+    return Importance("weights", curves).with_proxy(PROXIES[DEFAULT_PROXY], architecture)
 
 
 def require_same(architecture: Architecture, manifest: NetworkManifest) -> None:

@@ -240,4 +240,4 @@ def _importance(
         for curve, group in zip(importance_curves(scores, now), architecture.groups, strict=True)
     )
     proxy = PROXIES[DEFAULT_PROXY]
-    return Importance("sparse weights", curves).judged_by(proxy, architecture)
+    return Importance("sparse weights", curves).with_proxy(proxy, architecture)

@@ -11,7 +11,7 @@ from typing import Any
 from hdap.fleet_data.records import StudyRecord
 from hdap.report.parts import Chapter
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.workflows.search_fleet import SearchRequest
+from hdap.requests.search_request import SearchRequest
 
 PACKAGES = ("hdap", "numpy", "scipy", "scikit-learn", "xgboost", "optuna", "sqlalchemy", "torch")
 FLAGS = {"tolerance": "--flops-tol", "fixed": "--fix"}

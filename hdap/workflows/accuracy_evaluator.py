@@ -1,4 +1,4 @@
-"""The accuracy of pruned networks before any tuning: cut, batch norms recalibrated, judged."""
+"""The accuracy of pruned networks before any tuning: cut, recalibrated, evaluated on images."""
 
 import hashlib
 import multiprocessing
@@ -24,7 +24,7 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.loading import load_model
 from hdap.networks.surgery import Scores, prune
-from hdap.search.problem.accuracy import Judge
+from hdap.search.problem.accuracy import Evaluator
 from hdap.training.datasets import Data, DataOptions, Samples, part, plain, split
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate, recalibrate_on
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
 HELD_SHARE = 0.2
-"""Of the training data, to judge on; the validation part stays unseen until there is an answer."""
+"""Of the training data, to evaluate on; the validation part stays unseen until the answer."""
 MOST_IMAGES = 2000
 RECALIBRATION_BATCHES = 8
 
 
 @dataclass(frozen=True)
 class AccuracyEvaluator:
-    """A dense network, which of its channels matter, and images: to judge on, to recalibrate on.
+    """A dense network, which of its channels matter, and images: to evaluate on, to recalibrate on.
 
     Channels are cut as `hdap prune` cuts them by default. Batch norms of the cut network are
-    recalibrated on images that it is not judged on (see `recalibrate`); nothing is trained.
+    recalibrated on images that it is not evaluated on (see `recalibrate`); nothing is trained.
     """
 
     module: nn.Module
     architecture: Architecture
     scores: tuple[Scores, ...]
     graph: ChannelGraph
-    judged: Samples
+    held: Samples
     others: Samples
     seed: int
 
@@ -58,18 +58,18 @@ class AccuracyEvaluator:
     def of(
         cls, module: nn.Module, architecture: Architecture, data: Data, seed: int
     ) -> "AccuracyEvaluator":
-        """A part of the training data, chosen by `seed`, is what networks are judged on."""
+        """A part of the training data, chosen by `seed`, is what networks are evaluated on."""
         others, held = split(plain(data.train), HELD_SHARE, seed)
-        judged = plain(part(held, range(min(len(held), MOST_IMAGES))))
+        held = plain(part(held, range(min(len(held), MOST_IMAGES))))
         scores = channel_importance(module, architecture)
         graph = ChannelGraph(module, architecture.input_shape)
-        return cls(module, architecture, scores, graph, judged, others, seed)
+        return cls(module, architecture, scores, graph, held, others, seed)
 
     def accuracy(self, counts: Counts) -> float:
         """The share of images that the network with these counts (`groups`) gets right."""
         network = prune(self.module, self.architecture, counts, self.scores, graph=self.graph)
         recalibrate_on(network, self.others, count=RECALIBRATION_BATCHES, seed=self.seed)
-        return evaluate(network, self.judged).accuracy
+        return evaluate(network, self.held).accuracy
 
 
 @dataclass(frozen=True)
@@ -98,28 +98,28 @@ class EvaluatorSpec:
         return AccuracyEvaluator.of(loaded.module, self.architecture, data, self.seed)
 
 
-class EvaluatorPool(Judge):
-    """Judges networks on as many processes as asked, each configuration once for all searches.
+class EvaluatorPool(Evaluator):
+    """Evaluates networks on as many processes as asked, each configuration once for all searches.
 
-    What was judged is stored under the digest of the weights, the name of the data and how it was
-    judged. Use it by `evaluator_pool`, which ends the processes.
+    What was found is stored under the digest of the weights, the name of the data and how they were
+    used. Use it by `evaluator_pool`, which ends the processes.
     """
 
     def __init__(
-        self, store: "Store", order: EvaluatorSpec, pool: ProcessPoolExecutor | None
+        self, store: "Store", spec: EvaluatorSpec, pool: ProcessPoolExecutor | None
     ) -> None:
-        self._store, self._order, self._pool = store, order, pool
-        self._bench = order.made()
-        self.judged_on = _judged_on(order, self._bench)
+        self._store, self._spec, self._pool = store, spec, pool
+        self._evaluator = spec.made()
+        self.judged_on = _judged_on(spec, self._evaluator)
         self.asked = 0
 
     @cached_property
     def dense(self) -> float:
-        """The accuracy of the dense network, judged in the same way."""
-        return float(self.accuracy(self._order.architecture.widths[None])[0])
+        """The accuracy of the dense network, found in the same way."""
+        return float(self.accuracy(self._spec.architecture.widths[None])[0])
 
     def accuracy(self, counts: Counts) -> Floats:
-        architecture = self._order.architecture
+        architecture = self._spec.architecture
         texts = format_channels(architecture, counts)
         found = self._store.accuracies(architecture.model, self.judged_on, texts)
         unknown = np.flatnonzero(np.isnan(found))
@@ -127,7 +127,7 @@ class EvaluatorPool(Judge):
         todo = unknown[np.sort(first)]
         if not len(todo):
             return found
-        new = self._judge([counts[i] for i in todo])
+        new = self._evaluate([counts[i] for i in todo])
         self.asked += len(todo)
         names = [texts[i] for i in todo]
         self._store.save_accuracies(architecture.model, self.judged_on, names, new)
@@ -136,14 +136,14 @@ class EvaluatorPool(Judge):
 
     def tell(self, counts: Counts, accuracy: Floats) -> None:
         known = np.flatnonzero(np.isfinite(accuracy))
-        architecture = self._order.architecture
+        architecture = self._spec.architecture
         texts = format_channels(architecture, counts[known])
         self._store.save_accuracies(architecture.model, self.judged_on, texts, accuracy[known])
 
-    def _judge(self, rows: list[Counts]) -> Floats:
+    def _evaluate(self, rows: list[Counts]) -> Floats:
         if self._pool is None:
             with _one_thread():
-                return np.array([self._bench.accuracy(row) for row in rows])
+                return np.array([self._evaluator.accuracy(row) for row in rows])
         try:
             return np.array(list(self._pool.map(_accuracy, rows)))
         except BrokenProcessPool as error:
@@ -155,41 +155,41 @@ class EvaluatorPool(Judge):
 
 @contextmanager
 def evaluator_pool(
-    store: "Store", order: EvaluatorSpec, workers: int = 1
+    store: "Store", spec: EvaluatorSpec, workers: int = 1
 ) -> Iterator[EvaluatorPool]:
-    """A judge with `workers` processes, which end with the block; 1 judges in this process.
+    """An evaluator with `workers` processes, which end with the block; 1 evaluates in this process.
 
     The number of processes does not change any accuracy. Raises as `EvaluatorSpec.made`.
     """
     if workers == 1:
-        yield EvaluatorPool(store, order, None)
+        yield EvaluatorPool(store, spec, None)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (order,))
+    pool = ProcessPoolExecutor(workers, context, _begin, (spec,))
     try:
-        yield EvaluatorPool(store, order, pool)
+        yield EvaluatorPool(store, spec, pool)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_bench: list[AccuracyEvaluator] = []
-"""The bench of a judging process."""
+_evaluators: list[AccuracyEvaluator] = []
+"""The one of a process of the pool."""
 
 
-def _begin(order: EvaluatorSpec) -> None:
+def _begin(spec: EvaluatorSpec) -> None:
     # Ctrl-C reaches all processes of a terminal; the one that asks decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    _bench.append(order.made())
+    _evaluators.append(spec.made())
 
 
 def _accuracy(counts: Counts) -> float:
-    return _bench[0].accuracy(counts)
+    return _evaluators[0].accuracy(counts)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums of several threads are rounded otherwise: all processes judge with one."""
+    """Sums of several threads are rounded otherwise: all processes work with one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -198,13 +198,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _judged_on(order: EvaluatorSpec, bench: AccuracyEvaluator) -> str:
+def _judged_on(spec: EvaluatorSpec, evaluator: AccuracyEvaluator) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(bench.module.state_dict().items()):
+    for name, tensor in sorted(evaluator.module.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    data = order.data if ":" in order.data else str(Path(order.data).resolve())
-    return (
-        f"{data}: {len(bench.judged):,} of {len(bench.judged) + len(bench.others):,} training "
-        f"images (seed {order.seed}), weights {digest.hexdigest()[:16]}"
-    )
+    held = len(evaluator.held)
+    data = spec.data if ":" in spec.data else str(Path(spec.data).resolve())
+    return f"{data}: {held:,} of {held + len(evaluator.others):,} training images (seed {spec.seed}), weights {digest.hexdigest()[:16]}"

@@ -1,33 +1,36 @@
-"""From what a person asks of a search to the search problem: budgets, space, floor, objective."""
+"""From what a person asks of a search to the search problem, whether it is new or stored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdap.fleet_data.architecture import Counts
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
-from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.records import Bools
-from hdap.search.problem.budget import FlopsBand, band, parse_flops
-from hdap.search.problem.durations import parse_ms
+from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.records import Bools, Floats, StudyRecord
+from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
+from hdap.search.problem.accuracy import AccuracyGoal
+from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.objectives import FLOPS, parse_goals
+from hdap.search.problem.objectives import ACCURACY, FLOPS, Goals, Objective, parse_goals
 from hdap.search.problem.proxies import proxy
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile, profile
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
 from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.registry import load_surrogate
 
 if TYPE_CHECKING:
-    from hdap.fleet_data.architecture import Architecture
-    from hdap.requests.search_request import SearchRequest
+    from hdap.fleet_data.store import Store
 
 
-def asked_band(request: "SearchRequest", architecture: "Architecture") -> FlopsBand:
+def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture) -> FlopsBand:
     """The FLOPs that a request allows.
 
     A budget is a band that is spent, but only a cap beside a latency budget or where FLOPs are an
@@ -37,7 +40,7 @@ def asked_band(request: "SearchRequest", architecture: "Architecture") -> FlopsB
         InputError: there is no budget at all, or it is no number.
         InfeasibleError: it is above the dense model.
     """
-    capped = request.latency is not None or FLOPS in parse_goals(request.objective).names
+    capped = request.latency is not None or FLOPS in goals.names
     dense = int(flops(architecture, architecture.widths[None, :])[0])
     if request.flops is None and not capped:
         raise InputError("a search needs a budget, but got none: give --flops, --latency or both")
@@ -46,7 +49,8 @@ def asked_band(request: "SearchRequest", architecture: "Architecture") -> FlopsB
 
 
 def build_search_problem(
-    request: "SearchRequest",
+    request: SearchRequest,
+    goals: Goals,
     allowed: FlopsBand,
     latency: FleetSurrogate,
     fleet: FleetWeights,
@@ -62,7 +66,7 @@ def build_search_problem(
     limit = None
     if request.latency is not None:
         limit = parse_ms(request.latency, "a latency budget", "20ms")
-    share = least_share(architecture, allowed, _fits(request, limit, latency, fleet))
+    share = least_share(architecture, allowed, _fits(request, goals.first, limit, latency, fleet))
     step = request.step or latency.step
     space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
     space = space.within(request.limits)
@@ -74,9 +78,9 @@ def build_search_problem(
         allowed,
         latency,
         fleet,
-        importance.judged_by(proxy(request.proxy), architecture),
+        importance.with_proxy(proxy(request.proxy), architecture),
         floor=request.floor,
-        objective=request.objective,
+        goals=goals,
         risk=request.risk,
         limit_ms=limit,
     )
@@ -87,17 +91,99 @@ def build_search_problem(
 def objective_text(problem: SearchProblem) -> str:
     """The objective as the store names it: `p95`, `mean,kept`, `kept within p95 20 ms`."""
     if problem.limit_ms is None:
-        return problem.objective
-    return f"kept within {problem.objective} {problem.limit_ms:g} ms"
+        return problem.goals.text
+    return f"kept within {problem.goals.text} {problem.limit_ms:g} ms"
+
+
+def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, SearchProfile]:
+    """The problem of a stored study, with the clustering, surrogates and importance it began with.
+
+    Raises NotFoundError where its surrogates or its importance are no longer stored.
+    """
+    source, request = str(record.settings[IMPORTANCE]), request_of(record)
+    architecture = store.architecture(record.model)
+    records = store.surrogates(record.model, record.clustering_id, request.surrogate)
+    if not records:
+        raise NotFoundError(
+            f"the surrogates of clustering {record.clustering_id} must be stored to go on with "
+            f"study {record.name}, but are not; start a new search"
+        )
+    payloads = tuple(r.payload for r in records)
+    latency = load_surrogate(request.surrogate, architecture, payloads)
+    importance = Importance.by_channels(architecture)
+    if source != importance.source:
+        importance = Importance(source, store.importance(record.model, source).curves)
+    budget = FlopsBand(record.flops_low, record.flops_high)
+    clustering = store.clustering(record.clustering_id)
+    fleet = FleetWeights.of(clustering, store.devices())
+    goals = parse_goals(request.objective)
+    return build_search_problem(request, goals, budget, latency, fleet, importance)
+
+
+def measured_dense(store: "Store", record: StudyRecord) -> Floats:
+    """The dense model on the typical device of each of K clusters, as measured (NaN: never)."""
+    kind = str(record.settings["surrogate"])
+    found = store.surrogates(record.model, record.clustering_id, kind)
+    return np.array([surrogate.dense_ms for surrogate in found])
+
+
+@contextmanager
+def accuracy_goal(
+    store: "Store", request: SearchRequest, problem: SearchProblem, workers: int = 1
+) -> Iterator[AccuracyGoal | None]:
+    """How accuracy counts in a search, evaluated by so many processes; None where it does not.
+
+    Raises InputError or NotFoundError where the network or the data cannot be had, or the least
+    accuracy cannot be reached.
+    """
+    if request.data is None:
+        yield None
+        return
+    # Here, because it loads torch, which most searches do without.
+    from hdap.workflows.accuracy_evaluator import EvaluatorSpec, evaluator_pool
+
+    weights = Path(request.weights) if request.weights else None
+    architecture = problem.architecture
+    spec = EvaluatorSpec(architecture, request.data, weights, request.pretrained, request.seed)
+    with evaluator_pool(store, spec, workers) as evaluator:
+        least = request.min_accuracy
+        if least is not None and least > evaluator.dense:
+            raise InputError(
+                f"`--min-accuracy` must be at most what the dense network has before any tuning, "
+                f"{evaluator.dense:.3f}, but got {least:g}: lower it, or give better weights"
+            )
+        yield AccuracyGoal.of(evaluator, problem.importance, least)
+
+
+def check_accuracy(request: SearchRequest, goals: Goals) -> None:
+    """Raise InputError where what is asked about accuracy does not fit together."""
+    names, least = goals.names, request.min_accuracy
+    if request.data is None and (least is not None or ACCURACY in names):
+        raise InputError("accuracy must be judged on data, but there is none: give --data")
+    if least is not None and not 0.0 < least <= 1.0:
+        raise InputError(f"`0 < min-accuracy <= 1` must hold, but got {least:g}: 0.6 is 60 %")
+    if least is not None and len(names) > 1:
+        raise InputError(
+            f"a least accuracy needs one objective beside it, but got {request.objective}: "
+            f"leave --min-accuracy out for a front"
+        )
+    if request.data is not None and least is None and ACCURACY not in names:
+        raise InputError(
+            f"accuracy must be an objective ({request.objective},{ACCURACY}) or a constraint "
+            f"(--min-accuracy 0.6) when --data is given"
+        )
 
 
 def _fits(
-    request: "SearchRequest", limit: float | None, latency: FleetSurrogate, fleet: FleetWeights
+    request: SearchRequest,
+    objective: Objective,
+    limit: float | None,
+    latency: FleetSurrogate,
+    fleet: FleetWeights,
 ) -> Callable[[Counts], Bools] | None:
     """Which configurations meet the latency budget, doubt included; None where there is none."""
     if limit is None:
         return None
-    objective = parse_goals(request.objective).first
 
     def fits(counts: Counts) -> Bools:
         found = latency.predict(counts)

@@ -11,7 +11,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Ints, NetworkRecord, TrialBatch
 from hdap.search.analysis.per_cluster import Networks, networks
-from hdap.search.driver.trial_batches import batch, taken
+from hdap.search.problem.evaluation import taken
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -48,7 +48,7 @@ def compare_networks(
     if fresh.any():
         now = np.full(int(fresh.sum()), np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"))
         seen = search.problem.evaluate(found.counts[fresh])
-        new = batch(seen, np.arange(first, first + len(now)), now, now)
+        new = seen.trials(np.arange(first, first + len(now)), now, now)
         store.append_trials(search.record.id, new, result.sampler_state)
         known |= {row.tobytes(): first + i for i, row in enumerate(new.counts)}
     numbers = np.array([known[row.tobytes()] for row in found.counts], dtype=np.int64)

@@ -19,6 +19,7 @@ from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from hdap.networks.criteria import Evidence
 from hdap.networks.prune_plan import plan_from_trial
 from hdap.requests.compression_request import CompressRequest
+from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress as SearchProgress
 from hdap.search.problem.budget import parse_flops
@@ -33,7 +34,7 @@ from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compression_journal import Journal, StepEntry, read_journal, require_same
 from hdap.workflows.compression_schedule import flops_schedule, step_cut, step_limits
 from hdap.workflows.compression_start import dense_start, require_empty
-from hdap.workflows.search_fleet import SearchRequest, new_search, run, summarize_search
+from hdap.workflows.search_fleet import answer_of, find_or_run
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -204,13 +205,12 @@ class Compression:
             limits={name: list(pair) for name, pair in limits.items()},
         )
         try:
-            search = new_search(self._store, wanted, None, watch.say)
+            search, result = find_or_run(
+                self._store, wanted, watch.say, lambda p: watch.searching(step, p)
+            )
         except InfeasibleError as error:
             raise InfeasibleError(f"step {step}: {error}, or raise --max-cut") from error
-        result = run(self._store, search, None, lambda p: watch.searching(step, p))
-        if result.stopped == "interrupted":
-            raise KeyboardInterrupt
-        return summarize_search(search, result)[0], search.record.name
+        return answer_of(search, result), search.record.name
 
     def _tune(self, step: int, watch: TrainingWatch) -> Checkpoint:
         request = self._request

@@ -29,8 +29,7 @@ from hdap.requests.plan_request import LevelRequest
 from hdap.search.nested.nested_chain import NestedRequest
 from hdap.search.nested.nested_levels import Nested, nested
 from hdap.search.nested.operating_points import OperatingPoints
-from hdap.search.problem.budget import FlopsBand, parse_flops_range
-from hdap.search.problem.durations import parse_ms
+from hdap.search.problem.budget import FlopsBand, parse_flops_range, parse_ms
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.workflows.artifacts import (
     ensure_architecture,

@@ -33,7 +33,7 @@ from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, ensure_surrogates
-from hdap.workflows.search_fleet import stored_problem
+from hdap.workflows.build_problem import stored_problem
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

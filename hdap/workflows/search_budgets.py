@@ -13,7 +13,7 @@ from hdap.fleet_data.costs import flops
 from hdap.networks.checkpoint import Checkpoint
 from hdap.networks.criteria import Evidence
 from hdap.networks.manifest import WEIGHTS
-from hdap.networks.prune_plan import WeightsSource
+from hdap.networks.prune_plan import WeightsSource, plan_from_trial
 from hdap.networks.pruned_network import prune_further
 from hdap.networks.tracing import describe
 from hdap.portfolio.candidates import Candidate, Candidates, importance_in, require_same
@@ -26,7 +26,7 @@ from hdap.training.datasets import Data, plain
 from hdap.training.network_quality import recalibrate_on
 from hdap.training.training_loop import best_device
 from hdap.workflows.artifacts import measured_architecture
-from hdap.workflows.find_or_search import best_plan
+from hdap.workflows.search_fleet import find_or_run
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -106,7 +106,8 @@ class BudgetSearches:
     def _searched(self, architecture: Architecture, budget: str) -> Candidate:
         self.say(f"{budget}: searching")
         request = self._request(architecture, budget)
-        plan = best_plan(self.store, request, self.say, lambda p: self.progress(budget, p))
+        search, _ = find_or_run(self.store, request, self.say, lambda p: self.progress(budget, p))
+        plan = plan_from_trial(self.store, search.record.name, None)
         start, order = self.start.network, self.order
         batches = None if self.data is None else TrainingBatches(self.data, order.seed)
         evidence = Evidence(order.seed, batches)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
@@ -18,43 +16,46 @@ from hdap.search.analysis.single_cluster_baseline import (
     SingleClusterBaseline,
     single_cluster_baseline,
 )
-from hdap.search.driver.run_search import ResumeState, SearchProgress, SearchResult, run_search
+from hdap.search.driver.ledger import Ledger, LocalLedger
+from hdap.search.driver.optuna_ledger import OptunaLedger, check_shared
+from hdap.search.driver.optuna_storage import open_storage, storage_faults
+from hdap.search.driver.proposal_source import InProcess, ProposalSource
+from hdap.search.driver.run_search import ResumeState, SearchProgress, SearchResult, drive
+from hdap.search.driver.worker_pool import WorkerPool, worker_seed
 from hdap.search.exact.lower_bound import lower_bound
-from hdap.search.problem.accuracy import Judging
-from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.fleet_weights import FleetWeights
-from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
-from hdap.search.samplers.registry import check_goals, sampler_kind
-from hdap.surrogate.models.registry import load_surrogate
+from hdap.search.samplers.registry import SAMPLERS, check_goals
 from hdap.workflows.artifacts import (
     ensure_clustering,
     ensure_importance,
     ensure_surrogates,
     measured_architecture,
 )
-from hdap.workflows.build_problem import asked_band, build_search_problem, objective_text
-from hdap.workflows.judge_accuracy import accuracy_judge, check_accuracy
+from hdap.workflows.build_problem import (
+    accuracy_goal,
+    asked_band,
+    build_search_problem,
+    check_accuracy,
+    measured_dense,
+    objective_text,
+    stored_problem,
+)
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
-__all__ = [
-    "Admit",
-    "Search",
-    "SearchRequest",
-    "certified",
-    "measured_dense",
-    "new_search",
-    "resumed_search",
-    "run",
-    "stored_problem",
-    "summarize_search",
-]
 
-Admit = Callable[[str, SearchProblem, Judging | None], None]
-"""Refuses a study of that name by raising; gets its problem and who judges accuracy in it."""
+@dataclass(frozen=True)
+class PreparedSearch:
+    """The problem that a request poses on the fleet as it is now; nothing is stored of it yet."""
+
+    request: SearchRequest
+    problem: SearchProblem
+    profile: SearchProfile
+    clustering: ClusteringRecord
 
 
 @dataclass(frozen=True)
@@ -71,39 +72,68 @@ class Search:
     before: ResumeState | None = None
 
 
-def new_search(
-    store: "Store",
-    request: SearchRequest,
-    name: str | None,
-    say: Say,
-    admit: Admit | None = None,
-) -> Search:
-    """Make every stage current and store a new study; what is refused leaves none behind.
-
-    `admit` is asked before the study is stored, and refuses it by raising.
+def prepare_search(store: "Store", request: SearchRequest, say: Say) -> PreparedSearch:
+    """Make every stage current, and pose the problem.
 
     Raises:
         NotEnoughDataError: nothing, or too little, was measured of the model.
         InfeasibleError: no configuration meets the budget.
         InputError, NotFoundError: a setting is out of range or names what is not there.
     """
-    kind = sampler_kind(request.sampler)
-    name = name or _free_name(store, request)
-    check_accuracy(request)
+    kind = SAMPLERS[request.sampler]
+    goals = parse_goals(request.objective)
+    check_accuracy(request, goals)
     architecture = measured_architecture(store, request.model, say)
-    budget = asked_band(request, architecture)
+    budget = asked_band(request, goals, architecture)
     clustering = ensure_clustering(store, say)
     latency = ensure_surrogates(store, architecture, clustering, say, request.surrogate)
     weights = Path(request.weights) if request.weights else None
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
-    problem, found = build_search_problem(request, budget, latency, fleet, importance)
+    problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
-    with accuracy_judge(store, request, problem, workers=1) as judges:
-        if admit:
-            admit(name, problem, judges)
-    resolved = {"step": problem.space.step, "floor": problem.floor, IMPORTANCE: importance.source}
+    return PreparedSearch(request, problem, profile, clustering)
+
+
+def new_search(
+    store: "Store",
+    request: SearchRequest,
+    name: str | None,
+    say: Say,
+    storage: str | None = None,
+) -> Search:
+    """Prepare a search and store a new study; what is refused leaves none behind.
+
+    With `storage`, where several machines search, the study of that name is joined if it asks for
+    the same: whoever starts first makes it, and all others, started with the same command, join.
+
+    Raises:
+        InputError: as `prepare_search`, or the study of that name asks for something else, or is
+            complete.
+        StoreError: the storage cannot be reached.
+    """
+    if storage is not None and name is not None and _exists(store, name):
+        return _joined_search(store, request, name, say)
+    try:
+        return store_study(store, prepare_search(store, request, say), name, storage)
+    except InputError:
+        if storage is None or name is None or not _exists(store, name):
+            raise
+        return _joined_search(store, request, name, say)  # another machine was faster
+
+
+def store_study(
+    store: "Store", prepared: PreparedSearch, name: str | None, storage: str | None = None
+) -> Search:
+    """Store a new study of what was prepared. Raises as `new_search`."""
+    request, problem, clustering = prepared.request, prepared.problem, prepared.clustering
+    name = name or _free_name(store, request)
+    with accuracy_goal(store, request, problem) as accuracy:
+        if storage is not None:
+            with storage_faults(storage):
+                check_shared(open_storage(storage), name, problem, accuracy)
+    settled = {"step": problem.space.step, "floor": problem.floor}
     record = StudyRecord(
         name=name,
         model=request.model,
@@ -114,11 +144,12 @@ def new_search(
         flops_high=problem.band.high,
         kept_importance_floor=problem.floor,
         clustering_id=clustering.id,
-        settings=asdict(request) | resolved,
+        settings=asdict(request) | settled | {IMPORTANCE: problem.importance.source},
         created_at=datetime.now(UTC),
     )
     record = replace(record, id=store.create_study(record))
-    return Search(request, record, problem, found, clustering, measured_dense(store, record))
+    dense_ms = measured_dense(store, record)
+    return Search(request, record, problem, prepared.profile, clustering, dense_ms)
 
 
 def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> Search:
@@ -129,20 +160,16 @@ def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> 
         InputError: it already has as many trials as asked for.
     """
     record = store.study(study)
-    wanted = trials or int(record.settings["trials"])
     done = store.trials(record.id)
+    wanted = trials or request_of(record).trials
     if len(done) >= wanted:
         raise InputError(
             f"`--trials` must exceed the {len(done):,} trials that study {record.name} has, "
             f"but got {wanted:,}; give more to go on"
         )
     say(f"resuming study {record.name} after {len(done):,} trials")
-    problem, found = stored_problem(store, record)
-    request = replace(request_of(record), trials=wanted)
-    clustering = store.clustering(record.clustering_id)
-    before = ResumeState(done, record.sampler_state)
-    dense_ms = measured_dense(store, record)
-    return Search(request, record, problem, found, clustering, dense_ms, before)
+    search = _stored_search(store, record, done)
+    return replace(search, request=replace(search.request, trials=wanted))
 
 
 def run(
@@ -151,43 +178,117 @@ def run(
     timeout: float | None,
     progress: Callable[[SearchProgress], None],
     workers: int = 1,
+    storage: str | None = None,
+    say: Say = lambda _: None,
 ) -> SearchResult:
     """Run a search; trials are stored at most a second after they were found.
 
-    Where accuracy counts, `workers` processes judge it. Raises InputError where the network or the
-    data to judge it on cannot be had.
+    Several `workers` search with a process each; where accuracy counts this process searches, and
+    they evaluate it. With `storage` Optuna keeps the study there and other machines may join; every
+    process that joined stores all of its trials, each once.
+
+    Raises:
+        StoreError: the storage cannot be reached.
+        InputError: its study is another one, or the network or the data to evaluate accuracy on
+            cannot be had.
+        HdapError: all workers died.
     """
+    request, problem = search.request, search.problem
+    before = None if search.before is None else search.before.trials
 
     def keep(batch: TrialBatch, state: Mapping[str, Any]) -> None:
-        store.append_trials(search.record.id, batch, state)
+        store.append_trials(search.record.id, batch, state, again=storage is not None)
 
-    with accuracy_judge(store, search.request, search.problem, workers) as judges:
-        result = run_search(
-            search.problem,
-            search.request.sampler,
-            trials=search.request.trials,
+    with (
+        accuracy_goal(store, request, problem, workers) as accuracy,
+        storage_faults(storage or ""),
+    ):
+        ledger: Ledger
+        if storage is None:
+            ledger = LocalLedger(request.trials, before)
+        else:
+            name, place = search.record.name, open_storage(storage)
+            ledger = OptunaLedger(place, name, problem, request.trials, before, accuracy)
+            say(f"other machines join with: hdap search --resume {name} --storage ...")
+        seed = request.seed
+        source: ProposalSource
+        if accuracy is None and (workers > 1 or ledger.shared):
+            source = WorkerPool(problem, workers, request.sampler, seed, ledger.host, say)
+        else:
+            seed = worker_seed(seed, ledger.host, 0) if ledger.shared else seed
+            source = InProcess(problem, request.sampler, seed, accuracy)
+        alone = isinstance(source, InProcess) and not ledger.shared
+        result = drive(
+            source,
+            ledger,
+            state=search.before.sampler_state if search.before and alone else {},
             timeout=timeout,
-            seed=search.request.seed,
+            patience=request.patience if alone else None,
             on_batch=keep,
             progress=progress,
-            resume=search.before,
-            patience=search.request.patience,
-            judging=judges,
         )
     store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
     return result
 
 
+def find_or_run(
+    store: "Store", request: SearchRequest, say: Say, progress: Callable[[SearchProgress], None]
+) -> tuple[Search, SearchResult]:
+    """The newest finished study that answers the request, else a new one.
+
+    Raises as `prepare_search`, and KeyboardInterrupt where the search was interrupted.
+    """
+    prepared = prepare_search(store, request, say)
+    record = study_that_answers(store, prepared)
+    if record is not None:
+        say(f"study {record.name} is current")
+        trials = store.trials(record.id)
+        result = SearchResult(trials, record.sampler_state, "finished", 0, 0.0)
+        return _stored_search(store, record, trials), result
+    search = store_study(store, prepared, None)
+    result = run(store, search, None, progress)
+    if result.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return search, result
+
+
+def study_that_answers(store: "Store", prepared: PreparedSearch) -> StudyRecord | None:
+    """The newest finished study that asked for the same on the clustering, the surrogates and the
+    importance of now; None where there is none."""
+    request, problem = prepared.request, prepared.problem
+    # What was left open is stored as it was settled.
+    settled = replace(request, step=problem.space.step, floor=problem.floor)
+    surrogates = store.surrogates(request.model, prepared.clustering.id, request.surrogate)
+    fitted = max(surrogate.created_at for surrogate in surrogates)
+
+    def answers(record: StudyRecord) -> bool:
+        return (
+            (record.model, record.state) == (request.model, "finished")
+            and record.clustering_id == prepared.clustering.id
+            and record.created_at >= fitted
+            and record.settings[IMPORTANCE] == problem.importance.source
+            and request_of(record) == settled
+        )
+
+    return next((record for record in reversed(store.studies()) if answers(record)), None)
+
+
 def summarize_search(search: Search, result: SearchResult) -> tuple[Answer, SingleClusterBaseline]:
-    """The answer of a finished or stopped search, and what fleet-single_cluster_baseline was worth.
+    """The answer of a finished or stopped search, and what knowing the fleet was worth.
 
     Raises:
         InfeasibleError: no trial keeps the floor within the band.
     """
+    found = answer_of(search, result)
+    counts, seed = found.found.counts, search.request.seed
+    return found, single_cluster_baseline(search.problem, counts, seed)
+
+
+def answer_of(search: Search, result: SearchResult) -> Answer:
+    """The answer of a finished or stopped search. Raises as `summarize_search`."""
     if result.trials is None:
         raise InputError("the search was stopped before its first trial; let it run longer")
-    found = answer(search.problem, result.trials, search.dense_ms)
-    return found, single_cluster_baseline(search.problem, found.found.counts, search.request.seed)
+    return answer(search.problem, result.trials, search.dense_ms)
 
 
 def certified(search: Search, found: Answer) -> float | None:
@@ -201,35 +302,32 @@ def certified(search: Search, found: Answer) -> float | None:
     return bound.gap(float(search.problem.ucb_ms(found.found.counts[None])[0]))
 
 
-def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, SearchProfile]:
-    """The problem of a stored study, with the clustering, surrogates and importance it began with.
-
-    Raises NotFoundError where its surrogates or its importance are no longer stored.
-    """
-    source, request = str(record.settings[IMPORTANCE]), request_of(record)
-    architecture = store.architecture(record.model)
-    records = store.surrogates(record.model, record.clustering_id, request.surrogate)
-    if not records:
-        raise NotFoundError(
-            f"the surrogates of clustering {record.clustering_id} must be stored to go on with "
-            f"study {record.name}, but are not; start a new search"
+def _joined_search(store: "Store", request: SearchRequest, name: str, say: Say) -> Search:
+    joined = resumed_search(store, name, request.trials, say)
+    # What was left open is stored as it was settled.
+    step, floor = request.step or joined.request.step, request.floor
+    floor = joined.request.floor if floor is None else floor
+    if joined.request != replace(request, step=step, floor=floor):
+        raise InputError(
+            f"study {name} must ask for the same on every machine that joins it, but it was "
+            f"started with other options: give --resume {name}, or choose another name"
         )
-    payloads = tuple(r.payload for r in records)
-    latency = load_surrogate(request.surrogate, architecture, payloads)
-    importance = Importance.by_channels(architecture)
-    if source != importance.source:
-        importance = Importance(source, store.importance(record.model, source).curves)
-    budget = FlopsBand(record.flops_low, record.flops_high)
-    clustering = store.clustering(record.clustering_id)
-    fleet = FleetWeights.of(clustering, store.devices())
-    return build_search_problem(request, budget, latency, fleet, importance)
+    return joined
 
 
-def measured_dense(store: "Store", record: StudyRecord) -> Floats:
-    """The dense model on the typical device of each of K clusters, as measured (NaN: never)."""
-    kind = str(record.settings["surrogate"])
-    found = store.surrogates(record.model, record.clustering_id, kind)
-    return np.array([surrogate.dense_ms for surrogate in found])
+def _stored_search(store: "Store", record: StudyRecord, trials: TrialBatch) -> Search:
+    problem, profile = stored_problem(store, record)
+    before = ResumeState(trials, record.sampler_state)
+    clustering, dense_ms = store.clustering(record.clustering_id), measured_dense(store, record)
+    return Search(request_of(record), record, problem, profile, clustering, dense_ms, before)
+
+
+def _exists(store: "Store", name: str) -> bool:
+    try:
+        store.study(name)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _free_name(store: "Store", request: SearchRequest) -> str:

@@ -24,7 +24,7 @@ from hdap.fleet_data.records import (
 from hdap.fleet_data.telemetry import SIMULATED
 from hdap.search.analysis.verification import Promise, Readings, Verdict, verify
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.workflows.search_fleet import measured_dense, stored_problem
+from hdap.workflows.build_problem import measured_dense, stored_problem
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

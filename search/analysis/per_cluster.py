@@ -86,10 +86,10 @@ class Networks:
 
 def check_per_cluster(wanted: bool, problem: SearchProblem) -> None:
     """Raise InputError where networks by cluster cannot be compared by the fleet mean."""
-    if wanted and (problem.objective != "mean" or problem.limit_ms is not None):
+    if wanted and (problem.goals.text != "mean" or problem.limit_ms is not None):
         raise InputError(
             f"`--per-cluster` compares fleet means at one FLOPs budget, so it needs `--objective "
-            f"mean` and no `--latency`, but got objective={problem.objective} with "
+            f"mean` and no `--latency`, but got objective={problem.goals.text} with "
             f"limit_ms={problem.limit_ms}: leave one of them out"
         )
 

@@ -8,7 +8,6 @@ from scipy.stats import rankdata
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
 from hdap.search.problem.budget import FlopsBand
-from hdap.search.problem.objectives import BESIDE
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers import moves
 from hdap.search.samplers.evolution import Evolution
@@ -97,10 +96,8 @@ def _latency_alone(problem: SearchProblem, found: Counts) -> SearchProblem:
         return problem
     allowed = FlopsBand(problem.band.low, int(problem.repair.flops(found[None])[0]))
     kept = float(problem.importance.kept(found[None])[0])
-    objective = next(n for n in problem.goals.names if n not in BESIDE)
-    return replace(
-        problem, band=allowed, floor=kept, objective=objective, limit_ms=None, start=found
-    )
+    goals = problem.goals.first_alone
+    return replace(problem, band=allowed, floor=kept, goals=goals, limit_ms=None, start=found)
 
 
 def rank_correlations(problem: SearchProblem, found: Counts, seed: int = 0) -> Floats:

@@ -6,21 +6,25 @@ from dataclasses import replace
 import numpy as np
 
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.trial_batches import joined, taken
+from hdap.search.problem.evaluation import joined, taken
 
 
 class Ledger(ABC):
     """The finished trials of one study, the first `limit` of them.
 
     Only finished trials ever enter, so a worker that dies leaves nothing half-done behind. Every
-    trial has a number of its own; numbers are given in the order of entry, from 0. `at_once` trials
-    may be added in one call without keeping the caller too long.
+    trial has a number of its own; numbers are given in the order of entry, from 0. `before` are
+    trials that the study has already and whoever asks knows. `at_once` trials may be added in one
+    call without keeping the caller too long; a `shared` one hears of trials that others add. `host`
+    makes the seeds of a process that joins or goes on with the study its own.
     """
 
     at_once = 1000
+    shared = False
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, before: TrialBatch | None = None) -> None:
+        self.limit, self.before = limit, before
+        self.host = 0 if before is None else len(before)
 
     @property
     @abstractmethod
@@ -33,17 +37,15 @@ class Ledger(ABC):
 
     @abstractmethod
     def news(self) -> TrialBatch | None:
-        """Trials of the study, whoever found them, that no call returned before; by number."""
+        """Trials of the study, whoever found them, that are not among `before` and that no call
+        returned yet; by number."""
 
 
 class LocalLedger(Ledger):
-    """The ledger of a study whose workers all belong to one process.
-
-    `before` are the trials that the study has already; `news` does not return them.
-    """
+    """The ledger of a study whose workers all belong to one process."""
 
     def __init__(self, limit: int, before: TrialBatch | None = None) -> None:
-        super().__init__(limit)
+        super().__init__(limit, before)
         self._done = 0 if before is None else len(before)
         self._new: list[TrialBatch] = []
 

@@ -14,11 +14,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.interrupts import postponed_interrupt
 from hdap.search.driver.ledger import Ledger
-from hdap.search.driver.trial_batches import batch
-from hdap.search.problem.accuracy import Judging
-from hdap.search.problem.accuracy_objective import lacking, with_accuracy
+from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.objectives import ACCURACY
 from hdap.search.problem.search_problem import SearchProblem
@@ -41,16 +38,17 @@ class OptunaLedger(Ledger):
     predicted fleet mean, so that any reader of Optuna's storage shows them. A trial that is in the
     storage is done, whatever happens to the process that found it.
 
-    With `judging` accuracy travels with the trial: as a user attribute, and as one of its values or
-    a constraint. Nobody judges it again.
+    With `accuracy` that of a trial travels with it: as a user attribute, and as one of its values
+    or a constraint. Nobody evaluates it again.
 
-    `before` is how many trials of the study hdap's own tables hold; the storage must know them.
+    `before` are the trials of the study that hdap's own tables hold; the storage must know them.
 
     Raises:
         InputError: the study there searches another problem, or lacks trials that hdap knows.
     """
 
     at_once = 10
+    shared = True
 
     def __init__(
         self,
@@ -58,26 +56,27 @@ class OptunaLedger(Ledger):
         study: str,
         problem: SearchProblem,
         limit: int,
-        before: int = 0,
-        judging: Judging | None = None,
+        before: TrialBatch | None = None,
+        accuracy: AccuracyGoal | None = None,
     ) -> None:
-        super().__init__(limit)
-        self.problem, self.judging, self._storage = problem, judging, storage
+        super().__init__(limit, before)
+        self.problem, self.accuracy, self._storage = problem, accuracy, storage
         self._space = distributions(problem.space)
         directions = [StudyDirection.MINIMIZE] * len(problem.goals.names)
         self.study = optuna.create_study(
             storage=storage, study_name=study, directions=directions, load_if_exists=True
         )
         self._id = storage.get_study_id_from_name(study)
-        self._known: set[int] = set()
-        self._highest = -1
-        _check_problem(self.study, problem, judging)
-        if len(self._finished()) < before:
+        self._known: set[int] = set() if before is None else set(before.number.tolist())
+        _check_problem(self.study, problem, accuracy)
+        finished = self._finished()
+        if len(finished) < len(self._known):
             raise InputError(
-                f"the storage must hold all {before:,} trials that study {study} has, but holds "
-                f"{len(self._finished()):,}: it was searched without this storage; go on without "
+                f"the storage must hold all {len(self._known):,} trials that study {study} has, "
+                f"but holds {len(finished):,}: it was searched without this storage; go on without "
                 f"--storage and --workers, or start a new study"
             )
+        self._highest = max((t.number for t in finished), default=-1)
         self.host = uuid.uuid4().int & 0xFFFFFFFF
         self.study.set_user_attr(f"{JOINED} {self.host:08x}", datetime.now(UTC).isoformat())
 
@@ -89,10 +88,9 @@ class OptunaLedger(Ledger):
         for trial in self._told(trials):
             if self.done >= self.limit:
                 break
-            with postponed_interrupt():
-                key = self._storage.create_new_trial(self._id, trial)
-                number = self._storage.get_trial_number_from_id(key)
-                self._highest = max(self._highest, number)
+            key = self._storage.create_new_trial(self._id, trial)
+            number = self._storage.get_trial_number_from_id(key)
+            self._highest = max(self._highest, number)
 
     def news(self) -> TrialBatch | None:
         fresh = [t for t in self._finished() if t.number not in self._known]
@@ -103,12 +101,13 @@ class OptunaLedger(Ledger):
         with one_blas_thread():
             counts = np.stack([counts_of(self.problem.space, t.params) for t in fresh])
             found = self.problem.evaluate(counts)
-        if self.judging is not None:
+        if self.accuracy is not None:
             accuracy = np.array([t.user_attrs.get(ACCURACY, np.nan) for t in fresh])
-            found = with_accuracy(self.problem, found, accuracy, self.judging.least)
+            found = self.accuracy.applied(self.problem.goals, found, accuracy)
+            self.accuracy.evaluator.tell(found.counts, accuracy)
         numbers = np.array([t.number for t in fresh], dtype=np.int64)
         times = np.array([[_utc(t.datetime_start), _utc(t.datetime_complete)] for t in fresh])
-        return batch(found, numbers, times[:, 0], times[:, 1])
+        return found.trials(numbers, times[:, 0], times[:, 1])
 
     def _finished(self) -> list[FrozenTrial]:
         """Trials of this problem below the limit, by number; others' own experiments are left."""
@@ -120,11 +119,10 @@ class OptunaLedger(Ledger):
         with one_blas_thread():
             found = self.problem.evaluate(trials.counts)
         constraints = {FLOOR: found.scores.violation}
-        if self.judging is not None and trials.accuracy is not None:
-            least = self.judging.least
-            found = with_accuracy(self.problem, found, trials.accuracy, least)
-            if least is not None:
-                constraints[ACCURACY] = lacking(trials.accuracy, least)
+        if self.accuracy is not None and trials.accuracy is not None:
+            found = self.accuracy.applied(self.problem.goals, found, trials.accuracy)
+            if self.accuracy.least is not None:
+                constraints[ACCURACY] = self.accuracy.shortfall(trials.accuracy)
         texts = format_channels(self.problem.architecture, trials.counts)
         return [
             self._frozen(found, trials, row, {n: float(c[row]) for n, c in constraints.items()}, t)
@@ -167,7 +165,7 @@ def _accuracy_of(trials: TrialBatch, row: int) -> dict[str, float]:
 
 
 def check_shared(
-    storage: BaseStorage, study: str, problem: SearchProblem, judging: Judging | None
+    storage: BaseStorage, study: str, problem: SearchProblem, accuracy: AccuracyGoal | None
 ) -> None:
     """Raise InputError where the storage has a study of that name that searches another problem.
 
@@ -175,11 +173,11 @@ def check_shared(
     """
     if study in optuna.get_all_study_names(storage):
         found = optuna.load_study(study_name=study, storage=storage)
-        _compare(found, _signs(problem, judging))
+        _compare(found, _signs(problem, accuracy))
 
 
-def _check_problem(study: Study, problem: SearchProblem, judging: Judging | None) -> None:
-    own = _signs(problem, judging)
+def _check_problem(study: Study, problem: SearchProblem, accuracy: AccuracyGoal | None) -> None:
+    own = _signs(problem, accuracy)
     if study.user_attrs.get(PROBLEM):
         _compare(study, own)
     else:
@@ -198,22 +196,22 @@ def _compare(study: Study, own: dict[str, Any]) -> None:
         )
 
 
-def _signs(problem: SearchProblem, judging: Judging | None) -> dict[str, Any]:
+def _signs(problem: SearchProblem, accuracy: AccuracyGoal | None) -> dict[str, Any]:
     found = problem.evaluate(problem.space.widest[None])
     signs: dict[str, Any] = {
         "architecture": problem.architecture.digest,
         "grid": problem.space.sizes.tolist(),
         "FLOPs budget": [float(problem.band.low), float(problem.band.high)],
-        "objective": problem.objective,
+        "objective": problem.goals.text,
         "floor": problem.floor,
         "risk": problem.risk,
         "surrogates": found.cluster_ms[0].tolist(),
         "fleet": [float(found.fleet_mean_ms[0])],
     }
-    if judging is not None:
-        signs["data or weights to judge accuracy on"] = judging.judge.judged_on
-        if judging.least is not None:
-            signs["least accuracy"] = judging.least
+    if accuracy is not None:
+        signs["data or weights to judge accuracy on"] = accuracy.evaluator.judged_on
+        if accuracy.least is not None:
+            signs["least accuracy"] = accuracy.least
     return signs
 
 

@@ -1,7 +1,8 @@
 """Two ways to get configurations from a sampler: ask ours directly, or let Optuna ask its own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,15 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats, TrialBatch
 from hdap.search.problem.evaluation import Scores
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.base import FLOOR, GridSampler, counts_of, distributions, parameters_of
-from hdap.search.samplers.registry import SamplerKind, check_goals
+from hdap.search.samplers.base import (
+    FLOOR,
+    GridSampler,
+    SamplerKind,
+    counts_of,
+    distributions,
+    parameters_of,
+)
+from hdap.search.samplers.registry import check_goals
 
 
 class Proposer(ABC):
@@ -65,7 +73,8 @@ def proposer(problem: SearchProblem, kind: SamplerKind, seed: int) -> Proposer:
     sampler = kind.make(problem, seed)
     if isinstance(sampler, GridSampler):
         return GridProposer(kind, sampler)
-    return StudyProposer(problem, kind, sampler)
+    with quiet_optuna():
+        return StudyProposer(problem, kind, sampler)
 
 
 class GridProposer(Proposer):
@@ -155,3 +164,14 @@ def _values(kind: SamplerKind, scores: Scores) -> Floats:
     if scores.values is not None:
         return scores.values
     return scores.value if kind.constrained else scores.penalised
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna announces studies on stderr; here a progress bar does."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

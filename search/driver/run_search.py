@@ -1,32 +1,28 @@
-"""The driver of one process: a sampler proposes, trials go out in batches, none is ever lost."""
+"""The driver of a search: trials of any source are numbered, handed on in batches, never lost."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Literal
 
 import numpy as np
-import optuna
 
-from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.interrupts import postponed_interrupt
-from hdap.search.driver.proposer import Proposer, proposer
-from hdap.search.driver.trial_batches import batch, joined
-from hdap.search.problem.accuracy import BATCH, Judging
-from hdap.search.problem.accuracy_objective import judged
-from hdap.search.problem.evaluation import Evaluation
+from hdap.search.driver.ledger import Ledger, LocalLedger
+from hdap.search.driver.proposal_source import InProcess, ProposalSource, State
+from hdap.search.driver.proposer import quiet_optuna
+from hdap.search.problem.accuracy import AccuracyGoal
+from hdap.search.problem.evaluation import joined, taken
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.registry import sampler_kind
-from hdap.surrogate.learning.blas_threads import one_blas_thread
 
 FLUSH_SECONDS = 0.5
 """Trials wait no longer than this, plus one scoring call, before they are handed on."""
 
-State = Mapping[str, Any]
 OnBatch = Callable[[TrialBatch, State], None]
 Stopped = Literal["finished", "timeout", "settled", "stopped", "interrupted"]
 
@@ -53,7 +49,7 @@ class ResumeState:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found. `trials` are all of the study, those before a resume included.
+    """What a search found. `trials` are all of the study by number, earlier ones included.
 
     `scored` counts the configurations that the surrogates were asked about in this run, `seconds`
     how long it took. No trials at all is possible after an early stop: `trials` is None then.
@@ -77,192 +73,206 @@ def run_search(
     should_stop: Callable[[], bool] | None = None,
     resume: ResumeState | None = None,
     patience: int | None = None,
-    judging: Judging | None = None,
+    accuracy: AccuracyGoal | None = None,
 ) -> SearchResult:
-    """Search until the study has `trials` trials, `timeout` seconds passed or someone stops it.
+    """`drive` a study of `trials` trials that this process alone searches.
 
     Args:
-        on_batch: gets every new trial once, in order, at least every second, with the sampler's
-            state after them; a batch that it refused by raising is offered again at the end.
-            Ctrl-C waits until it returns.
-        progress: called after every batch that was scored.
-        should_stop: asked before every batch.
-        resume: goes on where a study was left. With `fleet` and `ncs` and the same seed the trials
+        resume: goes on where a study was left. With samplers of ours and the same seed the trials
             are those of a study that never stopped; Optuna's samplers do not give their
             generator's state away, so they go on from the same trials with a fresh generator.
-        judging: judges the accuracy of every trial that is feasible without it.
-        patience: the search has settled when so many trials in a row brought nothing better.
-
-    A `KeyboardInterrupt` ends the search as `should_stop` does: the result holds what was found.
+        accuracy: is evaluated of every trial that is feasible without it.
 
     Raises:
         InputError: `trials`, `timeout`, `patience` or `sampler` is out of range.
     """
-    kind = sampler_kind(sampler)
-    if trials < 1 or (timeout is not None and not timeout > 0.0):
+    return drive(
+        InProcess(problem, sampler, seed, accuracy),
+        LocalLedger(trials, resume.trials if resume else None),
+        state=resume.sampler_state if resume else {},
+        timeout=timeout,
+        patience=patience,
+        on_batch=on_batch,
+        progress=progress,
+        should_stop=should_stop,
+    )
+
+
+def drive(
+    source: ProposalSource,
+    ledger: Ledger,
+    *,
+    state: State | None = None,
+    timeout: float | None = None,
+    patience: int | None = None,
+    on_batch: OnBatch | None = None,
+    progress: Callable[[SearchProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """Search until the ledger's study is complete, `timeout` seconds passed or someone stops it.
+
+    Args:
+        state: the sampler's after the trials that the ledger began with.
+        patience: the search has settled when so many trials in a row brought nothing better.
+        on_batch: gets every trial of the study that the ledger did not begin with once, whoever
+            found it, at least every second, with the sampler's state after them; a batch that it
+            refused by raising is offered again at the end. Ctrl-C waits until it returns.
+        progress: called after every batch that was scored.
+        should_stop: asked before every batch.
+
+    A `KeyboardInterrupt` ends the search as `should_stop` does: the result holds what was found.
+
+    Raises:
+        InputError: the ledger's limit, `timeout` or `patience` is out of range.
+        HdapError: whatever `source` raises.
+    """
+    if ledger.limit < 1 or (timeout is not None and not timeout > 0.0):
         raise InputError(
-            f"`trials >= 1` and `timeout > 0` must hold, but got {trials=}, {timeout=}"
+            f"`trials >= 1` and `timeout > 0` must hold, but got trials={ledger.limit}, {timeout=}"
         )
-    if patience is not None and (patience < 1 or problem.goals.several):
+    goals = source.problem.goals
+    if patience is not None and (patience < 1 or goals.several):
         raise InputError(
             f"`patience >= 1` must hold, and one objective only, but got {patience=} and "
-            f"objective={problem.objective!r}"
+            f"objective={goals.text!r}"
         )
+    search = _Search(source, ledger, state or {}, on_batch)
     stopped: Stopped = "interrupted"
     with quiet_optuna():
-        guided = problem if judging is None else replace(problem, guide=judging.guide)
-        run = _Run(problem, proposer(guided, kind, seed), resume, on_batch or _ignore, judging)
-        size = kind.batch if judging is None else min(kind.batch, BATCH)
         try:
-            while (found := run.reason(trials, timeout, patience, should_stop)) is None:
-                run.advance(min(size, trials - run.done))
-                run.flush(FLUSH_SECONDS)
+            search.hand_on(0.0)
+            if not search.over(timeout):
+                source.start(search.trials, search.state, ledger.at_once)
+            while (found := search.reason(timeout, patience, should_stop)) is None:
+                search.advance(timeout)
                 if progress:
-                    progress(SearchProgress(run.done, trials, run.best_ms, run.seconds, run.scored))
+                    progress(search.progress)
             stopped = found
         except KeyboardInterrupt:
             pass
         finally:
-            run.flush(0.0)
-    return SearchResult(run.trials, run.sampler_state, stopped, run.scored, run.seconds)
+            source.stop()
+            search.hand_on(0.0)
+    seconds = search.progress.seconds
+    return SearchResult(search.trials, search.state, stopped, source.scored, seconds)
 
 
-class _Run:
-    """One search under way, and batches that wait to be handed on."""
+class _Search:
+    """One search under way: what is known of its study, and trials that wait to be handed on."""
 
     def __init__(
-        self,
-        problem: SearchProblem,
-        source: Proposer,
-        resume: ResumeState | None,
-        on_batch: OnBatch,
-        judging: Judging | None = None,
+        self, source: ProposalSource, ledger: Ledger, state: State, on_batch: OnBatch | None
     ) -> None:
-        self.judging = judging
-        self.problem, self.source, self.on_batch = problem, source, on_batch
-        self.sampler_state: State = resume.sampler_state if resume else {}
-        self.kept: list[TrialBatch] = [resume.trials] if resume and len(resume.trials) else []
-        self.waiting: list[TrialBatch] = []
-        self.done = sum(map(len, self.kept))
-        self.best_ms = min((best_mean_ms(b) for b in self.kept), default=np.inf)
-        self.idle, self._least = 0, np.inf
-        for earlier in self.kept:
-            self._count_idle(earlier)
-        self._evaluated = 0
-        self._started = self._flushed = time.monotonic()
-        if self.kept:
-            source.restore(self.kept[0], self.sampler_state)
-            if judging:
-                judging.learn(self.kept[0].counts, self.kept[0].accuracy, source)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
-
-    @property
-    def scored(self) -> int:
-        return self._evaluated + self.source.scored
+        self.source, self.ledger, self.on_batch = source, ledger, on_batch
+        self.state = state
+        self._kept: list[TrialBatch] = []
+        self._waiting: list[TrialBatch] = []
+        self._best_ms = self._least = np.inf
+        self._idle = 0
+        self._started = self._handed_on = time.monotonic()
+        if ledger.before is not None and len(ledger.before):
+            self._note(ledger.before)
 
     @property
     def trials(self) -> TrialBatch | None:
-        return joined(*self.kept) if self.kept else None
+        """All trials of the study, by number."""
+        if not self._kept:
+            return None
+        every = joined(*self._kept)
+        return taken(every, every.number.argsort(kind="stable"))
+
+    @property
+    def progress(self) -> SearchProgress:
+        seconds, ledger = time.monotonic() - self._started, self.ledger
+        return SearchProgress(ledger.done, ledger.limit, self._best_ms, seconds, self.source.scored)
+
+    def over(self, timeout: float | None) -> Literal["finished", "timeout"] | None:
+        if self.ledger.done >= self.ledger.limit:
+            return "finished"
+        late = timeout is not None and self.progress.seconds >= timeout
+        return "timeout" if late else None
 
     def reason(
         self,
-        trials: int,
         timeout: float | None,
         patience: int | None,
         should_stop: Callable[[], bool] | None,
     ) -> Stopped | None:
-        if self.done >= trials:
-            return "finished"
-        if timeout is not None and self.seconds >= timeout:
-            return "timeout"
-        if patience is not None and self.idle >= patience:
+        if over := self.over(timeout):
+            return over
+        if patience is not None and self._idle >= patience:
             return "settled"
         return "stopped" if should_stop and should_stop() else None
 
-    def advance(self, n: int) -> None:
-        """Get n proposals, score them in one call, tell them; all of them count or none does."""
-        new = proposed_trials(self.problem, self.source, n, self.done, self.judging)
-        state = self.source.state()
-        # From here on the batch counts; nothing in between can be interrupted half-way.
-        self.kept, self.waiting = [*self.kept, new], [*self.waiting, new]
-        self.sampler_state, self.done = state, self.done + n
-        self._evaluated += n
-        self.best_ms = min(self.best_ms, best_mean_ms(new))
-        self._count_idle(new)
+    def advance(self, timeout: float | None) -> None:
+        """Enter what the source has found; a batch counts as a whole or not at all."""
+        for found in self.source.advance(self.ledger.limit - self.ledger.done):
+            state = {} if self.ledger.shared else self.source.state()
+            with deferred_interrupt():
+                self.ledger.add(found)
+                self.state = state
+                if not self.ledger.shared:  # to read others' trials takes longer
+                    self._hear()
+            self.hand_on(FLUSH_SECONDS)
+            if self.over(timeout):
+                return
+        self.hand_on(FLUSH_SECONDS)
 
-    def _count_idle(self, new: TrialBatch) -> None:
-        """Count the trials since the last one that was better than all before."""
+    def hand_on(self, seconds: float) -> None:
+        """Hand on the trials that are new, if the last time is at least so long ago."""
+        if time.monotonic() - self._handed_on < seconds:
+            return
+        with deferred_interrupt():
+            self._hear()
+            if self._waiting and self.on_batch:
+                self.on_batch(joined(*self._waiting), self.state)
+            self._waiting = []
+            self._handed_on = time.monotonic()
+
+    def _hear(self) -> None:
+        new = self.ledger.news()
+        if new is not None:
+            self._waiting.append(new)
+            self._note(new)
+            self.source.hear(new)
+
+    def _note(self, new: TrialBatch) -> None:
+        """Keep trials, and count those since the last one that was better than all before."""
+        self._kept.append(new)
+        self._best_ms = min(self._best_ms, best_mean_ms(new))
         values = np.where(new.feasible, new.ranking, np.inf)
         before = np.minimum.accumulate(np.concatenate([[self._least], values]))
         gains = np.flatnonzero(values < before[:-1])
         self._least = float(before[-1])
-        self.idle = len(new) - 1 - int(gains[-1]) if len(gains) else self.idle + len(new)
-
-    def flush(self, patience: float) -> None:
-        """Hand on what waits, if the last time is at least `patience` seconds ago."""
-        if not self.waiting or time.monotonic() - self._flushed < patience:
-            return
-        with postponed_interrupt():
-            self.on_batch(joined(*self.waiting), self.sampler_state)
-            self.waiting = []
-            self._flushed = time.monotonic()
-
-
-def proposed_trials(
-    problem: SearchProblem, source: Proposer, n: int, first: int, judging: Judging | None = None
-) -> TrialBatch:
-    """The next n proposals, evaluated and told, as trials `first`, `first + 1`, ..."""
-    started = _now()
-    if judging:
-        judging.refine(source, n)
-    found = _evaluated(problem, source.propose(n))
-    if judging:
-        found = judged(problem, found, judging)
-    source.tell(found.scores)
-    if judging:
-        judging.learn(found.counts, found.accuracy, source)
-    return _numbered(found, first, started)
-
-
-def trials_of(problem: SearchProblem, counts: Counts) -> TrialBatch:
-    """Configurations (`n x groups`), evaluated, as trials 0, 1, ..."""
-    started = _now()
-    return _numbered(_evaluated(problem, counts), 0, started)
-
-
-def _evaluated(problem: SearchProblem, counts: Counts) -> Evaluation:
-    with one_blas_thread():
-        return problem.evaluate(counts)
-
-
-def _numbered(found: Evaluation, first: int, started: np.datetime64) -> TrialBatch:
-    n = len(found.counts)
-    return batch(found, np.arange(first, first + n), np.full(n, started), np.full(n, _now()))
+        self._idle = len(new) - 1 - int(gains[-1]) if len(gains) else self._idle + len(new)
 
 
 def best_mean_ms(trials: TrialBatch) -> float:
     """The least predicted fleet mean of a feasible trial; infinite where there is none."""
-    values = trials.fleet_mean_ms[trials.feasible]
-    return float(values.min()) if len(values) else np.inf
-
-
-def _now() -> np.datetime64:
-    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-
-
-def _ignore(_: TrialBatch, __: State) -> None:
-    pass
+    return float(trials.fleet_mean_ms[trials.feasible].min(initial=np.inf))
 
 
 @contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Optuna announces studies on stderr; here a progress bar does."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+def deferred_interrupt() -> Iterator[None]:
+    """Ctrl-C inside takes effect at the end; a second one at once.
+
+    Outside the main thread, where Python delivers no signals, this does nothing.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            previous(number, frame)
+        caught.append(number)
+
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
-        optuna.logging.set_verbosity(before)
+        signal.signal(signal.SIGINT, previous)
+    if caught:
+        previous(caught[0], None)

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.proposer import proposer
-from hdap.search.driver.run_search import proposed_trials, quiet_optuna, trials_of
+from hdap.search.driver.proposal_source import InProcess, trials_of
+from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.registry import sampler_kind
 
 
 @dataclass(frozen=True)
@@ -70,24 +67,16 @@ def work(connection: Connection, path: Path, seed: int, first: bool) -> None:
 
 
 def _serve(connection: Connection, job: Job, seed: int, first: bool) -> None:
-    source = proposer(job.problem, sampler_kind(job.sampler), seed)
+    source = InProcess(job.problem, job.sampler, seed)
     known = job.known
     if known is None and not first:
         known = trials_of(job.problem, job.problem.uniform[None])
-    if known is not None:
-        source.restore(known, {})
-    evaluated = 0
+    source.start(known, {}, job.batch)
     while True:
-        while not connection.poll() and source.refine(job.batch):
+        while not connection.poll() and source.proposer.refine(job.batch):
             pass
         wanted: Wanted = connection.recv()
         if wanted.elsewhere is not None:
-            source.inject(wanted.elsewhere)
-        found = proposed_trials(job.problem, source, wanted.trials, first=0)
-        evaluated += wanted.trials
-        connection.send(Found(found, evaluated + source.scored))
-
-
-def worker_seed(seed: int, host: int, worker: int) -> int:
-    """A seed of its own for every worker of every process that joined a study."""
-    return int(np.random.SeedSequence([seed, host, worker]).generate_state(1)[0])
+            source.hear(wanted.elsewhere)
+        for found in source.advance(wanted.trials):
+            connection.send(Found(found, source.scored))

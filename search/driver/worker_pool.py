@@ -1,10 +1,13 @@
-"""The driver of several processes: workers propose, one process enters what they found."""
+"""Several processes that search one study: each proposes, and hears of the others' best."""
 
 import multiprocessing
 import pickle
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -14,20 +17,11 @@ import numpy as np
 
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.interrupts import ignored_interrupt, postponed_interrupt
-from hdap.search.driver.ledger import Ledger
-from hdap.search.driver.run_search import (
-    FLUSH_SECONDS,
-    OnBatch,
-    SearchProgress,
-    SearchResult,
-    Stopped,
-    best_mean_ms,
-)
-from hdap.search.driver.trial_batches import joined, taken
-from hdap.search.driver.worker import Failed, Found, Job, Wanted, work, worker_seed
+from hdap.search.driver.proposal_source import ProposalSource, State
+from hdap.search.driver.worker import Failed, Found, Job, Wanted, work
+from hdap.search.problem.evaluation import joined, taken
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.registry import sampler_kind
+from hdap.search.samplers.registry import SAMPLERS
 
 EXCHANGE = 4
 """A worker hears of the others' best trials every so many batches: often enough to profit, seldom
@@ -50,227 +44,148 @@ class _Worker:
     known: set[bytes] = field(default_factory=set)
 
 
-def run_workers(
-    problem: SearchProblem,
-    ledger: Ledger,
-    workers: int,
-    sampler: str = "fleet",
-    timeout: float | None = None,
-    seed: int = 0,
-    before: TrialBatch | None = None,
-    on_batch: OnBatch | None = None,
-    progress: Callable[[SearchProgress], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    note: Callable[[str], None] | None = None,
-    host: int = 0,
-) -> SearchResult:
-    """Search with worker processes until the ledger's study is complete, or someone stops it.
+class WorkerPool(ProposalSource):
+    """Worker processes of this machine, each with a seed made of `seed`, `host` and its number.
 
-    Every worker searches with a seed of its own, made of `seed`, `host` and its number, and hears
-    of the best that the others found. Which trials a study gets depends on who was faster when:
-    unlike a search in one process it cannot be repeated to the digit. A worker that dies is noted
-    and the others go on.
-
-    Args:
-        before: trials of the study that `on_batch` need not get any more.
-        on_batch: gets every other trial of the study once, also those that other processes found
-            and those that were entered by a process that died before it could hand them on. What
-            it refused by raising is offered again at the end.
-        note: gets one line about each worker that died.
+    Which trials a study gets depends on who was faster when: unlike a search in one process it
+    cannot be repeated to the digit. A worker that dies is told to `note` in one line, and the
+    others go on; `advance` raises HdapError when all have died.
 
     Raises:
-        InputError: `workers` or `timeout` is out of range.
-        HdapError: all workers died.
+        InputError: `workers` is out of range, or no sampler has that name.
     """
-    if workers < 1 or (timeout is not None and not timeout > 0.0):
-        raise InputError(
-            f"`workers >= 1` and `timeout > 0` must hold, but got {workers=}, {timeout=}"
-        )
-    hub = _Hub(problem, ledger, sampler, before, on_batch)
-    stopped: Stopped = "interrupted"
-    try:
-        hub.land(0.0)
-        if ledger.done < ledger.limit:
-            hub.start(workers, seed, host)
-        while (found := hub.reason(timeout, should_stop)) is None:
-            hub.ask()
-            hub.receive(note or (lambda _: None), lambda: hub.reason(timeout, should_stop) is None)
-            hub.land(FLUSH_SECONDS)
-            if progress:
-                progress(hub.progress)
-        stopped = found
-    except KeyboardInterrupt:
-        pass
-    finally:
-        hub.stop()
-        hub.land(0.0)
-    return SearchResult(hub.trials, {}, stopped, hub.scored, hub.seconds)
-
-
-class _Hub:
-    """Between the workers and the ledger."""
 
     def __init__(
         self,
         problem: SearchProblem,
-        ledger: Ledger,
-        sampler: str,
-        before: TrialBatch | None,
-        on_batch: OnBatch | None,
+        workers: int,
+        sampler: str = "fleet",
+        seed: int = 0,
+        host: int = 0,
+        note: Callable[[str], None] | None = None,
     ) -> None:
-        self.problem, self.ledger, self.sampler = problem, ledger, sampler
-        self.kind = sampler_kind(sampler)
-        self.on_batch = on_batch
-        self.kept: list[TrialBatch] = [before] if before is not None and len(before) else []
-        self.stored = {int(n) for part in self.kept for n in part.number}
-        self.elite = self._best_of(self.kept)
-        self.best_ms = min((best_mean_ms(b) for b in self.kept), default=np.inf)
-        self.waiting: list[TrialBatch] = []
-        self.workers: list[_Worker] = []
-        self.batch = min(self.kind.batch, ledger.at_once)
-        self.gone = 0
+        if workers < 1:
+            raise InputError(f"`workers >= 1` must hold, but got {workers=}")
+        self.problem, self.sampler = problem, sampler
+        self._batch = SAMPLERS[sampler].batch
+        self._seeds = [worker_seed(seed, host, number) for number in range(workers)]
+        self._note = note or (lambda _: None)
+        self._workers: list[_Worker] = []
+        self._heard: list[TrialBatch] = []
+        self._scored_by_dead = 0
         self._folder = tempfile.TemporaryDirectory(prefix="hdap-workers-")
-        self._started = self._landed = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
 
     @property
     def scored(self) -> int:
-        return self.gone + sum(w.scored for w in self.workers)
+        return self._scored_by_dead + sum(worker.scored for worker in self._workers)
 
-    @property
-    def trials(self) -> TrialBatch | None:
-        if not self.kept:
-            return None
-        every = joined(*self.kept)
-        return taken(every, every.number.argsort(kind="stable"))
-
-    @property
-    def progress(self) -> SearchProgress:
-        ledger = self.ledger
-        return SearchProgress(ledger.done, ledger.limit, self.best_ms, self.seconds, self.scored)
-
-    def start(self, workers: int, seed: int, host: int) -> None:
+    def start(self, known: TrialBatch | None, state: State, at_once: int) -> None:
+        self._batch = min(self._batch, at_once)
+        self._heard = [] if known is None else [known]
         context = multiprocessing.get_context("spawn")
         # A file and not an argument: handing it over would wait for each worker to be up in turn.
         path = Path(self._folder.name) / "job"
-        path.write_bytes(pickle.dumps(Job(self.problem, self.sampler, self.batch, self.trials)))
-        for number in range(workers):
+        path.write_bytes(pickle.dumps(Job(self.problem, self.sampler, self._batch, known)))
+        for number, seed in enumerate(self._seeds):
             ours, theirs = context.Pipe()
-            arguments = (theirs, path, worker_seed(seed, host, number), number == 0)
-            process = context.Process(target=work, args=arguments, daemon=True)
-            with ignored_interrupt():
+            process = context.Process(
+                target=work, args=(theirs, path, seed, number == 0), daemon=True
+            )
+            with _ignored_interrupt():
                 process.start()
             theirs.close()
-            self.workers.append(_Worker(number, process, ours))
+            self._workers.append(_Worker(number, process, ours))
 
-    def reason(
-        self, timeout: float | None, should_stop: Callable[[], bool] | None
-    ) -> Stopped | None:
-        if self.ledger.done >= self.ledger.limit:
-            return "finished"
-        if timeout is not None and self.seconds >= timeout:
-            return "timeout"
-        return "stopped" if should_stop and should_stop() else None
-
-    def ask(self) -> None:
-        """Ask every idle worker for a batch, as long as the study lacks trials."""
-        for worker in self.workers:
-            lacking = self.ledger.limit - self.ledger.done - sum(w.asked for w in self.workers)
-            wanted = min(self.batch, lacking)
-            if worker.asked or wanted < 1:
-                continue
-            elsewhere = self._elsewhere(worker) if worker.batches % EXCHANGE == 0 else None
-            worker.batches += 1
-            try:
-                worker.connection.send(Wanted(wanted, elsewhere))
-            except OSError:
-                continue  # it died: `receive` finds out
-            worker.asked = wanted
-
-    def receive(self, note: Callable[[str], None], go_on: Callable[[], bool]) -> None:
-        """Enter what workers found, and let go of those that died."""
-        ready = wait([w.connection for w in self.workers], timeout=PAUSE)
-        for worker in [w for w in self.workers if w.connection in ready]:
+    def advance(self, wanted: int) -> Iterator[TrialBatch]:
+        self._ask(wanted)
+        ready = wait([w.connection for w in self._workers], timeout=PAUSE)
+        for worker in [w for w in self._workers if w.connection in ready]:
             try:
                 message: Found | Failed = worker.connection.recv()
             except (EOFError, OSError):
                 worker.process.join(GOODBYE_SECONDS)
                 message = Failed(_end_of(worker.process))
             if isinstance(message, Failed):
-                self._let_go(worker, message.reason, note)
+                self._let_go(worker, message.reason)
                 continue
             worker.asked, worker.scored = 0, message.scored
             worker.known |= {row.tobytes() for row in message.trials.counts}
-            self.ledger.add(message.trials)
-            self.land(FLUSH_SECONDS)
-            if not go_on():
-                return
+            yield message.trials
 
-    def _let_go(self, worker: _Worker, reason: str, note: Callable[[str], None]) -> None:
-        self.workers.remove(worker)
-        self.gone += worker.scored
-        worker.connection.close()
-        if not self.workers:
-            raise HdapError(
-                f"at least one worker must live, but the last ended: {reason}; what was found is "
-                f"kept, go on with --resume"
-            )
-        note(f"worker {worker.number} ended ({reason}): {len(self.workers)} go on")
-
-    def land(self, patience: float) -> None:
-        """Hand on the trials that are new, if the last time is at least `patience` seconds ago."""
-        if time.monotonic() - self._landed < patience:
-            return
-        with postponed_interrupt():
-            new = self.ledger.news()
-            if new is not None:
-                self._take(new)
-            if self.waiting and self.on_batch:
-                self.on_batch(joined(*self.waiting), {})
-            self.waiting = []
-            self._landed = time.monotonic()
-
-    def _take(self, new: TrialBatch) -> None:
-        fresh = np.array([int(n) not in self.stored for n in new.number], dtype=np.bool_)
-        if not fresh.any():
-            return
-        new = taken(new, fresh)
-        self.kept.append(new)
-        self.waiting.append(new)
-        self.stored |= {int(n) for n in new.number}
-        self.best_ms = min(self.best_ms, best_mean_ms(new))
-        self.elite = self._best_of([new] if self.elite is None else [self.elite, new])
+    def hear(self, new: TrialBatch) -> None:
+        self._heard.append(new)
 
     def stop(self) -> None:
         """Hang up: a worker ends when it next looks, at the latest after its batch."""
-        for worker in self.workers:
+        for worker in self._workers:
             worker.connection.close()
         deadline = time.monotonic() + GOODBYE_SECONDS
-        for worker in self.workers:
+        for worker in self._workers:
             worker.process.join(max(deadline - time.monotonic(), 0.0))
             if worker.process.is_alive():
                 worker.process.kill()  # nothing of what it holds counts
         self._folder.cleanup()
 
-    def _elsewhere(self, worker: _Worker) -> TrialBatch | None:
-        if self.elite is None:
-            return None
-        rows = [i for i, row in enumerate(self.elite.counts) if row.tobytes() not in worker.known]
-        worker.known |= {row.tobytes() for row in self.elite.counts}
-        return taken(self.elite, np.array(rows, dtype=np.int64)) if rows else None
+    def _ask(self, wanted: int) -> None:
+        """Ask every idle worker for a batch, as long as the study lacks trials."""
+        for worker in self._workers:
+            lacking = wanted - sum(w.asked for w in self._workers)
+            asked = min(self._batch, lacking)
+            if worker.asked or asked < 1:
+                continue
+            elsewhere = self._best_unknown_to(worker) if worker.batches % EXCHANGE == 0 else None
+            worker.batches += 1
+            try:
+                worker.connection.send(Wanted(asked, elsewhere))
+            except OSError:
+                continue  # it died: the next look at its connection finds out
+            worker.asked = asked
 
-    def _best_of(self, parts: Sequence[TrialBatch]) -> TrialBatch | None:
-        if not parts:
+    def _let_go(self, worker: _Worker, reason: str) -> None:
+        self._workers.remove(worker)
+        self._scored_by_dead += worker.scored
+        worker.connection.close()
+        if not self._workers:
+            raise HdapError(
+                f"at least one worker must live, but the last ended: {reason}; what was found is "
+                f"kept, go on with --resume"
+            )
+        self._note(f"worker {worker.number} ended ({reason}): {len(self._workers)} go on")
+
+    def _best_unknown_to(self, worker: _Worker) -> TrialBatch | None:
+        """Of the best of all trials those that the worker has not heard of; None where none is."""
+        if not self._heard:
             return None
-        every = joined(*parts)
+        every = joined(*self._heard)
         _, first = np.unique(every.counts, axis=0, return_index=True)
         some = taken(every, first[every.feasible[first]])
-        if not len(some):
-            return None
-        return taken(some, self.problem.scores(some.counts).order[:ELITE])
+        best = taken(some, some.ranking.argsort(kind="stable")[:ELITE])
+        self._heard = [best]
+        keys = [row.tobytes() for row in best.counts]
+        unknown = [row for row, key in enumerate(keys) if key not in worker.known]
+        worker.known |= set(keys)
+        return taken(best, np.array(unknown, dtype=np.int64)) if unknown else None
+
+
+def worker_seed(seed: int, host: int, worker: int) -> int:
+    """A seed of its own for every worker of every process that joined a study."""
+    return int(np.random.SeedSequence([seed, host, worker]).generate_state(1)[0])
+
+
+@contextmanager
+def _ignored_interrupt() -> Iterator[None]:
+    """A process that is started inside ignores Ctrl-C from its first instruction on.
+
+    Outside the main thread, where Python sets no signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _end_of(process: SpawnProcess) -> str:

@@ -9,6 +9,7 @@ from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.nested.nested_chain import Chain, NestedRequest, require_nested
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_space import NARROWEST_SHARE, SearchSpace
 from hdap.search.problem.uniform import least_share
@@ -170,7 +171,7 @@ class ChainSearch:
             points,
             points.fleet,
             request.importance,
-            objective="worst",
+            goals=parse_goals("worst"),
             risk=request.risk,
             limit_ms=request.target_ms,
         )

@@ -1,27 +1,25 @@
-"""Accuracy as a constraint or an objective: who judges networks, and what is learned from it."""
+"""Accuracy as a constraint or an objective: who evaluates networks, and what is learned from it."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
+from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.objectives import ACCURACY, Goals
 
 RIDGE = 1.0
-"""Weight of the belief that every group matters alike, in judged networks whose groups differ by a
-factor of e in what they keep."""
-BATCH = 10
-PONDER = 4
-"""Generations between two batches: judging is dear, so only their best is judged."""
+"""Weight of the belief that every group matters alike, in evaluated networks whose groups differ by
+a factor of e in what they keep."""
 
 
-class Judge(ABC):
-    """Judges pruned networks on data. The same configuration always gets the same accuracy.
+class Evaluator(ABC):
+    """Evaluates pruned networks on data; the same configuration always gets the same accuracy.
 
-    `judged_on` names the data and the weights: judges of that name say the same everywhere.
+    `judged_on` names the data and the weights: evaluators of that name say the same everywhere.
     """
 
     judged_on: str
@@ -31,24 +29,16 @@ class Judge(ABC):
         """The share of images that each network gets right: `n x groups` -> `n`, in 0..1."""
 
     def tell(self, counts: Counts, accuracy: Floats) -> None:  # noqa: B027
-        """What others judged on the same (`n x groups`, `n`; NaN: was not judged), to be kept by a
-        judge that remembers."""
+        """What others found for the same (`n x groups`, `n`; NaN: not evaluated), to be kept by an
+        evaluator that remembers."""
 
 
-class Thinker(Protocol):
-    """What proposes: see `hdap.search.driver.proposer.Proposer`."""
-
-    def refine(self, keep: int) -> bool: ...
-
-    def invalidate(self) -> None: ...
-
-
-class AccuracyGuide:
-    """What accuracy a configuration will have, as far as the judged ones tell.
+class AccuracyModel:
+    """What accuracy a configuration will have, as far as the evaluated ones tell.
 
     Ridge regression of accuracy on the logarithm of what each group keeps, shrunk towards one slope
-    for all groups that is not negative: with few judged networks kept importance decides, with more
-    the groups that matter most. It only steers the search; a trial counts by what was judged.
+    for all groups that is not negative: with few evaluated networks kept importance decides, with
+    more the groups that matter most. It only steers the search; a trial counts by its own accuracy.
     """
 
     def __init__(self, importance: Importance, least: float) -> None:
@@ -60,7 +50,7 @@ class AccuracyGuide:
         self._slopes = np.empty(0)
 
     def learn(self, counts: Counts, accuracy: Floats) -> None:
-        """Take in judged configurations (`n x groups`, `n`; NaN: was not judged)."""
+        """Take in evaluated configurations (`n x groups`, `n`; NaN: was not evaluated)."""
         known = np.isfinite(accuracy)
         if not known.any():
             return
@@ -72,7 +62,7 @@ class AccuracyGuide:
         self._fit()
 
     def predicted(self, counts: Counts) -> Floats:
-        """Expected accuracy, `n x groups` -> `n`; 1 as long as nothing was judged."""
+        """Expected accuracy, `n x groups` -> `n`; 1 as long as nothing was evaluated."""
         if not len(self._accuracy):
             return np.ones(len(counts))
         found: Floats = (
@@ -95,30 +85,46 @@ class AccuracyGuide:
 
 
 @dataclass(frozen=True)
-class Judging:
+class AccuracyGoal:
     """How a search takes accuracy into account.
 
-    With `least` a trial is feasible only with that accuracy; without, what it lacks of 1 is the
-    objective `accuracy` of the problem.
+    With `least` it is a constraint, and `model` says beforehand who will keep it; without, what a
+    network lacks of 1 is the objective `accuracy` of the problem.
     """
 
-    judge: Judge
+    evaluator: Evaluator
     least: float | None = None
-    guide: AccuracyGuide | None = None
+    model: AccuracyModel | None = None
 
     @classmethod
-    def of(cls, judge: Judge, importance: Importance, least: float | None) -> "Judging":
-        """With a guide where there is a least accuracy to be guided to."""
-        return cls(judge, least, None if least is None else AccuracyGuide(importance, least))
+    def of(
+        cls, evaluator: Evaluator, importance: Importance, least: float | None
+    ) -> "AccuracyGoal":
+        """With a model where there is a least accuracy to be guided to."""
+        return cls(evaluator, least, None if least is None else AccuracyModel(importance, least))
 
-    def learn(self, counts: Counts, accuracy: Floats | None, source: Thinker) -> None:
-        """Hand what was judged on to the guide and to what proposes."""
-        if self.guide is not None and accuracy is not None:
-            self.guide.learn(counts, accuracy)
-            source.invalidate()
+    def evaluated(self, goals: Goals, found: Evaluation) -> Evaluation:
+        """The same networks with their accuracy; NaN for those that are out anyway."""
+        accuracy = np.full(len(found.counts), np.nan)
+        rows = np.flatnonzero(found.feasible)
+        if len(rows):
+            accuracy[rows] = self.evaluator.accuracy(found.counts[rows])
+        return self.applied(goals, found, accuracy)
 
-    def refine(self, source: Thinker, n: int) -> None:
-        """Let the source look ahead, so that the next n proposals are worth judging."""
-        for _ in range(PONDER):
-            if not source.refine(n):
-                return
+    def applied(self, goals: Goals, found: Evaluation, accuracy: Floats) -> Evaluation:
+        """The same networks with an accuracy that is known (`n`, NaN: not evaluated)."""
+        if self.least is not None:
+            violation = found.scores.violation + self.shortfall(accuracy)
+            scores = replace(found.scores, violation=violation)
+            feasible = found.feasible & (accuracy >= self.least)
+            return replace(found, accuracy=accuracy, feasible=feasible, scores=scores)
+        assert found.values is not None
+        column, values = goals.names.index(ACCURACY), found.values.copy()
+        values[:, column] = np.where(np.isfinite(accuracy), 1.0 - accuracy, values[:, column])
+        scores = replace(found.scores, values=values)
+        return replace(found, accuracy=accuracy, values=values, scores=scores)
+
+    def shortfall(self, accuracy: Floats) -> Floats:
+        """What each network lacks of the least accuracy: `n`; 0 where it was not evaluated."""
+        short: Floats = np.nan_to_num(np.maximum((self.least or 0.0) - accuracy, 0.0))
+        return short

@@ -1,4 +1,4 @@
-"""A FLOPs budget as a person writes it, and the band that a search keeps to."""
+"""Budgets as a person writes them, of FLOPs and milliseconds, and the band that a search keeps."""
 
 import math
 import re
@@ -11,8 +11,11 @@ from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Bools, Floats
 from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
-_FORM = re.compile(r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*([kmgt%]?)", re.I | re.A)
+_NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*"
+_FORM = re.compile(_NUMBER + "([kmgt%]?)", re.I | re.A)
 _FACTOR = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_DURATION = re.compile(_NUMBER + "(us|ms|s|)", re.I | re.A)
+_IN_MS = {"us": 1e-3, "ms": 1.0, "": 1.0, "s": 1e3}
 _FORMS = "write it as `1.0G`, `300M`, `1e9` or `25%` of the dense model"
 
 
@@ -86,3 +89,21 @@ def band(budget: int, tolerance: float = DEFAULT_TOLERANCE) -> FlopsBand:
             f"0.03 means 97-100 % of the budget"
         )
     return FlopsBand(max(1, math.ceil((1.0 - tolerance) * budget)), budget)
+
+
+def parse_ms(text: str, what: str, example: str) -> float:
+    """Milliseconds meant by `text`: `30ms`, `30 ms`, `30`, `0.03s` or `900us`.
+
+    `what` and `example` word the error.
+
+    Raises:
+        InputError: `text` is not such a number, or not a positive and finite one.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    value = float(found[1]) * _IN_MS[found[2].lower()] if found else math.nan
+    if not math.isfinite(value) or value <= 0.0:
+        raise InputError(
+            f"{what} must be a positive time with a unit, but got {text!r}: write {example}, in "
+            f"us, ms or s"
+        )
+    return value

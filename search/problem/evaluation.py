@@ -1,12 +1,16 @@
-"""What is predicted of configurations, and what samplers compare."""
+"""What is predicted of configurations, what samplers compare, and trials made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdap.fleet_data.architecture import Counts
-from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.fleet_data.records import Bools, Floats, Ints, TrialBatch
+
+Times = NDArray[np.datetime64]
 
 PENALTY = 5.0
 """Steeper than latency can be bought with importance, so the floor holds at the optimum: on the
@@ -74,3 +78,25 @@ class Evaluation:
     values: Floats | None
     scores: Scores
     accuracy: Floats | None = None
+
+    def trials(self, number: Ints, started_at: Times, finished_at: Times) -> TrialBatch:
+        """The trials `number` (n) with what was predicted of them."""
+        shared = {f.name for f in fields(TrialBatch)} & {f.name for f in fields(self)}
+        columns: dict[str, Any] = {name: getattr(self, name) for name in shared}
+        return TrialBatch(number=number, started_at=started_at, finished_at=finished_at, **columns)
+
+
+def taken(trials: TrialBatch, rows: Ints | Bools) -> TrialBatch:
+    """The chosen rows."""
+    columns = {f.name: getattr(trials, f.name) for f in fields(TrialBatch)}
+    chosen: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
+    return TrialBatch(**chosen)
+
+
+def joined(*batches: TrialBatch) -> TrialBatch:
+    """One batch of all rows, in order; at least one batch must be given."""
+    columns = {f.name: [getattr(b, f.name) for b in batches] for f in fields(TrialBatch)}
+    whole: dict[str, Any] = {
+        n: None if c[0] is None else np.concatenate(c) for n, c in columns.items()
+    }
+    return TrialBatch(**whole)

@@ -44,7 +44,7 @@ class Importance:
         curves = tuple(np.arange(w + 1, dtype=np.float64) / w for w in architecture.widths)
         return cls("share of channels", curves)
 
-    def judged_by(self, proxy: Proxy, architecture: Architecture) -> "Importance":
+    def with_proxy(self, proxy: Proxy, architecture: Architecture) -> "Importance":
         """The same shares, made one number by another proxy."""
         return replace(self, proxy=proxy, weights=proxy.weights(architecture))
 

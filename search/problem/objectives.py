@@ -3,12 +3,13 @@
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
-from hdap.search.problem.durations import parse_ms
+from hdap.search.problem.budget import parse_ms
 from hdap.search.problem.fleet_weights import FleetWeights
 
 KEPT = "kept"
@@ -139,23 +140,36 @@ def parse_objective(text: str) -> Objective:
 
 @dataclass(frozen=True)
 class Goals:
-    """One to three objectives of a search, in the order in which they were named.
+    """One to three objectives of a search, in the order in which they were named in `text`.
 
-    `latencies` are those of them that follow from latency alone, with their names; one at least.
+    `objectives` are those that follow from latency alone, by place in `names`; one at least is
+    there, None stands for the others.
     """
 
+    text: str
     names: tuple[str, ...]
-    latencies: tuple[Objective, ...]
+    objectives: tuple[Objective | None, ...]
 
     @property
     def several(self) -> bool:
         """Whether the answer is a front and not one network."""
         return len(self.names) > 1
 
+    @cached_property
+    def latencies(self) -> tuple[Objective, ...]:
+        """The latency objectives."""
+        return tuple(o for o in self.objectives if o is not None)
+
     @property
     def first(self) -> Objective:
         """The first latency objective."""
         return self.latencies[0]
+
+    @property
+    def first_alone(self) -> "Goals":
+        """The first latency objective and no other."""
+        place = self.objectives.index(self.first)
+        return Goals(self.names[place], (self.names[place],), (self.first,))
 
     def blended(
         self, fleet: FleetWeights, cluster_ms: Floats, weights: tuple[float, ...]
@@ -182,10 +196,14 @@ def parse_goals(text: str) -> Goals:
             f"one to {MOST} different objectives must be named, but got objective={text!r}: "
             f"such as mean,{KEPT}"
         )
-    latencies = tuple(parse_objective(name) for name in names if name not in BESIDE)
-    if not latencies:
+    objectives = tuple(None if name in BESIDE else parse_objective(name) for name in names)
+    if all(objective is None for objective in objectives):
         raise InputError(
             f"at least one objective must be a latency ({FORMS}), but got objective={text!r}: "
             f"such as mean,{KEPT}"
         )
-    return Goals(names, latencies)
+    return Goals(text, names, objectives)
+
+
+MEAN = parse_goals("mean")
+"""The device-weighted mean alone: what is minimised where nobody says otherwise."""

@@ -10,7 +10,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import parameters
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Floats
-from hdap.search.problem.accuracy import AccuracyGuide
+from hdap.search.problem.accuracy import AccuracyModel
 from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK
 from hdap.search.problem.evaluation import Evaluation, Scores
@@ -20,10 +20,8 @@ from hdap.search.problem.objectives import (
     ACCURACY,
     FLOPS,
     KEPT,
-    OBJECTIVES,
+    MEAN,
     Goals,
-    parse_goals,
-    parse_objective,
 )
 from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.repair import Repair
@@ -52,9 +50,9 @@ class SearchProblem:
     it knows little. Build it with `build`, which fills in the default floor.
 
     With `limit_ms` the roles change: keep the most importance with an objective of at most so many
-    ms. `objective` may name up to three (`parse_goals`); `blend` then weighs its latencies in the
-    one number that samplers for one objective see. `start` (`groups`) replaces uniform pruning as
-    the place where a search begins.
+    ms. Where `goals` are several, `blend` weighs their latencies in the one number that samplers
+    for one objective see. `start` (`groups`) replaces uniform pruning as the place where a search
+    begins.
     """
 
     space: SearchSpace
@@ -63,12 +61,12 @@ class SearchProblem:
     fleet: FleetWeights
     importance: Importance
     floor: float
-    objective: str = "mean"
+    goals: Goals = MEAN
     risk: float = DEFAULT_RISK
     limit_ms: float | None = None
     blend: tuple[float, ...] = ()
     start: Counts | None = None
-    guide: AccuracyGuide | None = None
+    accuracy_model: AccuracyModel | None = None
 
     @classmethod
     def build(
@@ -79,7 +77,7 @@ class SearchProblem:
         fleet: FleetWeights,
         importance: Importance | None = None,
         floor: float | None = None,
-        objective: str = "mean",
+        goals: Goals = MEAN,
         risk: float = DEFAULT_RISK,
         limit_ms: float | None = None,
     ) -> "SearchProblem":
@@ -89,14 +87,13 @@ class SearchProblem:
         an objective and not a budget that is spent.
 
         Raises:
-            InputError: `floor`, `risk`, `limit_ms` or `objective` is out of range.
+            InputError: `floor`, `risk`, `limit_ms` or `goals` is out of range.
             InfeasibleError: the band is out of reach, or a given floor keeps more than the widest
                 network does.
         """
-        goals = parse_goals(objective)
         if limit_ms is not None and (goals.several or goals.first.unit != "ms"):
             raise InputError(
-                f"a latency budget must limit one latency in ms, but got {objective=}: "
+                f"a latency budget must limit one latency in ms, but got objective={goals.text!r}: "
                 f"mean, p95, worst or cvar:0.9"
             )
         if not (0.0 <= risk <= 10.0):
@@ -105,7 +102,7 @@ class SearchProblem:
             raise InputError(f"`0 <= floor <= 1` must hold, but got {floor=}: 0.5 keeps half")
         if importance is None:
             importance = Importance.by_channels(space.architecture)
-            importance = importance.judged_by(PROXIES[DEFAULT_PROXY], space.architecture)
+            importance = importance.with_proxy(PROXIES[DEFAULT_PROXY], space.architecture)
         most = importance.kept(space.widest[None])[0]
         if floor is not None and floor > most:
             raise InfeasibleError(
@@ -115,14 +112,15 @@ class SearchProblem:
         if floor is None and FLOPS in goals.names and KEPT not in goals.names:
             raise InputError(
                 f"{FLOPS} beside a latency must be weighed against {KEPT}, because the smallest "
-                f"network has least of both, but got {objective=}: add {KEPT}, or give a floor"
+                f"network has least of both, but got objective={goals.text!r}: add {KEPT}, or give "
+                f"a floor"
             )
         if floor is None and (limit_ms is not None or FLOPS in goals.names):
             floor = 0.0
         if floor is None:
             kept = float(importance.kept(uniform(space, band)[None])[0])
             floor = importance.proxy.of_uniform * kept
-        return cls(space, band, latency, fleet, importance, floor, objective, risk, limit_ms)
+        return cls(space, band, latency, fleet, importance, floor, goals, risk, limit_ms)
 
     @property
     def architecture(self) -> Architecture:
@@ -133,11 +131,6 @@ class SearchProblem:
     def repair(self) -> Repair:
         """Moves any proposal into the band."""
         return Repair(self.space, self.band)
-
-    @cached_property
-    def goals(self) -> Goals:
-        """What `objective` names."""
-        return parse_goals(self.objective)
 
     @cached_property
     def uniform(self) -> Counts:
@@ -166,10 +159,12 @@ class SearchProblem:
     def violation(self, counts: Counts) -> Floats:
         """How far (in the logarithm) kept importance is below the floor; 0 where it holds: `n`.
 
-        With a `guide` also how far the accuracy to expect is below the least.
+        With an `accuracy_model` also how far the accuracy to expect is below the least.
         """
         missing = np.maximum(self.log_floor - self.importance.log_kept(counts), 0.0)
-        return missing if self.guide is None else missing + self.guide.shortfall(counts)
+        if self.accuracy_model is None:
+            return missing
+        return missing + self.accuracy_model.shortfall(counts)
 
     def ucb_ms(self, counts: Counts) -> Floats:
         """The latency objective with `risk` standard deviations on top: `n x groups` -> `n`.
@@ -200,7 +195,7 @@ class SearchProblem:
         worst_ms, worst = self.fleet.worst(middle)
         flops, goals = self.repair.flops(counts), self.goals
         scores = self._scores(counts, goals.blended(self.fleet, cautious, self.blend))
-        in_ms = goals.first if goals.first.unit == "ms" else OBJECTIVES["mean"]
+        in_ms = goals.first if goals.first.unit == "ms" else MEAN.first
         plain = self.limit_ms is None and not goals.several and goals.first.unit == "ms"
         values = None if plain else self._values(counts, cautious, flops)
         return Evaluation(
@@ -241,8 +236,8 @@ class SearchProblem:
         given_up = self._given_up(counts)
         others = {KEPT: given_up, ACCURACY: given_up, FLOPS: flops}
         columns = [
-            others[name] if name in others else parse_objective(name).of(self.fleet, cluster_ms)
-            for name in self.goals.names
+            others[name] if objective is None else objective.of(self.fleet, cluster_ms)
+            for name, objective in zip(self.goals.names, self.goals.objectives, strict=True)
         ]
         return np.stack(columns, axis=1)
 

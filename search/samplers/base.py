@@ -1,7 +1,8 @@
 """Grid positions as Optuna parameters, and what a sampler of ours must be able to do."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,24 @@ from hdap.search.problem.search_space import SearchSpace
 
 FLOOR = "kept_importance"
 """Name of the constraint that every trial carries: how far it is below the floor."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerKind:
+    """How to make a sampler of a problem and a seed, and how the driver treats it.
+
+    `make` gives a `GridSampler`, or any sampler of Optuna's, whose proposals are then repaired into
+    the band. `about` is a line for people. `batch` trials are asked for, scored in one call and
+    told together: as many as the sampler proposes without hearing of any. One that is not
+    `constrained` does not look at constraints and is told a penalised value instead. `several` can
+    search for several objectives at once.
+    """
+
+    make: Callable[[SearchProblem, int], BaseSampler]
+    batch: int
+    about: str
+    constrained: bool = True
+    several: bool = False
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

@@ -12,8 +12,7 @@ from hdap.search.problem.evaluation import Scores
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers import marginal_moves as guided
 from hdap.search.samplers import moves
-from hdap.search.samplers.distinct_rows import among, distinct
-from hdap.search.samplers.generator_state import generator_state, set_generator_state
+from hdap.search.samplers.moves import among, distinct, generator_state, set_generator_state
 from hdap.surrogate.learning.blas_threads import one_blas_thread
 
 STRIDES = (1 / 8, 1 / 24, 0.0)

@@ -12,7 +12,7 @@ from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats
 from hdap.search.problem.budget import FlopsBand, band
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT
+from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT, MEAN
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import uniform
 from hdap.search.samplers.composite_sampler import CompositeSampler, part
@@ -122,7 +122,7 @@ def _floors(problem: SearchProblem, levels: int, seed: int) -> list[float]:
 def _keeping(problem: SearchProblem) -> SearchProblem:
     """The problem of keeping the most importance in the band, whatever the latency."""
     latency = _GivenUp(problem.importance, len(problem.fleet.mean))
-    return replace(problem, latency=latency, objective="mean", floor=0.0, risk=0.0, limit_ms=None)
+    return replace(problem, latency=latency, goals=MEAN, floor=0.0, risk=0.0, limit_ms=None)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import GridSampler
-from hdap.search.samplers.generator_state import generator_state, set_generator_state
-from hdap.search.samplers.lookup_table import LookupTable
+from hdap.search.samplers.marginal_moves import LookupTable
+from hdap.search.samplers.moves import generator_state, set_generator_state
 
 SOLVED = 8
 """Knapsacks solved at a time, each with another share of FLOPs beside latency."""

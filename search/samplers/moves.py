@@ -1,17 +1,22 @@
 """Moves of the `fleet` sampler: each takes configurations and returns new ones in the band.
 
-All are vectorised over rows and take the generator they draw from.
+All are vectorised over rows and take the generator they draw from, whose state can be kept.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Counts
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.exact.lower_bound import relaxed
 from hdap.search.exact.relaxation import Relaxation
 from hdap.search.problem.search_problem import SearchProblem
 
 LIFT_ROUNDS = 6
+_MIX = 0x9E3779B97F4A7C15
+"""Odd, its bits without pattern: 2^64 over the golden ratio (Knuth, TAOCP 3, section 6.4)."""
 
 
 def seeds(problem: SearchProblem, n: int, rng: np.random.Generator) -> Counts:
@@ -109,3 +114,38 @@ def _trade(problem: SearchProblem, counts: Counts, rng: np.random.Generator) -> 
     paid = counts[line, giver] - np.maximum(cost / slopes[line, giver], 1.0)
     moved[line, giver] = np.where(gainer == giver, moved[line, giver], np.rint(paid))
     return np.maximum(moved, 1)
+
+
+def distinct(counts: Counts) -> Counts:
+    """Rows without repeats, in order of first appearance."""
+    # Several times faster than numpy's unique rows, which compares them column by column.
+    _, first = np.unique(_keys(counts), return_index=True)
+    found: Counts = counts[np.sort(first)]
+    return found
+
+
+def among(counts: Counts, others: Counts) -> Bools:
+    """Which rows occur in `others`."""
+    found: Bools = np.isin(_keys(counts), _keys(others))
+    return found
+
+
+def _keys(counts: Counts) -> Ints:
+    """A number for each row: rows that differ share one with probability 2^-64."""
+    keys = np.zeros(len(counts), dtype=np.uint64)
+    for column in counts.T.astype(np.uint64):
+        # Polynomial hashing with a shift, so that high bits reach the low ones.
+        keys = (keys ^ (keys >> np.uint64(29)) ^ column) * np.uint64(_MIX)
+    return keys.view(np.int64)
+
+
+def generator_state(rng: np.random.Generator) -> dict[str, Any]:
+    """The state of a PCG64 generator; its 128-bit integers as text, which no JSON reader rounds."""
+    state = dict(rng.bit_generator.state)
+    return {**state, "state": {name: str(value) for name, value in state["state"].items()}}
+
+
+def set_generator_state(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Inverse of `generator_state`."""
+    inner = {name: int(value) for name, value in state["state"].items()}
+    rng.bit_generator.state = {**state, "state": inner}

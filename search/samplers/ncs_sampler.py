@@ -11,7 +11,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import GridSampler
-from hdap.search.samplers.generator_state import generator_state, set_generator_state
+from hdap.search.samplers.moves import generator_state, set_generator_state
 
 POPULATION = 10
 SIGMA = 0.05

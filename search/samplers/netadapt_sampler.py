@@ -9,8 +9,8 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats, Ints
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import GridSampler
-from hdap.search.samplers.generator_state import generator_state, set_generator_state
-from hdap.search.samplers.lookup_table import LookupTable
+from hdap.search.samplers.marginal_moves import LookupTable
+from hdap.search.samplers.moves import generator_state, set_generator_state
 
 FIRST_DECREMENT = 0.1
 DECREMENTS = (0.01, 0.2)

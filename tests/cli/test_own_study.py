@@ -7,7 +7,7 @@ import pytest
 
 from hdap.fleet_data.store import Store
 from hdap.search.samplers.base import counts_of
-from hdap.workflows.search_fleet import stored_problem
+from hdap.workflows.build_problem import stored_problem
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "own_study.py"
 

@@ -15,6 +15,7 @@ from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
 from hdap.requests.plan_request import PlanRequest
+from hdap.workflows.build_problem import stored_problem
 from hdap.workflows.detect_drift import findings
 from hdap.workflows.plan_measurements import (
     PlannedBatch,
@@ -22,7 +23,6 @@ from hdap.workflows.plan_measurements import (
     device_seconds,
     make_plan,
 )
-from hdap.workflows.search_fleet import stored_problem
 
 Hdap = Callable[..., Result]
 

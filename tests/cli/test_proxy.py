@@ -19,7 +19,7 @@ def assert_kept_by(name: str, database: Path, trials: int) -> None:
         record = store.study(None)
         model, found = store.architecture(record.model), store.trials(record.id)
     assert len(found) == trials
-    expected = Importance.by_channels(model).judged_by(PROXIES[name], model)
+    expected = Importance.by_channels(model).with_proxy(PROXIES[name], model)
     assert found.kept_importance == pytest.approx(expected.kept(found.counts))
     held = found.kept_importance >= record.kept_importance_floor * (1.0 - 1e-6)
     assert (held >= found.feasible).all()

@@ -86,7 +86,7 @@ def test_a_cut_network_is_judged_as_its_masked_twin(bench: AccuracyEvaluator) ->
     counts = np.maximum(bench.architecture.widths // 32 * 16, 16)
     twin = _masked(bench, counts)
     recalibrate_on(twin, bench.others, count=8, seed=bench.seed)
-    assert bench.accuracy(counts) == pytest.approx(evaluate(twin, bench.judged).accuracy, abs=0.01)
+    assert bench.accuracy(counts) == pytest.approx(evaluate(twin, bench.held).accuracy, abs=0.01)
 
 
 def test_the_dense_network_is_more_accurate_than_half_of_it(bench: AccuracyEvaluator) -> None:

@@ -179,7 +179,7 @@ def test_the_network_given_stays_as_it_is(trained: nn.Module, architecture: Arch
 
 def _importance(trained: nn.Module, architecture: Architecture) -> Importance:
     curves = importance_curves(channel_importance(trained, architecture), architecture)
-    return Importance("test", curves).judged_by(PROXIES["layers"], architecture)
+    return Importance("test", curves).with_proxy(PROXIES["layers"], architecture)
 
 
 def test_without_a_fleet_it_keeps_more_importance_than_uniform_pruning(

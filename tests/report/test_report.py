@@ -19,7 +19,7 @@ from hdap.report.pictures.html_page import script_json
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.provenance import FLAGS, UNASKED, commands
 from hdap.report.write_report import Report
-from hdap.workflows.search_fleet import SearchRequest
+from hdap.requests.search_request import SearchRequest
 
 Hdap = Callable[..., Result]
 

@@ -12,6 +12,7 @@ from hdap.fleet_data.records import Floats, Measurements
 from hdap.search.problem.budget import band, parse_flops
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_space import SearchSpace
@@ -86,9 +87,9 @@ def make_problem(architecture: Callable[[str], Architecture]) -> MakeProblem:
             SimulatedFleet(described, lanes),
             FleetWeights(SHARES, np.ones((4, 1)), SHARES[:, None]),
             # What samplers reach is compared at this proxy, whatever the default floor is.
-            Importance.by_channels(described).judged_by(PROXIES["log-mean"], described),
+            Importance.by_channels(described).with_proxy(PROXIES["log-mean"], described),
             floor=floor,
-            objective=objective,
+            goals=parse_goals(objective),
             risk=risk,
         )
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hdap.fleet_data.architecture import Counts
-from hdap.search.samplers.distinct_rows import among, distinct
+from hdap.search.samplers.moves import among, distinct
 
 MATRICES = st.integers(0, 12).flatmap(
     lambda n: arrays(np.int64, (n, 3), elements=st.sampled_from([1, 2, 3, 2**40]))

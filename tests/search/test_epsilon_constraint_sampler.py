@@ -10,6 +10,7 @@ from hdap.search.analysis.answer import answer
 from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
 from hdap.search.driver.run_search import ResumeState, run_search
 from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 
@@ -27,7 +28,7 @@ def problem(make_problem: Make) -> SearchProblem:
         FlopsBand(int(ends[0]), int(ends[1])),
         plain.latency,
         plain.fleet,
-        objective="p95",
+        goals=parse_goals("p95"),
         limit_ms=0.6 * float(plain.ucb_ms(dense)[0]),
     )
 
@@ -113,7 +114,7 @@ def test_a_latency_budget_limits_one_latency(problem: SearchProblem, objective: 
     with pytest.raises(InputError, match="limit one latency"):
         SearchProblem.build(
             *(problem.space, problem.band, problem.latency, problem.fleet),
-            objective=objective,
+            goals=parse_goals(objective),
             limit_ms=10.0,
         )
 

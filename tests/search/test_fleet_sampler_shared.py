@@ -1,4 +1,4 @@
-"""What the `fleet` sampler does beside proposing: hear of others, look ahead, judge anew."""
+"""What the `fleet` sampler does beside proposing: hear of others, look ahead, score anew."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hdap.search.driver.run_search import run_search
-from hdap.search.problem.accuracy import AccuracyGuide
+from hdap.search.problem.accuracy import AccuracyModel
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.fleet_sampler import PONDERED, FleetSampler
 
@@ -46,17 +46,17 @@ def test_looking_ahead_ends_and_the_best_is_proposed_next(problem: SearchProblem
     assert np.median(other.value) < np.median(one.value)
 
 
-def test_a_problem_that_judges_otherwise_is_heard(problem: SearchProblem) -> None:
-    guide = AccuracyGuide(problem.importance, 0.8)
-    sampler = FleetSampler(replace(problem, guide=guide), 0)
+def test_a_problem_that_scores_otherwise_is_heard(problem: SearchProblem) -> None:
+    model = AccuracyModel(problem.importance, 0.8)
+    sampler = FleetSampler(replace(problem, accuracy_model=model), 0)
     counts = np.stack([sampler.propose() for _ in range(60)])
     shares = problem.importance.log_shares(counts)
     before = sampler.evolution.best
-    guide.learn(counts, 0.9 + shares[:, 0] - shares[:, 1])
-    guide.least = float(guide.predicted(before[None])[0]) + 0.02
+    model.learn(counts, 0.9 + shares[:, 0] - shares[:, 1])
+    model.least = float(model.predicted(before[None])[0]) + 0.02
     sampler.invalidate()
     state = sampler.evolution.state()
-    assert (guide.shortfall(np.array(state["members"])) <= np.array(state["violations"])).all()
+    assert (model.shortfall(np.array(state["members"])) <= np.array(state["violations"])).all()
     for _ in range(120):
         sampler.propose()
-    assert guide.predicted(sampler.evolution.best[None]) > guide.predicted(before[None])
+    assert model.predicted(sampler.evolution.best[None]) > model.predicted(before[None])

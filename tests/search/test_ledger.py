@@ -18,8 +18,8 @@ from hdap.fleet_data.store import Store
 from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.optuna_ledger import OptunaLedger
 from hdap.search.driver.optuna_storage import open_storage
-from hdap.search.driver.run_search import trials_of
-from hdap.search.driver.trial_batches import joined, taken
+from hdap.search.driver.proposal_source import trials_of
+from hdap.search.problem.evaluation import joined, taken
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import counts_of
 
@@ -167,9 +167,10 @@ def test_a_storage_that_lacks_trials_of_the_study_is_refused(
     url: str, problem: SearchProblem, some: TrialBatch
 ) -> None:
     OptunaLedger(open_storage(url), "a", problem, 9).add(some)
-    OptunaLedger(open_storage(url), "a", problem, 9, before=7)
+    OptunaLedger(open_storage(url), "a", problem, 9, before=some)
+    more = joined(some, replace(taken(some, np.arange(1)), number=np.array([7])))
     with pytest.raises(InputError, match="all 8 trials"):
-        OptunaLedger(open_storage(url), "a", problem, 9, before=8)
+        OptunaLedger(open_storage(url), "a", problem, 9, before=more)
 
 
 def test_optunas_tables_keep_apart_from_hdaps_in_one_postgresql_database(

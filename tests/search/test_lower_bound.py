@@ -17,6 +17,7 @@ from hdap.search.exact.lower_bound import lower_bound
 from hdap.search.exact.relaxation import Relaxation
 from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_space import SearchSpace
 from hdap.surrogate.learning.fleet_learning import FleetParameters
@@ -93,7 +94,7 @@ def _problem(surrogate: FleetModel, risk: float, objective: str, floor: float) -
         FleetWeights(shares, np.ones((CLUSTERS, 1)), shares[:, None]),
         floor=floor,
         risk=risk,
-        objective=objective,
+        goals=parse_goals(objective),
     )
 
 
@@ -161,8 +162,8 @@ def test_only_one_latency_in_milliseconds_of_surrogates_with_layers_has_a_bound(
 ) -> None:
     assert lower_bound(make_problem("mobilenetv1_100", "30%")) is None
     problem = _problem(_surrogate(0, 0.05), 1.0, "mean", 0.0)
-    assert lower_bound(replace(problem, objective="mean,kept")) is None
-    assert lower_bound(replace(problem, objective="deadline:30ms")) is None
+    assert lower_bound(replace(problem, goals=parse_goals("mean,kept"))) is None
+    assert lower_bound(replace(problem, goals=parse_goals("deadline:30ms"))) is None
     assert lower_bound(replace(problem, limit_ms=30.0)) is None
 
 

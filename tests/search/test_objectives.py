@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
-from hdap.search.problem.durations import parse_ms
+from hdap.search.problem.budget import parse_ms
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.objectives import Cvar, Deadline, Objective, parse_goals, parse_objective
 from hdap.search.problem.search_problem import SearchProblem
@@ -140,7 +140,7 @@ def test_goals_keep_their_order_and_their_latencies() -> None:
 
 
 def test_a_blend_lies_between_its_objectives(make_problem: Make) -> None:
-    problem = replace(make_problem(), objective="mean,worst")
+    problem = replace(make_problem(), goals=parse_goals("mean,worst"))
     counts = problem.uniform[None]
     ends = [replace(problem, blend=b).ucb_ms(counts)[0] for b in ((1.0, 0.0), (0.0, 1.0))]
     middle = replace(problem, blend=(0.5, 0.5)).ucb_ms(counts)[0]

@@ -13,6 +13,7 @@ from hdap.search.analysis.answer import answer
 from hdap.search.analysis.pareto_front import distances, front, nondominated, values_of
 from hdap.search.driver.run_search import ResumeState, run_search
 from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.front_sampler import parts
 
@@ -45,7 +46,7 @@ def _several(make_problem: Make, objective: str, wide: bool = False) -> SearchPr
         FlopsBand(low, problem.band.high),
         problem.latency,
         problem.fleet,
-        objective=objective,
+        goals=parse_goals(objective),
     )
 
 

@@ -48,7 +48,7 @@ class TestContract:
         self, kind: Proxy, architecture: Read
     ) -> None:
         model = architecture("resnet50")
-        importance = Importance.by_channels(model).judged_by(kind, model)
+        importance = Importance.by_channels(model).with_proxy(kind, model)
         kept = importance.kept(np.stack([model.widths, model.widths // 2, model.widths // 4]))
         assert kept[0] == pytest.approx(1.0)
         assert 1.0 > kept[1] > kept[2] > 0.0
@@ -63,7 +63,7 @@ class TestContract:
             plain.band,
             plain.latency,
             plain.fleet,
-            importance.judged_by(kind, plain.architecture),
+            importance.with_proxy(kind, plain.architecture),
         )
         trials = run_search(problem, trials=60).trials
         assert trials is not None
@@ -77,7 +77,7 @@ class TestContract:
 def test_half_of_every_group_counts_as_a_half_by_geometric_means(architecture: Read) -> None:
     model = architecture("resnet50")
     for name in ("log-mean", "layers"):
-        importance = Importance.by_channels(model).judged_by(PROXIES[name], model)
+        importance = Importance.by_channels(model).with_proxy(PROXIES[name], model)
         assert importance.kept(model.widths[None] // 2) == pytest.approx(0.5)
 
 

@@ -11,9 +11,15 @@ import pytest
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.interrupts import postponed_interrupt
-from hdap.search.driver.run_search import ResumeState, SearchProgress, SearchResult, run_search
-from hdap.search.driver.trial_batches import joined, taken
+from hdap.search.driver.run_search import (
+    ResumeState,
+    SearchProgress,
+    SearchResult,
+    deferred_interrupt,
+    run_search,
+)
+from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 
@@ -187,11 +193,11 @@ def test_what_is_out_of_range_is_refused(problem: SearchProblem, wrong: dict[str
         run_search(problem, **wrong)
 
 
-def test_a_postponed_interrupt_comes_at_the_end() -> None:
+def test_a_deferred_interrupt_comes_at_the_end() -> None:
     reached: list[bool] = []
 
     def interrupted() -> None:
-        with postponed_interrupt():
+        with deferred_interrupt():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
             reached.append(True)
@@ -226,4 +232,4 @@ def test_patience_needs_one_objective_and_a_number(problem: SearchProblem) -> No
     with pytest.raises(InputError, match="patience"):
         run_search(problem, patience=0)
     with pytest.raises(InputError, match="one objective"):
-        run_search(replace(problem, objective="mean,kept"), patience=10)
+        run_search(replace(problem, goals=parse_goals("mean,kept")), patience=10)

@@ -9,7 +9,7 @@ from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Floats
 from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.evaluation import Scores
-from hdap.search.problem.objectives import OBJECTIVES
+from hdap.search.problem.objectives import OBJECTIVES, parse_goals
 from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.search_problem import SearchProblem
 
@@ -102,4 +102,6 @@ def test_a_cluster_alone_weighs_only_itself(make_problem: Make) -> None:
     counts = problem.uniform[None]
     ms = np.exp(problem.latency.predict(counts).log_ms)
     assert problem.for_cluster(2).scores(counts).value == pytest.approx(ms[:, 2])
-    assert replace(problem, objective="worst").scores(counts).value == pytest.approx(ms.max(axis=1))
+    assert replace(problem, goals=parse_goals("worst")).scores(counts).value == pytest.approx(
+        ms.max(axis=1)
+    )

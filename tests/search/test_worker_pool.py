@@ -24,9 +24,9 @@ from hdap.fleet_data.store import Store
 from hdap.search.driver.ledger import LocalLedger
 from hdap.search.driver.optuna_ledger import OptunaLedger
 from hdap.search.driver.optuna_storage import open_storage
-from hdap.search.driver.run_search import SearchProgress, run_search
-from hdap.search.driver.trial_batches import joined
-from hdap.search.driver.worker_pool import run_workers
+from hdap.search.driver.run_search import SearchProgress, drive, run_search
+from hdap.search.driver.worker_pool import WorkerPool
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 
 HOST = """
@@ -35,7 +35,8 @@ from pathlib import Path
 from hdap.fleet_data.store import Store
 from hdap.search.driver.optuna_ledger import OptunaLedger
 from hdap.search.driver.optuna_storage import open_storage
-from hdap.search.driver.worker_pool import run_workers
+from hdap.search.driver.run_search import drive
+from hdap.search.driver.worker_pool import WorkerPool
 
 class Reporting(OptunaLedger):
     def add(self, trials):
@@ -48,7 +49,7 @@ class Reporting(OptunaLedger):
 
 import json
 import numpy as np
-from hdap.search.driver.trial_batches import taken
+from hdap.search.problem.evaluation import taken
 
 if __name__ == "__main__":
     path, storage, url, study, limit = sys.argv[1:]
@@ -57,7 +58,8 @@ if __name__ == "__main__":
         ledger = Reporting(open_storage(storage), "shared", problem, int(limit))
         def keep(batch, state):
             store.append_trials(int(study), batch, state, again=True)
-        result = run_workers(problem, ledger, 1, seed=1, on_batch=keep, host=ledger.host)
+        pool = WorkerPool(problem, 1, seed=1, host=ledger.host)
+        result = drive(pool, ledger, on_batch=keep)
         assert result.stopped == "finished", result.stopped
         store.finish_study(int(study), "finished")
 """
@@ -69,10 +71,9 @@ def test_workers_find_exactly_as_many_trials_as_asked_for_each_once(
 ) -> None:
     batches: list[TrialBatch] = []
     told: list[SearchProgress] = []
-    result = run_workers(
-        fitted_problem,
+    result = drive(
+        WorkerPool(fitted_problem, 2),
         LocalLedger(230),
-        2,
         on_batch=lambda b, _: batches.append(b),
         progress=told.append,
     )
@@ -96,7 +97,7 @@ def test_workers_serve_every_kind_of_sampler_and_go_on_after_a_resume(
     first = run_search(fitted_problem, sampler, trials=20).trials
     assert first is not None
     ledger = LocalLedger(45, first)
-    result = run_workers(fitted_problem, ledger, 2, sampler, before=first)
+    result = drive(WorkerPool(fitted_problem, 2, sampler), ledger)
     assert result.trials is not None
     assert result.trials.number.tolist() == list(range(45))
     assert np.array_equal(result.trials.counts[:20], first.counts)
@@ -111,13 +112,11 @@ def test_the_others_go_on_when_a_worker_is_killed(fitted_problem: SearchProblem)
             child = multiprocessing.active_children()[0]
             os.kill(int(child.pid or 0), signal.SIGKILL)
 
-    result = run_workers(
-        fitted_problem,
+    result = drive(
+        WorkerPool(fitted_problem, 3, note=notes.append),
         LocalLedger(900),
-        3,
         on_batch=lambda b, _: batches.append(b),
         progress=kill_one,
-        note=notes.append,
     )
     assert result.stopped == "finished"
     assert sorted(joined(*batches).number.tolist()) == list(range(900))
@@ -134,10 +133,9 @@ def test_the_last_worker_that_dies_ends_the_search_and_keeps_what_was_found(
             os.kill(int(child.pid or 0), signal.SIGKILL)
 
     with pytest.raises(HdapError, match="killed by signal 9"):
-        run_workers(
-            fitted_problem,
+        drive(
+            WorkerPool(fitted_problem, 1),
             LocalLedger(10**6),
-            1,
             on_batch=lambda b, _: batches.append(b),
             progress=kill_all,
         )
@@ -154,10 +152,9 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_was_found(fitted_problem: Search
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.1)
 
-    result = run_workers(
-        fitted_problem,
+    result = drive(
+        WorkerPool(fitted_problem, 2),
         LocalLedger(10**6),
-        2,
         on_batch=lambda b, _: batches.append(b),
         progress=interrupt,
     )
@@ -168,16 +165,16 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_was_found(fitted_problem: Search
 
 
 def test_a_timeout_ends_a_search_by_workers(fitted_problem: SearchProblem) -> None:
-    result = run_workers(fitted_problem, LocalLedger(10**6), 1, timeout=0.5)
+    result = drive(WorkerPool(fitted_problem, 1), LocalLedger(10**6), timeout=0.5)
     assert result.stopped == "timeout"
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": 1, "timeout": 0.0}])
+@pytest.mark.parametrize(("workers", "timeout"), [(0, None), (1, 0.0)])
 def test_what_is_out_of_range_is_refused(
-    fitted_problem: SearchProblem, wrong: Mapping[str, Any]
+    fitted_problem: SearchProblem, workers: int, timeout: float | None
 ) -> None:
     with pytest.raises(InputError, match="must hold"):
-        run_workers(fitted_problem, LocalLedger(5), **wrong)
+        drive(WorkerPool(fitted_problem, workers), LocalLedger(5), timeout=timeout)
 
 
 def test_trials_of_a_process_that_died_before_storing_them_are_stored_by_the_next(
@@ -189,7 +186,7 @@ def test_trials_of_a_process_that_died_before_storing_them_are_stored_by_the_nex
     OptunaLedger(open_storage(place), "a", fitted_problem, 20).add(found)
     batches: list[TrialBatch] = []
     ledger = OptunaLedger(open_storage(place), "a", fitted_problem, 12)
-    result = run_workers(fitted_problem, ledger, 1, on_batch=lambda b, _: batches.append(b))
+    result = drive(WorkerPool(fitted_problem, 1), ledger, on_batch=lambda b, _: batches.append(b))
     assert result.stopped == "finished"
     assert np.array_equal(joined(*batches).counts, found.counts)
 
@@ -280,7 +277,7 @@ def test_a_batch_that_could_not_be_stored_is_offered_again(fitted_problem: Searc
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run_workers(fitted_problem, LocalLedger(10**6), 1, on_batch=on_batch)
+        drive(WorkerPool(fitted_problem, 1), LocalLedger(10**6), on_batch=on_batch)
     assert len(offered) == 2
     assert offered[1][: len(offered[0])] == offered[0]
 
@@ -290,5 +287,5 @@ def test_a_worker_that_cannot_work_says_why_without_a_traceback(
 ) -> None:
     broken = replace(fitted_problem, start=np.ones(3, dtype=np.int64))
     with pytest.raises(HdapError, match=r"the last ended: .*Error"):
-        run_workers(broken, LocalLedger(50), 1)
+        drive(WorkerPool(broken, 1), LocalLedger(50))
     assert "Traceback" not in capfd.readouterr().err

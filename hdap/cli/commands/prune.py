@@ -25,8 +25,7 @@ from hdap.networks.tracing import trace
 from hdap.requests.search_request import SearchRequest
 from hdap.training.criterion_batches import load_batches
 from hdap.training.datasets import DataOptions
-from hdap.workflows.search_fleet import new_search, summarize_search
-from hdap.workflows.search_fleet import run as search_alone
+from hdap.workflows.search_fleet import find_or_run, summarize_search
 
 
 def run(asked: PruneCommand) -> None:
@@ -97,17 +96,14 @@ def _from_search(asked: PruneCommand) -> PrunePlan:
         pretrained=asked.pretrained,
     )
     with open_store(asked.db, create=False) as store:
-        search = new_search(store, request, None, say)
         with progress_bar("searching") as bar:
-            result = search_alone(
+            search, result = find_or_run(
                 store,
-                search,
-                None,
+                request,
+                say,
                 lambda p: bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms"),
             )
         found, worth = summarize_search(search, result)
-        if result.stopped == "interrupted":
-            raise KeyboardInterrupt
         if not asked.as_json:
             answer.show(search, result, found, worth)
         return plan_from_trial(store, search.record.name, int(found.numbers[0]))

@@ -11,8 +11,8 @@ from hdap.fleet_data.store import Store
 from hdap.requests.search_request import SearchRequest, settled
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
+from hdap.workflows import search_fleet
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
-from hdap.workflows.distributed_search import WorkerPool, join_search, run_distributed
 from hdap.workflows.search_fleet import (
     Search,
     certified,
@@ -20,15 +20,11 @@ from hdap.workflows.search_fleet import (
     resumed_search,
     summarize_search,
 )
-from hdap.workflows.search_fleet import (
-    run as run_alone,
-)
 
 
 def run(asked: SearchCommand) -> None:
     """Search, or go on with a study, and print the answer."""
-    pool = WorkerPool(asked.workers, asked.storage)
-    if "patience" in asked.given and not pool.alone:
+    if "patience" in asked.given and (asked.workers > 1 or asked.storage is not None):
         raise typer.BadParameter(
             "only where one process searches, without --workers and --storage",
             param_hint="--patience",
@@ -37,11 +33,9 @@ def run(asked: SearchCommand) -> None:
     with open_store(asked.db, create=False) as store:
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
-        elif pool.storage is None:
-            search = new_search(store, request, asked.study, say)
         else:
-            search = join_search(store, request, asked.study, pool.storage, say)
-        _run(store, search, pool, asked.timeout, asked.as_json)
+            search = new_search(store, request, asked.study, say, asked.storage)
+        _run(store, search, asked)
 
 
 def _complete(asked: SearchCommand) -> SearchRequest:
@@ -55,24 +49,21 @@ def _complete(asked: SearchCommand) -> SearchRequest:
     return settled(request, asked.given)
 
 
-def _run(
-    store: Store, search: Search, pool: WorkerPool, timeout: float | None, as_json: bool
-) -> None:
-    if not as_json:
+def _run(store: Store, search: Search, asked: SearchCommand) -> None:
+    if not asked.as_json:
         answer.show_profile(search)
     with progress_bar("searching") as bar:
 
         def show(p: SearchProgress) -> None:
             bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms (predicted)")
 
-        if pool.alone or (pool.storage is None and search.request.data is not None):
-            result = run_alone(store, search, timeout, show, pool.workers)
-        else:
-            result = run_distributed(store, search, pool, timeout, show, say)
+        result = search_fleet.run(
+            store, search, asked.timeout, show, asked.workers, asked.storage, say
+        )
     found, worth = summarize_search(search, result)
     compared = _compared(store, search, result, found)
     above = certified(search, found)
-    if as_json:
+    if asked.as_json:
         document = answer.document(search, result, found, worth, compared, above)
         emit_json(document | accuracy_of(search, result, found))
     else:

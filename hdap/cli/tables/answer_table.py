@@ -60,7 +60,7 @@ def show(
     if found.front:
         out().print()
         names = search.problem.goals.names
-        show_front(names, found.front, f"Pareto front of {search.problem.objective}", ROWS)
+        show_front(names, found.front, f"Pareto front of {search.problem.goals.text}", ROWS)
     _table(search, found)
     _gist(search, result, found)
     if above_best is not None:
@@ -227,7 +227,7 @@ def document(
         "study": search.record.name,
         "model": search.record.model,
         "latency": "predicted",
-        "objective": problem.objective,
+        "objective": problem.goals.text,
         "objective_unit": problem.goals.first.unit,
         "above_best_possible": above_best,
         "latency_limit_ms": problem.limit_ms,

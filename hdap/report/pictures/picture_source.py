@@ -104,14 +104,14 @@ class PictureSource:
     @cached_property
     def problem(self) -> "SearchProblem":
         """What the study minimises, with the surrogates it began with."""
-        from hdap.workflows.search_fleet import stored_problem
+        from hdap.workflows.build_problem import stored_problem
 
         return stored_problem(self.store, self.searched)[0]
 
     @cached_property
     def dense_ms(self) -> Floats:
         """The dense model on each of K clusters, as measured (NaN: never)."""
-        from hdap.workflows.search_fleet import measured_dense
+        from hdap.workflows.build_problem import measured_dense
 
         return measured_dense(self.store, self.searched)
 

@@ -1,14 +1,29 @@
-"""Optuna's Gaussian process as a base line."""
+"""Optuna's own samplers as base lines, where they need more than a seed."""
 
+import warnings
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GPSampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits
 
 from hdap.search.problem.search_problem import SearchProblem
+
+
+def tpe(_: SearchProblem, seed: int) -> BaseSampler:
+    """Tree-structured Parzen estimators of all groups together."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True)
+
+
+def cmaes(_: SearchProblem, seed: int) -> BaseSampler:
+    """CMA-ES on grid positions taken as real numbers."""
+    # Independent sampling is how its very first trial comes about; that is no news to anyone.
+    return CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
 class RelaxedGPSampler(GPSampler):

@@ -9,9 +9,9 @@ import pytest
 from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.store import Store
 from hdap.networks.model_tracer import ModelTracer
-from hdap.networks.prune_plan import PrunePlan
+from hdap.networks.prune_plan import PrunePlan, plan_from_trial
 from hdap.requests.search_request import SearchRequest
-from hdap.workflows.find_or_search import best_plan
+from hdap.workflows.search_fleet import find_or_run
 
 REQUEST = SearchRequest("resnet50", "1.0G", trials=20, seed=3)
 
@@ -28,7 +28,8 @@ def store(
 def _plan(store: Store, request: SearchRequest) -> tuple[PrunePlan, bool]:
     """The plan, and whether it came from a study that was there."""
     said: list[str] = []
-    plan = best_plan(store, request, said.append, lambda _: None)
+    search, _ = find_or_run(store, request, said.append, lambda _: None)
+    plan = plan_from_trial(store, search.record.name, None)
     return plan, any(line.startswith("study ") and "is current" in line for line in said)
 
 
