@@ -205,4 +205,7 @@ def _judged_on(spec: EvaluatorSpec, evaluator: AccuracyEvaluator) -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     held = len(evaluator.held)
     data = spec.data if ":" in spec.data else str(Path(spec.data).resolve())
-    return f"{data}: {held:,} of {held + len(evaluator.others):,} training images (seed {spec.seed}), weights {digest.hexdigest()[:16]}"
+    return (
+        f"{data}: {held:,} of {held + len(evaluator.others):,} training images (seed {spec.seed}), "
+        f"weights {digest.hexdigest()[:16]}"
+    )
