@@ -7,6 +7,7 @@ from typing import Any
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.documents import JsonDocument, Positive, read_document
+from hdap.requests.recipe import Recipe
 
 WEIGHTS, MANIFEST = "model.safetensors", "model.json"
 
@@ -33,15 +34,15 @@ class Tuning:
     """A training that a network went through.
 
     `run` is its name in the table `epochs`, `data` what `--data` named, `teacher` in words whose
-    opinion it learned from (empty: nobody's), `recipe` the fields of `hdap.requests.recipe.Recipe`.
-    It learned from `images` and was judged by `validation_images`: after `epochs` of them it has
-    `accuracy` (the share that is right) and `validation_loss` (nats).
+    opinion it learned from (empty: nobody's). It learned from `images` and was judged by
+    `validation_images`: after `epochs` of them it has `accuracy` (the share that is right) and
+    `validation_loss` (nats).
     """
 
     run: str
     data: str
     teacher: str
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     images: int
     validation_images: int
     epochs: int

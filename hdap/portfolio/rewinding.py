@@ -6,7 +6,7 @@ Lottery Ticket Hypothesis", ICML 2020, algorithm 2, as DNNShifter (Eccles et al.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ def train_levels(
         model=start.manifest.model,
         weights=start.manifest.weights,
         data=wanted.data,
-        recipe=asdict(wanted.recipe),
+        recipe=wanted.recipe,
         rate=wanted.rate,
         scope=wanted.scope,
         rewind=wanted.rewind,

@@ -57,7 +57,7 @@ def resumable(wanted: SparseTraining) -> TrainingRecord:
     record = read_record(wanted.out)
     asked = {"data": wanted.data, **asdict(wanted.recipe)}
     asked |= {name: getattr(wanted, name) for name in ("rate", "scope", "rewind")}
-    begun = {"data": record.data, **record.recipe}
+    begun = {"data": record.data, **asdict(record.recipe)}
     begun |= {name: getattr(record, name) for name in ("rate", "scope", "rewind")}
     for name, value in asked.items():
         if begun.get(name) != value:

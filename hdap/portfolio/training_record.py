@@ -1,11 +1,10 @@
 """`portfolio-training.json`: how a sparse training was asked for and which levels are complete."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hdap.fleet_data.documents import JsonDocument, read_document, write_document
+from hdap.requests.recipe import Recipe
 
 RECORD = "portfolio-training.json"
 
@@ -27,7 +26,7 @@ class SparseLevelRecord:
 
 @dataclass(frozen=True)
 class TrainingRecord(JsonDocument):
-    """A sparse training under way; `recipe` holds the fields of a training recipe.
+    """A sparse training under way.
 
     `weights` says in words where the dense weights came from. Each level loses `rate` of what the
     one before has, by magnitude over the whole network (`scope` global) or in each layer (layer),
@@ -41,7 +40,7 @@ class TrainingRecord(JsonDocument):
     model: str
     weights: str
     data: str
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     rate: float
     scope: str
     rewind: int

@@ -1,7 +1,7 @@
 """Fine-tuning of a checkpoint: after every epoch a checkpoint that is whole, and rows in SQL."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,7 +182,7 @@ def tuning_of(
         run=run,
         data=wanted.data,
         teacher=teacher,
-        recipe=asdict(wanted.recipe),
+        recipe=wanted.recipe,
         images=len(data.train),
         validation_images=len(data.validation),
         epochs=epoch.number,

@@ -51,7 +51,7 @@ def begun_tuning(out: Path) -> Tuning | None:
 def require_as_begun(begun: Tuning, recipe: Recipe, data: str, teacher: str = "") -> None:
     """Raises `InputError` unless recipe, data and teacher are what the training began with."""
     asked = asdict(recipe) | {"data": data, "teacher": teacher}
-    stored = dict(begun.recipe) | {"data": begun.data, "teacher": begun.teacher}
+    stored = asdict(begun.recipe) | {"data": begun.data, "teacher": begun.teacher}
     for name, value in asked.items():
         if stored.get(name) != value:
             raise InputError(

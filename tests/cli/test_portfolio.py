@@ -256,7 +256,10 @@ WRONG = {
     "taylor without images": (("--flops", "1G", "--criterion", "taylor"), "give --data"),
     "unknown criterion": (("--flops", "50%", "--criterion", "size"), "a criterion is one of"),
     "no budget": (("--flops", "50%,much"), "a FLOPs budget must be a number"),
-    "nothing there": (("--elastic", "nowhere"), "no readable model.json"),
+    "nothing there": (
+        ("--elastic", "nowhere"),
+        "a folder with model.json and model.safetensors, but it cannot be read",
+    ),
     "no elastic network": (("--elastic", "sparse/level-00"), "must be of an elastic network"),
     "strange slimming": (("--sparse", "sparse", "--slim", "thin", *DATA), "a share (50%), FLOPs"),
     "a folder in use": (("--elastic", "x", "--out", "sparse"), "must be new, empty or a portfolio"),

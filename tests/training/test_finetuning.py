@@ -104,7 +104,7 @@ def test_the_checkpoint_says_how_it_was_tuned_and_loads_to_the_same_network(
     (tuning,) = read.manifest.tunings
     assert (tuning.epochs, tuning.accuracy) == (3, history.last.accuracy)
     assert (tuning.images, tuning.validation_images) == (96, 60)
-    assert Recipe(**tuning.recipe) == RECIPE
+    assert tuning.recipe == RECIPE
     images = torch.stack([data.validation[i][0] for i in range(4)])
     with torch.no_grad():
         assert torch.equal(read.module(images), done.module(images))
@@ -216,7 +216,7 @@ def test_a_run_goes_on_with_as_many_images_as_it_began_with(
 
 
 def test_what_cannot_be_resumed_says_so(pruned: Path, wanted: FineTuning, data: Data) -> None:
-    with pytest.raises(InputError, match="no readable"):
+    with pytest.raises(InputError, match="it cannot be read"):
         _resumable(wanted)
     with pytest.raises(InputError, match="holds none"):
         _resumable(replace(wanted, out=pruned))

@@ -191,7 +191,7 @@ def document(
         "run": tuning.run,
         "data": tuning.data,
         "teacher": tuning.teacher or None,
-        "recipe": tuning.recipe,
+        "recipe": asdict(tuning.recipe),
         "flops": done.manifest.flops,
         "before": None if before is None else asdict(before),
         "accuracy": tuning.accuracy,
@@ -213,7 +213,7 @@ def show(done: "Checkpoint", history: "History", before: "Quality | None", out: 
         title=f"{done.manifest.model} on validation images",
     )
     line(
-        f"run {tuning.run}: {tuning.recipe['optimizer']}, seed {tuning.recipe['seed']}, "
+        f"run {tuning.run}: {tuning.recipe.optimizer}, seed {tuning.recipe.seed}, "
         f"{sum(epoch.seconds for epoch in history.epochs):.0f} s of training"
     )
     named = f" --model {done.manifest.model}" if ":" in done.manifest.model else ""

@@ -84,10 +84,11 @@ def run(
     from hdap.networks.start_network import start_network
     from hdap.portfolio.sparse_training import SparseTraining
     from hdap.portfolio.training_record import read_record
+    from hdap.requests.recipe import Recipe
 
     begun = read_record(out) if resume else None
     recipe = options.recipe_of(
-        {} if begun is None else begun.recipe,
+        Recipe() if begun is None else begun.recipe,
         epochs=epochs,
         batch_size=batch_size,
         accumulation=accumulation,

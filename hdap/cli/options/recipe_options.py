@@ -1,6 +1,6 @@
 """Options of training that several commands share; left out, they are the recipe's defaults."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,13 +113,12 @@ Amp = Annotated[
 ]
 
 
-def recipe_of(stored: Mapping[str, Any] | None = None, **given: Any) -> "Recipe":
+def recipe_of(stored: "Recipe | None" = None, **given: Any) -> "Recipe":
     """The recipe with the options that were given; others as `stored`, else by default."""
     from hdap.requests.recipe import Recipe
 
     wanted = {name: value for name, value in given.items() if value is not None}
-    others = {"recalibration": RECALIBRATION} if stored is None else stored
-    return Recipe(**{**others, **wanted})
+    return replace(stored or Recipe(recalibration=RECALIBRATION), **wanted)
 
 
 def readers(workers: int | None, data: str) -> int:
