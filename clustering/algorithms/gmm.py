@@ -27,7 +27,10 @@ class GaussianMixtureClustering(ClusteringAlgorithm):
             return _filled(points, _fit(points, clusters, seed), clusters, seed)
         distinct = len(np.unique(points, axis=0))
         numbers = range(1, min(MOST_CLUSTERS, distinct) + 1)
-        return best(points, [_gapless(_fit(points, number, seed)) for number in numbers])
+        return best(
+            points,
+            [np.unique(_fit(points, number, seed), return_inverse=True)[1] for number in numbers],
+        )
 
 
 def _fit(points: Floats, clusters: int, seed: int) -> Ints:
@@ -43,10 +46,6 @@ def _fit(points: Floats, clusters: int, seed: int) -> Ints:
     with threadpool_limits(1):
         labels: Ints = model.fit_predict(points).astype(np.int64)
     return labels
-
-
-def _gapless(labels: Ints) -> Ints:
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
 def _filled(points: Floats, labels: Ints, clusters: int, seed: int) -> Ints:

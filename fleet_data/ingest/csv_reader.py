@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.ingest.blocks import Block, no_rejects, rejects_of
+from hdap.fleet_data.ingest.blocks import Block, rejects_of
 from hdap.fleet_data.ingest.csv_records import Records, take_records
 from hdap.fleet_data.telemetry import HEADER_RULE, REQUIRED, check_columns
 
@@ -45,12 +45,14 @@ def read_csv(name: str, stream: ByteStream) -> Iterator[Block]:
     while not last:
         data = stream.read(BLOCK_BYTES)
         last = not data
-        records = take_records(rest + data if rest else data, line, last=last)
         joined = rest + data if rest else data
+        records = take_records(joined, line, last=last)
         rest = joined[records.used :]
         if len(rest) > LONGEST_LINE:
             raise InputError(f"{name} has a line {line} of over {LONGEST_LINE} bytes: is it CSV?")
-        _check_encoding(name, records, joined[: records.used], line)
+        taken = joined[: records.used]
+        if not taken.isascii():
+            _decode(name, taken, line)
         line = records.next_line
         if records.data or records.bad:
             yield _block(records, columns)
@@ -79,11 +81,6 @@ def _check_delimiter(name: str, text: str, columns: tuple[str, ...]) -> None:
         split = {column.strip(' "') for column in text.split(delimiter)}
         if split.issuperset(REQUIRED):
             raise InputError(f"{name} must separate columns by commas, got {called}: convert it")
-
-
-def _check_encoding(name: str, records: Records, data: bytes, line: int) -> None:
-    if not data.isascii():
-        _decode(name, data, line)
 
 
 def _decode(name: str, data: bytes, line: int) -> str:
@@ -116,13 +113,10 @@ def _block(records: Records, columns: tuple[str, ...]) -> Block:
         schema={"line": pl.Int64, "reason": pl.String, "value": pl.String},
         orient="row",
     )
-    rejects = no_rejects() if bad.is_empty() else _as_rejects(bad.sort("line"))
-    return Block(frame, lambda: kept, rejects)
-
-
-def _as_rejects(bad: pl.DataFrame) -> pl.DataFrame:
+    bad = bad.sort("line")
     column = pl.repeat("", bad.height, eager=True)
-    return rejects_of(bad["line"].to_numpy(), column, bad["reason"], bad["value"])
+    rejects = rejects_of(bad["line"].to_numpy(), column, bad["reason"], bad["value"])
+    return Block(frame, lambda: kept, rejects)
 
 
 def _ragged(row: pyarrow.csv.InvalidRow) -> str:

@@ -1,6 +1,7 @@
 """Parquet as blocks of text columns: what is typed there becomes the text a CSV would hold."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import IO
 
 import numpy as np
@@ -10,7 +11,6 @@ import pyarrow.parquet
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
-from hdap.fleet_data.records import Ints
 from hdap.fleet_data.telemetry import check_columns
 
 _BATCH_ROWS = 50_000
@@ -40,14 +40,10 @@ def read_parquet(name: str, file: IO[bytes]) -> Iterator[Block]:
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
             rows = np.arange(start, start + frame.height)
-            yield Block(_as_text(frame), lambda rows=rows: _same(rows))  # type: ignore[misc]
+            yield Block(_as_text(frame), partial(np.asarray, rows))
             start += frame.height
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
-
-
-def _same(rows: Ints) -> Ints:
-    return rows
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:

@@ -73,11 +73,9 @@ class RowWriter:
         columns["row_hash"] = pl.Series(row_hashes(known))
         self._writer.add_measurements(pl.DataFrame(columns))
         if "weight" in frame.columns:
-            self._weigh(pl.DataFrame({"device_key": device["key"], "weight": frame["weight"]}))
-
-    def _weigh(self, weights: pl.DataFrame) -> None:
-        both = pl.concat([self._weights, weights.drop_nulls()])
-        self._weights = both.unique("device_key", keep="last", maintain_order=True)
+            weights = pl.DataFrame({"device_key": device["key"], "weight": frame["weight"]})
+            both = pl.concat([self._weights, weights.drop_nulls()])
+            self._weights = both.unique("device_key", keep="last", maintain_order=True)
 
     def finish(self) -> int:
         """Write what is known at the end only: weights; how many rows were added."""

@@ -57,14 +57,13 @@ def _rejects(block: Block, bad: pl.DataFrame, broken: pl.Series) -> pl.DataFrame
     raw = block.frame.select(names).filter(broken).with_columns(some)
     value = pl.coalesce(*(pl.when(pl.col("column") == name).then(pl.col(name)) for name in names))
     values = raw.select(value.alias("value"))["value"]
-    accepted = [_reason(BY_NAME[name]) for name in names]
+    accepted = [
+        f"must be {BY_NAME[name].accepted}"
+        + (" and may not be empty" if BY_NAME[name].required else "")
+        for name in names
+    ]
     reasons = some.replace_strict(names, accepted, return_dtype=pl.String)
     return rejects_of(block.lines()[broken.to_numpy()], some, reasons, values)
-
-
-def _reason(column: TelemetryColumn) -> str:
-    required = " and may not be empty" if column.required else ""
-    return f"must be {column.accepted}{required}"
 
 
 def _text(column: TelemetryColumn, texts: pl.Series) -> tuple[pl.Series, pl.Series]:

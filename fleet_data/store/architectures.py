@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.records import ImportanceRecord, ModelRecord
-from hdap.fleet_data.store.mapper import insert, to_record
-from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
+from hdap.fleet_data.store.mapper import to_record
+from hdap.fleet_data.store.part import StorePart, insert, names_of, newest, not_found
 from hdap.fleet_data.store.schema import configurations, importances, models
 
 

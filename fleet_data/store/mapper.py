@@ -6,7 +6,7 @@ read. Mappings are JSON, arrays one NumPy archive, times UTC.
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_type_hints
@@ -167,36 +167,6 @@ def to_record(kind: type[R], table: sa.Table, row: sa.Row[Any], **more: Any) -> 
     values = row._mapping
     named = {c.info["field"]: values[c.name] for c in table.columns if "field" in c.info}
     return kind(**named, **more)
-
-
-def insert(connection: sa.Connection, table: sa.Table, records: Iterable[Any], **more: Any) -> None:
-    """Add records, with the columns `more` in each."""
-    rows = [to_row(table, record, **more) for record in records]
-    if rows:
-        connection.execute(sa.insert(table), rows)
-
-
-def insert_one(connection: sa.Connection, table: sa.Table, record: Any, **more: Any) -> int:
-    """Add a record; the number it got."""
-    added = connection.execute(sa.insert(table).values(to_row(table, record, **more)))
-    (key,) = added.inserted_primary_key or (0,)
-    return int(key)
-
-
-def replace(
-    connection: sa.Connection, table: sa.Table, records: Iterable[Any], by: Sequence[str]
-) -> None:
-    """Add records, each in the place of the one that agrees with it in the columns `by`."""
-    for row in (to_row(table, record) for record in records):
-        same = (table.c[column] == row[column] for column in by)
-        connection.execute(sa.delete(table).where(*same))
-        connection.execute(sa.insert(table).values(row))
-
-
-def select(connection: sa.Connection, kind: type[R], table: sa.Table, *where: Any) -> tuple[R, ...]:
-    """The records for which all of `where` holds, by primary key."""
-    wanted = sa.select(table).where(*where).order_by(*table.primary_key.columns)
-    return tuple(to_record(kind, table, row) for row in connection.execute(wanted))
 
 
 def _jsonable(value: Any) -> Any:

@@ -16,7 +16,6 @@ from hdap.fleet_data.store.schema import configurations, devices, measurements, 
 from hdap.fleet_data.telemetry import CONTEXT, SIMULATED
 
 _BLOCK = 250_000
-_UNKNOWN = "-9e999"  # SQL's way to say -infinity: no measured number is, so it can stand for NULL
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,10 @@ def _columns(connection: sa.Connection, where: str) -> _Loaded:
     counted = f"SELECT count(*), {counts} FROM measurements m WHERE {where}"
     total, *filled = connection.exec_driver_sql(counted).one()
     sqlite = connection.dialect.name == "sqlite"
-    unknown = _UNKNOWN if sqlite else "'-infinity'::float8"
+    # no measured number is -infinity, which SQLite writes so, and so it can stand for NULL
+    known = "ifnull({}, -9e999)" if sqlite else "coalesce({}::float8, '-infinity'::float8)"
     columns = _FIXED + tuple(
-        _Column(name, _float_or(sql, unknown, sqlite), np.float64)
+        _Column(name, known.format(sql), np.float64)
         for (name, sql), rows in zip(optional.items(), filled, strict=True)
         if rows
     )
@@ -173,10 +173,6 @@ def _columns(connection: sa.Connection, where: str) -> _Loaded:
     if "measured_at" in values:
         values["measured_at"] /= 1e6
     return _Loaded(total, values)
-
-
-def _float_or(sql: str, unknown: str, sqlite: bool) -> str:
-    return f"ifnull({sql}, {unknown})" if sqlite else f"coalesce({sql}::float8, {unknown})"
 
 
 def _sqlite_blocks(

@@ -14,8 +14,17 @@ from hdap.fleet_data.records import (
     VariantClusterRecord,
     VariantRecord,
 )
-from hdap.fleet_data.store.mapper import insert, insert_one, replace, select, to_record
-from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
+from hdap.fleet_data.store.mapper import to_record
+from hdap.fleet_data.store.part import (
+    StorePart,
+    insert,
+    insert_one,
+    names_of,
+    newest,
+    not_found,
+    replace,
+    select,
+)
 from hdap.fleet_data.store.schema import (
     compression_steps,
     epochs,

@@ -4,7 +4,7 @@ import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from hdap.fleet_data.errors import InputError
@@ -88,7 +88,7 @@ class QueryStore(StorePart):
                     with closing(rows):
                         first = list(islice(rows, 1))
                         if first:
-                            return _result(cursor.description, _chain(first, rows), limit)
+                            return _result(cursor.description, chain(first, rows), limit)
                     # a stream of nothing does not tell its columns
                     cursor.execute(sql, parameters or None, prepare=True)
                     return _result(cursor.description, (), limit)
@@ -112,11 +112,6 @@ def _authorize(action: int, first: str | None, *_: str | None) -> int:
     if action in _READING or (action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS):
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
-
-
-def _chain(first: list[Any], rest: Any) -> Any:
-    yield from first
-    yield from rest
 
 
 def _result(description: Any, rows: Any, limit: int | None) -> QueryResult:

@@ -11,8 +11,16 @@ from sqlalchemy.exc import IntegrityError
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, NetworkRecord, StudyRecord, VerificationRecord
-from hdap.fleet_data.store.mapper import insert, insert_one, replace, to_record
-from hdap.fleet_data.store.part import StorePart, names_of, newest, not_found
+from hdap.fleet_data.store.mapper import to_record
+from hdap.fleet_data.store.part import (
+    StorePart,
+    insert,
+    insert_one,
+    names_of,
+    newest,
+    not_found,
+    replace,
+)
 from hdap.fleet_data.store.schema import accuracies, studies, study_networks, verifications
 from hdap.fleet_data.store.views import create_trials_view
 

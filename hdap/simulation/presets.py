@@ -67,7 +67,9 @@ def _cameras() -> tuple[Kind, ...]:
     old = replace(law, block=8, pack=8, block_penalty=0.02, pack_penalty=0.5, input_penalty=0.3)
     heat = Thermal(power_w=9.0, resistance=4.5, throttle_c=78.0, ambient_c=24.0)
     base = Kind("shade", 55, law, fitted.noise["fresh"], heat, nominal_mhz=1800.0)
-    base = replace(base, sensors=_without("battery_pct", "battery_health_pct"), age_years=2.0)
+    base = replace(
+        base, sensors=tuple(s for s in SENSORS if not s.startswith("battery")), age_years=2.0
+    )
     sun = replace(heat, resistance=5.5, ambient_c=46.0, ambient_spread=4.0, swing=7.0)
     return (
         base,
@@ -118,10 +120,6 @@ def _phones() -> tuple[Kind, ...]:
         ),
         replace(base, name="fallback", share=8, law=plain, noise=fitted.noise["contended"]),
     )
-
-
-def _without(*names: str) -> tuple[str, ...]:
-    return tuple(s for s in SENSORS if s not in names)
 
 
 PRESETS: Registry[Callable[[], tuple[Kind, ...]]] = Registry(

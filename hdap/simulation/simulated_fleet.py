@@ -159,8 +159,10 @@ def draw_fleet(spec: FleetSpec) -> SimulatedFleet:
     """The devices of `spec`. Kinds are mixed at random: an id says nothing about its kind."""
     rng = np.random.default_rng(spec.seed)
     kind = rng.permutation(_apportion(np.array([k.share for k in spec.kinds]), spec.devices))
+    digits = len(str(spec.devices - 1))
+    ids = np.array([f"sim-{i:0{digits}d}" for i in range(spec.devices)], dtype=object)
     blank = np.empty(0)
-    bare = SimulatedFleet(spec, _ids(spec.devices), kind, *[blank] * 9)  # for `of_kind`
+    bare = SimulatedFleet(spec, ids, kind, *[blank] * 9)  # for `of_kind`
     normal = rng.standard_normal((8, spec.devices))
     of = bare.of_kind
     age = np.maximum(of(lambda k: k.age_years) * np.exp(0.4 * normal[0]), 0.0)
@@ -172,7 +174,7 @@ def draw_fleet(spec: FleetSpec) -> SimulatedFleet:
     load = of(lambda k: k.load) + of(lambda k: k.load_spread) * normal[4]
     return SimulatedFleet(
         spec,
-        bare.ids,
+        ids,
         kind,
         np.exp(of(lambda k: k.weight_spread) * rng.standard_normal(spec.devices)),
         np.clip(clock, 0.05, 1.0),
@@ -184,11 +186,6 @@ def draw_fleet(spec: FleetSpec) -> SimulatedFleet:
         age,
         health,
     )
-
-
-def _ids(devices: int) -> NDArray[np.object_]:
-    digits = len(str(devices - 1))
-    return np.array([f"sim-{i:0{digits}d}" for i in range(devices)], dtype=object)
 
 
 def _apportion(shares: Floats, devices: int) -> Ints:

@@ -9,7 +9,7 @@ import polars as pl
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.records import Floats
 from hdap.fleet_data.telemetry import SIMULATED
 from hdap.simulation.observing import Observation, Schedule, observe
 from hdap.simulation.simulated_fleet import SENSORS, SimulatedFleet
@@ -90,7 +90,9 @@ def frame_of(
     flat = schedule.configuration.ravel()
     seconds = schedule.seconds.ravel()
     columns = {
-        "device_id": pl.Series(fleet.ids, dtype=pl.String).gather(_owners(len(fleet), steps)),
+        "device_id": pl.Series(fleet.ids, dtype=pl.String).gather(
+            np.repeat(np.arange(len(fleet)), steps)
+        ),
         "timestamp": pl.Series((seconds * 1e3).astype(np.int64)).cast(pl.Datetime("ms", "UTC")),
         "model": pl.Series(work.models, dtype=pl.String).gather(flat),
         "channels": pl.Series(work.channels, dtype=pl.String).gather(flat),
@@ -113,10 +115,6 @@ def _sensor(name: str, values: Floats) -> pl.Series:
     digits = 0 if name in _WHOLE else 2
     series = pl.Series(name, np.round(values, digits)).fill_nan(None)
     return series.cast(pl.Int64) if digits == 0 else series
-
-
-def _owners(devices: int, steps: int) -> Ints:
-    return np.repeat(np.arange(devices), steps)
 
 
 def _everyday(devices: int, models: int, plan: TelemetryPlan, rng: np.random.Generator) -> Schedule:

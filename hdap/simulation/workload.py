@@ -140,9 +140,9 @@ def true_latency(fleet: SimulatedFleet, architecture: Architecture, counts: Coun
     load leaves it. `InputError` on counts that `architecture` does not have.
     """
     result = np.empty((len(counts), len(fleet)))
-    for part in _by_kind(fleet):
-        table = part.kind.law.profile(architecture, counts)
-        result[:, part.positions] = part.slowed(table.grid(part.ratio))
+    for kind, here, state in _by_kind(fleet):
+        busy = kind.law.profile(architecture, counts).grid(state.ratio) * state.drag
+        result[:, here] = slowed(busy, state.speed, kind.quota_ms, kind.law)
     return result
 
 
@@ -154,18 +154,19 @@ def true_kind_latency(fleet: SimulatedFleet, architecture: Architecture, counts:
     are looked at.
     """
     result = np.full((len(counts), len(fleet.spec.kinds)), np.nan)
-    for part in _by_kind(fleet):
-        table = part.kind.law.profile(architecture, counts).table
-        share = fleet.weight[part.positions] / fleet.weight[part.positions].sum()
+    for kind, here, state in _by_kind(fleet):
+        table = kind.law.profile(architecture, counts).table
+        share = fleet.weight[here] / fleet.weight[here].sum()
         mean = np.zeros(len(counts))
         for start in range(0, len(share), _CHUNK):
-            few = part.some(slice(start, start + _CHUNK))
-            weight = share[start : start + _CHUNK]
-            if few.kind.quota_ms > 0:
-                mean += few.slowed(table @ loadings(few.ratio).T) @ weight
+            few = slice(start, start + _CHUNK)
+            knots, drag, speed = loadings(state.ratio[few]).T, state.drag[few], state.speed[few]
+            if kind.quota_ms > 0:
+                busy = table @ knots * drag
+                mean += slowed(busy, speed, kind.quota_ms, kind.law) @ share[few]
             else:
-                mean += table @ (loadings(few.ratio).T @ (weight * few.drag / few.speed))
-        result[:, fleet.spec.kinds.index(part.kind)] = mean
+                mean += table @ (knots @ (share[few] * drag / speed))
+        result[:, fleet.spec.kinds.index(kind)] = mean
     return result
 
 
@@ -178,31 +179,10 @@ def true_fleet_mean(fleet: SimulatedFleet, architecture: Architecture, counts: C
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """The m devices of one kind: where they are in the fleet, memory ratio, drag and speed."""
-
-    kind: Kind
-    positions: Ints
-    ratio: Floats
-    drag: Floats
-    speed: Floats
-
-    def slowed(self, busy_ms: Floats) -> Floats:
-        """From milliseconds at full clock (`n x m`) to milliseconds as they are."""
-        return slowed(busy_ms * self.drag, self.speed, self.kind.quota_ms, self.kind.law)
-
-    def some(self, rows: slice) -> "_Part":
-        """A part of the part."""
-        return _Part(
-            self.kind, self.positions[rows], self.ratio[rows], self.drag[rows], self.speed[rows]
-        )
-
-
-def _by_kind(fleet: SimulatedFleet) -> Iterator[_Part]:
+def _by_kind(fleet: SimulatedFleet) -> Iterator[tuple[Kind, Ints, MachineState]]:
+    """Each kind that has devices, their positions, and their steady state."""
     level = fleet.thermal.steady_level(fleet.load)
     for number, kind in enumerate(fleet.spec.kinds):
         here = np.flatnonzero(fleet.kind == number)
         if len(here):
-            state = state_of(fleet, kind, here, level[here], fleet.traffic[here])
-            yield _Part(kind, here, state.ratio, state.drag, state.speed)
+            yield kind, here, state_of(fleet, kind, here, level[here], fleet.traffic[here])

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hdap.fleet_data import records
 from hdap.fleet_data.store import Store, schema
-from hdap.fleet_data.store.mapper import insert, to_record
+from hdap.fleet_data.store.mapper import to_record
+from hdap.fleet_data.store.part import insert
 
 NOW = datetime(2026, 11, 21, 1, 2, 3, 456789, tzinfo=UTC)
 SAMPLES: dict[Any, Any] = {
