@@ -18,7 +18,9 @@ from hdap.fleet_data.documents import from_plain, parse_json
 Counts = NDArray[np.int64]
 """Channel counts, `n x groups` or `groups`; one row a configuration."""
 
-LayerKind = Literal["conv", "linear", "norm"]
+CountedAs = Literal["conv", "linear", "norm"]
+"""What a layer's parameters and FLOPs follow from: `conv` a weight for each pair of channels and
+place of the kernel, `linear` one for each pair, `norm` numbers by channel alone and no FLOPs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Layer:
     """
 
     name: str
-    kind: LayerKind
+    kind: CountedAs
     inputs: Channels
     outputs: Channels
     input_size: tuple[int, int]
@@ -72,6 +74,11 @@ class Layer:
     groups: int = 1
     depthwise: bool = False
     parameters_per_output: int = 0
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether weights join pairs of channels."""
+        return self.kind != "norm"
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def flops_form(architecture: Architecture) -> QuadraticCost:
 def parameters_form(architecture: Architecture) -> QuadraticCost:
     """Number of parameters of `architecture` as a function of its configuration."""
     parts = [
-        (x, 0 if x.kind == "norm" else math.prod(x.kernel), x.parameters_per_output)
+        (x, x.has_matrix * math.prod(x.kernel), x.parameters_per_output)
         for x in architecture.layers
     ]
     return _form(architecture, parts, architecture.other_parameters)
@@ -205,7 +205,7 @@ def _cached(architecture: Architecture) -> tuple[QuadraticCost, QuadraticCost]:
 
 
 def _macs_factor(layer: Layer) -> int:
-    return 0 if layer.kind == "norm" else math.prod(layer.kernel) * math.prod(layer.output_size)
+    return layer.has_matrix * math.prod(layer.kernel) * math.prod(layer.output_size)
 
 
 def _form(

@@ -31,9 +31,9 @@ from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.levels import Levels, uniform_levels
 from hdap.fleet_data.costs import flops
 from hdap.networks.checkpoint import load_pruned, save_checkpoint
+from hdap.networks.forward_pass import random_images
 from hdap.networks.loading import load_model
 from hdap.networks.manifest import channels_by_name
-from hdap.networks.proof import random_images
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest
 from hdap.networks.tracing import trace

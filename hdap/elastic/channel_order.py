@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from hdap.elastic.channel_places import Places
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import Indices
-from hdap.networks.layers import run
-from hdap.networks.proof import random_images
+from hdap.networks.forward_pass import random_images, run
+from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.surgery import Scores
 
 TOLERANCE = 1e-3

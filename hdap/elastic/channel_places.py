@@ -7,8 +7,9 @@ import numpy as np
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.networks.channel_graph import ChannelGraph, Indices
-from hdap.networks.layers import NORMS, channels_of, is_depthwise
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.registry import kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,8 @@ def places(graph: ChannelGraph, architecture: Architecture) -> dict[str, Places]
     for layer in architecture.layers:
         module = graph.network.get_submodule(layer.name)
         # a norm over whole images has no channels of its own
-        flat = not isinstance(module, nn.LayerNorm) or len(module.normalized_shape) == 1
-        if layer.name in moved or (layer.kind == "norm" and flat):
+        flat = all(p.dim() == 1 for p in module.parameters(recurse=False))
+        if layer.name in moved or (flat and not layer.has_matrix):
             found[layer.name] = _fixed(module)
     for index, touch in touched:
         both = found[touch.name]
@@ -79,8 +80,8 @@ def places(graph: ChannelGraph, architecture: Architecture) -> dict[str, Places]
 
 
 def _fixed(layer: nn.Module) -> Places:
+    kind = kind_of(layer)
     inputs, outputs = (
-        Side(np.full(n, -1), np.zeros(n, dtype=np.int64)) for n in channels_of(layer)
+        Side(np.full(n, -1), np.zeros(n, dtype=np.int64)) for n in kind.channels(layer)
     )
-    single = is_depthwise(layer) or isinstance(layer, NORMS)
-    return Places(None if single else inputs, outputs)
+    return Places(None if kind.same_channels(layer) else inputs, outputs)

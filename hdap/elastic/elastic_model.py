@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from hdap.elastic.channel_order import channel_orders, reorder
 from hdap.elastic.channel_places import places
 from hdap.elastic.levels import Levels
-from hdap.elastic.sliced_layers import Binding, ChannelPart, Picks, picks, sizes_of, take
+from hdap.elastic.sliced_layers import Binding, ChannelPart, Picks, picks, take
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import check_counts
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_graph import ChannelGraph, Indices
+from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
-from hdap.networks.layers import NORMS
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores, keep
 from hdap.training.network_quality import recalibrate
 
@@ -228,8 +229,8 @@ class ElasticModel(nn.Module):
                 if own_statistics and norm and not isinstance(tensor, nn.Parameter):
                     tensor, chosen = take(tensor, chosen).clone(), ()
                 parts.append(ChannelPart(layer, key, tensor, chosen))
-            sizes = sizes_of(layer, None if inputs is None else len(inputs), len(outputs))
-            binding.add(layer, sizes, parts)
+            made = None if inputs is None else len(inputs)
+            binding.add(layer, kind_of(layer).attributes(layer, made, len(outputs)), parts)
         return binding
 
     def _tensor(self, name: str, key: str, level: int) -> Tensor:
@@ -242,7 +243,7 @@ class ElasticModel(nn.Module):
         return norms
 
     def _is_norm(self, name: str) -> bool:
-        return isinstance(self.network.get_submodule(name), NORMS)
+        return not kind_of(self.network.get_submodule(name)).has_matrix
 
     def _set(self, binding: Binding, counts: Counts, level: int | None) -> None:
         binding.bind()

@@ -21,6 +21,7 @@ from hdap.elastic.channel_places import Side, places
 from hdap.elastic.levels import Levels
 from hdap.elastic.modes import sandwich
 from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
@@ -101,7 +102,7 @@ class SoftMasks(nn.Module):
             for index, channels in parts:
                 of_group = self._masks[index][root[channels].to(output.device)]
                 mask = mask.masked_scatter(channels.to(output.device), of_group.to(output.dtype))
-            last = isinstance(layer, nn.Linear | nn.LayerNorm)
+            last = kind_of(layer).channel_dim(layer, output) == -1
             return output * (mask if last else mask.reshape(-1, *[1] * (output.dim() - 2)))
 
         return multiply

@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 
-from hdap.networks.channel_graph import Indices
+from hdap.networks.layer_kinds.base import Indices
 
 Picks = tuple[int | Tensor, ...]
 """For each of the first dimensions of a tensor how many indices it keeps, or which."""
@@ -108,26 +105,3 @@ class Binding:
             self.bind()
         for part in self.gathered:
             part.bind()
-
-
-def sizes_of(layer: nn.Module, inputs: int | None, outputs: int) -> dict[str, Any]:
-    """The attributes by which a layer with so many channels knows their number.
-
-    `inputs` is None for a layer whose inputs are its outputs: a norm, a depthwise convolution.
-    """
-    match layer:
-        case _ConvNd() if inputs is None:
-            return {"in_channels": outputs, "out_channels": outputs, "groups": outputs}
-        case _ConvNd():
-            return {"in_channels": inputs, "out_channels": outputs}
-        case nn.Linear():
-            return {"in_features": inputs, "out_features": outputs}
-        case nn.GroupNorm():
-            return {"num_channels": outputs}
-        case nn.LayerNorm():
-            return {"normalized_shape": (*layer.normalized_shape[:-1], outputs)}
-        case nn.PReLU():
-            return {"num_parameters": outputs}
-        case _BatchNorm() | _InstanceNorm():
-            return {"num_features": outputs}
-    raise TypeError(f"not a counted layer: {type(layer).__name__}")

@@ -9,16 +9,16 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_pruning import DependencyGraph
 from torch_pruning.dependency import index_mapping
-from torch_pruning.ops import OPTYPE
+from torch_pruning.ops import OPTYPE, module2type
+from torch_pruning.pruner.function import BasePruningFunc
 
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.quiet import quiet
-
-Indices = NDArray[np.int64]
+from hdap.networks.forward_pass import quiet
+from hdap.networks.layer_kinds.base import Indices, LayerKind
+from hdap.networks.layer_kinds.registry import find_kind
 
 # Operations between layers: they pass channels on and hold nothing that could be cut.
 _PASSIVE = {
@@ -38,11 +38,11 @@ class Touch:
     """A layer that loses channels when channels of a root convolution go.
 
     `indices` are the layer's own channels and `roots` the root channels that they go with, one for
-    one. `module` is on meta; it is a parameter where the network holds one outside of any layer.
+    one. `module` is a layer on meta, or a parameter that the network holds outside of any layer.
     """
 
     name: str
-    module: nn.Module | nn.Parameter
+    module: Any
     inputs: bool
     outputs: bool
     indices: Indices
@@ -88,7 +88,7 @@ class ChannelGraph:
             outputs = self._graph.is_out_channel_pruning_fn(handler)
             # A node that feeds nothing is the end of the network.
             reaches_output |= node.type == OPTYPE.OUTPUT or (outputs and not node.outputs)
-            if node.type in _PASSIVE or _shared_slope(node.module):
+            if node.type in _PASSIVE or not _has_channels(node.module):
                 continue
             touches.append(
                 Touch(
@@ -101,20 +101,6 @@ class ChannelGraph:
                 )
             )
         return Coupling(tuple(touches), reaches_output)
-
-    def cut(self, layer: nn.Module, inputs: Indices, outputs: Indices) -> None:
-        """Take input and output channels from a real layer, in place.
-
-        For a layer whose inputs are its outputs (norms, depthwise convolutions) give `outputs`.
-        """
-        if isinstance(layer, nn.LayerNorm):
-            _cut_layer_norm(layer, outputs)
-            return
-        pruner = self._graph.get_pruner_of_module(layer)
-        if len(inputs):
-            pruner.prune_in_channels(layer, inputs.tolist())
-        if len(outputs):
-            pruner.prune_out_channels(layer, outputs.tolist())
 
     def _group(self, root: str, channels: Sequence[int]) -> Any:
         module = self.network.get_submodule(root)
@@ -154,23 +140,57 @@ def refuse(layer: str, why: str) -> UnsupportedModelError:
     )
 
 
-def _shared_slope(module: nn.Module | nn.Parameter) -> bool:
-    return isinstance(module, nn.PReLU) and module.num_parameters == 1
+def _has_channels(module: Any) -> bool:
+    kind = find_kind(module)
+    return kind is None or kind.has_channels(module)
 
 
-def _cut_layer_norm(norm: nn.LayerNorm, outputs: Indices) -> None:
-    # Torch-Pruning 1.6.1 keeps the channels of a LayerNorm in the order of a set, which is not
-    # sorted: weights would change places.
-    kept = np.setdiff1d(np.arange(norm.normalized_shape[-1]), outputs)
-    for name, parameter in list(norm.named_parameters()):
-        index = torch.as_tensor(kept, device=parameter.device)
-        setattr(norm, name, nn.Parameter(parameter.detach().index_select(-1, index)))
-    norm.normalized_shape = (*norm.normalized_shape[:-1], len(kept))
+class _Joining(BasePruningFunc):  # type: ignore[misc]
+    """What Torch-Pruning asks about layers of a kind that it does not know; it cuts none itself."""
+
+    def __init__(self, kind: LayerKind) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+        return layer
+
+    def prune_in_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+        return layer
+
+    def get_in_channels(self, layer: nn.Module) -> int:
+        return self._kind.channels(layer)[0]
+
+    def get_out_channels(self, layer: nn.Module) -> int:
+        return self._kind.channels(layer)[1]
+
+
+class _Passing(_Joining):
+    # one function for both is how Torch-Pruning is told that inputs and outputs go together
+    prune_in_channels = _Joining.prune_out_channels
+
+
+def _unknown_to_torch_pruning(network: nn.Module) -> dict[type[nn.Module], BasePruningFunc]:
+    found = {
+        type(module): find_kind(module)
+        for module in network.modules()
+        if module2type(module) == OPTYPE.ELEMENTWISE
+    }
+    return {
+        cls: (_Joining if kind.has_matrix else _Passing)(kind)
+        for cls, kind in found.items()
+        if kind is not None
+    }
 
 
 def _build(network: nn.Module, example: Tensor) -> Any:
     with quiet(), torch.enable_grad():
-        return DependencyGraph().build_dependency(network, example, verbose=False)
+        return DependencyGraph().build_dependency(
+            network,
+            example,
+            customized_pruners=_unknown_to_torch_pruning(network),
+            verbose=False,
+        )
 
 
 def _first_that_fails(network: nn.Module, example: Tensor) -> nn.Module:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.architecture import Architecture, Layer
 from hdap.fleet_data.errors import InputError
+from hdap.networks.layer_kinds.registry import kind_of
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,8 @@ def _energy(module: nn.Module, name: str, norm: str | None) -> Floats:
         raise InputError("importance needs weights, but the model is on meta; load it on the cpu")
     energy = weight.double().flatten(1).square().sum(dim=1)
     if norm is not None:
-        energy = energy * _gain(module.get_submodule(norm))
+        following = module.get_submodule(norm)
+        energy = energy * kind_of(following).energy_gain(following)
     mean = energy.mean()
     if not torch.isfinite(mean):
         raise InputError(f"weights must be finite, but those of `{name}` are not")
@@ -71,19 +72,11 @@ def _energy(module: nn.Module, name: str, norm: str | None) -> Floats:
     return scores
 
 
-def _gain(norm: nn.Module) -> torch.Tensor | float:
-    """What a batch norm multiplies the energy of each channel by."""
-    if not isinstance(norm, _BatchNorm) or norm.running_var is None:
-        return 1.0
-    gain = 1.0 / (norm.running_var.double() + norm.eps)
-    return gain if norm.weight is None else gain * norm.weight.detach().double().square()
-
-
 def _following_norms(architecture: Architecture) -> dict[str, str]:
     """Layer -> the norm next to it in module order with the same channels."""
 
     def follows(first: Layer, second: Layer) -> bool:
-        return first.kind != "norm" and second.kind == "norm" and first.outputs == second.outputs
+        return first.has_matrix and not second.has_matrix and first.outputs == second.outputs
 
     pairs = zip(architecture.layers, architecture.layers[1:], strict=False)
     return {first.name: second.name for first, second in pairs if follows(first, second)}

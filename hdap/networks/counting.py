@@ -1,6 +1,7 @@
-"""Proof that a description is exact: networks are really pruned and counted by torch."""
+"""Proof that a description is exact: networks are really pruned, run, and counted by torch."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,10 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_macs, parameters
-from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.layers import run_once
-from hdap.networks.quiet import quiet
+from hdap.fleet_data.errors import InputError, UnsupportedModelError
+from hdap.networks.channel_graph import ChannelGraph, on_meta, refuse
+from hdap.networks.forward_pass import quiet, random_images, run, run_once
 from hdap.networks.surgery import prune
 
 _ATEN = torch.ops.aten
@@ -37,6 +37,55 @@ def count_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[s
 def count_parameters(network: nn.Module) -> int:
     """Number of parameters, shared ones once."""
     return sum(p.numel() for p in network.parameters())
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Counted, not computed; `bytes` is what the tensors take in a file."""
+
+    flops: int
+    parameters: int
+    bytes: int
+
+
+def size_of(network: nn.Module, architecture: Architecture) -> NetworkSize:
+    """FLOPs by torch's counter, parameters, and bytes of a network."""
+    return NetworkSize(
+        flops=count_flops(on_meta(network), architecture.input_shape)[""],
+        parameters=count_parameters(network),
+        bytes=sum(t.numel() * t.element_size() for t in network.state_dict().values()),
+    )
+
+
+def check_pruned(
+    dense: nn.Module, pruned: nn.Module, architecture: Architecture, counts: Counts
+) -> NetworkSize:
+    """Run the pruned network on a random image and count it; `dense` may be on meta.
+
+    Raises `UnsupportedModelError` when the output has another shape than the dense network's or
+    when FLOPs or parameters differ from the promise, `InputError` when the output is not finite.
+    """
+    expected = tuple(run_once(dense, architecture.input_shape).shape)
+    output = run(pruned, random_images(pruned, architecture.input_shape, 1, seed=0))
+    if tuple(output.shape) != expected:
+        raise UnsupportedModelError(
+            f"the pruned network must give an output of shape {expected}, but gives "
+            f"{tuple(output.shape)}; use another model"
+        )
+    if not torch.isfinite(output).all():
+        raise InputError(
+            "the pruned network must give finite numbers, but gives "
+            f"{int((~torch.isfinite(output)).sum())} others for a random image; check the weights"
+        )
+    size = size_of(pruned, architecture)
+    row = counts[None]
+    promised = int(flops(architecture, row)[0]), int(parameters(architecture, row)[0])
+    if (size.flops, size.parameters) != promised:
+        raise UnsupportedModelError(
+            f"the pruned network must have {promised[0]} FLOPs and {promised[1]} parameters, but "
+            f"has {size.flops} and {size.parameters}; use another model"
+        )
+    return size
 
 
 def verify_counts(
@@ -64,7 +113,7 @@ def _compare(pruned: nn.Module, architecture: Architecture, row: Counts) -> None
     counts = row[None]
     counted = count_flops(pruned, architecture.input_shape)
     for layer, macs in zip(architecture.layers, layer_macs(architecture, counts)[0], strict=True):
-        if layer.kind != "norm" and counted.get(layer.name) != macs:
+        if layer.has_matrix and counted.get(layer.name) != macs:
             raise refuse(layer.name, f"does {counted.get(layer.name)} FLOPs, not {macs}")
     expected = int(flops(architecture, counts)[0])
     if counted.get("", 0) != expected:

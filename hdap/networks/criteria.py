@@ -1,20 +1,26 @@
 """Which channels stay: one number a channel, by several criteria."""
 
+import copy
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
-from hdap.networks.taylor import Batch, taylor_scores
+from hdap.networks.layer_kinds.registry import find_kind
 
 Floats = NDArray[np.float64]
+Batch = tuple[Tensor, Tensor]
+
+MAX_BATCHES = 64
+"""As many are read at most, so that an endless loader is no trap."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,12 @@ def _bn_scale(
 def _scales(network: nn.Module, graph: ChannelGraph, group: str, width: int) -> Floats:
     total, seen = np.zeros(width), np.zeros(width)
     for touch in graph.coupling(group, range(width)).touches:
-        norm = network.get_submodule(touch.name)
-        if not isinstance(norm, _BatchNorm) or norm.weight is None:
+        layer = network.get_submodule(touch.name)
+        kind = find_kind(layer)
+        factors = None if kind is None else kind.scale(layer)
+        if factors is None:
             continue
-        scale = normalised(norm.weight.detach().double().abs().cpu().numpy(), touch.name)
+        scale = normalised(factors.detach().double().abs().cpu().numpy(), touch.name)
         np.add.at(total, touch.roots, scale[touch.indices])
         np.add.at(seen, touch.roots, 1.0)
     if not seen.all():
@@ -108,6 +116,66 @@ def _taylor(
         normalised(score, group.name)
         for score, group in zip(scores, architecture.groups, strict=True)
     )
+
+
+def taylor_scores(
+    network: nn.Module, architecture: Architecture, batches: Iterable[Batch]
+) -> tuple[Floats, ...]:
+    """How much the loss would change without a channel: mean over batches, `width` numbers a group.
+
+    Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019, equation 8: the
+    square of the sum of weight times gradient. The layers of a width group lose a channel together,
+    so their sums are added before they are squared.
+
+    The loss is cross-entropy; targets are class numbers, or probabilities (batch x classes). The
+    network runs in eval mode. Raises `InputError` when there are no batches, when one is not a pair
+    of tensors that the network takes, or when the loss is not finite.
+    """
+    work = copy.deepcopy(network).eval().requires_grad_(True)
+    totals = [np.zeros(group.width) for group in architecture.groups]
+    count = 0
+    for count, batch in enumerate(itertools.islice(batches, MAX_BATCHES), start=1):
+        work.zero_grad(set_to_none=True)
+        _loss(work, batch, count).backward()  # type: ignore[no-untyped-call]
+        for total, group in zip(totals, architecture.groups, strict=True):
+            total += np.sum([_change(work, member) for member in group.members], axis=0) ** 2
+    if not count:
+        raise InputError("taylor needs at least one batch of (input, target), but got none")
+    return tuple(total / count for total in totals)
+
+
+def _loss(network: nn.Module, batch: Batch, number: int) -> Tensor:
+    pair = isinstance(batch, tuple | list) and len(batch) == 2
+    if not pair or not all(isinstance(x, Tensor) for x in batch):
+        raise InputError(
+            f"a batch is (input, target), both tensors, but batch {number} is a "
+            f"{type(batch).__name__}; see --data"
+        )
+    images, target = batch
+    try:
+        loss = nn.functional.cross_entropy(network(images), target)
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(
+            f"the network must take every batch and its targets be classes, but batch {number} of "
+            f"shapes {tuple(images.shape)} and {tuple(target.shape)} failed with "
+            f"{type(error).__name__}: {first}"
+        ) from error
+    if not torch.isfinite(loss):
+        raise InputError(
+            f"the loss must be finite, but that of batch {number} is {loss.item()}; "
+            "check the weights and the data"
+        )
+    return loss
+
+
+def _change(network: nn.Module, layer: str) -> Floats:
+    weight = network.get_submodule(layer).get_parameter("weight")
+    if weight.grad is None:
+        return np.zeros(len(weight))
+    product = (weight.detach().double() * weight.grad.double()).flatten(1)
+    result: Floats = product.sum(dim=1).cpu().numpy()
+    return result
 
 
 def _random(

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.layers import is_depthwise, run
+from hdap.networks.forward_pass import run
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.surgery import keep, kept_channels, prune
 
 Kept = list[NDArray[np.int64]]
@@ -99,19 +100,17 @@ def _masked(
         if not len(gone):
             continue
         for touch in graph.coupling(group.name, gone.tolist()).touches:
-            layer = masked.get_submodule(touch.name)
-            if touch.inputs and isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
-                _ignore(layer, torch.from_numpy(touch.indices))
+            kind = kind_of(touch.module)
+            if touch.inputs and not kind.same_channels(touch.module):
+                weight = masked.get_submodule(touch.name).get_parameter("weight")
+                _ignore(weight, kind.blocks(touch.module), torch.from_numpy(touch.indices))
     return masked
 
 
 @torch.no_grad()
-def _ignore(layer: nn.Conv1d | nn.Conv2d | nn.Linear, inputs: Tensor) -> None:
-    if is_depthwise(layer):
-        return
-    blocks = 1 if isinstance(layer, nn.Linear) else layer.groups
+def _ignore(weight: Tensor, blocks: int, inputs: Tensor) -> None:
     # out x in/blocks -> blocks x out/blocks x in/blocks: each block sees its own inputs.
-    weight = layer.weight.view(blocks, -1, *layer.weight.shape[1:])
+    weight = weight.view(blocks, -1, *weight.shape[1:])
     size = weight.shape[2]
     weight[inputs // size, :, inputs % size] = 0.0
 
@@ -137,11 +136,12 @@ def _separate_channels(network: nn.Module) -> None:
     def affine(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0]
         weight, bias = (dict(norm.named_parameters()).get(n) for n in ("weight", "bias"))
-        last = isinstance(norm, nn.LayerNorm) and x.shape[-1] == norm.normalized_shape[-1]
+        last = kind_of(norm).channel_dim(norm, x) == -1
         shape = [-1] if last else [-1, *[1] * (x.dim() - 2)]
         x = x if weight is None else x * weight.view(shape)
         return x if bias is None else x + bias.view(shape)
 
     for layer in network.modules():
-        if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
+        kind = find_kind(layer)
+        if kind is not None and kind.mixes(layer):
             layer.register_forward_hook(affine)

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from hdap.fleet_data.atomic_files import require_free_file, writable, write_file
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
+from hdap.networks.forward_pass import quiet, random_images
 from hdap.networks.onnx_files import OPSET, to_onnx
-from hdap.networks.proof import random_images
-from hdap.networks.quiet import quiet
 
 TOLERANCE = 1e-4
 """How far an exported network may be from torch: rounding stays below, a wrong layer does not."""

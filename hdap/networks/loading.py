@@ -12,7 +12,7 @@ from torch import nn
 
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
-from hdap.networks.quiet import quiet
+from hdap.networks.forward_pass import quiet
 from hdap.networks.weights import load_weights
 
 DEFAULT_INPUT_SHAPE = (3, 224, 224)

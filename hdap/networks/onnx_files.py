@@ -11,7 +11,7 @@ from onnx.helper import find_min_ir_version_for
 from torch import nn
 
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.quiet import quiet
+from hdap.networks.forward_pass import quiet
 
 OPSET = 18
 """The oldest that torch's exporter writes without converting."""

@@ -11,10 +11,10 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.counting import NetworkSize, check_pruned, size_of
 from hdap.networks.criteria import Evidence, channel_scores
 from hdap.networks.loading import LoadedModel, load_model
 from hdap.networks.manifest import NetworkManifest, channels_by_name
-from hdap.networks.proof import NetworkSize, check_pruned, size_of
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe

@@ -11,8 +11,9 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import check_counts, layer_channels
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_graph import ChannelGraph, Indices, refuse
-from hdap.networks.layers import channels_of
+from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.registry import kind_of
 
 Scores = NDArray[np.float64]
 
@@ -30,8 +31,7 @@ def prune(
     `scores` holds one array of `width` numbers a group (see `channel_importance`): the highest
     stay. Without them the first channels stay. Works on the device that `module` is on, meta
     included; training mode, `requires_grad` and all weights that stay are kept. `graph` saves time
-    when one network is pruned several times. `graph` may be given
-    to prune one network several times.
+    when one network is pruned several times.
 
     Raises `InputError` when counts, scores or network do not fit the architecture and
     `UnsupportedModelError` when a layer ends with other channels than the configuration promises.
@@ -65,11 +65,9 @@ def keep(
         )
     graph = graph or ChannelGraph(module, architecture.input_shape)
     network = module if in_place else copy.deepcopy(module)
-    trained = {name: p.requires_grad for name, p in network.named_parameters()}
     for name, (inputs, outputs) in losses(graph, architecture, kept).items():
-        graph.cut(network.get_submodule(name), inputs, outputs)
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(trained[name])
+        layer = network.get_submodule(name)
+        kind_of(layer).cut(layer, inputs, outputs)
     _check_promise(network, architecture, np.array([[len(stay) for stay in kept]]))
     return network
 
@@ -127,7 +125,8 @@ def _score(architecture: Architecture, scores: Sequence[Scores] | None, index: i
 def _check_promise(network: nn.Module, architecture: Architecture, counts: Counts) -> None:
     inputs, outputs = (side[0] for side in layer_channels(architecture, counts))
     for layer, given, made in zip(architecture.layers, inputs, outputs, strict=True):
-        actual = channels_of(network.get_submodule(layer.name))
+        module = network.get_submodule(layer.name)
+        actual = kind_of(module).channels(module)
         if actual != (given, made):
             raise refuse(
                 layer.name,

@@ -8,6 +8,7 @@ the network that was really pruned is never returned: see `hdap.networks.countin
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 from torch import nn
@@ -17,7 +18,8 @@ from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, Coupling, Touch, on_meta, refuse
 from hdap.networks.counting import verify_counts
 from hdap.networks.equivalence import thinned, verify_equivalence
-from hdap.networks.layers import NORMS, is_depthwise, layer_of, observe, parameters_of
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.layers import layer_of, observe, parameters_of
 from hdap.networks.loading import input_shape_of, load_model
 
 Terms = dict[str, list[tuple[int, int]]]
@@ -95,27 +97,29 @@ def describe(module: nn.Module, model: str, input_shape: tuple[int, int, int]) -
 
 def _couple(graph: ChannelGraph) -> _Draft:
     draft = _Draft()
+    found = [(name, module, find_kind(module)) for name, module in graph.network.named_modules()]
     convolutions = [
-        (name, layer)
-        for name, layer in graph.network.named_modules()
-        if isinstance(layer, nn.Conv1d | nn.Conv2d) and graph.runs(name)
+        (kind.same_channels(module), name, kind.channels(module)[1])
+        for name, module, kind in found
+        if kind is not None and kind.counted_as == "conv"
+        if not kind.refusal(module) and graph.runs(name)
     ]
     postponed: list[tuple[str, str]] = []
     # A depthwise convolution passes channels on; whoever makes them comes first.
-    for name, conv in sorted(convolutions, key=lambda item: is_depthwise(item[1])):
+    for _, name, width in sorted(convolutions, key=itemgetter(0)):
         if name in draft.settled:
             continue
-        coupling = graph.coupling(name, range(conv.out_channels))
+        coupling = graph.coupling(name, range(width))
         if coupling.reaches_output:
             draft.settled |= {t.name for t in coupling.touches if t.outputs}
             continue
         _refuse_unknown(coupling)
-        irregular = _first_irregular(coupling, conv.out_channels)
+        irregular = _first_irregular(coupling, width)
         if irregular:
             # Its channels may be those of several later groups, concatenated.
             postponed.append((name, irregular))
         else:
-            _add_group(draft, coupling, conv.out_channels)
+            _add_group(draft, coupling, width)
     for name, irregular in postponed:
         if name not in draft.settled:
             raise refuse(irregular, f"takes or gives a part of the channels of `{name}`")
@@ -124,7 +128,8 @@ def _couple(graph: ChannelGraph) -> _Draft:
 
 def _refuse_unknown(coupling: Coupling) -> None:
     for touch in coupling.touches:
-        if isinstance(touch.module, nn.Conv1d | nn.Conv2d | nn.Linear | NORMS):
+        kind = find_kind(touch.module)
+        if kind is not None and not kind.refusal(touch.module):
             continue
         what = type(touch.module).__name__
         raise refuse(touch.name, f"is a {what} that moves with `{coupling.touches[0].name}`")
@@ -150,34 +155,24 @@ def _add_group(draft: _Draft, coupling: Coupling, width: int) -> None:
             draft.inputs[touch.name].append(term)
         if touch.outputs:
             draft.outputs[touch.name].append(term)
-            whole = np.array_equal(touch.indices, np.arange(_channels(touch.module)))
+            kind = kind_of(touch.module)
+            every = np.arange(kind.channels(touch.module)[1])
+            whole = kind.has_matrix and np.array_equal(touch.indices, every)
             if whole and np.array_equal(touch.indices, touch.roots):
                 members.append(touch.name)
     draft.groups.append(WidthGroup(members[0], width, tuple(members), multiple))
 
 
-def _channels(module: nn.Module | nn.Parameter) -> int:
-    """Output channels of a convolution or linear layer, 0 for all else."""
-    if isinstance(module, nn.Linear):
-        return module.out_features
-    return int(getattr(module, "out_channels", 0))
-
-
 def _blocks(touch: Touch) -> int:
     """How many equal blocks the channels of a touched layer form: its fixed number of groups."""
-    module = touch.module
-    if isinstance(module, nn.GroupNorm):
-        blocks, channels = module.num_groups, module.num_channels
-    elif isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups > 1:
-        if is_depthwise(module):
-            return 1
-        if module.groups == module.out_channels:
-            raise refuse(touch.name, "joins several input channels into each group's one output")
-        blocks = module.groups
-        channels = module.out_channels if touch.outputs else module.in_channels
-    else:
+    kind = kind_of(touch.module)
+    blocks = kind.blocks(touch.module)
+    if blocks == 1:
         return 1
-    if blocks > 1 and not np.array_equal(touch.roots, np.arange(channels)):
+    inputs, outputs = kind.channels(touch.module)
+    if blocks == outputs != inputs:
+        raise refuse(touch.name, "joins several input channels into each group's one output")
+    if not np.array_equal(touch.roots, np.arange(outputs if touch.outputs else inputs)):
         raise refuse(touch.name, "has groups over channels that come from several width groups")
     return blocks
 

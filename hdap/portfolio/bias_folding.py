@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdap.networks.channel_graph import Indices
+from hdap.networks.layer_kinds.base import Indices, replace_tensor
+from hdap.networks.layer_kinds.registry import kind_of
 from hdap.portfolio.channel_uses import Floats, Merge
 from hdap.portfolio.constant_propagation import ChannelConstants
 from hdap.portfolio.redundancy import Redundancy
@@ -24,12 +25,10 @@ def own_tensors(network: nn.Module, other: nn.Module) -> None:
     """Give `network` copies of what it still shares with `other`."""
     shared = {id(tensor) for tensor in [*other.parameters(), *other.buffers()]}
     for layer in network.modules():
-        for name, parameter in list(layer.named_parameters(recurse=False)):
-            if id(parameter) in shared:
-                _replace(layer, name, parameter.detach().clone())
-        for name, buffer in list(layer.named_buffers(recurse=False)):
-            if id(buffer) in shared:
-                setattr(layer, name, buffer.clone())
+        own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+        for name, tensor in own:
+            if id(tensor) in shared:
+                replace_tensor(layer, name, tensor.detach().clone())
 
 
 @torch.no_grad()
@@ -43,7 +42,7 @@ def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundan
         merged.setdefault(merge.layer, []).append(merge.source)
     for name in merged.keys() | found.unread.keys():
         layer = network.get_submodule(name)
-        _replace(layer, "weight", layer.get_parameter("weight").detach().clone())
+        replace_tensor(layer, "weight", layer.get_parameter("weight").detach().clone())
     # Merges into one input are one product; one that was merged into before comes later.
     for (layer_name, target), merges in groupby(found.merges, key=_into):
         weight = network.get_submodule(layer_name).get_parameter("weight")
@@ -57,7 +56,12 @@ def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundan
         if values.any():
             weight = network.get_submodule(name).get_parameter("weight")
             shift = _shift(weight, facts.given[name].always, values)
-            _absorb(network, name, facts.norms.get(name), shift)
+            # the layer itself or the norm behind it; where neither can, nothing reads the constant
+            for owner in filter(None, (name, facts.norms.get(name))):
+                layer = network.get_submodule(owner)
+                if kind_of(layer).absorbs(layer):
+                    kind_of(layer).absorb(layer, shift)
+                    break
     for name, inputs in found.unread.items():
         weight = network.get_submodule(name).get_parameter("weight")
         for rows, own, _ in _blocks(weight, len(facts.given[name].values), inputs):
@@ -87,19 +91,3 @@ def _blocks(
     for block, rows in enumerate(torch.split(weight, len(weight) * size // width)):
         inside = inputs[(inputs >= block * size) & (inputs < (block + 1) * size)]
         yield rows, inside - block * size, inside
-
-
-def _absorb(network: nn.Module, name: str, norm: str | None, shift: Tensor) -> None:
-    layer = network.get_submodule(name)
-    bias = dict(layer.named_parameters(recurse=False)).get("bias")
-    if bias is not None:
-        _replace(layer, "bias", (bias + shift).to(bias.dtype))
-    elif norm is not None:
-        owner = network.get_submodule(norm)
-        mean = owner.get_buffer("running_mean")
-        owner.register_buffer("running_mean", (mean - shift).to(mean.dtype))
-
-
-def _replace(layer: nn.Module, name: str, value: Tensor) -> None:
-    trained = layer.get_parameter(name).requires_grad
-    setattr(layer, name, nn.Parameter(value, requires_grad=trained))

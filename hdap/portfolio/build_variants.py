@@ -15,9 +15,9 @@ from hdap.fleet_data.atomic_files import require_free_folder, whole_folder
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantRecord
+from hdap.networks.counting import NetworkSize, size_of
 from hdap.networks.exporting import export
-from hdap.networks.layers import run_once
-from hdap.networks.proof import NetworkSize, size_of
+from hdap.networks.forward_pass import run_once
 from hdap.portfolio.candidates import Candidate, Candidates
 from hdap.portfolio.fleet_latency import FleetLatency, FleetPredictor
 from hdap.portfolio.portfolio_bundle import (

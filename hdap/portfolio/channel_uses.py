@@ -7,17 +7,15 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from hdap.fleet_data.architecture import WidthGroup
-from hdap.networks.channel_graph import ChannelGraph, Indices, Touch
-from hdap.networks.layers import is_depthwise
-from hdap.portfolio.layer_constants import KnownInputs
+from hdap.networks.channel_graph import ChannelGraph, Touch
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.known_inputs import KnownInputs
+from hdap.networks.layer_kinds.registry import kind_of
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-_LAYERS = nn.Conv1d | nn.Conv2d | nn.Linear
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,10 @@ class Group:
         self._writers: list[tuple[Reader, Indices]] = []
         self._unseen = ""
         for touch in graph.coupling(group.name, range(group.width)).touches:
-            if _mixes(touch.module):
+            kind = kind_of(touch.module)
+            if kind.mixes(touch.module):
                 self._unseen = f"`{touch.name}` mixes channels"
-            elif isinstance(touch.module, _LAYERS):
+            elif kind.has_matrix:
                 self._connect(touch, readers)
 
     def _connect(self, touch: Touch, readers: dict[str, Reader]) -> None:
@@ -103,7 +102,7 @@ class Group:
         inputs = table.reshape(self._group.width, -1)
         if touch.outputs:
             self._writers.append((readers[touch.name], inputs))
-        elif not is_depthwise(touch.module):  # type: ignore[arg-type]
+        elif not kind_of(touch.module).same_channels(touch.module):
             self._uses.append(Use(readers[touch.name], inputs))
 
     def free(self) -> Bools:
@@ -221,10 +220,3 @@ class Group:
                 return f"`{reader.name}` pads them with zeros"
             return f"`{reader.name}` has no bias to take them"
         return "they share their places in a grouped convolution with others"
-
-
-def _mixes(module: nn.Module | nn.Parameter) -> bool:
-    """Whether a norm lets each channel depend on others."""
-    if isinstance(module, nn.GroupNorm):
-        return module.num_groups < module.num_channels
-    return isinstance(module, nn.LayerNorm)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_graph import ChannelGraph, Indices, refuse
-from hdap.networks.layers import in_eval_mode, run
-from hdap.networks.proof import random_images
+from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.forward_pass import in_eval_mode, random_images, run
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.surgery import keep, losses
 from hdap.portfolio.bias_folding import carry_constants, own_tensors, sharing_copy
 from hdap.portfolio.constant_propagation import known_values
@@ -95,9 +95,9 @@ def densify(
 def zero_share(module: nn.Module) -> float:
     """The share of weights of convolutions and linear layers that are exactly zero."""
     weights = [
-        layer.weight
-        for layer in module.modules()
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
+        layer.get_parameter("weight")
+        for layer, kind in ((m, find_kind(m)) for m in module.modules())
+        if kind is not None and kind.has_matrix and not kind.refusal(layer)
     ]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return zeros / sum(weight.numel() for weight in weights)
@@ -160,12 +160,17 @@ def _norm_outputs(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     handles = [
         module.register_forward_hook(hook_for(name))
         for name, module in network.named_modules()
-        if isinstance(module, _BatchNorm)
+        if _is_norm(module)
     ]
     run(network, image)
     for handle in handles:
         handle.remove()
     return found
+
+
+def _is_norm(module: nn.Module) -> bool:
+    kind = find_kind(module)
+    return kind is not None and not kind.has_matrix and kind.absorbs(module)
 
 
 def _difference(expected: Tensor, got: Tensor) -> float:

@@ -20,7 +20,7 @@ def prunable(architecture: Architecture) -> tuple[str, ...]:
     DNNShifter builds on: it is small, and each of its weights is the last word on a class. Raises
     `InputError` when nothing is left to prune.
     """
-    layers = [layer for layer in architecture.layers if layer.kind != "norm"]
+    layers = [layer for layer in architecture.layers if layer.has_matrix]
     last = [layer for layer in layers if not layer.outputs.terms][-1:]
     names = tuple(f"{layer.name}.weight" for layer in layers if layer not in last)
     if not names:

@@ -15,7 +15,9 @@ import numpy as np
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.networks.channel_graph import ChannelGraph, Indices
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.registry import kind_of
 from hdap.portfolio.channel_uses import Bools, Group, Merge, Reader
 from hdap.portfolio.constant_propagation import ChannelConstants
 
@@ -85,4 +87,5 @@ def _until_nothing_changes(groups: Sequence[Group], readers: dict[str, Reader]) 
 
 
 def _absorbs(network: nn.Module, name: str, facts: ChannelConstants) -> bool:
-    return name in facts.norms or network.get_submodule(name).bias is not None
+    layer = network.get_submodule(name)
+    return name in facts.norms or kind_of(layer).absorbs(layer)

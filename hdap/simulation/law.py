@@ -195,7 +195,7 @@ class _Work:
 
     @classmethod
     def of(cls, architecture: Architecture, counts: Counts) -> "_Work":
-        kept = [i for i, layer in enumerate(architecture.layers) if layer.kind != "norm"]
+        kept = [i for i, layer in enumerate(architecture.layers) if layer.has_matrix]
         layers = [architecture.layers[i] for i in kept]
         inputs, outputs = (side[:, kept] for side in layer_channels(architecture, counts))
         depthwise = np.array([x.depthwise for x in layers])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hdap.fleet_data.errors import InputError
-from hdap.networks.taylor import MAX_BATCHES, Batch
+from hdap.networks.criteria import MAX_BATCHES, Batch
 from hdap.training.batching import batches, chunks, shuffled
 from hdap.training.datasets import Data, DataOptions, as_data, is_samples
 from hdap.training.load_data import call_factory, load_data

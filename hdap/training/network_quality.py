@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.errors import InputError
-from hdap.networks.layers import in_eval_mode
+from hdap.networks.forward_pass import in_eval_mode
 from hdap.training.batching import batches, chunks, shuffled
 from hdap.training.datasets import Samples
 from hdap.training.distributed import shard, total

@@ -62,7 +62,7 @@ class LayerLogMean(LogMean):
     def weights(self, architecture: Architecture) -> Floats:
         sides = np.zeros(len(architecture.groups))
         for layer in architecture.layers:
-            if layer.kind == "norm":
+            if not layer.has_matrix:
                 continue
             # A depthwise layer's input and output are one width.
             ends = (layer.outputs,) if layer.depthwise else (layer.inputs, layer.outputs)

@@ -13,7 +13,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, layer_channels
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_importance import channel_importance
-from hdap.networks.layers import channels_of
+from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe, trace
 
@@ -104,7 +104,8 @@ def test_a_materialised_level_equals_the_elastic_one_bit_for_bit(
         assert not plain.training
         _, outputs = layer_channels(levels.architecture, levels.counts[[level]])
         for layer, made in zip(levels.architecture.layers, outputs[0], strict=True):
-            assert channels_of(plain.get_submodule(layer.name))[1] == made
+            module = plain.get_submodule(layer.name)
+            assert kind_of(module).channels(module)[1] == made
 
 
 @torch.no_grad()

@@ -11,10 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import InputError
-from hdap.networks import taylor
-from hdap.networks.criteria import CRITERIA, Evidence, channel_scores
+from hdap.networks import criteria
+from hdap.networks.criteria import CRITERIA, Evidence, channel_scores, taylor_scores
 from hdap.networks.prune_plan import PrunePlan
-from hdap.networks.taylor import taylor_scores
 from hdap.networks.tracing import describe
 from hdap.training.criterion_batches import load_batches
 from hdap.training.datasets import DataOptions
@@ -160,7 +159,7 @@ def test_taylor_without_data_says_how_to_give_it(chain: Chain, chain_plan: Prune
 def test_an_endless_loader_ends(
     chain: Chain, chain_plan: PrunePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taylor, "MAX_BATCHES", 5)
+    monkeypatch.setattr(criteria, "MAX_BATCHES", 5)
     taken = itertools.count()
     batch = next(_batches())
 

@@ -11,10 +11,9 @@ import hdap
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.checkpoint import save_checkpoint
-from hdap.networks.counting import count_flops, count_parameters
+from hdap.networks.counting import check_pruned, count_flops, count_parameters
 from hdap.networks.criteria import CRITERIA, Evidence
 from hdap.networks.loading import load_model
-from hdap.networks.proof import check_pruned
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.pruned_network import PrunedNetwork, prune_planned
 from hdap.networks.surgery import prune

@@ -55,7 +55,7 @@ def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:
             [
                 [layer.name, layer.kind, format_flops(int(m)), f"{m / total:.1%}"]
                 for layer, m in zip(architecture.layers, macs, strict=True)
-                if layer.kind != "norm"
+                if layer.has_matrix
             ],
         )
     out().print(
