@@ -104,7 +104,7 @@ class GridProposer(Proposer):
 
     @property
     def scored(self) -> int:
-        return int(getattr(self.sampler, "scored", 0))
+        return self.sampler.scored
 
     def state(self) -> dict[str, Any]:
         return self.sampler.state()

@@ -1,7 +1,7 @@
 """Grid positions as Optuna parameters, and what a sampler of ours must be able to do."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
@@ -80,10 +80,12 @@ class GridSampler(BaseSampler):
         """The next configuration: `groups`, on the grid and in the band."""
 
     def tell(self, values: Floats) -> None:
-        """The values of the latest `len(values)` proposals, in their order; few samplers care.
+        """The values of the latest `len(values)` proposals, in their order; few samplers care."""
 
-        The driver says them here, an ordinary study through `after_trial`.
-        """
+    @property
+    def scored(self) -> int:
+        """Configurations that it asked the surrogates about so far; most have to count them."""
+        return 0
 
     def inject(self, counts: Counts) -> None:
         """Good configurations (`n x groups`, in the band) that were found elsewhere: learn of them.
@@ -108,6 +110,16 @@ class GridSampler(BaseSampler):
     @abstractmethod
     def restore(self, state: Mapping[str, Any], told: Counts) -> None:
         """Continue from `state`; `told` holds the configurations of all trials so far."""
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """How an ordinary study tells values, one at a time; the driver calls `tell` itself."""
+        self.tell(np.array([values[0] if values is not None else np.inf]))
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

@@ -18,10 +18,9 @@ from hdap.search.driver.run_search import (
     deferred_interrupt,
     run_search,
 )
-from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.registry import SAMPLERS
 
 Make = Callable[..., SearchProblem]
 TIMES = ("started_at", "finished_at")
@@ -52,23 +51,6 @@ def test_a_resumed_study_has_the_trials_of_one_that_never_stopped(
     state = json.loads(json.dumps(dict(first.sampler_state)))
     resume = ResumeState(_trials(first), state)
     assert _same(_trials(run_search(problem, sampler, trials=200, seed=4, resume=resume)), whole)
-
-
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-def test_every_sampler_goes_on_from_the_trials_it_left(
-    problem: SearchProblem, sampler: str
-) -> None:
-    first = run_search(problem, sampler, trials=20)
-    resume = ResumeState(_trials(first), first.sampler_state)
-    batches: list[TrialBatch] = []
-    whole = _trials(
-        run_search(
-            problem, sampler, trials=45, resume=resume, on_batch=lambda b, _: batches.append(b)
-        )
-    )
-    assert whole.number.tolist() == list(range(45))
-    assert _same(taken(whole, np.arange(20)), _trials(first))
-    assert joined(*batches).number.tolist() == list(range(20, 45))
 
 
 def test_a_study_whose_state_was_lost_goes_on_with_new_configurations(

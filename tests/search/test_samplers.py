@@ -1,71 +1,17 @@
 import json
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import optuna
-import pytest
 
-from hdap.fleet_data.errors import InputError
 from hdap.search.driver.run_search import run_search
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import counts_of, distributions, parameters_of
 from hdap.search.samplers.evolution import Evolution, EvolutionSettings
 from hdap.search.samplers.fleet_sampler import FleetSampler
-from hdap.search.samplers.registry import SAMPLERS
 
 Make = Callable[..., SearchProblem]
 SMALL = EvolutionSettings(population=16, children=64, tries=64, proposals=20)
-
-
-@pytest.fixture(params=sorted(SAMPLERS))
-def sampler(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def test_all_trials_are_in_the_band_on_the_grid_and_respect_fixed_groups(
-    make_problem: Make, sampler: str
-) -> None:
-    problem = make_problem("mobilenetv1_100", "30%", fixed={"conv_stem": 21})
-    trials = run_search(problem, sampler, trials=30, seed=3).trials
-    assert trials is not None
-    assert problem.band.contains(trials.flops.astype(np.float64)).all()
-    problem.space.index(trials.counts)
-    fixed = problem.architecture.index["conv_stem"]
-    assert (trials.counts[:, fixed] == 21).all()
-    assert trials.number.tolist() == list(range(30))
-
-
-def test_a_seed_gives_the_same_trials_and_another_one_others(
-    make_problem: Make, sampler: str
-) -> None:
-    problem = make_problem("mobilenetv1_100", "30%")
-    one, same, other = (run_search(problem, sampler, 25, seed=s).trials for s in (7, 7, 8))
-    assert one is not None
-    assert same is not None
-    assert other is not None
-    assert (one.counts == same.counts).all()
-    assert (one.fleet_mean_ms == same.fleet_mean_ms).all()
-    assert (one.counts != other.counts).any()
-
-
-def test_uniform_pruning_or_better_is_always_found(make_problem: Make, sampler: str) -> None:
-    problem = make_problem("mobilenetv1_100", "30%")
-    trials = run_search(problem, sampler, trials=60, seed=0).trials
-    assert trials is not None
-    uniform = problem.evaluate(problem.uniform[None]).fleet_mean_ms[0]
-    assert trials.fleet_mean_ms[trials.feasible].min() <= uniform * 1.03
-
-
-def test_nothing_is_warned_about(make_problem: Make, sampler: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run_search(make_problem("mobilenetv1_100", "30%"), sampler, trials=12)
-
-
-def test_an_unknown_sampler_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="fleet, tpe"):
-        SAMPLERS["annealing"]
 
 
 def test_fleet_beats_random_and_uniform_by_far(make_problem: Make) -> None:
