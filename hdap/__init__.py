@@ -3,18 +3,30 @@
 Importing this package imports nothing heavy: torch, Optuna and XGBoost load on first use.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hdap.api import Fleet, Found
+    from hdap.fleet_data.errors import HdapError
     from hdap.networks.checkpoint import load_pruned
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_pruned"]
+__all__ = ["Fleet", "Found", "HdapError", "__version__", "load_pruned"]
+
+_HOMES = {
+    "Fleet": "hdap.api",
+    "Found": "hdap.api",
+    "HdapError": "hdap.fleet_data.errors",
+    "load_pruned": "hdap.networks.checkpoint",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load_pruned":
-        from hdap.networks.checkpoint import load_pruned
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
-        return load_pruned
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

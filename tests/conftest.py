@@ -26,6 +26,7 @@ from hypothesis import settings
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_channels
 from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, Devices, Floats, Measurements
+from hdap.fleet_data.store import Store
 from hdap.search.problem.budget import band, parse_flops
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
@@ -66,6 +67,18 @@ def fleet_file() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def architecture() -> Callable[[str], Architecture]:
     return lambda model: Architecture.from_json((DATA / f"{model}.architecture.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def fresh(architecture: Callable[[str], Architecture]) -> Callable[[Path], Path]:
+    """An empty database that knows ResNet-50, so that nothing has to load torch to trace it."""
+
+    def make(db: Path) -> Path:
+        with Store.open(str(db)) as store:
+            store.save_architecture(architecture("resnet50"))
+        return db
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,8 @@ def _ragged(row: pyarrow.csv.InvalidRow) -> str:
 
 
 def _parse(data: bytes, columns: tuple[str, ...], ragged: list[pyarrow.csv.InvalidRow]) -> pa.Table:
-    if not data:
+    # pyarrow skips a byte order mark, and refuses what is empty then
+    if data.strip(b"\r\n") in (b"", _BOM):
         return pa.table({column: pa.array([], pa.string()) for column in columns})
 
     if data.startswith(_BOM):

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Full, Queue
 
-from hdap.fleet_data.ingest.blocks import RejectFile
+import polars as pl
+
+from hdap.fleet_data.ingest.blocks import Block, RejectFile
 from hdap.fleet_data.ingest.byte_source import STANDARD_INPUT, ByteSource, open_source
 from hdap.fleet_data.ingest.csv_reader import read_csv, read_header
 from hdap.fleet_data.ingest.key_cache import Trace
-from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_parquet
+from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_frame, read_parquet
 from hdap.fleet_data.ingest.row_writer import RowWriter
 from hdap.fleet_data.ingest.validate import Checked, check
 from hdap.fleet_data.store import Store
@@ -21,6 +23,7 @@ from hdap.fleet_data.telemetry import BY_NAME
 
 _AHEAD = 2
 _POLL_SECONDS = 0.1
+_FRAME = "data frame"
 Progress = Callable[[int, int | None], None]
 _Item = tuple[Checked, int]
 
@@ -69,29 +72,30 @@ def check_source(source: Path | str) -> None:
 
 def ingest(
     store: Store,
-    source: Path | str,
+    source: Path | str | pl.DataFrame,
     *,
     trace: Trace = lambda model: None,
     progress: Progress | None = None,
     rejected_path: Path | None = None,
 ) -> IngestReport:
-    """Load one file, or standard input for `-`; rejected rows go to `FILE.rejected.csv`.
+    """Load one file, standard input for `-`, or a data frame with the same columns.
 
-    One transaction: all rows land, or none. Rows that are stored already add nothing. Rows of a
-    pruned model whose architecture neither the store nor `trace` has are rejected. `progress` is
-    told the bytes read and their total (None: unknown). Raises InputError when the source cannot be
-    read or is wrong as a whole, StoreError when the database fails.
+    Rejected rows go to `FILE.rejected.csv`. One transaction: all rows land, or none. Rows that are
+    stored already add nothing. Rows of a pruned model whose architecture neither the store nor
+    `trace` has are rejected. `progress` is told the bytes (of a frame the rows) read and their
+    total (None: unknown). Raises InputError when the source cannot be read or is wrong as a whole,
+    StoreError when the database fails.
     """
     started = time.monotonic()
     rejects = RejectFile(rejected_path or _default_rejected(source))
     try:
-        with open_source(source) as opened, store.ingesting(opened.name) as writer:
+        with _opened(source) as (name, size, read), store.ingesting(name) as writer:
             written = RowWriter(writer, trace)
-            with _prefetched(_blocks(opened), _AHEAD) as blocks:
+            with _prefetched(read, _AHEAD) as blocks:
                 for checked, done in blocks:
                     rejects.add(written.write(checked))
                     if progress is not None:
-                        progress(done, opened.size)
+                        progress(done, size)
             added = written.finish()
             rejected = rejects.counts.total()
             known = written.rows - rejected - added
@@ -101,7 +105,7 @@ def ingest(
         rejects.abandon()
         raise
     return IngestReport(
-        source=opened.name,
+        source=name,
         rows=written.rows,
         added=added,
         known=known,
@@ -120,13 +124,27 @@ def ingest(
     )
 
 
-def _blocks(opened: ByteSource) -> Iterator[tuple[Checked, int]]:
+@contextmanager
+def _opened(source: Path | str | pl.DataFrame) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
+    """Name, size, and checked blocks with how much of the size was read after each."""
+    if isinstance(source, pl.DataFrame):
+        yield _FRAME, source.height, _frame_blocks(source)
+        return
+    with open_source(source) as opened:
+        yield opened.name, opened.size, ((check(b), opened.position()) for b in _blocks(opened))
+
+
+def _frame_blocks(frame: pl.DataFrame) -> Iterator[_Item]:
+    done = 0
+    for block in read_frame(_FRAME, frame):
+        done += block.frame.height
+        yield check(block), done
+
+
+def _blocks(opened: ByteSource) -> Iterator[Block]:
     if opened.format == "parquet":
-        blocks = read_parquet(opened.name, opened.raw)
-    else:
-        blocks = read_csv(opened.name, opened.stream())
-    for block in blocks:
-        yield check(block), opened.position()
+        return read_parquet(opened.name, opened.raw)
+    return read_csv(opened.name, opened.stream())
 
 
 @contextmanager
@@ -168,7 +186,9 @@ def _prefetched(items: Iterator[_Item], ahead: int) -> Iterator[Iterator[_Item]]
         thread.join()
 
 
-def _default_rejected(source: Path | str) -> Path:
+def _default_rejected(source: Path | str | pl.DataFrame) -> Path:
+    if isinstance(source, pl.DataFrame):
+        return Path("frame.rejected.csv")
     if str(source) == STANDARD_INPUT:
         return Path("stdin.rejected.csv")
     path = Path(source)

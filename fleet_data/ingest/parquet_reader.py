@@ -1,6 +1,6 @@
-"""Parquet as blocks of text columns: what is typed there becomes the text a CSV would hold."""
+"""Parquet and data frames as blocks of text columns: what is typed becomes a CSV's text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import IO
 
@@ -25,25 +25,43 @@ def open_parquet(name: str, file: IO[bytes]) -> pyarrow.parquet.ParquetFile:
     check_columns(name, tuple(parquet.schema_arrow.names))
     for field in parquet.schema_arrow:
         if pa.types.is_nested(field.type):
-            raise InputError(
-                f"{name} must have plain columns, {field.name} is a {field.type}: drop or split it"
-            )
+            raise _nested(name, field.name, field.type)
     return parquet
 
 
 def read_parquet(name: str, file: IO[bytes]) -> Iterator[Block]:
     """All rows of a Parquet file; lines are row numbers from 1. Raises InputError."""
     parquet = open_parquet(name, file)
-    start = 1
     try:
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)
-            rows = np.arange(start, start + frame.height)
-            yield Block(_as_text(frame), partial(np.asarray, rows))
-            start += frame.height
+        yield from _blocks(
+            frame
+            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
+            if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
+        )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
+
+
+def read_frame(name: str, frame: pl.DataFrame) -> Iterator[Block]:
+    """All rows of a data frame; lines are row numbers from 1. Raises InputError."""
+    check_columns(name, tuple(frame.columns))
+    for column, kind in frame.schema.items():
+        if kind.is_nested():
+            raise _nested(name, column, kind)
+    # In pandas a number that is missing is NaN.
+    yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS))
+
+
+def _blocks(frames: Iterable[pl.DataFrame]) -> Iterator[Block]:
+    start = 1
+    for frame in frames:
+        rows = np.arange(start, start + frame.height)
+        yield Block(_as_text(frame), partial(np.asarray, rows))
+        start += frame.height
+
+
+def _nested(name: str, column: str, kind: object) -> InputError:
+    return InputError(f"{name} must have plain columns, {column} is a {kind}: drop or split it")
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:

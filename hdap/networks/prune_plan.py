@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Where the dense weights come from: a file, timm, or (neither) a seed."""
+    """Where the dense weights come from: a file, timm, or (neither) a seed.
+
+    Raises InputError where both are given.
+    """
 
     file: Path | None = None
     pretrained: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.file is not None and self.pretrained:
+            raise InputError("`--weights` and `--pretrained` exclude each other; give one of them")
 
     @property
     def words(self) -> str:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import StudyRecord, TrialBatch
+from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.samplers.base import FLOOR
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def copy_studies(
     total, done = sum(map(len, batches)), 0
     for record, batch in zip(studies, batches, strict=True):
         directions = [StudyDirection.MINIMIZE] * len(record.objective.split(","))
-        study = optuna.create_study(storage=storage, study_name=record.name, directions=directions)
+        with quiet_optuna():
+            study = optuna.create_study(
+                storage=storage, study_name=record.name, directions=directions
+            )
         for name, value in _attributes(record, simulated=store.has_simulated()).items():
             study.set_user_attr(name, value)
         trials = frozen_trials(store.architecture(record.model), record, batch)

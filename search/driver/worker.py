@@ -34,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTrials:
     """What a worker found, and how many configurations it has asked the surrogates about in all."""
 
     trials: TrialBatch
@@ -49,7 +49,7 @@ class Failed:
 
 
 def work(connection: Connection, path: Path, seed: int, first: bool) -> None:
-    """Answer every `Wanted` with a `Found` until the other side hangs up.
+    """Answer every `Wanted` with a `FoundTrials` until the other side hangs up.
 
     `path` holds the pickled `Job`. Uniform pruning is the `first` worker's to propose. Ctrl-C
     reaches all processes of a terminal; start this one where it is ignored.
@@ -79,4 +79,4 @@ def _serve(connection: Connection, job: Job, seed: int, first: bool) -> None:
         if wanted.elsewhere is not None:
             source.hear(wanted.elsewhere)
         for found in source.advance(wanted.trials):
-            connection.send(Found(found, source.scored))
+            connection.send(FoundTrials(found, source.scored))

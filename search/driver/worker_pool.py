@@ -18,7 +18,7 @@ import numpy as np
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.proposal_source import ProposalSource, State
-from hdap.search.driver.worker import Failed, Found, Job, Wanted, work
+from hdap.search.driver.worker import Failed, FoundTrials, Job, Wanted, work
 from hdap.search.problem.evaluation import joined, taken
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
@@ -101,7 +101,7 @@ class WorkerPool(ProposalSource):
         ready = wait([w.connection for w in self._workers], timeout=PAUSE)
         for worker in [w for w in self._workers if w.connection in ready]:
             try:
-                message: Found | Failed = worker.connection.recv()
+                message: FoundTrials | Failed = worker.connection.recv()
             except (EOFError, OSError):
                 worker.process.join(GOODBYE_SECONDS)
                 message = Failed(_end_of(worker.process))

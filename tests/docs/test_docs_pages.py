@@ -50,4 +50,4 @@ def test_every_schema_and_cell_is_on_its_page(pages: ModuleType) -> None:
     for path in (ROOT / "docs" / "json").glob("*.json"):
         assert f"## hdap {path.stem}" in documents
     assert pages.notebook().startswith("# ")
-    assert "new_search" in pages.notebook()
+    assert "fleet.search(" in pages.notebook()

@@ -8,7 +8,6 @@ from playwright.sync_api import Browser, sync_playwright
 from typer.testing import CliRunner, Result
 
 from hdap.cli import app
-from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import (
     CompressionStepRecord,
     EpochRecord,
@@ -52,18 +51,6 @@ def hdap() -> Hdap:
         return done
 
     return run
-
-
-@pytest.fixture(scope="session")
-def fresh(architecture: Callable[[str], Architecture]) -> Callable[[Path], Path]:
-    """An empty database that knows ResNet-50, so that nothing has to load torch to trace it."""
-
-    def make(db: Path) -> Path:
-        with Store.open(str(db)) as store:
-            store.save_architecture(architecture("resnet50"))
-        return db
-
-    return make
 
 
 @pytest.fixture(scope="session")

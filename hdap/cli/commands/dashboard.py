@@ -3,7 +3,6 @@
 import webbrowser
 from pathlib import Path
 
-import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna_dashboard import wsgi
@@ -38,7 +37,6 @@ def _storage(out: Path | None) -> BaseStorage:
 
 
 def _copy(store: Store, study: str | None, storage: BaseStorage) -> tuple[int, int]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     chosen = store.studies() if study is None else (store.study(study),)
     if not chosen:
         store.study()  # says that there is none and what makes one

@@ -3,33 +3,14 @@
 from hdap.cli.settings.fleet_commands import DevicesCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, next_steps, number, table
-
-QUERY = """
-WITH chosen AS (
-    SELECT d.device_key, d.device_id, d.weight, c.cluster, c.outlier, c.representative, c.factor
-    FROM devices d
-    LEFT JOIN cluster_devices c ON c.device_id = d.device_id
-        AND c.clustering_id = (SELECT MAX(clustering_id) FROM clusterings)
-    WHERE {condition}
-    ORDER BY c.outlier DESC, c.factor DESC, d.device_id
-    LIMIT {limit}
-)
-SELECT chosen.device_id, weight, cluster, outlier, representative, factor,
-       COUNT(m.measurement_id) AS measurements,
-       MIN(m.latency_ms) AS fastest_ms, MAX(m.measured_at_us) AS last_seen_us
-FROM chosen LEFT JOIN measurements m ON m.device_key = chosen.device_key
-GROUP BY chosen.device_key, chosen.device_id, weight, cluster, outlier, representative, factor
-ORDER BY outlier DESC, factor DESC, chosen.device_id
-"""
+from hdap.workflows.list_devices import list_devices
 
 
 def run(asked: DevicesCommand) -> None:
     """Print the devices, those first that a person should look at."""
-    wanted = [] if asked.cluster is None else [f"c.cluster = {asked.cluster}"]
-    condition = " AND ".join(wanted + ["c.outlier"] * asked.outliers) or "1 = 1"
     with open_store(asked.db, create=False, read_only=True) as store:
         total = int(store.query("SELECT COUNT(*) FROM devices").rows[0][0])
-        found = store.query(QUERY.format(condition=condition, limit=asked.limit))
+        found = list_devices(store, asked.cluster, asked.outliers, asked.limit)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     if asked.as_json:
         emit_json(rows)

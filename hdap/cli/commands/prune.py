@@ -12,49 +12,34 @@ from hdap.cli.terminal.output import out as page
 from hdap.fleet_data.atomic_files import require_free_folder
 from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import FILES, save_checkpoint
-from hdap.networks.criteria import Evidence
-from hdap.networks.criteria import criterion as known
 from hdap.networks.prune_plan import (
     PrunePlan,
     WeightsSource,
     plan_from_channels,
     plan_from_trial,
 )
-from hdap.networks.pruned_network import PrunedNetwork, prune_planned
+from hdap.networks.pruned_network import PrunedNetwork
 from hdap.networks.tracing import trace
 from hdap.requests.search_request import SearchRequest
-from hdap.training.criterion_batches import load_batches
-from hdap.training.datasets import DataOptions
+from hdap.workflows.prune_network import check_criterion, prune_network, weights_to_prune
 from hdap.workflows.search_fleet import find_or_run, summarize_search
 
 
 def run(asked: PruneCommand) -> None:
     """Prune, keep the network and print what is left of it."""
-    data, criterion = asked.data, asked.criterion
     _check_source(asked)
-    if (data is not None) != (criterion == "taylor"):
-        raise InputError(
-            f"`--data` and `--criterion taylor` need each other, but got {criterion=} and {data=}; "
-            "give both or neither"
-        )
+    check_criterion(asked.criterion, asked.data)
     require_free_folder(asked.out, asked.force, FILES)
-    if asked.weights is not None and asked.pretrained:
-        raise InputError("`--weights` and `--pretrained` exclude each other; give one of them")
-    known(criterion)
+    given = WeightsSource(asked.weights, asked.pretrained, asked.seed)
     if asked.channels is not None:
         plan = _from_channels(str(asked.model), asked.channels)
     elif asked.flops is not None:
         plan = _from_search(asked)
     else:
         plan = _from_trial(asked)
-    source = _weights(WeightsSource(asked.weights, asked.pretrained, asked.seed), plan)
-    batches = None
-    if data is not None:
-        network = plan.architecture
-        options = DataOptions.of_model(network.model, network.input_shape, asked.seed)
-        batches = load_batches(data, options)
-    say(f"pruning {plan.architecture.model} by {criterion}")
-    made = prune_planned(plan, source, criterion, Evidence(asked.seed, batches))
+    source = weights_to_prune(given, plan)
+    tell_weights(source, "" if source == given else " (those of the study)")
+    made = prune_network(plan, source, asked.criterion, asked.data, say)
     save_checkpoint(asked.out, made.module, made.manifest, force=asked.force)
     emit_json(document(made, asked.out)) if asked.as_json else show(made, asked.out)
 
@@ -107,21 +92,6 @@ def _from_search(asked: PruneCommand) -> PrunePlan:
         if not asked.as_json:
             answer.show(search, result, found, worth)
         return plan_from_trial(store, search.record.name, int(found.numbers[0]))
-
-
-def _weights(given: WeightsSource, plan: PrunePlan) -> WeightsSource:
-    """The weights to prune: those given, else the study's, else random ones."""
-    if not given.random or plan.weights is None:
-        source, whose = given, ""
-    else:
-        source, whose = plan.weights, " (those of the study)"
-        if source.file is not None and not source.file.is_file():
-            raise InputError(
-                f"the weights that the study was searched with must be there, but {source.file} is "
-                "not; give --weights FILE or --pretrained"
-            )
-    tell_weights(source, whose)
-    return source
 
 
 def tell_weights(source: WeightsSource, whose: str = "") -> None:

@@ -1,0 +1,363 @@
+"""The Python API: a fleet, what a search found on it, and the network to ship.
+
+    import hdap
+
+    fleet = hdap.Fleet("fleet.db")
+    fleet.ingest("telemetry.csv")
+    found = fleet.search("resnet50", flops="1.0G")
+    print(found.table())
+    network = found.prune(weights="resnet50.pt")
+
+What is said on the way goes to the logger `hdap`, at level INFO. Every error is an `HdapError`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import optuna
+import polars as pl
+
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.records import StudyRecord, TrialBatch
+from hdap.fleet_data.store import Store
+from hdap.networks.prune_plan import WeightsSource, plan_from_trial
+from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.requests.plan_request import PlanRequest
+from hdap.requests.search_request import SearchRequest, settled
+from hdap.search.analysis.answer import Answer, answer
+from hdap.search.analysis.single_cluster_baseline import (
+    SingleClusterBaseline,
+    single_cluster_baseline,
+)
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.surrogate.validation.fit_surrogates import FitResult
+from hdap.workflows.artifacts import ensure_clustering, fit_surrogates, measured_architecture
+from hdap.workflows.build_problem import measured_dense, stored_problem
+from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
+from hdap.workflows.copy_to_optuna import copy_studies
+from hdap.workflows.data_frames import (
+    Ingested,
+    clusters_frame,
+    ingest_telemetry,
+    query_frame,
+    trials_frame,
+)
+from hdap.workflows.list_devices import list_devices
+from hdap.workflows.plan_measurements import PlannedBatch, make_plan
+from hdap.workflows.search_fleet import answer_of, new_search, run
+from hdap.workflows.text_cells import TextTable, comparison
+from hdap.workflows.verify_trial import (
+    SAMPLE,
+    Verified,
+    read_back,
+    trial_in_question,
+    write_verification,
+)
+from hdap.workflows.write_plan import require_free, write_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from torch import nn
+
+    from hdap.report.pictures.figure import Figure
+
+say = logging.getLogger("hdap").info
+Progress = Callable[[str, int, int | None], None]
+"""Is told what is being done, how much of it is done, and how much there is (None: unknown)."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What is known of a fleet: a database and everything that is asked of it.
+
+    `url` is the path of an SQLite file, which the first `ingest` makes, or a postgresql:// URL. It
+    is opened when it is first needed and again after `close`; as a context manager a fleet closes
+    itself. Whatever a method needs and finds missing or stale, it makes first.
+    """
+
+    url: str | Path = "hdap.db"
+    progress: Progress | None = None
+    _open: list[Store] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def ingest(self, telemetry: "str | Path | pl.DataFrame | pd.DataFrame | pa.Table") -> Ingested:
+        """Load telemetry, one row a measurement: a CSV or Parquet file, or a frame.
+
+        Columns are at least device_id, model and latency_ms. A bad row does not enter, and comes
+        back in `rejected_rows`; the same rows again add nothing.
+
+        Raises InputError for what is no such table.
+        """
+        return ingest_telemetry(self.store(create=True), telemetry, say, self._tell("ingest"))
+
+    def search(
+        self,
+        model: str,
+        flops: str | None = None,
+        *,
+        study: str | None = None,
+        timeout: float | None = None,
+        workers: int = 1,
+        storage: str | None = None,
+        **settings: Any,
+    ) -> "Found":
+        """Find the network that is fastest on the fleet within `flops` (`1.0G`, `25%` of dense).
+
+        `settings` are those of `SearchRequest`: trials, objective, latency, floor, sampler, seed,
+        weights, ... `study` names what is stored, `timeout` is in seconds. With `workers`, or with
+        a `storage` that Optuna opens, several processes search. An interrupt ends the search and
+        gives the best so far.
+
+        Raises:
+            InputError: a setting that is not there or out of range.
+            NotEnoughDataError: too little was measured of the model.
+            InfeasibleError: no network meets the budget, or none that was tried keeps the floor.
+        """
+        request = _request(model, flops, settings)
+        store, tell = self.store(), self._tell("search")
+        search = new_search(store, request, study, say, storage)
+        result = run(
+            store, search, timeout, lambda p: tell(p.done, p.trials), workers, storage, say
+        )
+        found = answer_of(search, result)
+        several = None
+        if request.per_cluster:
+            compare = self._tell("compare")
+            several = compare_networks(store, search, result, found.found.counts, compare)
+        trials = store.trials(search.record.id)
+        return Found(self, search.record, search.problem, trials, found, several)
+
+    def study(self, name: str | None = None) -> "Found":
+        """What a stored search found; the newest one's where none is named.
+
+        Raises NotFoundError where there is no such study, InfeasibleError where it found nothing.
+        """
+        store = self.store()
+        record = store.study(name)
+        problem, _ = stored_problem(store, record)
+        trials = store.trials(record.id)
+        found = answer(problem, trials, measured_dense(store, record))
+        return Found(self, record, problem, trials, found)
+
+    def clusters(self, algorithm: str | None = None, clusters: int | None = None) -> pl.DataFrame:
+        """One row a cluster of devices that are alike; clustered anew only where that is stale, or
+        an `algorithm` (hdbscan, dbscan, kmeans, gmm) or a number of `clusters` is asked for."""
+        asked = ClusteringChoice(algorithm, clusters) if algorithm or clusters else None
+        return clusters_frame(ensure_clustering(self.store(), say, asked, self._tell("cluster")))
+
+    def devices(self, cluster: int | None = None, *, outliers: bool = False) -> pl.DataFrame:
+        """One row a device: outliers first, then the slowest against their own cluster."""
+        return query_frame(list_devices(self.store(), cluster, outliers))
+
+    def fit(self, model: str, kind: str = "fleet", seed: int = 0) -> FitResult:
+        """Learn what a pruned network takes on each cluster, with errors on held-out networks.
+
+        Raises NotEnoughDataError where too little was measured.
+        """
+        store = self.store()
+        architecture = measured_architecture(store, model, say)
+        return fit_surrogates(store, architecture, ensure_clustering(store, say), kind, seed)
+
+    def plan(self, model: str, out: str | Path, **settings: Any) -> PlannedBatch:
+        """Choose networks to measure next and write them into the new folder `out`, a bundle for
+        each group of devices. `settings` are those of `PlanRequest`: budget, from_study, ...
+
+        Raises InputError where `out` is not free or a setting does not fit.
+        """
+        require_free(Path(out))
+        _check_names(PlanRequest, settings)
+        batch = make_plan(self.store(), PlanRequest(model, **settings), say)
+        write_plan(batch, Path(out), self._tell("export"))
+        return batch
+
+    def trials(self, study: str | None = None) -> pl.DataFrame:
+        """One row a trial of a study, the newest where none is named: figures, then channels."""
+        store = self.store()
+        record = store.study(study)
+        return trials_frame(store.architecture(record.model), store.trials(record.id))
+
+    def sql(self, query: str, **parameters: Any) -> pl.DataFrame:
+        """Rows of one statement, which can change nothing; `parameters` fill `:name` in it.
+
+        Raises InputError, in the database's own words, for a statement that is wrong.
+        """
+        return query_frame(self.store().query(query, parameters))
+
+    def picture(self, kind: str, study: str | None = None, model: str | None = None) -> "Figure":
+        """One picture of what is known; a notebook shows it, `write` keeps it in a file.
+
+        Kinds are those of `hdap plot`: fleet, clusters, latency, parity, pareto, ...
+        """
+        from hdap.report.pictures.registry import picture
+
+        return picture(self.store(), kind, study, model)
+
+    def report(self, out: str | Path = "report.html", study: str | None = None) -> Path:
+        """Write everything there is to see as one page that opens offline; its path."""
+        from hdap.report.pictures.picture_source import PictureSource
+        from hdap.report.write_report import report
+
+        made = report(PictureSource.of(self.store(), study), self._tell("report"))
+        Path(out).write_text(made.html(), encoding="utf-8")
+        return Path(out)
+
+    def store(self, *, create: bool = False) -> Store:
+        """The database itself: records in, records out. Raises StoreError where there is none."""
+        if not self._open:
+            self._open.append(Store.open(str(self.url), create=create))
+        return self._open[0]
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._open:
+            self._open.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tell(self, what: str) -> Callable[[int, int | None], None]:
+        def tell(done: int, total: int | None) -> None:
+            if self.progress is not None:
+                self.progress(what, done, total)
+
+        return tell
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Found:
+    """What a search found: the trial to ship, and all others. Latencies are predicted, in ms.
+
+    `per_cluster` has the networks that parts of the fleet would get, where that was asked for.
+    """
+
+    fleet: Fleet
+    record: StudyRecord
+    problem: SearchProblem
+    all_trials: TrialBatch
+    answer: Answer
+    per_cluster: ClusterAssignment | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<hdap.Found study={self.record.name!r} trial={self.trial} "
+            f"predicted_ms={self.predicted_ms:.2f}>"
+        )
+
+    @property
+    def trial(self) -> int:
+        """Number of the trial that was found, in its study."""
+        return int(self.answer.numbers[0])
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels that are kept, by width group."""
+        names = (group.name for group in self.problem.architecture.groups)
+        return dict(zip(names, self.answer.found.counts.tolist(), strict=True))
+
+    @property
+    def predicted_ms(self) -> float:
+        """The mean over the fleet."""
+        return self.answer.found.fleet_mean_ms
+
+    @property
+    def predicted_interval_ms(self) -> tuple[float, float]:
+        """Ends of its 90 % interval."""
+        return self.answer.found.fleet_mean_low_ms, self.answer.found.fleet_mean_high_ms
+
+    @cached_property
+    def worth(self) -> SingleClusterBaseline:
+        """What it was worth to know the whole fleet; `worth.words` says it in a line."""
+        return single_cluster_baseline(self.problem, self.answer.found.counts, self.record.seed)
+
+    def table(self) -> TextTable:
+        """Dense, uniformly pruned and found, side by side."""
+        title = f"{self.record.model}, study {self.record.name}: predicted unless it says measured"
+        return comparison(title, self.answer)
+
+    @overload
+    def to_frame(self, kind: Literal["polars"] = "polars") -> pl.DataFrame: ...
+    @overload
+    def to_frame(self, kind: Literal["pandas"]) -> "pd.DataFrame": ...
+    def to_frame(self, kind: str = "polars") -> "pl.DataFrame | pd.DataFrame":
+        """One row a trial: figures, then channels by width group."""
+        frame = trials_frame(self.problem.architecture, self.all_trials)
+        return frame.to_pandas() if kind == "pandas" else frame
+
+    def study(self) -> optuna.Study:
+        """A copy of the study as Optuna knows it, in memory: values, channel counts, constraints,
+        and what else is known of a trial as user attributes."""
+        storage = optuna.storages.InMemoryStorage()
+        store, tell = self.fleet.store(), self.fleet._tell("copy")
+        copy_studies(store, (self.record,), storage, tell)
+        return optuna.load_study(study_name=self.record.name, storage=storage)
+
+    def prune(
+        self,
+        weights: str | Path | None = None,
+        *,
+        pretrained: bool = False,
+        criterion: str = "l2",
+        data: str | None = None,
+        out: str | Path | None = None,
+        seed: int = 0,
+    ) -> "nn.Module":
+        """The network itself, in eval mode: exactly these channels, run and counted.
+
+        `weights` is a state dict of the dense network, `pretrained` takes timm's; else those of the
+        study, else random ones. `out` also keeps it as a checkpoint, for `hdap.load_pruned`.
+
+        Raises InputError where weights, criterion or data do not work.
+        """
+        from hdap.networks.checkpoint import save_checkpoint
+        from hdap.workflows.prune_network import prune_network, weights_to_prune
+
+        given = WeightsSource(None if weights is None else Path(weights), pretrained, seed)
+        plan = plan_from_trial(self.fleet.store(), self.record.name, self.trial)
+        made = prune_network(plan, weights_to_prune(given, plan), criterion, data, say)
+        if out is not None:
+            save_checkpoint(Path(out), made.module, made.manifest)
+        return made.module
+
+    def write_check(self, out: str | Path, sample: int = SAMPLE, seed: int = 0) -> list[str]:
+        """Write found, uniform and dense into the new folder `out`, to be measured; the devices to
+        ask: representatives, and a sample of others."""
+        require_free(Path(out))
+        asked = trial_in_question(self.fleet.store(), self.record.name, self.trial)
+        tell = self.fleet._tell("export")
+        chosen, others = write_verification(asked, Path(out), sample, seed, tell)
+        return chosen + others
+
+    def verify(self, seed: int = 0) -> Verified:
+        """Hold what was promised against what was measured and ingested since: `verdict.holds`.
+
+        Raises NotEnoughDataError where no device measured it.
+        """
+        store = self.fleet.store()
+        return read_back(store, trial_in_question(store, self.record.name, self.trial), seed)
+
+
+def _request(model: str, flops: str | None, settings: dict[str, Any]) -> SearchRequest:
+    _check_names(SearchRequest, settings)
+    if isinstance(settings.get("weights"), Path):
+        settings["weights"] = str(settings["weights"].resolve())
+    request = SearchRequest(model, flops, **settings)
+    if flops is None and request.latency is None and "flops" not in request.objective.split(","):
+        raise InputError("a search needs a budget, but got none: give flops='1.0G', or latency")
+    return settled(request, settings)
+
+
+def _check_names(request: type[Any], settings: dict[str, Any]) -> None:
+    names = [f.name for f in fields(request)]
+    for name in settings:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(names)}"
+            raise InputError(f"a setting must be one of {request.__name__}, got `{name}`: {hint}")
