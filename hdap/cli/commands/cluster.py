@@ -12,7 +12,7 @@ from hdap.cli.terminal.output import (
     percent,
     progress_bar,
     say,
-    table,
+    show_rows,
 )
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.workflows.artifacts import ensure_clustering
@@ -60,30 +60,16 @@ def _representatives(record: ClusteringRecord, cluster: int) -> list[str]:
 
 def show(record: ClusteringRecord) -> None:
     """The clustering as a person reads it."""
-    table(
-        [
-            ("cluster", "right"),
-            ("devices", "right"),
-            ("weight", "right"),
-            ("latency vs fleet", "right"),
-            ("spread inside", "right"),
-            ("stability", "right"),
-            ("what is special", "left"),
-            ("representatives", "left"),
-        ],
-        [
-            [
-                f"{c.cluster}",
-                f"{c.devices:,}",
-                percent(c.weight_share),
-                f"{c.relative_latency:.2f}x",
-                percent(c.spread),
-                "-" if isnan(c.stability) else f"{c.stability:.2f}",
-                c.description,
-                ", ".join(_representatives(record, c.cluster)),
-            ]
-            for c in record.clusters
-        ],
+    show_rows(
+        record.clusters,
+        ("cluster", "right", lambda c: f"{c.cluster}"),
+        ("devices", "right", lambda c: f"{c.devices:,}"),
+        ("weight", "right", lambda c: percent(c.weight_share)),
+        ("latency vs fleet", "right", lambda c: f"{c.relative_latency:.2f}x"),
+        ("spread inside", "right", lambda c: percent(c.spread)),
+        ("stability", "right", lambda c: "-" if isnan(c.stability) else f"{c.stability:.2f}"),
+        ("what is special", "left", lambda c: c.description),
+        ("representatives", "left", lambda c: ", ".join(_representatives(record, c.cluster))),
         title=f"Clustering {record.id} by {record.algorithm}",
         optional=("representatives", "stability", "spread inside"),
     )

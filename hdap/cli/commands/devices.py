@@ -2,7 +2,7 @@
 
 from hdap.cli.settings.fleet_commands import DevicesCommand
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, number, table
+from hdap.cli.terminal.output import emit_json, line, next_steps, number, show_rows
 from hdap.workflows.list_devices import list_devices
 
 
@@ -15,28 +15,19 @@ def run(asked: DevicesCommand) -> None:
     if asked.as_json:
         emit_json(rows)
         return
-    table(
-        [
-            ("device", "left"),
-            ("cluster", "right"),
-            ("outlier", "left"),
-            ("representative", "left"),
-            ("weight", "right"),
-            ("latency vs its cluster", "right"),
-            ("measurements", "right"),
-        ],
-        [
-            [
-                str(row["device_id"]),
-                "-" if row["cluster"] is None else str(row["cluster"]),
-                "yes" if row["outlier"] else "",
-                "yes" if row["representative"] else "",
-                number(float(row["weight"])),
-                "-" if row["factor"] is None else f"{row['factor']:.2f}x",
-                f"{row['measurements']:,}",
-            ]
-            for row in rows
-        ],
+    show_rows(
+        rows,
+        ("device", "left", lambda d: str(d["device_id"])),
+        ("cluster", "right", lambda d: "-" if d["cluster"] is None else str(d["cluster"])),
+        ("outlier", "left", lambda d: "yes" * bool(d["outlier"])),
+        ("representative", "left", lambda d: "yes" * bool(d["representative"])),
+        ("weight", "right", lambda d: number(float(d["weight"]))),
+        (
+            "latency vs its cluster",
+            "right",
+            lambda d: "-" if d["factor"] is None else f"{d['factor']:.2f}x",
+        ),
+        ("measurements", "right", lambda d: f"{d['measurements']:,}"),
         optional=("weight", "measurements"),
     )
     line(f"{len(rows):,} of {total:,} devices shown")

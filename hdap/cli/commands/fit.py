@@ -1,12 +1,14 @@
 """`hdap fit`: one latency surrogate a cluster."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from hdap.cli.settings.fleet_commands import FitCommand
 from hdap.cli.tables import what_if_table as asking
+from hdap.cli.terminal.layout import Justify
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, percent, say, table, warn
+from hdap.cli.terminal.output import emit_json, line, next_steps, percent, say, show_rows, warn
 from hdap.surrogate.validation.cross_validation import Score
 from hdap.surrogate.validation.fit_surrogates import FitResult
 from hdap.workflows.artifacts import ensure_clustering, fit_surrogates, measured_architecture
@@ -51,30 +53,16 @@ def show(result: FitResult) -> None:
     """The fit as a person reads it."""
     record = result.records[0]
     others = list(result.base_lines)
-    table(
-        [
-            ("cluster", "right"),
-            ("rows", "right"),
-            ("configurations", "right"),
-            ("held-out error", "right"),
-            ("noise", "right"),
-            ("rank correlation", "right"),
-            ("in 90 % interval", "right"),
-            *((f"error of {name}", "right") for name in others),
-        ],
-        [
-            [
-                f"{s.cluster}",
-                f"{r.rows:,}",
-                f"{s.cells:,}",
-                percent(s.mape),
-                percent(s.noise_floor),
-                f"{s.kendall_tau:.3f}",
-                percent(s.coverage, 0),
-                *(percent(result.base_lines[name][s.cluster].mape) for name in others),
-            ]
-            for s, r in zip(result.scores, result.records, strict=True)
-        ],
+    show_rows(
+        list(zip(result.scores, result.records, strict=True)),
+        ("cluster", "right", lambda x: f"{x[0].cluster}"),
+        ("rows", "right", lambda x: f"{x[1].rows:,}"),
+        ("configurations", "right", lambda x: f"{x[0].cells:,}"),
+        ("held-out error", "right", lambda x: percent(x[0].mape)),
+        ("noise", "right", lambda x: percent(x[0].noise_floor)),
+        ("rank correlation", "right", lambda x: f"{x[0].kendall_tau:.3f}"),
+        ("in 90 % interval", "right", lambda x: percent(x[0].coverage, 0)),
+        *(_error_of(name, scores) for name, scores in result.base_lines.items()),
         title=f"{record.kind} surrogates of {record.model}, on held-out configurations",
         optional=(*(f"error of {name}" for name in reversed(others)), "configurations"),
     )
@@ -86,6 +74,12 @@ def show(result: FitResult) -> None:
     for warning in result.warnings:
         warn(warning)
     next_steps(f"hdap search --model {record.model} --flops 25%")
+
+
+def _error_of(
+    name: str, scores: tuple[Score, ...]
+) -> tuple[str, Justify, Callable[[tuple[Score, Any]], str]]:
+    return f"error of {name}", "right", lambda x: percent(scores[x[0].cluster].mape)
 
 
 def _context_line(result: FitResult) -> str:

@@ -2,7 +2,7 @@
 
 from hdap.cli.settings.fleet_commands import ModelCommand
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, next_steps, out, say, table
+from hdap.cli.terminal.output import emit_json, next_steps, out, say, show_rows, table
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
 from hdap.workflows.artifacts import ensure_architecture, ensure_importance
@@ -40,14 +40,12 @@ def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:
             }
         )
         return
-    table(
-        [
-            ("width group", "left"),
-            ("channels", "right"),
-            ("multiple of", "right"),
-            ("shared by", "left"),
-        ],
-        [[g.name, f"{g.width}", f"{g.multiple}", _members(g.members)] for g in architecture.groups],
+    show_rows(
+        architecture.groups,
+        ("width group", "left", lambda g: g.name),
+        ("channels", "right", lambda g: f"{g.width}"),
+        ("multiple of", "right", lambda g: f"{g.multiple}"),
+        ("shared by", "left", lambda g: _members(g.members)),
     )
     if layers:
         table(

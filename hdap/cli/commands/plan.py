@@ -5,7 +5,7 @@ from typing import Any
 
 from hdap.cli.settings.fleet_commands import PlanCommand
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, next_steps, percent, progress_bar, say, table
+from hdap.cli.terminal.output import emit_json, next_steps, percent, progress_bar, say, show_rows
 from hdap.cli.terminal.output import out as page
 from hdap.fleet_data.costs import format_flops
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
@@ -65,17 +65,12 @@ def _kind(batch: PlannedBatch) -> str:
 
 def show(batch: PlannedBatch, out: Path, size: int) -> None:
     """The plan as a person reads it."""
-    table(
-        [
-            ("folder", "left"),
-            ("pruned networks", "right"),
-            ("anchors among them", "right"),
-            ("goes to devices", "left"),
-        ],
-        [
-            [str(out / b.name), f"{len(b)}", f"{len(b.anchors)}", ", ".join(b.devices)]
-            for b in batch.bundles
-        ],
+    show_rows(
+        batch.bundles,
+        ("folder", "left", lambda b: str(out / b.name)),
+        ("pruned networks", "right", lambda b: f"{len(b)}"),
+        ("anchors among them", "right", lambda b: f"{len(b.anchors)}"),
+        ("goes to devices", "left", lambda b: ", ".join(b.devices)),
         title=f"{_kind(batch)} of {batch.architecture.model}",
     )
     clusters = len(batch.clustering.clusters)

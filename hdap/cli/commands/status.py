@@ -5,7 +5,7 @@ from typing import Any
 
 from hdap.cli.settings.fleet_commands import StatusCommand
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, out, table
+from hdap.cli.terminal.output import emit_json, line, next_steps, out, show_rows
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
 from hdap.workflows.artifacts import latest_clustering
@@ -87,28 +87,15 @@ def _show(document: dict[str, Any]) -> None:
         f"{document['database']}: {document['devices']:,} devices, "
         f"{document['clusters']} clusters (clustering {document['clustering']})"
     )
-    table(
-        [
-            ("model", "left"),
-            ("measurements", "right"),
-            ("dense", "right"),
-            ("devices", "right"),
-            ("configurations", "right"),
-            ("surrogates", "left"),
-            ("studies", "left"),
-        ],
-        [
-            [
-                m["model"],
-                f"{m['measurements']:,}",
-                f"{m['dense_measurements']:,}",
-                f"{m['devices']:,}",
-                f"{m['configurations']:,}",
-                m["surrogates"],
-                ", ".join(m["studies"]) or "-",
-            ]
-            for m in document["models"]
-        ],
+    show_rows(
+        document["models"],
+        ("model", "left", lambda m: m["model"]),
+        ("measurements", "right", lambda m: f"{m['measurements']:,}"),
+        ("dense", "right", lambda m: f"{m['dense_measurements']:,}"),
+        ("devices", "right", lambda m: f"{m['devices']:,}"),
+        ("configurations", "right", lambda m: f"{m['configurations']:,}"),
+        ("surrogates", "left", lambda m: m["surrogates"]),
+        ("studies", "left", lambda m: ", ".join(m["studies"]) or "-"),
     )
     if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
         out().print("what is stale is made anew by the next search")

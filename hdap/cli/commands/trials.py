@@ -1,18 +1,19 @@
 """`hdap trials`: the usual questions about stored search trials."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hdap.cli.settings.search_commands import TrialsCommand
 from hdap.cli.tables.front_table import documents, show_front
-from hdap.cli.terminal.layout import Head
+from hdap.cli.terminal.layout import Justify
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, number, out, percent, table
+from hdap.cli.terminal.output import emit_json, line, next_steps, number, out, percent, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import QueryResult, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.search.analysis.pareto_front import FrontRow, front
-from hdap.search.problem.objectives import OBJECTIVES, Goals, Objective, parse_goals
+from hdap.search.problem.objectives import OBJECTIVES, Goals, parse_goals
 
 FIGURES = (
     "number, flops, parameters, fleet_mean_ms, fleet_mean_low_ms, fleet_mean_high_ms, "
@@ -117,16 +118,15 @@ def _show_trial(document: dict[str, Any]) -> None:
         f"({document['fleet_mean_low_ms']:.2f}-{document['fleet_mean_high_ms']:.2f} with 90 %), "
         f"p95 of devices {document['fleet_p95_ms']:.2f} ms"
     )
-    table(
-        [("cluster", "right"), ("predicted latency", "right"), ("90 % interval", "right")],
-        [
-            [
-                str(c["cluster"]),
-                f"{c['latency_ms']:.2f} ms",
-                f"{c['latency_low_ms']:.2f}-{c['latency_high_ms']:.2f}",
-            ]
-            for c in document["clusters"]
-        ],
+    show_rows(
+        document["clusters"],
+        ("cluster", "right", lambda c: str(c["cluster"])),
+        ("predicted latency", "right", lambda c: f"{c['latency_ms']:.2f} ms"),
+        (
+            "90 % interval",
+            "right",
+            lambda c: f"{c['latency_low_ms']:.2f}-{c['latency_high_ms']:.2f}",
+        ),
     )
     channels = ";".join(f"{name}={count}" for name, count in document["channels"].items())
     out().print(f"channels: {channels}", soft_wrap=True, markup=False)
@@ -135,32 +135,24 @@ def _show_trial(document: dict[str, Any]) -> None:
 
 def _show_list(record: StudyRecord, rows: list[dict[str, Any]], pareto: bool) -> None:
     what = "Pareto front" if pareto else "best feasible trials"
-    extra = _extra(record)
-    objective: list[Head] = [(f"{extra.title}, cautious", "right")] if extra else []
-    table(
-        [
-            ("trial", "right"),
-            ("FLOPs", "right"),
-            ("fleet mean", "right"),
-            ("90 % interval", "right"),
-            *objective,
-            ("p95 of devices", "right"),
-            ("worst cluster", "right"),
-            ("kept importance", "right"),
-        ],
-        [
-            [
-                str(row["number"]),
-                format_flops(row["flops"]),
-                f"{row['fleet_mean_ms']:.2f} ms",
-                f"{row['fleet_mean_low_ms']:.2f}-{row['fleet_mean_high_ms']:.2f}",
-                *([_cautious(extra, row)] if extra else []),
-                f"{row['fleet_p95_ms']:.2f} ms",
-                f"{row['worst_cluster_ms']:.2f} ms ({row['worst_cluster']})",
-                number(row["kept_importance"]),
-            ]
-            for row in rows
-        ],
+    show_rows(
+        rows,
+        ("trial", "right", lambda t: str(t["number"])),
+        ("FLOPs", "right", lambda t: format_flops(t["flops"])),
+        ("fleet mean", "right", lambda t: f"{t['fleet_mean_ms']:.2f} ms"),
+        (
+            "90 % interval",
+            "right",
+            lambda t: f"{t['fleet_mean_low_ms']:.2f}-{t['fleet_mean_high_ms']:.2f}",
+        ),
+        *_own_column(record),
+        ("p95 of devices", "right", lambda t: f"{t['fleet_p95_ms']:.2f} ms"),
+        (
+            "worst cluster",
+            "right",
+            lambda t: f"{t['worst_cluster_ms']:.2f} ms ({t['worst_cluster']})",
+        ),
+        ("kept importance", "right", lambda t: number(t["kept_importance"])),
         title=f"{record.name}: {what}, predicted latency",
         optional=("p95 of devices", "worst cluster", "kept importance"),
     )
@@ -168,43 +160,32 @@ def _show_list(record: StudyRecord, rows: list[dict[str, Any]], pareto: bool) ->
         next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
 
 
-def _extra(record: StudyRecord) -> Objective | None:
+def _own_column(record: StudyRecord) -> list[tuple[str, Justify, Callable[[Any], str]]]:
     """The objective of a study where no other column of the list shows it."""
     first = _goals(record).first
-    return None if first in OBJECTIVES.values() else first
+    if first in OBJECTIVES.values():
+        return []
+    head = f"{first.title}, cautious"
+    if first.unit == "ms":
+        return [(head, "right", lambda t: f"{t['ucb_ms']:.2f} ms")]
+    return [(head, "right", lambda t: percent(1.0 - t["value_1"]))]
 
 
-def _cautious(objective: Objective, row: dict[str, Any]) -> str:
-    if objective.unit == "ms":
-        return f"{row['ucb_ms']:.2f} ms"
-    return percent(1.0 - row["value_1"])
+def _best(ms: float | None) -> str:
+    return "-" if ms is None else f"{ms:.2f} ms"
 
 
 def _show_studies(rows: list[dict[str, Any]]) -> None:
-    table(
-        [
-            ("study", "left"),
-            ("model", "left"),
-            ("sampler", "left"),
-            ("budget", "right"),
-            ("trials", "right"),
-            ("feasible", "right"),
-            ("best fleet mean (predicted)", "right"),
-            ("state", "left"),
-        ],
-        [
-            [
-                row["study"],
-                row["model"],
-                row["sampler"],
-                format_flops(row["flops_high"]),
-                f"{row['trials']:,}",
-                f"{row['feasible']:,}",
-                "-" if row["best_fleet_mean_ms"] is None else f"{row['best_fleet_mean_ms']:.2f} ms",
-                row["state"],
-            ]
-            for row in rows
-        ],
+    show_rows(
+        rows,
+        ("study", "left", lambda s: s["study"]),
+        ("model", "left", lambda s: s["model"]),
+        ("sampler", "left", lambda s: s["sampler"]),
+        ("budget", "right", lambda s: format_flops(s["flops_high"])),
+        ("trials", "right", lambda s: f"{s['trials']:,}"),
+        ("feasible", "right", lambda s: f"{s['feasible']:,}"),
+        ("best fleet mean (predicted)", "right", lambda s: _best(s["best_fleet_mean_ms"])),
+        ("state", "left", lambda s: s["state"]),
         optional=("feasible", "sampler", "state"),
     )
     next_steps(

@@ -1,20 +1,16 @@
 """What a search that judged its trials says of accuracy."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hdap.cli.terminal.output import line, percent
-
-if TYPE_CHECKING:
-    from hdap.search.analysis.answer import Answer
-    from hdap.search.driver.run_search import SearchResult
-    from hdap.workflows.search_fleet import Search
+from hdap.search.analysis.answer import Answer
+from hdap.search.driver.run_search import SearchResult
+from hdap.workflows.search_fleet import Search
 
 
-def accuracy_of(
-    search: "Search", result: "SearchResult", found: "Answer"
-) -> dict[str, dict[str, Any]]:
+def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
     """The part of the answer's document about accuracy; empty where nothing was judged."""
     if search.request.data is None or result.trials is None or result.trials.accuracy is None:
         return {}
@@ -30,7 +26,7 @@ def accuracy_of(
     }
 
 
-def show_accuracy(search: "Search", result: "SearchResult", found: "Answer") -> None:
+def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
     """One line on the accuracy of the answer."""
     for told in accuracy_of(search, result, found).values():
         least = told["least"]

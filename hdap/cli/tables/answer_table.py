@@ -1,19 +1,22 @@
 """How the profile and the answer of a search are printed."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 from rich.markup import escape
 
-from hdap.cli.terminal.output import line, next_steps, number, out, percent, table
-
-if TYPE_CHECKING:
-    from hdap.cli.terminal.layout import Head
-    from hdap.search.analysis.answer import Answer, AnswerRow
-    from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
-    from hdap.search.driver.run_search import SearchResult
-    from hdap.search.problem.objectives import Objective
-    from hdap.workflows.compare_networks import ClusterAssignment
-    from hdap.workflows.search_fleet import Search
+from hdap.cli.tables.front_table import ROWS, documents, show_front
+from hdap.cli.tables.networks_table import networks_document, show_networks
+from hdap.cli.terminal.layout import Justify
+from hdap.cli.terminal.output import line, next_steps, number, out, percent, show_rows
+from hdap.fleet_data.costs import format_flops
+from hdap.search.analysis.answer import Answer, AnswerRow
+from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
+from hdap.search.driver.run_search import SearchResult
+from hdap.search.problem.objectives import OBJECTIVES, Objective
+from hdap.workflows.compare_networks import ClusterAssignment
+from hdap.workflows.search_fleet import Search
 
 BAR = 32
 NAMES = {
@@ -24,17 +27,14 @@ NAMES = {
 }
 
 
-def show_profile(search: "Search") -> None:
+def show_profile(search: Search) -> None:
     """What a person can check before waiting."""
-    from hdap.fleet_data.costs import format_flops
-
     found, problem = search.profile, search.problem
-    table(
-        [("before searching", "left"), ("FLOPs", "right"), ("parameters", "right")],
-        [
-            [row.name, format_flops(row.flops), f"{row.parameters / 1e6:.2f} M"]
-            for row in found.rows
-        ],
+    show_rows(
+        found.rows,
+        ("before searching", "left", lambda row: row.name),
+        ("FLOPs", "right", lambda row: format_flops(row.flops)),
+        ("parameters", "right", lambda row: f"{row.parameters / 1e6:.2f} M"),
     )
     fixed = f", {found.fixed} of them fixed" if found.fixed else ""
     limit = "" if problem.limit_ms is None else f"{_limit(search)} at "
@@ -46,17 +46,14 @@ def show_profile(search: "Search") -> None:
 
 
 def show(
-    search: "Search",
-    result: "SearchResult",
-    found: "Answer",
-    worth: "SingleClusterBaseline",
-    compared: "ClusterAssignment | None" = None,
+    search: Search,
+    result: SearchResult,
+    found: Answer,
+    worth: SingleClusterBaseline,
+    compared: ClusterAssignment | None = None,
     above_best: float | None = None,
 ) -> None:
     """The answer as a person reads it."""
-    from hdap.cli.tables.front_table import ROWS, show_front
-    from hdap.cli.tables.networks_table import show_networks
-
     if found.front:
         out().print()
         names = search.problem.goals.names
@@ -82,52 +79,42 @@ def show(
     )
 
 
-def _table(search: "Search", found: "Answer") -> None:
-    from hdap.fleet_data.costs import format_flops
-    from hdap.search.problem.objectives import OBJECTIVES
-
-    first = search.problem.goals.first
-    extra = first not in OBJECTIVES.values()  # the table has columns of its own for those
-    heads: list[Head] = [(first.title, "right")] if extra else []
+def _table(search: Search, found: Answer) -> None:
     out().print()
-    table(
-        [
-            ("network", "left"),
-            ("FLOPs", "right"),
-            ("parameters", "right"),
-            ("fleet mean", "right"),
-            ("90 % interval", "right"),
-            *heads,
-            ("p95 of devices", "right"),
-            ("worst cluster", "right"),
-            ("kept importance", "right"),
-            ("vs dense", "right"),
-            ("vs uniform", "right"),
-        ],
-        [
-            [
-                NAMES[row.name] + (", measured" if row.measured else ""),
-                format_flops(row.flops),
-                f"{row.parameters / 1e6:.2f} M",
-                f"{row.fleet_mean_ms:.2f} ms",
-                "-"
-                if row.measured
-                else f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
-                *([_reading(first, row.objective)] if extra else []),
-                f"{row.fleet_p95_ms:.2f} ms",
-                f"{row.worst_cluster_ms:.2f} ms ({row.worst_cluster})",
-                number(row.kept_importance),
-                f"{row.over_dense:.2f}x",
-                f"{row.over_uniform:.2f}x",
-            ]
-            for row in found.rows
-        ],
+    show_rows(
+        found.rows,
+        ("network", "left", lambda x: NAMES[x.name] + ", measured" * x.measured),
+        ("FLOPs", "right", lambda x: format_flops(x.flops)),
+        ("parameters", "right", lambda x: f"{x.parameters / 1e6:.2f} M"),
+        ("fleet mean", "right", lambda x: f"{x.fleet_mean_ms:.2f} ms"),
+        ("90 % interval", "right", _interval),
+        *_objective(search.problem.goals.first),
+        ("p95 of devices", "right", lambda x: f"{x.fleet_p95_ms:.2f} ms"),
+        ("worst cluster", "right", lambda x: f"{x.worst_cluster_ms:.2f} ms ({x.worst_cluster})"),
+        ("kept importance", "right", lambda x: number(x.kept_importance)),
+        ("vs dense", "right", lambda x: f"{x.over_dense:.2f}x"),
+        ("vs uniform", "right", lambda x: f"{x.over_uniform:.2f}x"),
         title=f"{search.record.model} {_asked(search)}, predicted unless it says measured",
         optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
     )
 
 
-def _gist(search: "Search", result: "SearchResult", found: "Answer") -> None:
+def _interval(row: AnswerRow) -> str:
+    return "-" if row.measured else f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}"
+
+
+def _objective(
+    first: Objective,
+) -> list[tuple[str, Justify, Callable[[AnswerRow], str]]]:
+    """What is minimised, where the table has no column of its own for that."""
+    if first in OBJECTIVES.values():
+        return []
+    if first.unit == "ms":
+        return [(first.title, "right", lambda x: f"{x.objective:.2f} ms")]
+    return [(first.title, "right", lambda x: percent(x.objective))]
+
+
+def _gist(search: Search, result: SearchResult, found: Answer) -> None:
     line(
         f"[bold]{'balanced' if found.front else 'found'}[/bold] (trial {int(found.numbers[0])}): "
         f"{escape(_gained(search, found))} ({escape(_kept_by(search))})",
@@ -141,7 +128,7 @@ def _gist(search: "Search", result: "SearchResult", found: "Answer") -> None:
     )
 
 
-def _gained(search: "Search", found: "Answer") -> str:
+def _gained(search: Search, found: Answer) -> str:
     """What was won over uniform pruning, in terms of what was asked."""
     best, uniform, problem = found.found, found.uniform, search.problem
     first = problem.goals.first
@@ -175,26 +162,21 @@ def _gained(search: "Search", found: "Answer") -> str:
     )
 
 
-def _kept_by(search: "Search") -> str:
+def _kept_by(search: Search) -> str:
     return f"{search.problem.importance.source}, {search.request.proxy}"
 
 
-def _asked(search: "Search") -> str:
+def _asked(search: Search) -> str:
     parts = [] if search.request.flops is None else [f"at {search.request.flops} FLOPs"]
     parts += [] if search.problem.limit_ms is None else [f"with {_limit(search)}"]
     return " and ".join(parts) or "up to the dense model"
 
 
-def _limit(search: "Search") -> str:
+def _limit(search: Search) -> str:
     return f"{search.problem.goals.first.title} within {search.problem.limit_ms:g} ms"
 
 
-def _reading(objective: "Objective", value: float) -> str:
-    """An objective's figure with its unit."""
-    return f"{value:.2f} ms" if objective.unit == "ms" else percent(value)
-
-
-def _bars(search: "Search", row: "AnswerRow") -> None:
+def _bars(search: Search, row: AnswerRow) -> None:
     groups = search.problem.architecture.groups
     longest = max(len(g.name) for g in groups)
     line("channels kept, layer by layer:")
@@ -208,17 +190,14 @@ def _bars(search: "Search", row: "AnswerRow") -> None:
 
 
 def document(
-    search: "Search",
-    result: "SearchResult",
-    found: "Answer",
-    worth: "SingleClusterBaseline",
-    compared: "ClusterAssignment | None" = None,
+    search: Search,
+    result: SearchResult,
+    found: Answer,
+    worth: SingleClusterBaseline,
+    compared: ClusterAssignment | None = None,
     above_best: float | None = None,
 ) -> dict[str, Any]:
     """The answer as `--json` prints it."""
-    from hdap.cli.tables.front_table import documents
-    from hdap.cli.tables.networks_table import networks_document
-
     problem = search.problem
     groups = problem.architecture.groups
     several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
@@ -258,20 +237,11 @@ def document(
     }
 
 
-def _row(row: "AnswerRow") -> dict[str, Any]:
-    return {
-        "network": row.name,
-        "measured": row.measured,
-        "flops": row.flops,
-        "parameters": row.parameters,
-        "fleet_mean_ms": row.fleet_mean_ms,
-        "fleet_mean_low_ms": row.fleet_mean_low_ms,
-        "fleet_mean_high_ms": row.fleet_mean_high_ms,
-        "fleet_p95_ms": row.fleet_p95_ms,
-        "objective": row.objective,
-        "worst_cluster_ms": row.worst_cluster_ms,
-        "worst_cluster": row.worst_cluster,
-        "kept_importance": row.kept_importance,
-        "speedup_over_dense": row.over_dense,
-        "speedup_over_uniform": row.over_uniform,
+def _row(row: AnswerRow) -> dict[str, Any]:
+    renamed = {
+        "name": "network",
+        "over_dense": "speedup_over_dense",
+        "over_uniform": "speedup_over_uniform",
     }
+    plain = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "counts"}
+    return {renamed.get(name, name): value for name, value in plain.items()}

@@ -2,24 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
-    from hdap.workflows.compress_network import Compression, CompressWatch
-    from hdap.workflows.compression_journal import Journal
+from hdap.cli.terminal.output import line, next_steps, number, percent, progress_bar, say, show_rows
+from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.store import Store
+from hdap.search.driver.run_search import SearchProgress
+from hdap.training.finetuning import TrainingWatch
+from hdap.training.training_history import Epoch, TrainingProgress
+from hdap.workflows.compress_network import Compression, CompressWatch, tuned_folder
+from hdap.workflows.compression_journal import Journal
 
 
 @contextmanager
-def watching(store: "Store", work: "Compression", epochs: int) -> Iterator["CompressWatch"]:
+def watching(store: Store, work: Compression, epochs: int) -> Iterator[CompressWatch]:
     """One bar over all steps; it moves with the epochs, which take most of the time."""
-    from hdap.cli.terminal.output import number, percent, progress_bar, say
-    from hdap.search.driver.run_search import SearchProgress
-    from hdap.training.finetuning import TrainingWatch
-    from hdap.training.training_history import Epoch, TrainingProgress
-    from hdap.workflows.compress_network import CompressWatch
-
     first, count = work.journal.done, len(work.schedule)
     with progress_bar("compressing") as bar:
 
@@ -45,48 +44,30 @@ def watching(store: "Store", work: "Compression", epochs: int) -> Iterator["Comp
         yield CompressWatch(say, searching, tuning)
 
 
-def document(journal: "Journal", out: Path) -> dict[str, Any]:
+def document(journal: Journal, out: Path) -> dict[str, Any]:
     """What was compressed as `--json` prints it; latencies are predicted."""
-    from dataclasses import asdict
-
     return {"out": str(out), **asdict(journal)}
 
 
-def show(journal: "Journal", schedule: Sequence[int], out: Path) -> None:
+def show(journal: Journal, schedule: Sequence[int], out: Path) -> None:
     """What was compressed as a person reads it."""
-    from hdap.cli.terminal.output import line, next_steps, number, percent, table
-    from hdap.fleet_data.costs import format_flops
-    from hdap.workflows.compress_network import tuned_folder
-
     steps, model = journal.steps, journal.request.model
-    table(
-        [
-            ("step", "left"),
-            ("trial", "left"),
-            ("budget", "right"),
-            ("FLOPs", "right"),
-            ("fleet mean, predicted", "right"),
-            ("90 % interval", "right"),
-            ("accuracy before", "right"),
-            ("pruned", "right"),
-            ("tuned", "right"),
-            ("on validation images", "right"),
-        ],
-        [
-            [
-                str(step.step),
-                f"{step.trial} of {step.study}",
-                format_flops(budget),
-                format_flops(step.flops),
-                f"{number(step.predicted_ms, 4)} ms",
-                f"{number(step.predicted_low_ms, 4)}-{number(step.predicted_high_ms, 4)}",
-                percent(step.accuracy_before),
-                percent(step.accuracy_pruned),
-                percent(step.accuracy_after or 0.0),
-                percent(step.validation_accuracy or 0.0),
-            ]
-            for step, budget in zip(steps, schedule, strict=False)
-        ],
+    show_rows(
+        steps,
+        ("step", "left", lambda s: str(s.step)),
+        ("trial", "left", lambda s: f"{s.trial} of {s.study}"),
+        ("budget", "right", lambda s: format_flops(schedule[s.step - 1])),
+        ("FLOPs", "right", lambda s: format_flops(s.flops)),
+        ("fleet mean, predicted", "right", lambda s: f"{number(s.predicted_ms, 4)} ms"),
+        (
+            "90 % interval",
+            "right",
+            lambda s: f"{number(s.predicted_low_ms, 4)}-{number(s.predicted_high_ms, 4)}",
+        ),
+        ("accuracy before", "right", lambda s: percent(s.accuracy_before)),
+        ("pruned", "right", lambda s: percent(s.accuracy_pruned)),
+        ("tuned", "right", lambda s: percent(s.accuracy_after or 0.0)),
+        ("on validation images", "right", lambda s: percent(s.validation_accuracy or 0.0)),
         title=f"{model} compressed in {len(steps)} steps, accuracy on held-out training images",
         optional=("90 % interval", "budget"),
     )

@@ -1,22 +1,20 @@
 """How a Pareto front of several objectives is printed, by `hdap search` and `hdap trials`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 from hdap.cli.terminal.output import line, number, percent, table
-from hdap.search.problem.objectives import ACCURACY, BESIDE, FLOPS, KEPT
-
-if TYPE_CHECKING:
-    from hdap.search.analysis.pareto_front import FrontRow
+from hdap.fleet_data.costs import format_flops
+from hdap.search.analysis.pareto_front import FrontRow
+from hdap.search.problem.objectives import ACCURACY, BESIDE, FLOPS, KEPT, parse_objective
 
 ROWS = 12
 """A front is printed in so many rows, spread over it evenly."""
 
 
-def show_front(names: Sequence[str], rows: Sequence["FrontRow"], title: str, limit: int) -> None:
+def show_front(names: Sequence[str], rows: Sequence[FrontRow], title: str, limit: int) -> None:
     """The front by its first objective, at most `limit` rows of it; the balanced one is marked."""
-    from hdap.fleet_data.costs import format_flops
-
     chosen = _spread(rows, limit)
     table(
         [
@@ -44,26 +42,13 @@ def show_front(names: Sequence[str], rows: Sequence["FrontRow"], title: str, lim
         line(f"{len(chosen)} of the {len(rows):,} networks on the front, evenly spread")
 
 
-def documents(names: Sequence[str], rows: Sequence["FrontRow"]) -> list[dict[str, Any]]:
+def documents(names: Sequence[str], rows: Sequence[FrontRow]) -> list[dict[str, Any]]:
     """The front as `--json` prints it; `cautious` holds the objectives with doubt on top."""
-    return [
-        {
-            "number": row.number,
-            "cautious": dict(zip(names, row.shown, strict=True)),
-            "flops": row.flops,
-            "parameters": row.parameters,
-            "fleet_mean_ms": row.fleet_mean_ms,
-            "fleet_mean_low_ms": row.fleet_mean_low_ms,
-            "fleet_mean_high_ms": row.fleet_mean_high_ms,
-            "fleet_p95_ms": row.fleet_p95_ms,
-            "kept_importance": row.kept_importance,
-            "balanced": row.balanced,
-        }
-        for row in rows
-    ]
+    plain = [asdict(row) | {"cautious": dict(zip(names, row.shown, strict=True))} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("values", "shown")} for row in plain]
 
 
-def _spread(rows: Sequence["FrontRow"], limit: int) -> list["FrontRow"]:
+def _spread(rows: Sequence[FrontRow], limit: int) -> list[FrontRow]:
     if len(rows) <= limit:
         return list(rows)
     places = {round(i * (len(rows) - 1) / max(limit - 1, 1)) for i in range(limit)}
@@ -78,17 +63,12 @@ def _others(names: Sequence[str]) -> list[str]:
 
 
 def _head(name: str) -> str:
-    from hdap.search.problem.objectives import parse_objective
-
     if name in BESIDE:
         return {KEPT: "kept importance", FLOPS: "FLOPs", ACCURACY: "accuracy, untuned"}[name]
     return f"{parse_objective(name).title}, cautious"
 
 
 def _cell(name: str, value: float) -> str:
-    from hdap.fleet_data.costs import format_flops
-    from hdap.search.problem.objectives import parse_objective
-
     if name == FLOPS:
         return format_flops(round(value))
     if name == KEPT:

@@ -1,60 +1,36 @@
 """How the comparison of one network with several is printed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hdap.cli.terminal.output import line, percent, table
-
-if TYPE_CHECKING:
-    from hdap.workflows.compare_networks import ClusterAssignment
+from hdap.cli.terminal.output import line, percent, show_rows
+from hdap.workflows.compare_networks import ClusterAssignment
 
 
-def show_networks(compared: "ClusterAssignment") -> None:
+def show_networks(compared: ClusterAssignment) -> None:
     """What one network costs each cluster, what more of them save, and the advice."""
     found, numbers = compared.found, compared.numbers
     ms, own = found.seen.cluster_ms, found.own.rows.tolist()
-    table(
-        [
-            ("cluster", "right"),
-            ("one for all", "right"),
-            ("its own best", "right"),
-            ("trial", "right"),
-            ("one for all costs", "right"),
-        ],
-        [
-            [
-                str(cluster),
-                f"{ms[0, cluster]:.2f} ms",
-                f"{ms[row, cluster]:.2f} ms",
-                str(numbers[row]),
-                f"{100 * found.costs[cluster]:+.1f} %",
-            ]
-            for cluster, row in enumerate(own)
-        ],
+    show_rows(
+        range(len(own)),
+        ("cluster", "right", str),
+        ("one for all", "right", lambda k: f"{ms[0, k]:.2f} ms"),
+        ("its own best", "right", lambda k: f"{ms[own[k], k]:.2f} ms"),
+        ("trial", "right", lambda k: str(numbers[own[k]])),
+        ("one for all costs", "right", lambda k: f"{100 * found.costs[k]:+.1f} %"),
         title=f"the price of one for all (trial {numbers[0]}), predicted",
     )
-    table(
-        [
-            ("networks", "right"),
-            ("fleet mean", "right"),
-            ("saves over one less", "right"),
-            ("doubt", "right"),
-            ("clusters served by each trial", "left"),
-        ],
-        [
-            [
-                str(split.networks),
-                f"{split.fleet_mean_ms:.2f} ms",
-                "-" if split.networks == 1 else percent(split.gain),
-                "-" if split.networks == 1 else percent(split.doubt),
-                _served(compared, split.rows.tolist()),
-            ]
-            for split in found.splits
-        ],
+    show_rows(
+        found.splits,
+        ("networks", "right", lambda s: str(s.networks)),
+        ("fleet mean", "right", lambda s: f"{s.fleet_mean_ms:.2f} ms"),
+        ("saves over one less", "right", lambda s: "-" if s.networks == 1 else percent(s.gain)),
+        ("doubt", "right", lambda s: "-" if s.networks == 1 else percent(s.doubt)),
+        ("clusters served by each trial", "left", lambda s: _served(compared, s.rows.tolist())),
     )
     line(f"advice: {found.words}")
 
 
-def networks_document(compared: "ClusterAssignment") -> dict[str, Any]:
+def networks_document(compared: ClusterAssignment) -> dict[str, Any]:
     """The comparison as `--json` prints it."""
     found, numbers = compared.found, compared.numbers
     return {
@@ -75,7 +51,7 @@ def networks_document(compared: "ClusterAssignment") -> dict[str, Any]:
     }
 
 
-def _served(compared: "ClusterAssignment", rows: list[int]) -> str:
+def _served(compared: ClusterAssignment, rows: list[int]) -> str:
     trials = compared.numbers[rows].tolist()
     parts = [
         f"{trial}: {', '.join(str(k) for k, own in enumerate(trials) if own == trial)}"

@@ -1,18 +1,17 @@
 """How a portfolio is printed."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from hdap.cli.terminal.layout import Justify
+from hdap.cli.terminal.output import line, next_steps, number, percent, show_rows, table
+from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
+from hdap.portfolio.build_variants import Built
 
-    from hdap.cli.terminal.layout import Head
-    from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
-    from hdap.portfolio.build_variants import Built
 
-
-def document(built: "Built") -> dict[str, Any]:
+def document(built: Built) -> dict[str, Any]:
     """The portfolio as `--json` prints it: the manifest, where it lies and what was left out."""
     record = built.record
     written = built.document.plain()
@@ -25,16 +24,27 @@ def document(built: "Built") -> dict[str, Any]:
     }
 
 
-def show(built: "Built") -> None:
+def show(built: Built) -> None:
     """The portfolio as a person reads it."""
-    from hdap.cli.terminal.output import line, next_steps, table
-
     record = built.record
-    columns = [column for column in _columns() if column.wanted(record)]
     count = f"{len(record.variants)} variant{'s' * (len(record.variants) != 1)}"
-    table(
-        [column.head for column in columns],
-        [[column.cell(variant) for column in columns] for variant in record.variants],
+    show_rows(
+        record.variants,
+        ("variant", "left", lambda v: v.variant),
+        ("from", "left", lambda v: str(v.provenance["label"])),
+        ("FLOPs", "right", lambda v: format_flops(v.flops)),
+        ("parameters", "right", lambda v: f"{v.parameters:,}"),
+        ("size", "right", lambda v: f"{v.bytes / 1e6:.2f} MB"),
+        ("kept importance", "right", lambda v: number(v.kept_importance)),
+        *_column(record, "accuracy", "accuracy", lambda v: percent(v.accuracy)),
+        *_column(record, "fleet_mean_ms", "fleet mean, predicted", lambda v: _ms(v.fleet_mean_ms)),
+        *_column(
+            record,
+            "fleet_mean_ms",
+            "90 %",
+            lambda v: _interval(v.fleet_mean_low_ms, v.fleet_mean_high_ms),
+        ),
+        *_column(record, "measured_here_ms", "measured here", lambda v: _ms(v.measured_here_ms)),
         title=f"portfolio {record.id}: {count} of {record.model}",
         optional=("parameters", "90 %", "kept importance"),
     )
@@ -49,46 +59,15 @@ def show(built: "Built") -> None:
     )
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the table, there where `of` is known of any variant (None: always)."""
-
-    head: "Head"
-    cell: "Callable[[VariantRecord], str]"
-    of: str | None = None
-
-    def wanted(self, record: "PortfolioRecord") -> bool:
-        name = self.of
-        return name is None or any(isfinite(getattr(v, name)) for v in record.variants)
+def _column(
+    record: PortfolioRecord, of: str, head: str, cell: Callable[[VariantRecord], str]
+) -> list[tuple[str, Justify, Callable[[VariantRecord], str]]]:
+    """A column that is there where `of` is known of any variant."""
+    known = any(isfinite(getattr(variant, of)) for variant in record.variants)
+    return [(head, "right", cell)] if known else []
 
 
-def _columns() -> list[_Column]:
-    from hdap.cli.terminal.output import number, percent
-    from hdap.fleet_data.costs import format_flops
-
-    return [
-        _Column(("variant", "left"), lambda v: v.variant),
-        _Column(("from", "left"), lambda v: str(v.provenance["label"])),
-        _Column(("FLOPs", "right"), lambda v: format_flops(v.flops)),
-        _Column(("parameters", "right"), lambda v: f"{v.parameters:,}"),
-        _Column(("size", "right"), lambda v: f"{v.bytes / 1e6:.2f} MB"),
-        _Column(("kept importance", "right"), lambda v: number(v.kept_importance)),
-        _Column(("accuracy", "right"), lambda v: percent(v.accuracy), "accuracy"),
-        _Column(
-            ("fleet mean, predicted", "right"), lambda v: _ms(v.fleet_mean_ms), "fleet_mean_ms"
-        ),
-        _Column(
-            ("90 %", "right"),
-            lambda v: _interval(v.fleet_mean_low_ms, v.fleet_mean_high_ms),
-            "fleet_mean_ms",
-        ),
-        _Column(("measured here", "right"), lambda v: _ms(v.measured_here_ms), "measured_here_ms"),
-    ]
-
-
-def _clusters(record: "PortfolioRecord") -> None:
-    from hdap.cli.terminal.output import table
-
+def _clusters(record: PortfolioRecord) -> None:
     rows = zip(*(variant.clusters for variant in record.variants), strict=True)
     table(
         [("cluster", "left"), *((variant.variant, "right") for variant in record.variants)],
@@ -97,9 +76,7 @@ def _clusters(record: "PortfolioRecord") -> None:
     )
 
 
-def _cell(cluster: "VariantClusterRecord") -> str:
-    from hdap.cli.terminal.output import number
-
+def _cell(cluster: VariantClusterRecord) -> str:
     told = f"{number(cluster.predicted_ms)} ms"
     told += f" ({_interval(cluster.predicted_low_ms, cluster.predicted_high_ms)})"
     if cluster.devices:
@@ -108,12 +85,8 @@ def _cell(cluster: "VariantClusterRecord") -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    from hdap.cli.terminal.output import number
-
     return f"{number(low)}-{number(high)}" if isfinite(low) else "-"
 
 
 def _ms(value: float) -> str:
-    from hdap.cli.terminal.output import number
-
     return f"{number(value)} ms" if isfinite(value) else "-"

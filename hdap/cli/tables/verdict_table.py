@@ -1,14 +1,14 @@
 """How a verdict of `hdap verify` is printed."""
 
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from hdap.search.analysis.verification import ClusterCheck, Interval, Verdict
-    from hdap.workflows.verify_trial import Verified
+from hdap.cli.terminal.output import next_steps, out, show_rows
+from hdap.search.analysis.verification import ClusterCheck, Interval, Verdict
+from hdap.workflows.verify_trial import Verified
 
 
-def document(done: "Verified") -> dict[str, Any]:
+def document(done: Verified) -> dict[str, Any]:
     """The verdict as `--json` prints it."""
     verdict = done.verdict
     return {
@@ -44,7 +44,7 @@ def document(done: "Verified") -> dict[str, Any]:
     }
 
 
-def _check(check: "ClusterCheck") -> dict[str, Any]:
+def _check(check: ClusterCheck) -> dict[str, Any]:
     return {
         "predicted_ms": _list(check.predicted),
         "measured_ms": _list(check.measured),
@@ -52,14 +52,12 @@ def _check(check: "ClusterCheck") -> dict[str, Any]:
     }
 
 
-def _list(interval: "Interval") -> list[float]:
+def _list(interval: Interval) -> list[float]:
     return [interval.value, interval.low, interval.high]
 
 
-def show(done: "Verified") -> None:
+def show(done: Verified) -> None:
     """The verdict as a person reads it."""
-    from hdap.cli.terminal.output import next_steps, out
-
     verdict, trial = done.verdict, done.trial
     word, name = _word(done), f"trial {trial.number} of {trial.study.name}"
     _clusters(done, word, name)
@@ -87,58 +85,42 @@ def show(done: "Verified") -> None:
         next_steps("hdap measure BUNDLE --rounds 3", "hdap ingest BUNDLE/measured-*.csv")
 
 
-def _word(done: "Verified") -> str:
+def _word(done: Verified) -> str:
     return "simulated" if done.simulated else "measured"
 
 
-def _clusters(done: "Verified", word: str, name: str) -> None:
-    from hdap.cli.terminal.output import table
-
+def _clusters(done: Verified, word: str, name: str) -> None:
     how = "" if done.simulated else f" ({done.runtime or 'unknown runtime'})"
-    table(
-        [
-            ("cluster", "left"),
-            ("devices", "right"),
-            ("predicted", "right"),
-            ("90 % interval", "right"),
-            (word, "right"),
-            ("90 % interval", "right"),
-            ("holds", "left"),
-        ],
-        [
-            [
-                "fleet" if c.cluster < 0 else f"{c.cluster}",
-                f"{c.devices}",
-                *_cells(c.predicted),
-                *_cells(c.measured),
-                "not measured" if not c.devices else "yes" if c.holds else "no",
-            ]
-            for c in (*done.verdict.clusters, done.verdict.fleet)
-        ],
+    show_rows(
+        (*done.verdict.clusters, done.verdict.fleet),
+        ("cluster", "left", lambda c: "fleet" if c.cluster < 0 else f"{c.cluster}"),
+        ("devices", "right", lambda c: f"{c.devices}"),
+        ("predicted", "right", lambda c: _cells(c.predicted)[0]),
+        ("90 % interval", "right", lambda c: _cells(c.predicted)[1]),
+        (word, "right", lambda c: _cells(c.measured)[0]),
+        ("90 % interval", "right", lambda c: _cells(c.measured)[1]),
+        (
+            "holds",
+            "left",
+            lambda c: "not measured" if not c.devices else "yes" if c.holds else "no",
+        ),
         title=f"{name}: predicted against {word} latency{how}",
     )
 
 
-def _speed_ups(verdict: "Verdict", word: str) -> None:
-    from hdap.cli.terminal.output import table
-
-    table(
-        [
-            ("speed-up over", "left"),
-            ("promised", "right"),
-            (word, "right"),
-            ("90 % interval", "right"),
-            ("", "left"),
-        ],
-        [
-            [up.over, f"{up.promised:.2f}x", *_cells(up.measured, "x"), up.state]
-            for up in verdict.speed_ups
-        ],
+def _speed_ups(verdict: Verdict, word: str) -> None:
+    show_rows(
+        verdict.speed_ups,
+        ("speed-up over", "left", lambda up: up.over),
+        ("promised", "right", lambda up: f"{up.promised:.2f}x"),
+        (word, "right", lambda up: _cells(up.measured, "x")[0]),
+        ("90 % interval", "right", lambda up: _cells(up.measured, "x")[1]),
+        ("", "left", lambda up: up.state),
         title=f"speed-ups, {word} within devices",
     )
 
 
-def _cells(interval: "Interval", unit: str = " ms") -> list[str]:
+def _cells(interval: Interval, unit: str = " ms") -> list[str]:
     if isnan(interval.value):
         return ["-", "-"]
     if isnan(interval.low):

@@ -3,19 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from hdap.cli.terminal.output import line, next_steps, number, say, table, warn
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import ClusteringRecord, Floats
+from hdap.fleet_data.store import Store
 from hdap.surrogate.context.context_effect import Context, ContextRange
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.architecture import Architecture, Counts
-    from hdap.fleet_data.records import ClusteringRecord
-    from hdap.fleet_data.store import Store
-    from hdap.surrogate.models.base import FleetSurrogate, Prediction
+from hdap.surrogate.models.base import FleetSurrogate, Prediction
+from hdap.workflows.artifacts import ensure_surrogates, fit_surrogates
 
 FIELDS = {"clock": "clock_scale", "temperature": "temperature_shift", "load": "load_shift"}
 
@@ -27,8 +26,8 @@ class WhatIf:
     model: str
     context: Context
     names: tuple[str, ...]
-    today: "Prediction"
-    then: "Prediction"
+    today: Prediction
+    then: Prediction
     ranges: tuple[ContextRange, ...]
     shares: Floats
 
@@ -56,9 +55,9 @@ def parse_context(texts: Sequence[str]) -> Context:
 
 
 def ask(
-    store: "Store",
-    architecture: "Architecture",
-    clustering: "ClusteringRecord",
+    store: Store,
+    architecture: Architecture,
+    clustering: ClusteringRecord,
     context: Context,
     kind: str,
     seed: int,
@@ -68,9 +67,6 @@ def ask(
     Surrogates are fitted where they are not current. Raises InputError where nothing is known of
     such a context.
     """
-    from hdap.cli.terminal.output import say
-    from hdap.workflows.artifacts import ensure_surrogates, fit_surrogates
-
     surrogate: FleetSurrogate = ensure_surrogates(store, architecture, clustering, say, kind, seed)
     if not surrogate.context_range:
         # They may be older than what-if.
@@ -87,7 +83,7 @@ def ask(
     )
 
 
-def _networks(store: "Store", architecture: "Architecture") -> tuple[tuple[str, ...], "Counts"]:
+def _networks(store: Store, architecture: Architecture) -> tuple[tuple[str, ...], Counts]:
     dense = architecture.widths
     mine = [s for s in store.studies() if s.model == architecture.model]
     if not mine:
@@ -107,7 +103,7 @@ def _networks(store: "Store", architecture: "Architecture") -> tuple[tuple[str, 
 def document(asked: WhatIf) -> dict[str, Any]:
     """The answer as `--json` prints it; latencies in ms."""
 
-    def latency(prediction: "Prediction", network: int, cluster: int) -> dict[str, float]:
+    def latency(prediction: Prediction, network: int, cluster: int) -> dict[str, float]:
         at = network, cluster
         return {
             "latency_ms": float(prediction.ms[at]),
@@ -139,8 +135,6 @@ def document(asked: WhatIf) -> dict[str, Any]:
 
 def show(asked: WhatIf) -> None:
     """The answer as a person reads it."""
-    from hdap.cli.terminal.output import line, next_steps, number, table, warn
-
     for i, name in enumerate(asked.names):
         table(
             [
@@ -191,9 +185,7 @@ def _never_seen(asked: WhatIf) -> list[int]:
     return [k for k, (r, goal) in enumerate(goals) if not r.low <= goal <= r.high]
 
 
-def _cells(prediction: "Prediction", network: int, cluster: int) -> list[str]:
-    from hdap.cli.terminal.output import number
-
+def _cells(prediction: Prediction, network: int, cluster: int) -> list[str]:
     low, high = prediction.low_ms[network, cluster], prediction.high_ms[network, cluster]
     middle = prediction.ms[network, cluster]
     return [number(float(middle)), f"{number(float(low))}-{number(float(high))}"]

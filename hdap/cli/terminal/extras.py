@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
+from hdap.fleet_data.errors import InputError
+
 EXTRAS = {
     "report": ("altair", "vl_convert", "jinja2", "optuna_dashboard"),
     "serve": ("starlette", "uvicorn"),
@@ -10,8 +12,6 @@ EXTRAS = {
 
 def require(extra: str) -> None:
     """Raise InputError, with the line that installs it, where a package of an extra is missing."""
-    from hdap.fleet_data.errors import InputError
-
     missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
     if missing:
         raise InputError(

@@ -9,12 +9,12 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
 from rich import box
@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hdap.cli.terminal.layout import Head, lay_out
+from hdap.cli.terminal.layout import Head, Justify, lay_out
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+T = TypeVar("T")
 MARK = "simulated data"
 QUIET, USUAL, VERBOSE = range(3)
 _simulated: ContextVar[bool | None] = ContextVar("simulated", default=None)
@@ -146,6 +147,18 @@ def table(
         names = ", ".join(fitted.left_out)
         out().print(f"[dim]left out for want of width: {escape(names)}[/dim]")
     out().print()
+
+
+def show_rows(
+    rows: Iterable[T],
+    *columns: tuple[str, Justify, Callable[[T], str]],
+    title: str | None = None,
+    optional: Sequence[str] = (),
+) -> None:
+    """A table with a line for each of `rows`: each column has a head, a side and what makes a cell
+    of a row. See `table`."""
+    cells = [[cell(row) for _, _, cell in columns] for row in rows]
+    table([(head, side) for head, side, _ in columns], cells, title, optional)
 
 
 def emit_json(document: Any, *, marked: bool = True) -> None:
