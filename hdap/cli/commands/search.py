@@ -4,7 +4,6 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
-from hdap.cli.tables.accuracy_line import accuracy_of, show_accuracy
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, number, progress_bar, say
 from hdap.fleet_data.store import Store
@@ -65,9 +64,9 @@ def _run(store: Store, search: Search, asked: SearchCommand) -> None:
     above = certified(search, found)
     if asked.as_json:
         document = answer.document(search, result, found, worth, compared, above)
-        emit_json(document | accuracy_of(search, result, found))
+        emit_json(document | answer.accuracy_of(search, result, found))
     else:
-        show_accuracy(search, result, found)
+        answer.show_accuracy(search, result, found)
         answer.show(search, result, found, worth, compared, above)
     if result.stopped == "interrupted":
         raise typer.Exit(130)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 from rich.markup import escape
 
 from hdap.cli.tables.front_table import ROWS, documents, show_front
@@ -245,3 +246,30 @@ def _row(row: AnswerRow) -> dict[str, Any]:
     }
     plain = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "counts"}
     return {renamed.get(name, name): value for name, value in plain.items()}
+
+
+def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
+    """The part of the answer's document about accuracy; empty where nothing was judged."""
+    if search.request.data is None or result.trials is None or result.trials.accuracy is None:
+        return {}
+    judged = result.trials.accuracy
+    row = np.flatnonzero(result.trials.number == found.numbers[0])[0]
+    return {
+        "accuracy": {
+            "found_untuned": float(judged[row]),
+            "least": search.request.min_accuracy,
+            "judged_trials": int(np.isfinite(judged).sum()),
+            "data": search.request.data,
+        }
+    }
+
+
+def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
+    """One line on the accuracy of the answer."""
+    for told in accuracy_of(search, result, found).values():
+        least = told["least"]
+        asked = "" if least is None else f", {percent(least)} asked for"
+        line(
+            f"accuracy of found before any tuning: {percent(told['found_untuned'])}{asked}; "
+            f"{told['judged_trials']:,} trials judged on held-out training images of {told['data']}"
+        )

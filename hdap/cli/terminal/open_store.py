@@ -2,25 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
+from hdap.cli.terminal.output import mark_simulated, warn
+from hdap.fleet_data.store import Store
 
 
 @contextmanager
 def open_store(
     db: str, *, create: bool = True, read_only: bool = False, figures: bool = True
-) -> Iterator["Store"]:
+) -> Iterator[Store]:
     """Open the store for one command and mark the command's output where its data is simulated.
 
     Every table and JSON document that follows says so by itself, and so does one line on standard
     error. `figures` false: what the command prints does not rest on measurements. Raises StoreError
     as `Store.open` does.
     """
-    from hdap.cli.terminal.output import mark_simulated, warn
-    from hdap.fleet_data.store import Store
-
     with Store.open(db, create=create, read_only=read_only) as store:
         told = False
         if figures:
@@ -35,5 +31,5 @@ def open_store(
             mark_simulated(simulated=True)
 
 
-def _words(store: "Store") -> str:
+def _words(store: Store) -> str:
     return f"{store.name} holds simulated rows: what rests on them was measured on no device"
