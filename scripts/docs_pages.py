@@ -37,8 +37,13 @@ def commands() -> str:
 
     group: Any = get_command(app)
     parts = ["# Commands\n\nEvery command also takes `-h`. Made from the application itself.\n"]
+    every = leaves(group.commands)
+    told = [
+        f"| `hdap {name}` | {_plain(c.help).partition(chr(10))[0]} |" for name, c in every.items()
+    ]
+    parts.append("\n".join(["| | |", "| --- | --- |", *told, ""]))
     parts.append(_options(group))
-    for name, command in leaves(group.commands).items():
+    for name, command in every.items():
         arguments = [_argument(p) for p in command.params if p.param_type_name == "argument"]
         usage = " ".join(["hdap", name, *arguments, "[OPTIONS]"])
         text = _plain(command.help)

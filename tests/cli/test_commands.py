@@ -16,7 +16,7 @@ from hdap.cli import app
 Hdap = Callable[..., Result]
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
-QUERIES = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+QUERIES = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "sql.md").read_text(), re.S)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -26,9 +26,10 @@ def test_every_command_and_option_is_documented_in_its_help(command: str) -> Non
     assert [p.name for p in found.params if not p.help and p.param_type_name == "option"] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_in_the_readme(command: str) -> None:
-    assert f"hdap {command}" in (ROOT / "README.md").read_text()
+def test_the_readme_leads_to_the_list_of_commands_which_has_them_all(hdap: Hdap) -> None:
+    assert "`hdap --help`" in (ROOT / "README.md").read_text()
+    listed = re.findall(r"^. (\w+) ", hdap("--help").stdout, re.M)
+    assert set(COMMANDS) <= set(listed)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_json_output_is_one_document_and_the_table_ends_with_the_next_command(
         assert table.stdout.strip().splitlines()[-1].startswith("next: hdap ")
 
 
-def test_the_readme_shows_at_least_five_queries() -> None:
+def test_the_page_on_sql_shows_at_least_five_queries() -> None:
     assert len(QUERIES) >= 5
 
 
