@@ -12,6 +12,8 @@ HdapError
 A message says what must hold, what came, and what to do.
 """
 
+from collections.abc import Mapping
+
 
 class HdapError(Exception):
     """Root of all errors that hdap raises on purpose."""
@@ -43,3 +45,15 @@ class DivergedError(HdapError, ArithmeticError):
 
 class StoreError(HdapError, RuntimeError):
     """The database cannot be reached, is locked, or has another version."""
+
+
+def require_rules(of: object, what: str, rules: Mapping[str, bool]) -> None:
+    """Raises `InputError` naming the first rule that is broken, and the field it speaks of.
+
+    A rule is written as a person reads it (`0 < rate < 1`); the first word in it that is an
+    attribute of `of` is its field.
+    """
+    for rule, kept in rules.items():
+        if not kept:
+            name = next(word for word in rule.split() if hasattr(of, word))
+            raise InputError(f"`{rule}` must hold for {what}, but got {name}={getattr(of, name)}")

@@ -38,10 +38,10 @@ from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
-from hdap.training.finetuning import TrainingWatch
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train
+from hdap.training.training_session import TrainingWatch
 
 MODEL, DATA = "hdap.examples.networks:small_resnet", "hdap.examples.digits:digits"
 BUDGETS = ("10%", "25%", "50%", "75%", "100%")

@@ -58,9 +58,9 @@ from hdap.portfolio.sparse_checkpoint import SparseLevel, read_sparse
 from hdap.portfolio.sparse_training import SparseTraining
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data, hold_out
-from hdap.training.finetuning import TrainingWatch
 from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train
+from hdap.training.training_session import TrainingWatch
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 LEVELS = {"vgg": 8, "resnet": 5}

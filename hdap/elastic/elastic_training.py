@@ -1,7 +1,7 @@
 """Training of all levels of one network, in the stages of a mode, with checkpoints on the way."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -12,28 +12,29 @@ from hdap.elastic.elastic_checkpoint import (
     load_elastic_checkpoint,
 )
 from hdap.elastic.elastic_model import ElasticModel
-from hdap.elastic.level_checkpoints import Keeper
 from hdap.elastic.levels import Levels
-from hdap.elastic.masks import learn_masks
-from hdap.elastic.modes import Stage, incremental, nested, split_epochs, stage_recipe
-from hdap.fleet_data.errors import DivergedError, InputError
+from hdap.elastic.masks import SoftMasks, jointly
+from hdap.elastic.modes import incremental, nested, split_epochs, stage_recipe
+from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.checkpoint import STATE
-from hdap.networks.manifest import NetworkManifest
+from hdap.networks.manifest import ElasticManifest, NetworkManifest
 from hdap.training.datasets import Data
-from hdap.training.finetuning import FineTuning, TrainingWatch, free_run
-from hdap.training.network_quality import Quality, evaluate, recalibrate_on
-from hdap.training.resuming import (
+from hdap.training.network_quality import Quality, evaluate, recalibrate_by
+from hdap.training.training_loop import best_device
+from hdap.training.training_session import (
+    TrainingRequest,
+    TrainingSession,
+    TrainingWatch,
     require_as_begun,
-    require_same_data,
-    stored_snapshot,
 )
-from hdap.training.training_history import Epoch
-from hdap.training.training_loop import Snapshot, best_device, train
+from hdap.training.training_state import Epoch, Snapshot, stored_snapshot
+
+Session = TrainingSession[ElasticManifest]
 
 
 @dataclass(frozen=True)
-class ElasticTraining(FineTuning):
+class ElasticTraining(TrainingRequest):
     """What is to be done; `mode` is one of `hdap.elastic.modes.MODES`. `teacher` plays no part."""
 
     mode: str = "nested"
@@ -82,29 +83,24 @@ def train_elastic(
     """
     splits = split_epochs(wanted.mode, len(levels), wanted.recipe)
     manifest = elastic_manifest(base, levels, wanted.mode, len(splits))
-    run = free_run(watch.store, wanted.run or wanted.out.name)
-    kept = Keeper(manifest, data, wanted, watch, run, force=replace_out)
+    session = TrainingSession(manifest, data, wanted, watch, force=replace_out)
     if wanted.mode == "masked":
-        return _masked(module, levels, data, wanted, splits, kept, None)
-    model = ElasticModel(module, levels.architecture, levels)
-    return _Stages(model, data, wanted, splits, kept).run(0, None)
+        return _train_stages(session, _ordered(session, module, levels, splits[0]), splits, 1)
+    return _train_stages(session, ElasticModel(module, levels.architecture, levels), splits, 0)
 
 
 def go_on(
     begun: Unfinished, data: Data, wanted: ElasticTraining, watch: TrainingWatch
 ) -> ElasticResult:
     """Go on with a training from `unfinished`; errors as for `train_elastic`."""
-    there = begun.checkpoint
-    tuning = there.manifest.tunings[-1]
-    require_same_data(tuning, data)
-    splits = split_epochs(wanted.mode, len(there.model.levels), wanted.recipe)
-    kept = Keeper(there.manifest, data, wanted, watch, tuning.run, force=True)
-    if wanted.mode == "masked" and there.manifest.stage == 0:
-        levels = there.model.levels
-        whole = there.model.materialise(len(levels) - 1)
-        return _masked(whole, levels, data, wanted, splits, kept, begun.snapshot)
-    stages = _Stages(there.model, data, wanted, splits, kept)
-    return stages.run(there.manifest.stage, begun.snapshot)
+    model, manifest = begun.checkpoint.model, begun.checkpoint.manifest
+    session = TrainingSession(manifest, data, wanted, watch, resumed=True)
+    splits = split_epochs(wanted.mode, len(model.levels), wanted.recipe)
+    if wanted.mode == "masked" and manifest.stage == 0:
+        whole = model.materialise(len(model.levels) - 1)
+        model = _ordered(session, whole, model.levels, splits[0], begun.snapshot)
+        return _train_stages(session, model, splits, 1)
+    return _train_stages(session, model, splits, manifest.stage, begun.snapshot)
 
 
 def unfinished(wanted: ElasticTraining, *, model: str | None = None) -> Unfinished:
@@ -118,7 +114,7 @@ def unfinished(wanted: ElasticTraining, *, model: str | None = None) -> Unfinish
             f"`--resume` needs a training that goes on, but that in {wanted.out} is complete; "
             "leave --resume out and name another --out"
         )
-    require_as_begun(there.manifest.tunings[-1], wanted.recipe, wanted.data)
+    require_as_begun(there.manifest.tunings[-1], wanted)
     if there.manifest.mode != wanted.mode:
         raise InputError(
             f"a training goes on as it began, with --mode {there.manifest.mode}, but got "
@@ -136,107 +132,80 @@ def judge(model: ElasticModel, data: Data, *, workers: int = 0) -> tuple[Quality
     return tuple(found)
 
 
-def _masked(
+def _ordered(
+    session: Session,
     module: nn.Module,
     levels: Levels,
-    data: Data,
-    wanted: ElasticTraining,
-    splits: tuple[int, ...],
-    kept: Keeper,
-    resume: Snapshot | None,
-) -> ElasticResult:
-    """Learn the order of channels on a copy, then train the levels from the weights as they were.
+    epochs: int,
+    resume: Snapshot | None = None,
+) -> ElasticModel:
+    """Learn the order of channels on a copy; the levels begin with the weights as they were.
 
     Weights under soft masks grow to undo them; what is learned of use is the order.
     """
     architecture = levels.architecture
+    recipe = stage_recipe(session.wanted.recipe, epochs)
     whole = bool((levels.counts[-1] == architecture.widths).all())
     as_it_came = ElasticModel(module, architecture, levels, ordered=True) if whole else None
+    masks = SoftMasks(copy.deepcopy(module), levels, channel_importance(module, architecture))
 
     def keep(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
-        if as_it_came is None:
-            kept.tell(epoch)
-        else:
-            kept.keep(as_it_came, 0, epoch, snapshot, weights=True)
+        if as_it_came is not None:
+            session.save(as_it_came, snapshot, weights=True)
 
-    scores, _ = learn_masks(
-        copy.deepcopy(module),
-        levels,
-        channel_importance(module, architecture),
-        data,
-        stage_recipe(wanted.recipe, splits[0]),
-        on_epoch=keep,
-        on_step=kept.watch.on_step,
-        resume=resume,
-        workers=wanted.workers,
-    )
-    model = ElasticModel(module, architecture, levels, scores=scores)
-    return _Stages(model, data, wanted, splits, kept).run(1, None)
+    losses = jointly(recipe, len(levels))
+    session.train(masks, recipe, checkpoint=keep, losses=losses, resume=resume)
+    return ElasticModel(module, architecture, levels, scores=masks.scores())
 
 
-class _Stages:
-    """The stages of a mode, one call of the training loop each."""
-
-    def __init__(
-        self,
-        model: ElasticModel,
-        data: Data,
-        wanted: ElasticTraining,
-        splits: tuple[int, ...],
-        kept: Keeper,
-    ) -> None:
-        self._model, self._data, self._wanted = model.to(best_device()), data, wanted
-        self._splits, self._kept = splits, kept
-
-    def run(self, first: int, resume: Snapshot | None) -> ElasticResult:
-        for index in range(first, len(self._splits)):
-            self._train(index, resume if index == first else None)
-        if self._wanted.mode != "incremental":
-            # of levels between, which not every step trains, running means are behind
-            self._recalibrate(range(len(self._model.levels)))
-        qualities = judge(self._model, self._data, workers=self._wanted.workers)
-        self._model.eval().set_level(len(qualities) - 1)
-        manifest = self._kept.finish(self._model, qualities)
-        checkpoint = ElasticCheckpoint(self._model, manifest)
-        return ElasticResult(checkpoint, qualities, tuple(self._kept.epochs))
-
-    def _train(self, index: int, resume: Snapshot | None) -> None:
-        stage = self._stage(index)
+def _train_stages(
+    session: Session,
+    model: ElasticModel,
+    splits: tuple[int, ...],
+    first: int,
+    resume: Snapshot | None = None,
+) -> ElasticResult:
+    """The stages of a mode from the `first` on, one call of the training loop each."""
+    wanted, data = session.wanted, session.data
+    mode = session.manifest.mode
+    model.to(best_device())
+    for index in range(first, len(splits)):
+        recipe = stage_recipe(wanted.recipe, splits[index])
+        stage = (
+            incremental(model, recipe, index) if mode == "incremental" else nested(model, recipe)
+        )
+        session.manifest = replace(session.manifest, stage=index)
         if resume is None:
-            self._recalibrate(stage.levels)
-        self._model.set_level(stage.levels[-1])
-        before = sum(self._splits[:index])
-        try:
-            train(
-                self._model,
-                self._data,
-                stage.recipe,
-                losses=stage.losses,
-                after_step=stage.after_step,
-                on_epoch=lambda epoch, snapshot: self._kept.keep(
-                    self._model, index, replace(epoch, number=before + epoch.number), snapshot
-                ),
-                on_step=self._kept.watch.on_step,
-                resume=resume,
-                workers=self._wanted.workers,
-            )
-        except DivergedError as error:
-            raise DivergedError(f"{error}; {self._kept.last_good}") from error
+            _recalibrate(session, model, stage.levels)
+        model.set_level(stage.levels[-1])
+        session.train(
+            model,
+            recipe,
+            losses=stage.losses,
+            after_step=stage.after_step,
+            resume=resume,
+            before=sum(splits[:index]),
+        )
+        resume = None
+    if mode != "incremental":
+        # of levels between, which not every step trains, running means are behind
+        _recalibrate(session, model, range(len(model.levels)))
+    qualities = judge(model, data, workers=wanted.workers)
+    model.eval().set_level(len(qualities) - 1)
+    *earlier, last = session.manifest.tunings
+    last = replace(last, accuracy=qualities[-1].accuracy, validation_loss=qualities[-1].loss)
+    session.manifest = replace(
+        session.manifest,
+        tunings=(*earlier, last),
+        accuracies=tuple(quality.accuracy for quality in qualities),
+    )
+    session.save(model)
+    return ElasticResult(
+        ElasticCheckpoint(model, session.manifest), qualities, tuple(session.epochs)
+    )
 
-    def _stage(self, index: int) -> Stage:
-        recipe = stage_recipe(self._wanted.recipe, self._splits[index])
-        if self._wanted.mode == "incremental":
-            return incremental(self._model, recipe, index)
-        return nested(self._model, recipe)
 
-    def _recalibrate(self, levels: "range | tuple[int, ...]") -> None:
-        recipe = self._wanted.recipe
-        for level in levels if recipe.recalibration else ():
-            self._model.set_level(level)
-            recalibrate_on(
-                self._model,
-                self._data.train,
-                count=recipe.recalibration,
-                batch_size=recipe.batch_size,
-                seed=recipe.seed,
-            )
+def _recalibrate(session: Session, model: ElasticModel, levels: Iterable[int]) -> None:
+    for level in levels:
+        model.set_level(level)
+        recalibrate_by(session.wanted.recipe, model, session.data.train)

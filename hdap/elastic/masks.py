@@ -9,7 +9,7 @@ hard. Weights learn beside the scores, on a copy: under soft masks they grow to 
 levels are then trained from the weights as they were, in the order that was learned.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,7 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores
 from hdap.requests.recipe import Recipe
-from hdap.training.datasets import Data
 from hdap.training.losses import Losses, Step
-from hdap.training.training_history import History, TrainingProgress
-from hdap.training.training_loop import OnEpoch, Snapshot, train
 
 WIDEST, NARROWEST = 0.5, 0.02
 """Of the flank of a mask, in units of a score; scores begin evenly spread over -1..1."""
@@ -36,7 +33,7 @@ GAIN = 5.0
 
 
 class SoftMasks(nn.Module):
-    """A network whose channels are multiplied by the masks of the level that is set.
+    """A network whose channels are multiplied by the masks of the level that is set, from now on.
 
     Scores begin in the order that `scores` (one array of `width` a group) gives; a group with
     blocks has one score for a place in all of them. Takes and gives what `module` does.
@@ -57,11 +54,9 @@ class SoftMasks(nn.Module):
             ranked[torch.from_numpy(order[:count])] = torch.linspace(1.0, -1.0, count)
             self.learned.append(nn.Parameter(ranked / GAIN))
         self._masks: list[Tensor] = []
-        self._hooks = [
-            module.get_submodule(name).register_forward_hook(self._masking(both.outputs))
-            for name, both in places(graph, architecture).items()
-            if (both.outputs.group >= 0).any()
-        ]
+        for name, both in places(graph, architecture).items():
+            if (both.outputs.group >= 0).any():
+                module.get_submodule(name).register_forward_hook(self._masking(both.outputs))
 
     def forward(self, images: Tensor) -> Tensor:
         """The output under the masks of `level`."""
@@ -76,12 +71,6 @@ class SoftMasks(nn.Module):
             np.tile(score.detach().cpu().double().numpy(), group.multiple)
             for score, group in zip(self.learned, groups, strict=True)
         )
-
-    def release(self) -> nn.Module:
-        """The network without masks."""
-        for hook in self._hooks:
-            hook.remove()
-        return self.network
 
     def _mask(self, index: int) -> Tensor:
         group = self.levels.architecture.groups[index]
@@ -108,40 +97,8 @@ class SoftMasks(nn.Module):
         return multiply
 
 
-def learn_masks(
-    module: nn.Module,
-    levels: Levels,
-    scores: Sequence[Scores],
-    data: Data,
-    recipe: Recipe,
-    *,
-    on_epoch: OnEpoch | None = None,
-    on_step: Callable[[TrainingProgress], None] | None = None,
-    resume: Snapshot | None = None,
-    workers: int = 0,
-) -> tuple[tuple[Scores, ...], History]:
-    """Train `module` and its masks jointly, in place; the scores that were learned.
-
-    A step is that of `hdap.elastic.modes.nested`. Goes on from a snapshot of `on_epoch` with
-    `resume`. Raises as `train`.
-    """
-    masks = SoftMasks(module, levels, scores)
-    history = train(
-        masks,
-        data,
-        recipe,
-        losses=_jointly(recipe, len(levels)),
-        on_epoch=on_epoch,
-        on_step=on_step,
-        resume=resume,
-        workers=workers,
-    )
-    masks.release()
-    return masks.scores(), history
-
-
-def _jointly(recipe: Recipe, levels: int) -> Losses:
-    """The sandwich rule under masks that grow harder from epoch to epoch."""
+def jointly(recipe: Recipe, levels: int) -> Losses:
+    """The sandwich rule (see `nested`) under masks that grow harder from epoch to epoch."""
 
     def choose(network: nn.Module, level: int) -> None:
         assert isinstance(network, SoftMasks)

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.sliced_layers import covered
 from hdap.fleet_data.errors import InputError
 from hdap.requests.recipe import Recipe
-from hdap.training.losses import Losses, Step, imitation
+from hdap.training.losses import Losses, Step, cross_entropy, imitation
 from hdap.training.network_quality import forward
 
 MODES = ("nested", "masked", "incremental")
@@ -23,10 +22,9 @@ MASK_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of the training loop: `levels` are those it trains, `recipe` is its share."""
+    """One run of the training loop: `levels` are those it trains."""
 
     levels: tuple[int, ...]
-    recipe: Recipe
     losses: Losses
     after_step: Callable[[nn.Module], None] | None = None
 
@@ -73,7 +71,7 @@ def nested(model: ElasticModel, recipe: Recipe) -> Stage:
     """
     count = len(model.levels)
     losses = sandwich(recipe, count, lambda network, level: _elastic(network).set_level(level))
-    return Stage(tuple(range(count)), recipe, losses)
+    return Stage(tuple(range(count)), losses)
 
 
 def sandwich(recipe: Recipe, count: int, choose: Callable[[nn.Module, int], None]) -> Losses:
@@ -87,12 +85,12 @@ def sandwich(recipe: Recipe, count: int, choose: Callable[[nn.Module, int], None
         choose(network, top)
         logits = forward(network, images, labels)
         opinion = logits.detach()
-        yield share * _hard(logits, labels, recipe)
+        yield share * cross_entropy(logits, labels, recipe)
         for level in others:
             choose(network, level)
             logits = forward(network, images, labels)
             soft = imitation(logits, opinion, recipe.temperature)
-            yield share * ((1 - weight) * _hard(logits, labels, recipe) + weight * soft)
+            yield share * ((1 - weight) * cross_entropy(logits, labels, recipe) + weight * soft)
         choose(network, top)
 
     return losses
@@ -110,14 +108,14 @@ def incremental(model: ElasticModel, recipe: Recipe, level: int) -> Stage:
     def losses(network: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
         elastic = _elastic(network)
         elastic.set_level(level)
-        yield _hard(forward(elastic, images, labels), labels, recipe)
+        yield cross_entropy(forward(elastic, images, labels), labels, recipe)
 
     def restore(network: nn.Module) -> None:
         # Decay and momentum move weights without a gradient too.
         for tensor, inside, before in frozen:
             tensor.copy_(torch.where(inside, before, tensor))
 
-    return Stage((level,), recipe, losses, restore if level else None)
+    return Stage((level,), losses, restore if level else None)
 
 
 def _frozen(model: ElasticModel, level: int) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -136,7 +134,3 @@ def _frozen(model: ElasticModel, level: int) -> list[tuple[Tensor, Tensor, Tenso
 def _elastic(network: nn.Module) -> ElasticModel:
     assert isinstance(network, ElasticModel)
     return network
-
-
-def _hard(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    return functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)

@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from hdap.fleet_data.errors import DivergedError
 from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint, save_checkpoint
-from hdap.networks.manifest import NetworkManifest, Tuning
+from hdap.networks.manifest import NetworkManifest
 from hdap.networks.tracing import describe
 from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
 from hdap.portfolio.sparse_training import REWIND, SparseTraining, require_free, resumable
 from hdap.portfolio.training_record import SparseLevelRecord, TrainingRecord
 from hdap.training.datasets import Data
-from hdap.training.finetuning import TrainingWatch, epoch_record, free_run, tuning_of
-from hdap.training.resuming import encode, require_same_data, stored_snapshot
-from hdap.training.training_history import Epoch
-from hdap.training.training_loop import Snapshot, best_device, train
+from hdap.training.training_loop import best_device
+from hdap.training.training_session import TrainingSession, TrainingWatch, require_same_data
+from hdap.training.training_state import Epoch, Snapshot, stored_snapshot
 
 WatchLevel = Callable[[int], TrainingWatch]
 """Who is told on the way of a level, by its number; 0 is the dense one."""
@@ -98,34 +97,25 @@ class _Levels:
             resume = self._rewound(masks)
         elif not wanted.rewind:
             self._keep_rewind(None)
-        run = free_run(watch.store, f"{wanted.run or wanted.out.name}-{name}")
-        before = 0 if resume is None else len(resume.epochs)
+        own = replace(wanted, out=wanted.out / name, run=f"{wanted.run or wanted.out.name}-{name}")
+        session = TrainingSession(self._manifest, self._data, own, watch, force=True)
+        session.last_good = f"{wanted.out} holds the {len(self._record.levels)} levels before"
 
-        def on_epoch(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
+        def keep(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
             if not number and epoch.number == wanted.rewind:
                 self._keep_rewind(snapshot())
-            self._tell(watch, run, name, epoch)
 
         try:
-            history = train(
+            history = session.train(
                 self._module,
-                self._data,
-                wanted.recipe,
+                checkpoint=keep,
                 after_step=(lambda module: apply_masks(module, masks)) if masks else None,
-                on_epoch=on_epoch,
-                on_step=watch.on_step,
                 resume=resume,
-                workers=wanted.workers,
             )
         except DivergedError as error:
-            done = len(self._record.levels)
-            raise DivergedError(
-                f"{name}: {error}; {wanted.out} holds the {done} levels before"
-            ) from error
-        manifest = replace(self._manifest, tunings=(self._tuning(run, history.last),))
-        save_checkpoint(wanted.out / name, self._module, manifest, force=True)
-        seconds = sum(epoch.seconds for epoch in history.epochs[before:])
-        return self._entry(name, history.last, seconds)
+            raise DivergedError(f"{name}: {error}") from error
+        session.save(self._module)
+        return self._entry(name, history.last, sum(epoch.seconds for epoch in session.epochs))
 
     def _rewound(self, masks: dict[str, Tensor]) -> Snapshot | None:
         """Put the weights back to the rewind point, masked; the state of training there."""
@@ -138,20 +128,9 @@ class _Levels:
         return None if state is None else replace(state, module=self._module.state_dict())
 
     def _keep_rewind(self, snapshot: Snapshot | None) -> None:
-        state = None if snapshot is None else encode(snapshot)
+        state = None if snapshot is None else snapshot.encode()
         folder = self._wanted.out / REWIND
         save_checkpoint(folder, self._module, self._manifest, force=True, state=state)
-
-    def _tell(self, watch: TrainingWatch, run: str, name: str, epoch: Epoch) -> None:
-        if watch.store is not None:
-            manifest = replace(self._manifest, tunings=(self._tuning(run, epoch),))
-            wanted = replace(self._wanted, out=self._wanted.out / name)
-            watch.store.save_epochs([epoch_record(manifest, wanted, epoch)])
-        if watch.on_epoch is not None:
-            watch.on_epoch(epoch)
-
-    def _tuning(self, run: str, epoch: Epoch) -> Tuning:
-        return tuning_of(self._wanted, run, self._data, epoch)
 
     def _entry(self, name: str, last: Epoch, seconds: float) -> SparseLevelRecord:
         masks = masks_in(self._module, self._names)

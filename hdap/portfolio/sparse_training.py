@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hdap.fleet_data.atomic_files import require_free_folder
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, require_rules
 from hdap.networks.checkpoint import FILES
 from hdap.portfolio.magnitude import SCOPES
 from hdap.portfolio.training_record import RECORD, TrainingRecord, read_record
-from hdap.training.finetuning import FineTuning
+from hdap.training.training_session import TrainingRequest, require_unchanged
 
 REWIND = "rewind"
 """The checkpoint of the rewind point, beside the levels."""
@@ -19,7 +19,7 @@ _LEVEL = re.compile(r"level-\d{2,}")
 
 
 @dataclass(frozen=True)
-class SparseTraining(FineTuning):
+class SparseTraining(TrainingRequest):
     """What is to be done: `levels` sparse ones after the dense one; `teacher` plays no part.
 
     Each loses `rate` of the weights that are left, by `scope` (see `hdap.portfolio.magnitude`), and
@@ -39,13 +39,7 @@ class SparseTraining(FineTuning):
             f"0 <= rewind < {self.recipe.epochs} epochs": 0 <= self.rewind < self.recipe.epochs,
             f"scope is one of {', '.join(SCOPES)}": self.scope in SCOPES,
         }
-        for rule, kept in rules.items():
-            if not kept:
-                name = next(word for word in rule.split() if word in asdict(self))
-                raise InputError(
-                    f"`{rule}` must hold for a sparse training, but got {name}="
-                    f"{getattr(self, name)}"
-                )
+        require_rules(self, "a sparse training", rules)
 
 
 def resumable(wanted: SparseTraining) -> TrainingRecord:
@@ -55,16 +49,12 @@ def resumable(wanted: SparseTraining) -> TrainingRecord:
     otherwise.
     """
     record = read_record(wanted.out)
-    asked = {"data": wanted.data, **asdict(wanted.recipe)}
-    asked |= {name: getattr(wanted, name) for name in ("rate", "scope", "rewind")}
-    begun = {"data": record.data, **asdict(record.recipe)}
-    begun |= {name: getattr(record, name) for name in ("rate", "scope", "rewind")}
-    for name, value in asked.items():
-        if begun.get(name) != value:
-            raise InputError(
-                f"a sparse training goes on as it began, with {name}={begun.get(name)!r}, but got "
-                f"{value!r}; leave the option out or begin anew in another --out"
-            )
+    chosen = ("data", "rate", "scope", "rewind")
+    require_unchanged(
+        {**asdict(record.recipe), **{name: getattr(record, name) for name in chosen}},
+        {**asdict(wanted.recipe), **{name: getattr(wanted, name) for name in chosen}},
+        "a sparse training",
+    )
     done = len(record.levels)
     if not done:
         raise InputError(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, require_rules
 from hdap.requests.recipe import Recipe
 from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import (
@@ -81,12 +81,7 @@ class CompressRequest:
             "0 < max_cut < 1": self.max_cut is None or 0 < self.max_cut < 1,
             "trials >= 1": self.trials >= 1,
         }
-        for rule, kept in rules.items():
-            if not kept:
-                name = next(word for word in rule.split() if word.isidentifier())
-                raise InputError(
-                    f"`{rule}` must hold for a compression, but got {name}={getattr(self, name)}"
-                )
+        require_rules(self, "a compression", rules)
         if not self.weights and not self.pretrained:
             raise InputError(
                 "a compression keeps the accuracy of a trained network, but got no weights; "

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, require_rules
 from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import Seed
 
@@ -64,23 +64,17 @@ class Recipe:
             "decay_epochs >= 1": self.decay_epochs >= 1,
             "recalibration >= 0": self.recalibration >= 0,
             "seed >= 0": self.seed >= 0,
-            "lr > 0": _finite(self.lr) and self.lr > 0,
+            "lr > 0": math.isfinite(self.lr) and self.lr > 0,
             "0 <= momentum < 1": 0 <= self.momentum < 1,
-            "weight_decay >= 0": _finite(self.weight_decay) and self.weight_decay >= 0,
+            "weight_decay >= 0": math.isfinite(self.weight_decay) and self.weight_decay >= 0,
             "0 <= warmup_epochs < epochs": 0 <= self.warmup_epochs < self.epochs,
             "0 < decay <= 1": 0 < self.decay <= 1,
             "0 <= label_smoothing < 1": 0 <= self.label_smoothing < 1,
             "0 <= distillation <= 1": 0 <= self.distillation <= 1,
-            "temperature > 0": _finite(self.temperature) and self.temperature > 0,
-            "clip_norm >= 0": _finite(self.clip_norm) and self.clip_norm >= 0,
+            "temperature > 0": math.isfinite(self.temperature) and self.temperature > 0,
+            "clip_norm >= 0": math.isfinite(self.clip_norm) and self.clip_norm >= 0,
         }
-        for rule, kept in rules.items():
-            if not kept:
-                name = next(word for word in rule.split() if word.isidentifier())
-                raise InputError(
-                    f"`{rule}` must hold for a training recipe, but got "
-                    f"{name}={getattr(self, name)}"
-                )
+        require_rules(self, "a training recipe", rules)
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of optimiser step `step` (0 is the first of the run)."""
@@ -102,7 +96,3 @@ def _check_names(recipe: Recipe) -> None:
     ):
         if given not in known:
             raise InputError(f"{what} is one of {', '.join(known)}, but got {given!r}")
-
-
-def _finite(number: float) -> bool:
-    return math.isfinite(number)

@@ -1,12 +1,18 @@
 """`--data`: a folder of images or a factory of the user's own."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.errors import InputError
+from hdap.networks.criteria import MAX_BATCHES, Batch
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
-from hdap.training.datasets import Data, DataOptions, as_data
+from hdap.training.batching import batches, chunks, shuffled
+from hdap.training.datasets import Data, DataOptions, as_data, is_samples
 from hdap.training.image_folders import folder_data
+
+CRITERION_BATCH = 32
+"""Images of a batch that a criterion looks at."""
 
 
 def load_data(text: str, options: DataOptions | None = None) -> Data:
@@ -27,10 +33,47 @@ def load_data(text: str, options: DataOptions | None = None) -> Data:
             f"`--data` must be a folder with one folder a class, or `package.module:factory`, but "
             f"{text!r} is neither"
         )
-    return as_data(call_factory(text), text, options)
+    return as_data(_call_factory(text), text, options)
 
 
-def call_factory(text: str) -> Any:
+def load_batches(name: str, options: DataOptions | None = None) -> Iterable[Batch]:
+    """Batches (input, target) of what `--data` names.
+
+    Of a folder of images, or of data sets that `package.module:factory` returns, the training part
+    in an order that follows from the seed; a factory may also return an iterable of batches.
+
+    Raises `InputError` as `load_data` does.
+    """
+    options = options or DataOptions()
+    if Path(name).is_dir() or ":" not in name:
+        return TrainingBatches(load_data(name, options), options.seed)
+    found = _call_factory(name)
+    pair = isinstance(found, tuple) and all(is_samples(part) for part in found)
+    if isinstance(found, Data) or pair or is_samples(found):
+        return TrainingBatches(as_data(found, name, options), options.seed)
+    if not isinstance(found, Iterable):
+        raise InputError(
+            f"`{name}` must return data sets or an iterable of (input, target), but returned "
+            f"{type(found).__name__}"
+        )
+    return found
+
+
+class TrainingBatches:
+    """Batches (input, target) of a training part, in an order that follows from the seed.
+
+    Each iteration gives the same.
+    """
+
+    def __init__(self, data: Data, seed: int) -> None:
+        self._samples = data.train
+        self._places = shuffled(data.train, seed, 0)[: MAX_BATCHES * CRITERION_BATCH]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return batches(self._samples, chunks(self._places, CRITERION_BATCH))
+
+
+def _call_factory(text: str) -> Any:
     """What the data factory `package.module:factory` returns; raises `InputError` when it fails."""
     factory = find_factory(text, "`--data`, if it is no folder,")
     try:

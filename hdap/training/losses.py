@@ -36,7 +36,7 @@ def supervised(recipe: Recipe) -> Losses:
     """Cross-entropy with the recipe's label smoothing (Szegedy et al., CVPR 2016, section 7)."""
 
     def losses(module: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
-        yield _cross_entropy(forward(module, images, labels), labels, recipe)
+        yield cross_entropy(forward(module, images, labels), labels, recipe)
 
     return losses
 
@@ -52,7 +52,7 @@ def distilled(teacher: nn.Module, recipe: Recipe) -> Losses:
         with torch.no_grad():
             opinion = forward(teacher, images, labels)
         logits = forward(module, images, labels)
-        hard = _cross_entropy(logits, labels, recipe)
+        hard = cross_entropy(logits, labels, recipe)
         yield (1 - weight) * hard + weight * imitation(logits, opinion, temperature)
 
     return losses
@@ -70,5 +70,6 @@ def imitation(logits: Tensor, opinion: Tensor, temperature: float = 1.0) -> Tens
     return divergence * temperature**2
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """Of logits `n x classes` with labels `n`, with the recipe's label smoothing."""
     return functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)

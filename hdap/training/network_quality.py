@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.errors import InputError
 from hdap.networks.forward_pass import in_eval_mode
+from hdap.requests.recipe import Recipe
 from hdap.training.batching import batches, chunks, shuffled
 from hdap.training.datasets import Samples
 from hdap.training.distributed import shard, total
@@ -127,6 +128,18 @@ def recalibrate_on(
     places = shuffled(samples, seed, 0)[: count * batch_size]
     found = batches(samples, chunks(places, batch_size), device=device_of(module))
     recalibrate(module, (images for images, _ in found))
+
+
+def recalibrate_by(recipe: Recipe, module: nn.Module, samples: Samples) -> None:
+    """`recalibrate_on` as a recipe says, which may be not at all."""
+    if recipe.recalibration:
+        recalibrate_on(
+            module,
+            samples,
+            count=recipe.recalibration,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+        )
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -4,11 +4,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.requests.recipe import Recipe
@@ -16,26 +15,11 @@ from hdap.training.batching import batches, chunks, seeded, shuffled
 from hdap.training.datasets import Data, set_epoch
 from hdap.training.distributed import Replicas, mean_over_processes, rank, world
 from hdap.training.losses import Losses, Step, distilled, supervised
-from hdap.training.network_quality import evaluate, recalibrate_on
-from hdap.training.optimizers import make_optimizer
-from hdap.training.training_history import Epoch, History, TrainingProgress
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A run after `epochs`: all that it needs to go on as if it had never stopped.
-
-    Tensors are the live ones of the run: save them before it goes on. Generators need no state,
-    because every epoch begins with those that follow from the seed and its number.
-    """
-
-    module: Mapping[str, Tensor]
-    optimizer: Mapping[str, Any]
-    scaler: Mapping[str, Any]
-    epochs: tuple[Epoch, ...]
-
+from hdap.training.network_quality import evaluate, recalibrate_by
+from hdap.training.training_state import Epoch, History, Snapshot, TrainingProgress
 
 OnEpoch = Callable[[Epoch, Callable[[], Snapshot]], None]
+_Groups = list[dict[str, object]]
 
 
 def train(
@@ -71,9 +55,8 @@ def train(
     run.workers, run.after_step, run.on_step = workers, after_step, on_step
     if resume is not None:
         run.restore(resume)
-    elif recipe.recalibration:
-        size, count = recipe.batch_size, recipe.recalibration
-        recalibrate_on(module, data.train, count=count, batch_size=size, seed=recipe.seed)
+    else:
+        recalibrate_by(recipe, module, data.train)
     while len(run.epochs) < recipe.epochs:
         epoch = run.epoch(len(run.epochs) + 1)
         run.epochs.append(epoch)
@@ -258,3 +241,35 @@ def _own_generators(seed: int, epoch: int, device: torch.device) -> Iterator[Non
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seeded(seed, epoch).initial_seed() * 1_009 + rank())
         yield
+
+
+def make_optimizer(module: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimiser over the parameters of `module` that are trained.
+
+    Scales and biases (one-dimensional parameters) do not decay: decay would only rescale what batch
+    norm normalises (He et al., "Bag of Tricks", CVPR 2019, 3.1).
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups: _Groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return OPTIMIZER_KINDS[recipe.optimizer]([g for g in groups if g["params"]], recipe)
+
+
+def _sgd(groups: _Groups, recipe: Recipe) -> Optimizer:
+    """Stochastic gradient descent with Nesterov's momentum."""
+    return torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
+
+
+def _adamw(groups: _Groups, recipe: Recipe) -> Optimizer:
+    """Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019."""
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
+
+
+OPTIMIZER_KINDS: Mapping[str, Callable[[_Groups, Recipe], Optimizer]] = {
+    "sgd": _sgd,
+    "adamw": _adamw,
+}

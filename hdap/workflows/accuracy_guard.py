@@ -1,7 +1,7 @@
 """The accuracy guard: which pruned network of a short list still knows enough."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -12,7 +12,7 @@ from hdap.networks.prune_plan import PrunePlan
 from hdap.networks.pruned_network import PrunedNetwork, prune_further
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data, Samples
-from hdap.training.network_quality import evaluate, recalibrate_on
+from hdap.training.network_quality import evaluate, recalibrate_by
 from hdap.training.training_loop import best_device
 
 RECALIBRATION = 20
@@ -59,17 +59,12 @@ def first_that_passes(
     Every plan is a trial. Raises `InfeasibleError` naming the step when none passes.
     """
     tried: dict[int, float] = {}
+    settings = replace(recipe, recalibration=recipe.recalibration or RECALIBRATION)
     start = start.to("cpu")  # where criteria look at weights
     for plan in plans:
         assert plan.origin is not None
         made = prune_further(start, manifest, plan, criterion, evidence)
-        recalibrate_on(
-            made.module.to(best_device()),
-            data.train,
-            count=recipe.recalibration or RECALIBRATION,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-        )
+        recalibrate_by(settings, made.module.to(best_device()), data.train)
         accuracy = evaluate(made.module, guard.images).accuracy
         tried[plan.origin.trial] = accuracy
         if accuracy >= guard.least:

@@ -14,26 +14,31 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
-from hdap.fleet_data.errors import InfeasibleError
+from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hdap.networks.criteria import Evidence
-from hdap.networks.prune_plan import plan_from_trial
+from hdap.networks.prune_plan import WeightsSource, plan_from_trial
+from hdap.networks.start_network import start_network
 from hdap.requests.compression_request import CompressRequest
 from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress as SearchProgress
 from hdap.search.problem.budget import parse_flops
-from hdap.training.criterion_batches import TrainingBatches
 from hdap.training.datasets import Data, Samples, hold_out
-from hdap.training.finetuning import FineTuning, TrainingWatch, fine_tune, free_run
+from hdap.training.finetuning import fine_tune, resumable
+from hdap.training.load_data import TrainingBatches
 from hdap.training.network_quality import evaluate
-from hdap.training.resuming import begun_tuning, resumable
 from hdap.training.training_loop import best_device
+from hdap.training.training_session import (
+    TrainingRequest,
+    TrainingWatch,
+    begun_tuning,
+    free_run,
+)
 from hdap.workflows.accuracy_guard import Guard, first_that_passes
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compression_journal import Journal, StepEntry, read_journal, require_same
 from hdap.workflows.compression_schedule import flops_schedule, step_cut, step_limits
-from hdap.workflows.compression_start import dense_start, require_empty
 from hdap.workflows.search_fleet import answer_of, find_or_run
 
 if TYPE_CHECKING:
@@ -100,21 +105,24 @@ class Compression:
         architecture = measured_architecture(store, request.model, say)
         data, guard = hold_out(data, request.guard_share, request.recipe.seed)
         journal = read_journal(out) if resume else None
+        if journal is not None:
+            require_same(journal, request)
+            say(f"resuming after step {journal.done} of {request.steps}")
+        elif out.is_file() or (out.is_dir() and any(out.iterdir())):
+            raise InputError(
+                f"`--out` must be new or empty, but {out} is not; name another, or go on with "
+                "--resume"
+            )
+        if journal is not None and journal.done:
+            network = load_checkpoint(tuned_folder(out, journal.done), model=request.model)
+        else:
+            weights = Path(request.weights) if request.weights else None
+            source = WeightsSource(weights, request.pretrained)
+            network = start_network(None, request.model, source)
         if journal is None:
-            require_empty(out)
-            network = dense_start(architecture, request)
             accuracy = evaluate(network.module, guard).accuracy
             simulated = store.has_simulated()
             journal = Journal(free_run(store, out.name), request, simulated, store.name, accuracy)
-        else:
-            require_same(journal, request)
-            done = journal.done
-            say(f"resuming after step {done} of {request.steps}")
-            network = (
-                load_checkpoint(tuned_folder(out, done), model=request.model)
-                if done
-                else dense_start(architecture, request)
-            )
         network.module.to(best_device())
         state = _State(network, data, guard)
         return cls(store, request, out, architecture, journal, state, workers)
@@ -214,7 +222,7 @@ class Compression:
 
     def _tune(self, step: int, watch: TrainingWatch) -> Checkpoint:
         request = self._request
-        wanted = FineTuning(
+        wanted = TrainingRequest(
             tuned_folder(self._out, step),
             request.data,
             request.recipe,
@@ -226,9 +234,7 @@ class Compression:
         if begun is not None and begun.epochs >= request.recipe.epochs:
             return load_checkpoint(wanted.out, model=request.model)
         if begun is not None:
-            start, snapshot = resumable(
-                wanted.out, request.recipe, request.data, request.teacher, model=request.model
-            )
+            start, snapshot = resumable(wanted, model=request.model)
         else:
             start = load_checkpoint(pruned_folder(self._out, step), model=request.model)
         done, _ = fine_tune(start, self._state.data, wanted, watch, resume=snapshot)

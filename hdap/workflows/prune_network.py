@@ -7,8 +7,8 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.criteria import Evidence, criterion
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.pruned_network import PrunedNetwork, prune_planned
-from hdap.training.criterion_batches import load_batches
 from hdap.training.datasets import DataOptions
+from hdap.training.load_data import load_batches
 
 
 def check_criterion(name: str, data: str | None) -> None:

@@ -21,8 +21,8 @@ from hdap.requests.search_request import SearchRequest
 from hdap.search.driver.run_search import SearchProgress
 from hdap.search.problem.budget import parse_flops
 from hdap.search.problem.defaults import DEFAULT_TOLERANCE
-from hdap.training.criterion_batches import TrainingBatches
 from hdap.training.datasets import Data, plain
+from hdap.training.load_data import TrainingBatches
 from hdap.training.network_quality import recalibrate_on
 from hdap.training.training_loop import best_device
 from hdap.workflows.artifacts import measured_architecture

@@ -24,7 +24,7 @@ from hdap.networks.pruned_network import dense_manifest
 from hdap.networks.prune_plan import WeightsSource
 from hdap.training.datasets import Data
 from hdap.training.distributed import processes, rank
-from hdap.training.finetuning import TrainingWatch
+from hdap.training.training_session import TrainingWatch
 from hdap.requests.recipe import Recipe
 
 

@@ -15,8 +15,8 @@ from hdap.networks import criteria
 from hdap.networks.criteria import CRITERIA, Evidence, channel_scores, taylor_scores
 from hdap.networks.prune_plan import PrunePlan
 from hdap.networks.tracing import describe
-from hdap.training.criterion_batches import load_batches
 from hdap.training.datasets import DataOptions
+from hdap.training.load_data import load_batches
 
 
 class Chain(nn.Module):

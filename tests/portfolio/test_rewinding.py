@@ -24,8 +24,8 @@ from hdap.portfolio.sparse_training import SparseTraining
 from hdap.portfolio.training_record import SparseLevelRecord, read_record
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
-from hdap.training.finetuning import TrainingWatch
 from hdap.training.training_loop import train
+from hdap.training.training_session import TrainingWatch
 
 MODEL = "hdap.examples.networks:small_vgg"
 RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, seed=3)

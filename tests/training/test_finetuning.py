@@ -18,15 +18,9 @@ from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data
-from hdap.training.finetuning import (
-    FineTuning,
-    TrainingWatch,
-    fine_tune,
-    load_teacher,
-    quality_before,
-)
-from hdap.training.resuming import begun_tuning, resumable
-from hdap.training.training_loop import Snapshot
+from hdap.training.finetuning import fine_tune, load_teacher, quality_before, resumable
+from hdap.training.training_session import TrainingRequest, TrainingWatch, begun_tuning
+from hdap.training.training_state import Snapshot
 
 MODEL = "tunednets:small"
 CODE = """
@@ -64,16 +58,16 @@ def pruned(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> FineTuning:
-    return FineTuning(tmp_path / "tuned", "somewhere:data", RECIPE)
+def wanted(tmp_path: Path) -> TrainingRequest:
+    return TrainingRequest(tmp_path / "tuned", "somewhere:data", RECIPE)
 
 
 def _start(pruned: Path) -> Checkpoint:
     return load_checkpoint(pruned, model=MODEL)
 
 
-def _resumable(wanted: FineTuning) -> tuple[Checkpoint, Snapshot]:
-    return resumable(wanted.out, wanted.recipe, wanted.data, wanted.teacher, model=MODEL)
+def _resumable(wanted: TrainingRequest) -> tuple[Checkpoint, Snapshot]:
+    return resumable(wanted, model=MODEL)
 
 
 def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -93,7 +87,7 @@ def _stop_after(epoch: int) -> TrainingWatch:
 
 
 def test_the_checkpoint_says_how_it_was_tuned_and_loads_to_the_same_network(
-    pruned: Path, wanted: FineTuning, data: Data
+    pruned: Path, wanted: TrainingRequest, data: Data
 ) -> None:
     done, history = fine_tune(_start(pruned), data, wanted, TrainingWatch())
     read = load_checkpoint(wanted.out, model=MODEL)
@@ -111,7 +105,7 @@ def test_the_checkpoint_says_how_it_was_tuned_and_loads_to_the_same_network(
 
 
 def test_a_stopped_run_goes_on_to_bit_equal_numbers(
-    pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path
 ) -> None:
     whole, history = fine_tune(
         _start(pruned), data, replace(wanted, out=tmp_path / "w"), TrainingWatch()
@@ -127,7 +121,7 @@ def test_a_stopped_run_goes_on_to_bit_equal_numbers(
 
 
 def test_a_tuned_network_can_be_tuned_further(
-    pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path
 ) -> None:
     fine_tune(_start(pruned), data, wanted, TrainingWatch())
     further = replace(wanted, out=tmp_path / "further", recipe=replace(RECIPE, epochs=1))
@@ -136,7 +130,7 @@ def test_a_tuned_network_can_be_tuned_further(
 
 
 def test_epochs_are_rows_of_a_run_with_a_name_of_its_own(
-    pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path
 ) -> None:
     with Store.open(str(tmp_path / "hdap.db")) as store:
         fine_tune(_start(pruned), data, wanted, TrainingWatch(store=store))
@@ -151,7 +145,7 @@ def test_epochs_are_rows_of_a_run_with_a_name_of_its_own(
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(
     pruned: Path,
-    wanted: FineTuning,
+    wanted: TrainingRequest,
     data: Data,
     full_disk: Callable[[], AbstractContextManager[None]],
 ) -> None:
@@ -168,7 +162,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(
-    pruned: Path, wanted: FineTuning, data: Data
+    pruned: Path, wanted: TrainingRequest, data: Data
 ) -> None:
     start, untouched = _start(pruned), replace(wanted, recipe=replace(RECIPE, recalibration=0))
     nn.init.constant_(start.module.get_submodule("0").get_parameter("weight"), float("inf"))
@@ -196,7 +190,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(
     ],
 )
 def test_a_run_goes_on_only_as_it_began(
-    pruned: Path, wanted: FineTuning, data: Data, changed: dict[str, object], message: str
+    pruned: Path, wanted: TrainingRequest, data: Data, changed: dict[str, object], message: str
 ) -> None:
     with pytest.raises(_StoppedError):
         fine_tune(_start(pruned), data, wanted, _stop_after(1))
@@ -205,7 +199,7 @@ def test_a_run_goes_on_only_as_it_began(
 
 
 def test_a_run_goes_on_with_as_many_images_as_it_began_with(
-    pruned: Path, wanted: FineTuning, data: Data
+    pruned: Path, wanted: TrainingRequest, data: Data
 ) -> None:
     with pytest.raises(_StoppedError):
         fine_tune(_start(pruned), data, wanted, _stop_after(1))
@@ -215,7 +209,7 @@ def test_a_run_goes_on_with_as_many_images_as_it_began_with(
         fine_tune(there, fewer, wanted, TrainingWatch(), resume=snapshot)
 
 
-def test_what_cannot_be_resumed_says_so(pruned: Path, wanted: FineTuning, data: Data) -> None:
+def test_what_cannot_be_resumed_says_so(pruned: Path, wanted: TrainingRequest, data: Data) -> None:
     with pytest.raises(InputError, match="it cannot be read"):
         _resumable(wanted)
     with pytest.raises(InputError, match="holds none"):
@@ -230,7 +224,7 @@ def test_what_cannot_be_resumed_says_so(pruned: Path, wanted: FineTuning, data: 
     assert begun_tuning(pruned) is None
 
 
-def test_a_state_that_is_cut_is_one_line(pruned: Path, wanted: FineTuning, data: Data) -> None:
+def test_a_state_that_is_cut_is_one_line(pruned: Path, wanted: TrainingRequest, data: Data) -> None:
     with pytest.raises(_StoppedError):
         fine_tune(_start(pruned), data, wanted, _stop_after(1))
     (wanted.out / "training.pt").write_bytes(b"cut")
@@ -239,7 +233,7 @@ def test_a_state_that_is_cut_is_one_line(pruned: Path, wanted: FineTuning, data:
 
 
 def test_the_dense_model_teaches(
-    pruned: Path, wanted: FineTuning, data: Data, tmp_path: Path
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path
 ) -> None:
     from hdap.networks.loading import load_model
 

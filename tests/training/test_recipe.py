@@ -9,7 +9,7 @@ from torch import nn
 
 from hdap.fleet_data.errors import InputError
 from hdap.requests.recipe import OPTIMIZERS, SCHEDULES, Recipe
-from hdap.training.optimizers import OPTIMIZER_KINDS, make_optimizer
+from hdap.training.training_loop import OPTIMIZER_KINDS, make_optimizer
 
 WRONG: dict[str, Any] = {
     "epochs": 0,

@@ -11,8 +11,8 @@ from hdap.requests.recipe import OPTIMIZERS, Recipe
 from hdap.training.datasets import Data, part
 from hdap.training.losses import Step, imitation
 from hdap.training.network_quality import evaluate
-from hdap.training.training_history import TrainingProgress
-from hdap.training.training_loop import Snapshot, train
+from hdap.training.training_loop import train
+from hdap.training.training_state import Snapshot, TrainingProgress
 
 Make = Callable[..., nn.Module]
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05)

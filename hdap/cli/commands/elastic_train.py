@@ -88,7 +88,7 @@ def run(
     from hdap.networks.prune_plan import WeightsSource
     from hdap.networks.start_network import start_network
     from hdap.training.distributed import processes
-    from hdap.training.resuming import begun_tuning
+    from hdap.training.training_session import begun_tuning
 
     begun = begun_tuning(out) if resume else None
     recipe = options.recipe_of(
@@ -148,7 +148,7 @@ def _finish(
     as_json: bool,
 ) -> None:
     """Train from the start, or go on with what `--out` holds where there is none."""
-    from hdap.cli.commands.finetune import watching
+    from hdap.cli.tables.training_watch import watching
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, leave_it_to_others, say
     from hdap.elastic.elastic_training import go_on, train_elastic, unfinished

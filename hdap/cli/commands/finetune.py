@@ -1,7 +1,6 @@
 """`hdap finetune`: what pruning took, training brings back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +10,10 @@ from hdap.cli.options import recipe_options as options
 from hdap.cli.options.shared_options import DEFAULT_DB, AsJson, Db, Debug
 
 if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
     from hdap.networks.checkpoint import Checkpoint
-    from hdap.training.finetuning import FineTuning, TrainingWatch
     from hdap.training.network_quality import Quality
-    from hdap.training.training_history import History
-    from hdap.training.training_loop import Snapshot
+    from hdap.training.training_session import TrainingRequest
+    from hdap.training.training_state import History, Snapshot
 
 NAME = "finetune"
 
@@ -71,8 +68,8 @@ def run(
     from hdap.fleet_data.atomic_files import require_free_folder
     from hdap.networks.checkpoint import FILES, load_checkpoint
     from hdap.training.distributed import processes
-    from hdap.training.finetuning import FineTuning
-    from hdap.training.resuming import begun_tuning, resumable
+    from hdap.training.finetuning import resumable
+    from hdap.training.training_session import TrainingRequest, begun_tuning
 
     begun = begun_tuning(out) if resume else None
     recipe = options.recipe_of(
@@ -96,11 +93,11 @@ def run(
     )
     if teacher is None:
         teacher = "" if begun is None else begun.teacher
-    wanted = FineTuning(out, data, recipe, teacher, workers=options.readers(workers, data))
+    wanted = TrainingRequest(out, data, recipe, teacher, workers=options.readers(workers, data))
     with processes():
         snapshot = None
         if begun is not None:
-            start, snapshot = resumable(out, recipe, data, teacher, model=model)
+            start, snapshot = resumable(wanted, model=model)
         else:
             require_free_folder(out, force, FILES)
             start = load_checkpoint(checkpoint, model=model)
@@ -116,7 +113,7 @@ def run(
 
 def _tune(
     start: "Checkpoint",
-    wanted: "FineTuning",
+    wanted: "TrainingRequest",
     snapshot: "Snapshot | None",
     reading: Any,
     tensorboard: Path | None,
@@ -124,6 +121,7 @@ def _tune(
     force: bool,
     as_json: bool,
 ) -> None:
+    from hdap.cli.tables.training_watch import watching
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, leave_it_to_others, say
     from hdap.training.distributed import rank
@@ -147,35 +145,6 @@ def _tune(
         emit_json(document(done, history, before, wanted.out))
     else:
         show(done, history, before, wanted.out)
-
-
-@contextmanager
-def watching(
-    wanted: "FineTuning", store: "Store | None", tensorboard: Path | None = None
-) -> Iterator["TrainingWatch"]:
-    """A progress bar over all epochs, a line an epoch, rows in the store, TensorBoard if asked."""
-    from hdap.cli.terminal.output import number, percent, progress_bar, say
-    from hdap.training.finetuning import TrainingWatch
-    from hdap.training.tensorboard import writing_to
-    from hdap.training.training_history import Epoch, TrainingProgress
-
-    with progress_bar("training") as bar, writing_to(tensorboard) as board:
-
-        def step(done: TrainingProgress) -> None:
-            accuracy = f"accuracy {percent(done.accuracy)}, "
-            rate = f"{number(done.images_per_second)} images/s"
-            note = f"epoch {done.epoch}: loss {number(done.loss)}, {accuracy}{rate}"
-            bar(done.done, done.total, note)
-
-        def epoch(done: Epoch) -> None:
-            board(done)
-            say(
-                f"epoch {done.number} of {wanted.recipe.epochs}: loss {number(done.train_loss)}, "
-                f"on validation images {number(done.validation_loss)}, "
-                f"accuracy {percent(done.accuracy)}, {number(done.images_per_second)} images/s"
-            )
-
-        yield TrainingWatch(step, epoch, store)
 
 
 def document(

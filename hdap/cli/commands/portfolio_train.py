@@ -127,14 +127,14 @@ def _finish(
     as_json: bool,
 ) -> None:
     """Train from the start, or go on with what `--out` holds where there is none."""
-    from hdap.cli.commands.finetune import watching
+    from hdap.cli.tables.training_watch import watching
     from hdap.cli.terminal.open_store import open_store
     from hdap.cli.terminal.output import emit_json, percent, say
     from hdap.networks.manifest import read_manifest
     from hdap.portfolio.rewinding import go_on, train_levels
     from hdap.portfolio.sparse_training import resumable
-    from hdap.training.finetuning import TrainingWatch
     from hdap.training.load_data import load_data
+    from hdap.training.training_session import TrainingWatch
 
     done = [] if start is not None else list(resumable(wanted).levels)
     manifest = read_manifest(wanted.out / done[-1].name) if start is None else start.manifest

@@ -10,8 +10,8 @@ from hdap.cli.terminal.output import line, next_steps, number, percent, progress
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.store import Store
 from hdap.search.driver.run_search import SearchProgress
-from hdap.training.finetuning import TrainingWatch
-from hdap.training.training_history import Epoch, TrainingProgress
+from hdap.training.training_session import TrainingWatch
+from hdap.training.training_state import Epoch, TrainingProgress
 from hdap.workflows.compress_network import Compression, CompressWatch, tuned_folder
 from hdap.workflows.compression_journal import Journal
 
