@@ -67,10 +67,9 @@ def _agrees(network: nn.Module, architecture: Architecture, kept: Kept) -> bool:
     graph = ChannelGraph(network, architecture.input_shape)
     pruned = keep(network, architecture, kept, graph=graph)
     masked = _masked(network, architecture, kept, graph)
-    for net in (pruned, masked):
-        _separate_channels(net)
     plain = copy.deepcopy(network)
-    _separate_channels(plain)
+    for net in (pruned, masked, plain):
+        _separate_channels(net, network)
     image = _image(plain, architecture.input_shape)
     left, right, base = (run(net, image) for net in (pruned, masked, plain))
     effect = (right - base).abs().max() + 1e-3 * right.abs().max()
@@ -130,8 +129,8 @@ def _with_random_weights(network: nn.Module) -> nn.Module:
     return numbered
 
 
-def _separate_channels(network: nn.Module) -> None:
-    """Make norms over several channels act on each alone: their means change with pruning."""
+def _separate_channels(network: nn.Module, whole: nn.Module) -> None:
+    """Make norms that mix channels of `whole` act on each alone: their means change with pruning."""
 
     def affine(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0]
@@ -141,7 +140,7 @@ def _separate_channels(network: nn.Module) -> None:
         x = x if weight is None else x * weight.view(shape)
         return x if bias is None else x + bias.view(shape)
 
-    for layer in network.modules():
+    for name, layer in whole.named_modules():
         kind = find_kind(layer)
         if kind is not None and kind.mixes(layer):
-            layer.register_forward_hook(affine)
+            network.get_submodule(name).register_forward_hook(affine)

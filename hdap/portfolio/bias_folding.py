@@ -47,7 +47,8 @@ def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundan
     for (layer_name, target), merges in groupby(found.merges, key=_into):
         weight = network.get_submodule(layer_name).get_parameter("weight")
         every = list(merges)
-        sources = weight[:, [merge.source for merge in every]].flatten(2)
+        sources = weight[:, [merge.source for merge in every]]
+        sources = sources.reshape(*sources.shape[:2], -1)  # outputs x inputs x places
         ratios = torch.tensor([merge.ratio for merge in every]).to(weight)
         weight[:, target] += (sources.transpose(1, 2) @ ratios).view(weight[:, target].shape)
     for name, gone in found.inputs.items():

@@ -97,7 +97,11 @@ class LayerKind(ABC):
         return common
 
     def mixes(self, layer: nn.Module) -> bool:
-        """Whether a channel depends on others beside those that a matrix joins it with."""
+        """Whether what a channel becomes depends on others, as through a mean over several.
+
+        The proof of surgery leaves that out and applies `weight` and `bias` alone: what is taken
+        over the channels that are there changes when some go.
+        """
         return False
 
     # Surgery and elastic networks
