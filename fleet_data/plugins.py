@@ -60,6 +60,12 @@ class Registry(Mapping[str, T], Generic[T]):
             self._loaded[name] = self._load(self._others[name])
         return self._loaded[name]
 
+    def add(self, name: str, implementation: T) -> None:
+        """Add one for this process alone, as a notebook does; `InputError` if the name is taken."""
+        if name in self:
+            raise InputError(f"{self.what} must have a new name, but there is a {name!r} already")
+        self._own[name] = implementation
+
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._others
 

@@ -130,7 +130,7 @@ def _with_random_weights(network: nn.Module) -> nn.Module:
 
 
 def _separate_channels(network: nn.Module, whole: nn.Module) -> None:
-    """Make norms that mix channels of `whole` act on each alone: their means change with pruning."""
+    """Make norms that mix channels of `whole` act on each alone: means change with pruning."""
 
     def affine(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0]

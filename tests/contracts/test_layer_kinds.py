@@ -43,10 +43,9 @@ class Sandwich(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.before(image)
-        if self.last:
-            x = self.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        else:
-            x = self.layer(x)
+        x = x.movedim(1, -1) if self.last else x
+        x = self.layer(x)
+        x = x.movedim(-1, 1) if self.last else x
         result: Tensor = self.head(self.after(x).mean((2, 3)))
         return result
 
@@ -202,8 +201,14 @@ def test_what_is_known_whatever_the_image_is_so(network: nn.Module) -> None:
         network(image())
     assert {"before", "after", "head"} <= found.keys()
     for name, given in found.items():
-        channels = seen[name].movedim(kind_of(layers_of(network)[name]).channel_dim(
-            layers_of(network)[name], seen[name]), 0).flatten(1)
+        channels = (
+            seen[name]
+            .movedim(
+                kind_of(layers_of(network)[name]).channel_dim(layers_of(network)[name], seen[name]),
+                0,
+            )
+            .flatten(1)
+        )
         known = given.values.isfinite()
         assert torch.allclose(
             channels[known].double(), given.values[known, None], rtol=1e-4, atol=1e-5

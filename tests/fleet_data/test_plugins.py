@@ -37,6 +37,14 @@ def test_an_entry_point_is_imported_only_when_it_is_asked_for(registry: Registry
     assert "added_by_another" in sys.modules
 
 
+def test_one_may_be_added_for_this_process_under_a_new_name(registry: Registry[int]) -> None:
+    registry.add("three", 3)
+    assert (registry["three"], len(registry)) == (3, 5)
+    for taken in ("one", "ten"):
+        with pytest.raises(InputError, match=f"a new name, but there is a '{taken}' already"):
+            registry.add(taken, 4)
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(registry: Registry[int]) -> None:
     with pytest.raises(InputError, match=r"the number must be one of one, two, ten, broken.*`two`"):
         registry["tow"]
