@@ -1,42 +1,24 @@
 """Networks as files for other runtimes, each compared with torch before it takes its place."""
 
-import io
 import os
 import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hdap.fleet_data.atomic_files import require_free_file, writable, write_file
-from hdap.fleet_data.errors import InputError, UnsupportedModelError
+from hdap.fleet_data.atomic_files import require_free_file, writable
+from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Shape, failed
+from hdap.networks.export_formats.registry import FORMATS
 from hdap.networks.forward_pass import quiet, random_images
-from hdap.networks.onnx_files import OPSET, to_onnx
 
 TOLERANCE = 1e-4
 """How far an exported network may be from torch: rounding stays below, a wrong layer does not."""
 
-PROTOBUF_LIMIT = 2**31 - 2**20
-"""An ONNX file cannot pass 2 GiB; larger weights go to a second file beside it."""
-
 _FIXED, _DYNAMIC = (1, 1, 1), (1, 2, 5)
-
-Shape = tuple[int, int, int]
-Runner = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """`opset` is ONNX's alone; without `dynamic_batch` the batch size is 1."""
-
-    opset: int = OPSET
-    dynamic_batch: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,87 +32,6 @@ class Exported:
     bytes: int
     error: float
     batches: tuple[int, ...]
-
-
-class ExportFormat(ABC):
-    """One kind of file. Stateless; the network given is in eval mode on the CPU."""
-
-    @abstractmethod
-    def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
-        """Write `file`, and where the format must, others beside it in the same (empty) folder.
-
-        Raises `UnsupportedModelError` where the network cannot be written that way.
-        """
-
-    @abstractmethod
-    def open(self, file: Path) -> Runner:
-        """A function from images to output that runs what is in `file`."""
-
-
-class Onnx(ExportFormat):
-    """ONNX, run by ONNX Runtime on the CPU."""
-
-    def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
-        model = to_onnx(network, shape, opset=options.opset, dynamic_batch=options.dynamic_batch)
-        if sum(_bytes(t) for t in network.state_dict().values()) < PROTOBUF_LIMIT:
-            write_file(file, model.SerializeToString(deterministic=True))
-        else:
-            onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
-
-    def open(self, file: Path) -> Runner:
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(file), settings, providers=["CPUExecutionProvider"]
-        )
-        return lambda images: torch.from_numpy(session.run(None, {"input": images.numpy()})[0])
-
-
-class Pt2(ExportFormat):
-    """`torch.export`: a graph that torch and its compilers read; nothing in it is pickled code."""
-
-    def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
-        batch = {0: torch.export.Dim("batch", min=1)} if options.dynamic_batch else None
-        example = torch.zeros(2 if batch else 1, *shape)
-        with _followed("torch.export"):
-            program = torch.export.export(
-                network, (example,), dynamic_shapes=(batch,) if batch else None
-            )
-            # Through memory: on a full disk torch's own writer ends the process.
-            content = io.BytesIO()
-            torch.export.save(program, content)
-        write_file(file, content.getvalue())
-
-    def open(self, file: Path) -> Runner:
-        runner: Runner = torch.export.load(file).module()
-        return runner
-
-
-class TorchScript(ExportFormat):
-    """A trace for C++ and mobile builds of torch."""
-
-    def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
-        example = torch.zeros(2 if options.dynamic_batch else 1, *shape)
-        with _followed("torch.jit"), torch.no_grad():
-            script = torch.jit.trace(  # type: ignore[no-untyped-call]
-                network, (example,), check_trace=False
-            )
-            content = io.BytesIO()
-            torch.jit.save(script, content)
-        write_file(file, content.getvalue())
-
-    def open(self, file: Path) -> Runner:
-        with quiet():
-            script = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
-        runner: Runner = script.eval()
-        return runner
-
-
-FORMATS: Mapping[str, ExportFormat] = {
-    "onnx": Onnx(),
-    "pt2": Pt2(),
-    "torchscript": TorchScript(),
-}
 
 
 def export(
@@ -150,8 +51,7 @@ def export(
             something else. Nothing is then left behind, and what was there is still there.
     """
     options = options or ExportOptions()
-    if kind not in FORMATS:
-        raise InputError(f"a format is one of {', '.join(FORMATS)}, but got {kind!r}")
+    written_as = FORMATS[kind]
     require_free_file(out, force)
     network = network.eval()
     batches = _DYNAMIC if options.dynamic_batch else _FIXED
@@ -160,8 +60,8 @@ def export(
         tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder,
     ):
         file = Path(folder) / out.name
-        FORMATS[kind].write(network, shape, options, file)
-        error = _compare(network, shape, FORMATS[kind], file, batches)
+        written_as.write(network, shape, options, file)
+        error = _compare(network, shape, written_as, file, batches)
         # The file asked for last: whoever sees it finds the others beside it.
         names = sorted((p.name for p in Path(folder).iterdir()), key=lambda name: name == out.name)
         for name in names:
@@ -193,25 +93,5 @@ def _compare(
     except (UnsupportedModelError, OSError):
         raise
     except Exception as error:
-        raise _failed("the exported network must run", error) from error
+        raise failed("the exported network must run", error) from error
     return largest
-
-
-@contextmanager
-def _followed(exporter: str) -> Iterator[None]:
-    try:
-        with quiet():
-            yield
-    except Exception as error:
-        raise _failed(f"{exporter} must be able to follow the network", error) from error
-
-
-def _failed(what: str, error: Exception) -> UnsupportedModelError:
-    first = str(error).strip().partition("\n")[0]
-    return UnsupportedModelError(
-        f"{what}, but failed with {type(error).__name__}: {first}; try another format"
-    )
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

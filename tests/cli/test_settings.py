@@ -14,7 +14,7 @@ import pytest
 from hdap.cli.app import COMMANDS
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.networks.criteria import CRITERIA
-from hdap.networks.exporting import FORMATS
+from hdap.networks.export_formats.registry import FORMATS
 from hdap.report.pictures.looks import LOOKS
 from hdap.report.pictures.registry import PICTURES
 from hdap.requests.recipe import Recipe

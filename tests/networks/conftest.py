@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -73,23 +72,6 @@ def pruned(plan: PrunePlan, tmp_path_factory: pytest.TempPathFactory) -> PrunedN
 def checkpoint(pruned: PrunedNetwork, tmp_path: Path) -> Path:
     save_checkpoint(tmp_path / "pruned", pruned.module, pruned.manifest)
     return tmp_path / "pruned"
-
-
-@pytest.fixture
-def full_disk() -> Callable[[], AbstractContextManager[None]]:
-    """A block in which no file may grow beyond some kilobytes, pytest's own output neither."""
-    resource = pytest.importorskip("resource")
-
-    @contextmanager
-    def full() -> Iterator[None]:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-    return full
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,3 @@
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -7,77 +5,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
 
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
-from hdap.networks import exporting
 from hdap.networks.criteria import Evidence
-from hdap.networks.exporting import FORMATS, TOLERANCE, ExportOptions, export
+from hdap.networks.export_formats import onnx_format
+from hdap.networks.export_formats.base import ExportOptions
+from hdap.networks.exporting import TOLERANCE, export
 from hdap.networks.loading import load_model
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.pruned_network import PrunedNetwork, prune_planned
 from hdap.networks.tracing import describe
 
-FullDisk = Callable[[], AbstractContextManager[None]]
-
 SHAPE = (3, 32, 32)
-
-
-class Undecided(nn.Module):
-    """What it computes depends on numbers, which no export can follow faithfully."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.conv(image)
-        return result if float(image.sum()) == 0 else result * 2
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-class TestContract:
-    @pytest.mark.parametrize("dynamic", [False, True])
-    def test_the_file_computes_what_torch_does(
-        self, kind: str, dynamic: bool, pruned: PrunedNetwork, tmp_path: Path
-    ) -> None:
-        options = ExportOptions(dynamic_batch=dynamic)
-        done = export(pruned.module, SHAPE, kind, tmp_path / "net", options)
-        assert done.files == (tmp_path / "net",)
-        assert [p.name for p in tmp_path.iterdir()] == ["net"]
-        assert done.bytes == (tmp_path / "net").stat().st_size
-        assert done.error <= TOLERANCE
-        assert done.batches == ((1, 2, 5) if dynamic else (1, 1, 1))
-        images = torch.randn(3 if dynamic else 1, *SHAPE)
-        with torch.no_grad():
-            wanted, got = pruned.module(images), FORMATS[kind].open(done.files[0])(images)
-        assert torch.allclose(wanted, got, rtol=1e-4, atol=1e-5)
-
-    def test_a_file_that_is_there_stays_unless_told(
-        self, kind: str, pruned: PrunedNetwork, tmp_path: Path
-    ) -> None:
-        (tmp_path / "net").write_text("mine")
-        with pytest.raises(InputError, match="--force"):
-            export(pruned.module, SHAPE, kind, tmp_path / "net")
-        with pytest.raises(InputError, match="is a folder"):
-            export(pruned.module, SHAPE, kind, tmp_path, force=True)
-        assert (tmp_path / "net").read_text() == "mine"
-
-    def test_a_network_that_cannot_be_followed_leaves_nothing(
-        self, kind: str, tmp_path: Path
-    ) -> None:
-        with pytest.raises(UnsupportedModelError):
-            export(Undecided().eval(), SHAPE, kind, tmp_path / "net")
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_full_disk_is_one_line_and_leaves_what_was_there(
-        self, kind: str, pruned: PrunedNetwork, tmp_path: Path, full_disk: FullDisk
-    ) -> None:
-        (tmp_path / "net").write_text("mine")
-        with full_disk(), pytest.raises(InputError, match="must be writable"):
-            export(pruned.module, SHAPE, kind, tmp_path / "net", force=True)
-        assert [p.name for p in tmp_path.iterdir()] == ["net"]
-        assert (tmp_path / "net").read_text() == "mine"
 
 
 def test_a_pruned_timm_network_goes_to_onnx(tmp_path: Path) -> None:
@@ -109,7 +48,7 @@ def test_an_opset_that_cannot_be_written_is_refused(
 def test_large_weights_go_to_a_second_file(
     pruned: PrunedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr(onnx_format, "PROTOBUF_LIMIT", 1000)
     done = export(pruned.module, SHAPE, "onnx", tmp_path / "x.onnx")
     assert [f.name for f in done.files] == ["x.onnx", "x.onnx.data"]
     assert done.files[0].stat().st_size < done.files[1].stat().st_size

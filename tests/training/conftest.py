@@ -1,7 +1,6 @@
 """Small networks and data that is learned in a moment."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
@@ -46,20 +45,3 @@ def make() -> Callable[..., nn.Module]:
             return nn.Sequential(*layers)
 
     return build
-
-
-@pytest.fixture
-def full_disk() -> Callable[[], AbstractContextManager[None]]:
-    """A block in which no file may grow beyond some kilobytes, pytest's own output neither."""
-    resource = pytest.importorskip("resource")
-
-    @contextmanager
-    def full() -> Iterator[None]:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-    return full

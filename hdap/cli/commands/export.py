@@ -10,7 +10,8 @@ from hdap.elastic.elastic_checkpoint import load_elastic_checkpoint
 from hdap.fleet_data.atomic_files import require_free_file
 from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint
-from hdap.networks.exporting import Exported, ExportOptions, export
+from hdap.networks.export_formats.base import ExportOptions
+from hdap.networks.exporting import Exported, export
 from hdap.networks.manifest import ElasticManifest, read_manifest
 
 

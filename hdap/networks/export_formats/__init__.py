@@ -1,0 +1,1 @@
+"""Files that other runtimes read: one file a format, and one registry of them."""

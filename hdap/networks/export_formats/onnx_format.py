@@ -1,0 +1,35 @@
+"""ONNX, for most runtimes on devices."""
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from hdap.fleet_data.atomic_files import write_file
+from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape
+from hdap.networks.onnx_files import to_onnx
+
+PROTOBUF_LIMIT = 2**31 - 2**20
+"""An ONNX file cannot pass 2 GiB; larger weights go to a second file beside it."""
+
+
+class OnnxFormat(ExportFormat):
+    """ONNX, run by ONNX Runtime on the CPU."""
+
+    def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
+        model = to_onnx(network, shape, opset=options.opset, dynamic_batch=options.dynamic_batch)
+        size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+        if size < PROTOBUF_LIMIT:
+            write_file(file, model.SerializeToString(deterministic=True))
+        else:
+            onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
+
+    def open(self, file: Path) -> Runner:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            str(file), settings, providers=["CPUExecutionProvider"]
+        )
+        return lambda images: torch.from_numpy(session.run(None, {"input": images.numpy()})[0])

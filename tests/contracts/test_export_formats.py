@@ -1,0 +1,118 @@
+"""Every registered format: written, compared with torch, and whole or not there at all."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdap.fleet_data.errors import InputError, UnsupportedModelError
+from hdap.networks import exporting
+from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape
+from hdap.networks.export_formats.registry import FORMATS
+from hdap.networks.exporting import TOLERANCE, export
+from hdap.networks.surgery import prune
+from hdap.networks.tracing import trace
+
+FullDisk = Callable[[], AbstractContextManager[None]]
+
+SHAPE = (3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def pruned() -> nn.Module:
+    """Half of a small network with batch norms, whose statistics matter."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 32, 3, stride=2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 24, 3, stride=2),
+        nn.BatchNorm2d(24),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(24, 10),
+    ).eval()
+    rng = torch.Generator().manual_seed(0)
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            tensor.detach().copy_(torch.rand(tensor.shape, generator=rng) + 0.1)
+    architecture = trace(network, input_shape=SHAPE)
+    return prune(network, architecture, np.array([11, 7]))
+
+
+class Undecided(nn.Module):
+    """What it computes depends on numbers, which no export can follow faithfully."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.conv(image)
+        return result if float(image.sum()) == 0 else result * 2
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+class TestContract:
+    @pytest.mark.parametrize("dynamic", [False, True])
+    def test_the_file_computes_what_torch_does(
+        self, kind: str, dynamic: bool, pruned: nn.Module, tmp_path: Path
+    ) -> None:
+        options = ExportOptions(dynamic_batch=dynamic)
+        done = export(pruned, SHAPE, kind, tmp_path / "net", options)
+        assert done.files == (tmp_path / "net",)
+        assert [p.name for p in tmp_path.iterdir()] == ["net"]
+        assert done.bytes == (tmp_path / "net").stat().st_size
+        assert done.error <= TOLERANCE
+        assert done.batches == ((1, 2, 5) if dynamic else (1, 1, 1))
+        images = torch.randn(3 if dynamic else 1, *SHAPE)
+        with torch.no_grad():
+            wanted, got = pruned(images), FORMATS[kind].open(done.files[0])(images)
+        assert torch.allclose(wanted, got, rtol=1e-4, atol=1e-5)
+
+    def test_a_file_that_is_there_stays_unless_told(
+        self, kind: str, pruned: nn.Module, tmp_path: Path
+    ) -> None:
+        (tmp_path / "net").write_text("mine")
+        with pytest.raises(InputError, match="--force"):
+            export(pruned, SHAPE, kind, tmp_path / "net")
+        with pytest.raises(InputError, match="is a folder"):
+            export(pruned, SHAPE, kind, tmp_path, force=True)
+        assert (tmp_path / "net").read_text() == "mine"
+
+    def test_a_network_that_cannot_be_followed_leaves_nothing(
+        self, kind: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(UnsupportedModelError):
+            export(Undecided().eval(), SHAPE, kind, tmp_path / "net")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_full_disk_is_one_line_and_leaves_what_was_there(
+        self, kind: str, pruned: nn.Module, tmp_path: Path, full_disk: FullDisk
+    ) -> None:
+        (tmp_path / "net").write_text("mine")
+        with full_disk(), pytest.raises(InputError, match="must be writable"):
+            export(pruned, SHAPE, kind, tmp_path / "net", force=True)
+        assert [p.name for p in tmp_path.iterdir()] == ["net"]
+        assert (tmp_path / "net").read_text() == "mine"
+
+    def test_a_file_that_computes_something_else_is_refused(
+        self, kind: str, pruned: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Wrong(ExportFormat):
+            def write(
+                self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path
+            ) -> None:
+                FORMATS[kind].write(network, shape, options, file)
+
+            def open(self, file: Path) -> Runner:
+                run = FORMATS[kind].open(file)
+                return lambda images: run(images) * 1.001
+
+        monkeypatch.setattr(exporting, "FORMATS", {"wrong": Wrong()})
+        with pytest.raises(UnsupportedModelError, match="must compute what torch does"):
+            export(pruned, SHAPE, "wrong", tmp_path / "net")
+        assert list(tmp_path.iterdir()) == []
