@@ -36,7 +36,7 @@ from hdap.search.analysis.single_cluster_baseline import (
 )
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.surrogate.validation.fit_surrogates import FitResult
-from hdap.workflows.artifacts import ensure_clustering, fit_surrogates, measured_architecture
+from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.build_problem import measured_dense, stored_problem
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
 from hdap.workflows.copy_to_optuna import copy_studies
@@ -49,6 +49,7 @@ from hdap.workflows.data_frames import (
 )
 from hdap.workflows.list_devices import list_devices
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
+from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.search_fleet import answer_of, new_search, run
 from hdap.workflows.text_cells import TextTable, comparison
 from hdap.workflows.verify_trial import (

@@ -24,8 +24,9 @@ from hdap.search.analysis.answer import Answer, answer
 from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import uniform
-from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, fit_surrogates
+from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.build_problem import measured_dense, stored_problem
+from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.plan_measurements import dense_baselines, make_plan
 from hdap.workflows.search_fleet import Search, new_search, resumed_search, run
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import Floats
+from hdap.fleet_data.store import Store
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.loading import load_model
@@ -28,9 +28,6 @@ from hdap.search.problem.accuracy import Evaluator
 from hdap.training.datasets import Data, DataOptions, Samples, part, plain, split
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate, recalibrate_on
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
 
 HELD_SHARE = 0.2
 """Of the training data, to evaluate on; the validation part stays unseen until the answer."""
@@ -105,9 +102,7 @@ class EvaluatorPool(Evaluator):
     used. Use it by `evaluator_pool`, which ends the processes.
     """
 
-    def __init__(
-        self, store: "Store", spec: EvaluatorSpec, pool: ProcessPoolExecutor | None
-    ) -> None:
+    def __init__(self, store: Store, spec: EvaluatorSpec, pool: ProcessPoolExecutor | None) -> None:
         self._store, self._spec, self._pool = store, spec, pool
         self._evaluator = spec.made()
         self.judged_on = _judged_on(spec, self._evaluator)
@@ -154,9 +149,7 @@ class EvaluatorPool(Evaluator):
 
 
 @contextmanager
-def evaluator_pool(
-    store: "Store", spec: EvaluatorSpec, workers: int = 1
-) -> Iterator[EvaluatorPool]:
+def evaluator_pool(store: Store, spec: EvaluatorSpec, workers: int = 1) -> Iterator[EvaluatorPool]:
     """An evaluator with `workers` processes, which end with the block; 1 evaluates in this process.
 
     The number of processes does not change any accuracy. Raises as `EvaluatorSpec.made`.

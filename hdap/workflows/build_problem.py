@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import Bools, Floats, StudyRecord
+from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
@@ -25,9 +25,6 @@ from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
 
 
 def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture) -> FlopsBand:
@@ -95,7 +92,7 @@ def objective_text(problem: SearchProblem) -> str:
     return f"kept within {problem.goals.text} {problem.limit_ms:g} ms"
 
 
-def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, SearchProfile]:
+def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, SearchProfile]:
     """The problem of a stored study, with the clustering, surrogates and importance it began with.
 
     Raises NotFoundError where its surrogates or its importance are no longer stored.
@@ -120,7 +117,7 @@ def stored_problem(store: "Store", record: StudyRecord) -> tuple[SearchProblem, 
     return build_search_problem(request, goals, budget, latency, fleet, importance)
 
 
-def measured_dense(store: "Store", record: StudyRecord) -> Floats:
+def measured_dense(store: Store, record: StudyRecord) -> Floats:
     """The dense model on the typical device of each of K clusters, as measured (NaN: never)."""
     kind = str(record.settings["surrogate"])
     found = store.surrogates(record.model, record.clustering_id, kind)
@@ -129,7 +126,7 @@ def measured_dense(store: "Store", record: StudyRecord) -> Floats:
 
 @contextmanager
 def accuracy_goal(
-    store: "Store", request: SearchRequest, problem: SearchProblem, workers: int = 1
+    store: Store, request: SearchRequest, problem: SearchProblem, workers: int = 1
 ) -> Iterator[AccuracyGoal | None]:
     """How accuracy counts in a search, evaluated by so many processes; None where it does not.
 

@@ -3,20 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Ints, NetworkRecord, TrialBatch
+from hdap.fleet_data.store import Store
 from hdap.search.analysis.per_cluster import Networks, networks
+from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.evaluation import taken
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
-    from hdap.search.driver.run_search import SearchResult
-    from hdap.workflows.search_fleet import Search
+from hdap.workflows.search_fleet import Search
 
 
 @dataclass(frozen=True)
@@ -28,9 +25,9 @@ class ClusterAssignment:
 
 
 def compare_networks(
-    store: "Store",
-    search: "Search",
-    result: "SearchResult",
+    store: Store,
+    search: Search,
+    result: SearchResult,
     best: Counts,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClusterAssignment:
@@ -56,7 +53,7 @@ def compare_networks(
     return ClusterAssignment(found, numbers)
 
 
-def _trials(result: "SearchResult") -> TrialBatch:
+def _trials(result: SearchResult) -> TrialBatch:
     if result.trials is None:
         raise InputError("networks can be compared after a search, but it has no trial yet")
     return result.trials

@@ -1,7 +1,7 @@
 """Studies in Optuna's own format: a copy, so that nobody waits for a running search or stops it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import optuna
@@ -12,11 +12,9 @@ from optuna.trial import FrozenTrial, create_trial
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import StudyRecord, TrialBatch
+from hdap.fleet_data.store import Store
 from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.samplers.base import FLOOR
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
 
 FIGURES = (
     "fleet_mean_ms",
@@ -36,7 +34,7 @@ BLOCK = 500
 
 
 def copy_studies(
-    store: "Store",
+    store: Store,
     studies: tuple[StudyRecord, ...],
     storage: BaseStorage,
     progress: Callable[[int, int], None],

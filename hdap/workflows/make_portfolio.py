@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
+from hdap.fleet_data.store import Store
 from hdap.networks.criteria import criterion
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.start_network import start_network
@@ -19,11 +19,9 @@ from hdap.portfolio.sparse_levels import SlimOrder, architecture_of, from_sparse
 from hdap.requests.portfolio_request import PortfolioRequest
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.training.datasets import Data
-from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, ensure_surrogates
+from hdap.workflows.artifacts import ensure_architecture
+from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 from hdap.workflows.search_budgets import BudgetSearches, SearchOrder, Start
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
 
 Progress = Callable[[int, int | None, str], None]
 ReadData = Callable[[str, tuple[int, int, int]], Data | None]
@@ -31,7 +29,7 @@ ReadData = Callable[[str, tuple[int, int, int]], Data | None]
 
 
 def make_portfolio(
-    store: "Store", request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
+    store: Store, request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
 ) -> Built:
     """Make the networks that are asked for, and of them a stored portfolio and its bundle.
 
@@ -63,7 +61,7 @@ class _Found:
 
 
 def _searched(
-    store: "Store", request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
+    store: Store, request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
 ) -> _Found:
     criterion(request.criterion)  # refused before anything is loaded
     source = WeightsSource(request.weights, request.pretrained, request.seed)
@@ -89,7 +87,7 @@ def _searched(
 
 
 def _elastic(
-    store: "Store", request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
+    store: Store, request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
 ) -> _Found:
     assert request.elastic is not None
     candidates = from_elastic(request.elastic, request.model)
@@ -99,7 +97,7 @@ def _elastic(
 
 
 def _sparse(
-    store: "Store", request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
+    store: Store, request: PortfolioRequest, read: ReadData, say: Say, progress: Progress
 ) -> _Found:
     assert request.sparse is not None
     levels = read_sparse(request.sparse, request.model)
@@ -120,7 +118,7 @@ _SOURCES: Mapping[str, Callable[..., _Found]] = {
 }
 
 
-def fleet_view(store: "Store", architecture: Architecture, say: Say) -> FleetPredictor | None:
+def fleet_view(store: Store, architecture: Architecture, say: Say) -> FleetPredictor | None:
     """Clusters and surrogates, made current; None, and one line why, where there can be none.
 
     Raises InputError where the store knows another architecture under the model's name.

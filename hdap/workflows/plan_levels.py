@@ -31,13 +31,8 @@ from hdap.search.nested.nested_levels import Nested, nested
 from hdap.search.nested.operating_points import OperatingPoints
 from hdap.search.problem.budget import FlopsBand, parse_flops_range, parse_ms
 from hdap.surrogate.models.base import FleetSurrogate
-from hdap.workflows.artifacts import (
-    ensure_architecture,
-    ensure_clustering,
-    ensure_importance,
-    ensure_surrogates,
-    require_measurements,
-)
+from hdap.workflows.artifacts import ensure_architecture, ensure_importance, require_measurements
+from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 
 if TYPE_CHECKING:
     from pathlib import Path

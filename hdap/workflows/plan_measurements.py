@@ -32,8 +32,9 @@ from hdap.search.problem.budget import parse_flops_range
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
-from hdap.workflows.artifacts import ensure_architecture, ensure_clustering, ensure_surrogates
+from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.build_problem import stored_problem
+from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store

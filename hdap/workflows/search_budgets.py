@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
+from hdap.fleet_data.store import Store
 from hdap.networks.checkpoint import Checkpoint
 from hdap.networks.criteria import Evidence
 from hdap.networks.manifest import WEIGHTS
@@ -27,9 +28,6 @@ from hdap.training.network_quality import recalibrate_on
 from hdap.training.training_loop import best_device
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.search_fleet import find_or_run
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class BudgetSearches:
     budget that is being searched.
     """
 
-    store: "Store"
+    store: Store
     start: Start
     order: SearchOrder
     data: Data | None

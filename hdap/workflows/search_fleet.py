@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
+from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.analysis.answer import Answer, answer
 from hdap.search.analysis.per_cluster import check_per_cluster
@@ -28,12 +29,7 @@ from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
 from hdap.search.samplers.registry import SAMPLERS, check_goals
-from hdap.workflows.artifacts import (
-    ensure_clustering,
-    ensure_importance,
-    ensure_surrogates,
-    measured_architecture,
-)
+from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.build_problem import (
     accuracy_goal,
     asked_band,
@@ -43,9 +39,7 @@ from hdap.workflows.build_problem import (
     objective_text,
     stored_problem,
 )
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
+from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Search:
     before: ResumeState | None = None
 
 
-def prepare_search(store: "Store", request: SearchRequest, say: Say) -> PreparedSearch:
+def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSearch:
     """Make every stage current, and pose the problem.
 
     Raises:
@@ -97,7 +91,7 @@ def prepare_search(store: "Store", request: SearchRequest, say: Say) -> Prepared
 
 
 def new_search(
-    store: "Store",
+    store: Store,
     request: SearchRequest,
     name: str | None,
     say: Say,
@@ -124,7 +118,7 @@ def new_search(
 
 
 def store_study(
-    store: "Store", prepared: PreparedSearch, name: str | None, storage: str | None = None
+    store: Store, prepared: PreparedSearch, name: str | None, storage: str | None = None
 ) -> Search:
     """Store a new study of what was prepared. Raises as `new_search`."""
     request, problem, clustering = prepared.request, prepared.problem, prepared.clustering
@@ -152,7 +146,7 @@ def store_study(
     return Search(request, record, problem, prepared.profile, clustering, dense_ms)
 
 
-def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> Search:
+def resumed_search(store: Store, study: str, trials: int | None, say: Say) -> Search:
     """Take a stored study up where it was left, with the clustering and surrogates it began with.
 
     Raises:
@@ -173,7 +167,7 @@ def resumed_search(store: "Store", study: str, trials: int | None, say: Say) -> 
 
 
 def run(
-    store: "Store",
+    store: Store,
     search: Search,
     timeout: float | None,
     progress: Callable[[SearchProgress], None],
@@ -232,7 +226,7 @@ def run(
 
 
 def find_or_run(
-    store: "Store", request: SearchRequest, say: Say, progress: Callable[[SearchProgress], None]
+    store: Store, request: SearchRequest, say: Say, progress: Callable[[SearchProgress], None]
 ) -> tuple[Search, SearchResult]:
     """The newest finished study that answers the request, else a new one.
 
@@ -252,7 +246,7 @@ def find_or_run(
     return search, result
 
 
-def study_that_answers(store: "Store", prepared: PreparedSearch) -> StudyRecord | None:
+def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | None:
     """The newest finished study that asked for the same on the clustering, the surrogates and the
     importance of now; None where there is none."""
     request, problem = prepared.request, prepared.problem
@@ -302,7 +296,7 @@ def certified(search: Search, found: Answer) -> float | None:
     return bound.gap(float(search.problem.ucb_ms(found.found.counts[None])[0]))
 
 
-def _joined_search(store: "Store", request: SearchRequest, name: str, say: Say) -> Search:
+def _joined_search(store: Store, request: SearchRequest, name: str, say: Say) -> Search:
     joined = resumed_search(store, name, request.trials, say)
     # What was left open is stored as it was settled.
     step, floor = request.step or joined.request.step, request.floor
@@ -315,14 +309,14 @@ def _joined_search(store: "Store", request: SearchRequest, name: str, say: Say) 
     return joined
 
 
-def _stored_search(store: "Store", record: StudyRecord, trials: TrialBatch) -> Search:
+def _stored_search(store: Store, record: StudyRecord, trials: TrialBatch) -> Search:
     problem, profile = stored_problem(store, record)
     before = ResumeState(trials, record.sampler_state)
     clustering, dense_ms = store.clustering(record.clustering_id), measured_dense(store, record)
     return Search(request_of(record), record, problem, profile, clustering, dense_ms, before)
 
 
-def _exists(store: "Store", name: str) -> bool:
+def _exists(store: Store, name: str) -> bool:
     try:
         store.study(name)
     except NotFoundError:
@@ -330,7 +324,7 @@ def _exists(store: "Store", name: str) -> bool:
     return True
 
 
-def _free_name(store: "Store", request: SearchRequest) -> str:
+def _free_name(store: Store, request: SearchRequest) -> str:
     taken = {study.name for study in store.studies()}
     asked = [text for text in (request.flops, request.latency) if text] or ["front"]
     stem = f"{request.model}-{'-'.join(asked).replace(' ', '').replace('%', 'pct')}"

@@ -15,7 +15,7 @@ from hdap.cli.terminal.output import (
     show_rows,
 )
 from hdap.fleet_data.records import ClusteringRecord
-from hdap.workflows.artifacts import ensure_clustering
+from hdap.workflows.fleet_artifacts import ensure_clustering
 
 
 def run(asked: ClusterCommand) -> None:

@@ -11,7 +11,8 @@ from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, next_steps, percent, say, show_rows, warn
 from hdap.surrogate.validation.cross_validation import Score
 from hdap.surrogate.validation.fit_surrogates import FitResult
-from hdap.workflows.artifacts import ensure_clustering, fit_surrogates, measured_architecture
+from hdap.workflows.artifacts import measured_architecture
+from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 
 
 def run(asked: FitCommand) -> None:

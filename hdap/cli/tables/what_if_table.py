@@ -14,7 +14,7 @@ from hdap.fleet_data.records import ClusteringRecord, Floats
 from hdap.fleet_data.store import Store
 from hdap.surrogate.context.context_effect import Context, ContextRange
 from hdap.surrogate.models.base import FleetSurrogate, Prediction
-from hdap.workflows.artifacts import ensure_surrogates, fit_surrogates
+from hdap.workflows.fleet_artifacts import ensure_surrogates, fit_surrogates
 
 FIELDS = {"clock": "clock_scale", "temperature": "temperature_shift", "load": "load_shift"}
 

@@ -1,0 +1,146 @@
+"""What is known of a fleet: clusters are found and surrogates fitted where they are stale.
+
+Every function says in one line what it does (`say`) and reuses what the store already holds.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from hdap.clustering.cluster_fleet import cluster
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.callbacks import Say
+from hdap.fleet_data.configuration import parse_channels
+from hdap.fleet_data.costs import memory_boundness
+from hdap.fleet_data.errors import NotEnoughDataError
+from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
+from hdap.fleet_data.store import Store
+from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.registry import load_surrogate
+from hdap.surrogate.validation.fit_surrogates import FitResult, fit
+from hdap.workflows.artifacts import latest_clustering, require_measurements
+
+
+def ensure_clustering(
+    store: Store,
+    say: Say,
+    choice: ClusteringChoice | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ClusteringRecord:
+    """The latest clustering where it is current; else a new one.
+
+    Current means: no row has been added since, and `choice` is None or asks for the same. A choice
+    that is None repeats the algorithm and number of clusters of the latest clustering.
+    """
+    latest = latest_clustering(store)
+    mark = store.measurement_mark()
+    if choice is None and latest is not None and latest.measurement_mark == mark:
+        say(f"clustering {latest.id} is current: {_count(latest)}")
+        return latest
+    if choice is None:
+        choice = _as_before(latest)
+        reason = "there is none yet" if latest is None else "telemetry was added since the last"
+        say(f"clustering the fleet ({reason})")
+    return _cluster(store, choice, mark, progress, say)
+
+
+def _as_before(latest: ClusteringRecord | None) -> ClusteringChoice:
+    if latest is None:
+        return ClusteringChoice()
+    return ClusteringChoice(
+        algorithm=latest.algorithm, clusters=latest.parameters.get("clusters"), seed=latest.seed
+    )
+
+
+def _cluster(
+    store: Store,
+    choice: ClusteringChoice,
+    mark: int,
+    progress: Callable[[int, int], None] | None,
+    say: Say,
+) -> ClusteringRecord:
+    measurements = store.measurements()
+    if len(measurements) == 0:
+        raise NotEnoughDataError(
+            "clustering needs measurements, but the database holds none; "
+            "load telemetry first: hdap ingest telemetry.csv"
+        )
+    record = cluster(
+        measurements,
+        algorithm=choice.algorithm or "hdbscan",
+        clusters=choice.clusters,
+        seed=choice.seed,
+        created_at=datetime.now(UTC),
+        measurement_mark=mark,
+        resamples=choice.resamples,
+        memory_boundness=_memory_boundness(store, measurements),
+        progress=progress,
+    )
+    record = replace(record, id=store.save_clustering(record))
+    say(f"clustering {record.id}: {_count(record)}")
+    return record
+
+
+def _memory_boundness(store: Store, measurements: Measurements) -> Floats | None:
+    """A number a configuration, NaN where the architecture is not stored; None where none is."""
+    known = {m.model for m in store.models()} & set(measurements.models)
+    found = np.full(len(measurements.models), np.nan)
+    models = np.array(measurements.models)
+    for model in sorted(known):
+        mine = np.flatnonzero(models == model)
+        architecture = store.architecture(model)
+        parsed = parse_channels(architecture, [measurements.channels[i] for i in mine])
+        found[mine] = memory_boundness(architecture, parsed.counts)
+    return found if known else None
+
+
+def _count(record: ClusteringRecord) -> str:
+    clusters, outliers = len(record.clusters), int(record.outlier.sum())
+    words = f"{len(record.device_ids):,} devices in {clusters} cluster{'s' * (clusters != 1)}"
+    return words + (f", {outliers:,} of them outliers" if outliers else "")
+
+
+def ensure_surrogates(
+    store: Store,
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    say: Say,
+    kind: str = "fleet",
+    seed: int = 0,
+) -> FleetSurrogate:
+    """The stored surrogates where they are current for this clustering; else newly fitted ones."""
+    records = store.surrogates(architecture.model, clustering.id, kind)
+    mark = store.measurement_mark()
+    current = len(records) == len(clustering.clusters) and all(
+        r.architecture_digest == architecture.digest and r.measurement_mark == mark for r in records
+    )
+    if current:
+        say(f"surrogates of {architecture.model} are current ({kind}, {records[0].rows:,} rows)")
+        return load_surrogate(kind, architecture, tuple(r.payload for r in records))
+    say(f"fitting surrogates of {architecture.model} ({kind})")
+    return fit_surrogates(store, architecture, clustering, kind, seed).surrogate
+
+
+def fit_surrogates(
+    store: Store, architecture: Architecture, clustering: ClusteringRecord, kind: str, seed: int
+) -> FitResult:
+    """Fit and store one surrogate a cluster.
+
+    Raises NotEnoughDataError when the model has no measurements or too few pruned ones.
+    """
+    require_measurements(store, architecture.model)
+    measurements = store.measurements(architecture.model)
+    result = fit(
+        architecture,
+        measurements,
+        clustering,
+        kind=kind,
+        seed=seed,
+        created_at=datetime.now(UTC),
+        measurement_mark=store.measurement_mark(),
+    )
+    store.save_surrogates(result.records)
+    return result
