@@ -16,7 +16,7 @@ KEPT = "kept"
 FLOPS = "flops"
 ACCURACY = "accuracy"
 """Objectives beside latency, only together with one: kept importance and accuracy (more is better;
-kept importance stands in for accuracy until a network was judged), FLOPs."""
+kept importance stands in for accuracy until a network is evaluated), FLOPs."""
 BESIDE = (KEPT, FLOPS, ACCURACY)
 MOST = 3
 FORMS = "mean, p95, worst, cvar:0.9 or deadline:30ms"

@@ -95,7 +95,7 @@ class Evolution:
             self._stale = min(self._stale, stale)
 
     def rescore(self) -> None:
-        """Score the members anew, because the problem judges them otherwise now."""
+        """Score the members anew, because the problem scores them otherwise now."""
         if not len(self._members):
             return
         self._scores = self._score(self._members)

@@ -11,7 +11,7 @@ from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import GridSampler
 from hdap.search.samplers.evolution import Evolution, EvolutionSettings
 
-PONDERED = 8
+LOOKED_AHEAD = 8
 """Generations that a sampler looks ahead while nobody asks: its CPU is wanted elsewhere too."""
 
 GENERATIONS = 8
@@ -33,7 +33,7 @@ class FleetSampler(GridSampler):
         self.evolution = Evolution(problem, seed, settings)
         self._queue: list[Counts] = []
         self._seen: set[bytes] = set()
-        self._pondered = 0
+        self._looked_ahead = 0
         self._lock = Lock()
 
     @property
@@ -43,7 +43,7 @@ class FleetSampler(GridSampler):
 
     def propose(self) -> Counts:
         with self._lock:
-            self._pondered = 0
+            self._looked_ahead = 0
             if not self._seen and not self._queue:
                 self._queue.append(self.problem.uniform)
             for _ in range(GENERATIONS):
@@ -67,9 +67,9 @@ class FleetSampler(GridSampler):
 
     def refine(self, keep: int) -> bool:
         with self._lock:
-            if self._pondered >= PONDERED or not self._seen:
+            if self._looked_ahead >= LOOKED_AHEAD or not self._seen:
                 return False
-            self._pondered += 1
+            self._looked_ahead += 1
             rows = self._unseen([*self._queue, *self.evolution.step()])
             if rows:
                 best = self.problem.scores(np.stack(rows)).order[:keep]

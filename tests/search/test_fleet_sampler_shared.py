@@ -9,7 +9,7 @@ import pytest
 from hdap.search.driver.run_search import run_search
 from hdap.search.problem.accuracy import AccuracyModel
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.fleet_sampler import PONDERED, FleetSampler
+from hdap.search.samplers.fleet_sampler import LOOKED_AHEAD, FleetSampler
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_looking_ahead_ends_and_the_best_is_proposed_next(problem: SearchProblem
     for sampler in (hasty, patient):
         sampler.propose()
     looked = sum(1 for _ in iter(lambda: patient.refine(10), False))
-    assert looked == PONDERED
+    assert looked == LOOKED_AHEAD
     one, other = (
         problem.scores(np.stack([s.propose() for _ in range(10)])) for s in (hasty, patient)
     )

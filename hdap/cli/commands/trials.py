@@ -59,7 +59,7 @@ def _print_front(
     if as_json:
         emit_json(documents(goals.names, rows))
         return
-    show_front(goals.names, rows, f"{record.name}: Pareto front of {record.objective}", limit)
+    show_front(goals, rows, f"{record.name}: Pareto front of {record.objective}", limit)
     if rows:
         balanced = next(row.number for row in rows if row.balanced)
         next_steps(f"hdap trials --study {record.name} --trial {balanced}")

@@ -57,8 +57,8 @@ def show(
     """The answer as a person reads it."""
     if found.front:
         out().print()
-        names = search.problem.goals.names
-        show_front(names, found.front, f"Pareto front of {search.problem.goals.text}", ROWS)
+        goals = search.problem.goals
+        show_front(goals, found.front, f"Pareto front of {goals.text}", ROWS)
     _table(search, found)
     _gist(search, result, found)
     if above_best is not None:

@@ -7,26 +7,26 @@ from typing import Any
 from hdap.cli.terminal.output import line, number, percent, table
 from hdap.fleet_data.costs import format_flops
 from hdap.search.analysis.pareto_front import FrontRow
-from hdap.search.problem.objectives import ACCURACY, BESIDE, FLOPS, KEPT, parse_objective
+from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT, Goals, Objective
 
 ROWS = 12
 """A front is printed in so many rows, spread over it evenly."""
 
 
-def show_front(names: Sequence[str], rows: Sequence[FrontRow], title: str, limit: int) -> None:
+def show_front(goals: Goals, rows: Sequence[FrontRow], title: str, limit: int) -> None:
     """The front by its first objective, at most `limit` rows of it; the balanced one is marked."""
-    chosen = _spread(rows, limit)
+    chosen, names = _spread(rows, limit), goals.names
     table(
         [
             ("trial", "right"),
-            *((_head(name), "right") for name in names),
+            *((_head(*goal), "right") for goal in zip(names, goals.objectives, strict=True)),
             *((name, "right") for name in _others(names)),
             ("", "left"),
         ],
         [
             [
                 str(row.number),
-                *(_cell(name, shown) for name, shown in zip(names, row.shown, strict=True)),
+                *(_cell(*c) for c in zip(names, goals.objectives, row.shown, strict=True)),
                 f"{row.fleet_mean_ms:.2f} ms",
                 f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
                 *([] if FLOPS in names else [format_flops(row.flops)]),
@@ -62,17 +62,16 @@ def _others(names: Sequence[str]) -> list[str]:
     return ["fleet mean", "90 % interval", *rest, *([] if KEPT in names else ["kept importance"])]
 
 
-def _head(name: str) -> str:
-    if name in BESIDE:
-        return {KEPT: "kept importance", FLOPS: "FLOPs", ACCURACY: "accuracy, untuned"}[name]
-    return f"{parse_objective(name).title}, cautious"
+def _head(name: str, objective: Objective | None) -> str:
+    if objective is not None:
+        return f"{objective.title}, cautious"
+    return {KEPT: "kept importance", FLOPS: "FLOPs", ACCURACY: "accuracy, untuned"}[name]
 
 
-def _cell(name: str, value: float) -> str:
+def _cell(name: str, objective: Objective | None, value: float) -> str:
     if name == FLOPS:
         return format_flops(round(value))
     if name == KEPT:
         return number(value)
-    if name == ACCURACY:
-        return percent(value)
-    return f"{value:.2f} ms" if parse_objective(name).unit == "ms" else percent(value)
+    in_ms = objective is not None and objective.unit == "ms"
+    return f"{value:.2f} ms" if in_ms else percent(value)
