@@ -47,9 +47,9 @@ from hdap.workflows.data_frames import (
     query_frame,
     trials_frame,
 )
+from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.list_devices import list_devices
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
-from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.search_fleet import answer_of, new_search, run
 from hdap.workflows.text_cells import TextTable, comparison
 from hdap.workflows.verify_trial import (
