@@ -23,6 +23,7 @@ import optuna
 import polars as pl
 
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.extras import require
 from hdap.fleet_data.records import StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
@@ -194,12 +195,14 @@ class Fleet:
 
         Kinds are those of `hdap plot`: fleet, clusters, latency, parity, pareto, ...
         """
+        require("report")
         from hdap.report.pictures.registry import picture
 
         return picture(self.store(), kind, study, model)
 
     def report(self, out: str | Path = "report.html", study: str | None = None) -> Path:
         """Write everything there is to see as one page that opens offline; its path."""
+        require("report")
         from hdap.report.pictures.picture_source import PictureSource
         from hdap.report.write_report import report
 

@@ -1,15 +1,15 @@
 """The chapters of a report, each from a source that may hold much, little or nothing."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.records import ClusteringRecord
-from hdap.report.network_chapters import elastic, portfolio, training
-from hdap.report.parts import Chapter, interval, latency, share
+from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.report.provenance import provenance
+from hdap.report.pictures.registry import draw
+from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
+from hdap.workflows.detect_drift import findings
+from hdap.workflows.text_cells import comparison, interval, latency, share
 
 MOST_ROWS = 50
 """Rows of a table of devices; a longer one says so."""
@@ -26,7 +26,7 @@ def fleet(source: PictureSource) -> Chapter:
             f"{devices:,} devices sent {rows:,} measurements of "
             f"{', '.join(c.model for c in counts)}."
         )
-    section.draw(source, "fleet", "latency")
+    draw(section, source, "fleet", "latency")
     found = source.clustering
     if found is not None and found.outlier.any():
         section.tabulate(*_outliers(found))
@@ -50,7 +50,7 @@ def _outliers(found: ClusteringRecord) -> tuple[str, list[str], list[list[str]]]
 def clusters(source: PictureSource) -> Chapter:
     """What groups there are, what is special about each, how sure that is."""
     section = Chapter("clusters", "The clusters")
-    section.draw(source, "clusters")
+    draw(section, source, "clusters")
     found = source.clustering
     if found is None:
         return section
@@ -88,7 +88,7 @@ def clusters(source: PictureSource) -> Chapter:
 def surrogates(source: PictureSource) -> Chapter:
     """How well latencies of networks that were never measured are known."""
     section = Chapter("surrogates", "The surrogates")
-    section.draw(source, "parity", "learning")
+    draw(section, source, "parity", "learning")
     found = section.attempt(lambda: source.surrogates)
     if found:
         section.tabulate(
@@ -122,38 +122,20 @@ def search(source: PictureSource) -> Chapter:
         study = source.searched
         word = "simulated" if source.simulated else "measured"
         _awareness(section, source)
-        section.tabulate(
-            f"{study.name}: {study.model} within {format_flops(study.flops_low)} to "
-            f"{format_flops(study.flops_high)} FLOPs, predicted unless it says {word}",
-            [
-                *("network", "FLOPs|", "parameters|", "fleet mean|", "90 % interval|"),
-                *("p95 of devices|", "worst cluster|", "kept importance|"),
-                *("vs dense|", "vs uniform|"),
-            ],
-            [
-                [
-                    row.name + (f", {word}" if row.measured else ""),
-                    format_flops(row.flops),
-                    f"{row.parameters / 1e6:.2f} M",
-                    latency(row.fleet_mean_ms),
-                    interval(row.fleet_mean_low_ms, row.fleet_mean_high_ms),
-                    latency(row.fleet_p95_ms),
-                    f"{latency(row.worst_cluster_ms)} ({row.worst_cluster})",
-                    f"{row.kept_importance:.3f}",
-                    f"{row.over_dense:.2f}x",
-                    f"{row.over_uniform:.2f}x",
-                ]
-                for row in found.rows
-            ],
+        section.tables.append(
+            comparison(
+                f"{study.name}: {study.model} within {format_flops(study.flops_low)} to "
+                f"{format_flops(study.flops_high)} FLOPs, predicted unless it says {word}",
+                found,
+                word,
+            )
         )
-    section.draw(source, "history", "pareto", "layers")
+    draw(section, source, "history", "pareto", "layers")
     _studies(section, source)
     return section
 
 
 def _awareness(section: Chapter, source: PictureSource) -> None:
-    from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
-
     study = source.searched
     worth = section.attempt(
         lambda: single_cluster_baseline(source.problem, source.answer.found.counts, study.seed)
@@ -189,7 +171,7 @@ def _studies(section: Chapter, source: PictureSource) -> None:
 def verification(source: PictureSource) -> Chapter:
     """What was promised against what was measured."""
     section = Chapter("verification", "Verification")
-    section.draw(source, "promise")
+    draw(section, source, "promise")
     found = section.attempt(lambda: source.verifications)
     for number in sorted({r.number for r in found or ()}):
         rows = [r for r in found or () if r.number == number]
@@ -219,27 +201,11 @@ def verification(source: PictureSource) -> Chapter:
 
 def drift(source: PictureSource) -> Chapter:
     """What telemetry since the clustering says of what it assumed."""
-    from hdap.workflows.detect_drift import findings
-
     section = Chapter("drift", "Drift")
-    section.draw(source, "drift")
+    draw(section, source, "drift")
     if source.clustering is None:
         return section
     models = tuple(c.model for c in source.store.model_counts())
     found = findings(source.store, source.clustering, models)
     section.sentences += [f"{f}." for f in found]
     return section
-
-
-SECTIONS: dict[str, Callable[[PictureSource], Chapter]] = {
-    "fleet": fleet,
-    "clusters": clusters,
-    "surrogates": surrogates,
-    "search": search,
-    "verification": verification,
-    "training": training,
-    "elastic": elastic,
-    "portfolio": portfolio,
-    "drift": drift,
-    "provenance": provenance,
-}

@@ -4,14 +4,16 @@ import numpy as np
 
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.records import EpochRecord
-from hdap.report.parts import Chapter, interval, latency, share
+from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.registry import draw
+from hdap.workflows.text_cells import interval, latency, share
 
 
 def training(source: PictureSource) -> Chapter:
     """What was trained, and how well it went."""
     section = Chapter("training", "Training")
-    section.draw(source, "training")
+    draw(section, source, "training")
     epochs = section.attempt(lambda: source.epochs) or ()
     runs: dict[str, list[EpochRecord]] = {}
     for epoch in epochs:
@@ -68,7 +70,7 @@ def _compression(section: Chapter, source: PictureSource, run: str) -> None:
 def elastic(source: PictureSource) -> Chapter:
     """One set of weights at several levels, and which serves where."""
     section = Chapter("elastic", "Elastic levels")
-    section.draw(source, "levels")
+    draw(section, source, "levels")
     plan = section.attempt(lambda: source.level_plan)
     if plan is None:
         return section
@@ -101,7 +103,7 @@ def elastic(source: PictureSource) -> Chapter:
 def portfolio(source: PictureSource) -> Chapter:
     """Variants that a runtime swaps."""
     section = Chapter("portfolio", "The portfolio")
-    section.draw(source, "portfolio")
+    draw(section, source, "portfolio")
     found = section.attempt(lambda: source.portfolio)
     if found is None:
         return section

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.records import StudyRecord
-from hdap.report.parts import Chapter
+from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.requests.search_request import SearchRequest
 

@@ -5,10 +5,32 @@ from dataclasses import dataclass
 
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import HdapError, StoreError
-from hdap.report.fleet_chapters import SECTIONS
-from hdap.report.parts import Chapter, interval
-from hdap.report.pictures.html_page import report_page
+from hdap.report.fleet_chapters import (
+    clusters,
+    drift,
+    fleet,
+    search,
+    surrogates,
+    verification,
+)
+from hdap.report.network_chapters import elastic, portfolio, training
+from hdap.report.pictures.html_page import Chapter, report_page
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.provenance import provenance
+from hdap.workflows.text_cells import interval
+
+SECTIONS: dict[str, Callable[[PictureSource], Chapter]] = {
+    "fleet": fleet,
+    "clusters": clusters,
+    "surrogates": surrogates,
+    "search": search,
+    "verification": verification,
+    "training": training,
+    "elastic": elastic,
+    "portfolio": portfolio,
+    "drift": drift,
+    "provenance": provenance,
+}
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def _complete(environment: dict[str, str]) -> str:
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     hdap: Hdap, searched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdap.cli.terminal.extras.EXTRAS", {"report": ("no_such_package",)})
+    monkeypatch.setattr("hdap.fleet_data.extras.EXTRAS", {"report": ("no_such_package",)})
     done = hdap("report", db=searched)
     assert done.exit_code == 1
     assert "pip install 'hdap[report]'" in done.stderr

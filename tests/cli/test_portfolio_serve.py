@@ -145,7 +145,7 @@ def test_a_damaged_bundle_is_one_line(hdap: Hdap, portfolio_bundle: Path, name: 
 def test_without_the_extra_it_says_what_to_install(
     hdap: Hdap, portfolio_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdap.cli.terminal.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("hdap.fleet_data.extras.find_spec", lambda name: None)
     done = hdap("portfolio", "serve", str(portfolio_bundle))
     assert done.exit_code == 1
     assert "pip install 'hdap[serve]'" in done.stderr

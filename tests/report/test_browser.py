@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 from typer.testing import Result
 
-from hdap.report.fleet_chapters import SECTIONS
 from hdap.report.pictures.registry import PICTURES
+from hdap.report.write_report import SECTIONS
 
 Hdap = Callable[..., Result]
 WIDTHS = (390, 1280)

@@ -12,13 +12,12 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.fleet_data.store import Store
-from hdap.report.fleet_chapters import SECTIONS, fleet
-from hdap.report.parts import Chapter
+from hdap.report.fleet_chapters import fleet
 from hdap.report.pictures.figure import SIMULATED
-from hdap.report.pictures.html_page import script_json
+from hdap.report.pictures.html_page import Chapter, script_json
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.provenance import FLAGS, UNASKED, commands
-from hdap.report.write_report import Report
+from hdap.report.write_report import SECTIONS, Report
 from hdap.requests.search_request import SearchRequest
 
 Hdap = Callable[..., Result]

@@ -2,6 +2,10 @@
 
 import webbrowser
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import WSGIApplication
 
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -11,10 +15,36 @@ from hdap.cli.settings.report_commands import DashboardCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import line, next_steps, progress_bar
 from hdap.cli.terminal.output import out as page
+from hdap.device.ports import taken_port
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
-from hdap.report.local_server import local_server
 from hdap.workflows.copy_to_optuna import copy_studies
+
+HOST = "127.0.0.1"
+
+
+class LocalServer(ThreadingMixIn, WSGIServer):
+    """Answers requests side by side; nobody outside this machine reaches it."""
+
+    daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        """What to open."""
+        return f"http://{HOST}:{self.server_port}/"
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a line a request would bury what the command says."""
+
+
+def local_server(application: WSGIApplication, port: int) -> LocalServer:
+    """A server on 127.0.0.1; port 0 takes any that is free. Raises InputError where it is taken."""
+    try:
+        return make_server(HOST, port, application, LocalServer, _Quiet)
+    except OSError as error:
+        raise taken_port(error, HOST, port) from error
 
 
 def run(asked: DashboardCommand) -> None:

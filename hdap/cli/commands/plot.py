@@ -5,12 +5,12 @@ from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, next_steps
 from hdap.fleet_data.errors import InputError
 from hdap.report.pictures.looks import LOOKS
-from hdap.report.pictures.registry import picture, picture_kind
+from hdap.report.pictures.registry import PICTURES, picture
 
 
 def run(asked: PlotCommand) -> None:
     """Draw, write and say what the picture shows."""
-    picture_kind(asked.kind)
+    PICTURES[asked.kind]  # an unknown one is refused before the database is opened
     if asked.look not in LOOKS:
         raise InputError(f"the look must be one of {', '.join(LOOKS)}, but got {asked.look!r}")
     with open_store(asked.db, create=False, read_only=True) as store:

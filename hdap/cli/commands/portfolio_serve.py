@@ -63,9 +63,9 @@ def run(
     """
     from contextvars import copy_context
 
-    from hdap.cli.terminal.extras import require
     from hdap.cli.terminal.output import mark_simulated, say
     from hdap.fleet_data.errors import InputError
+    from hdap.fleet_data.extras import require
 
     require("serve")
     from hdap.device.http_server import listen

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 from hdap.cli.options.shared_options import Debug
-from hdap.cli.terminal.extras import require
+from hdap.fleet_data.extras import require
 from hdap.requests.setting import Leaf, Rest, SettingError, build, options_of, settings_of
 
 LAST = ("db", "seed", "as_json")

@@ -1,32 +1,33 @@
 """How much each cluster's latency changed since the fleet was clustered."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
 
 from hdap.clustering.cluster_drift import MATERIAL, drift
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, table
+from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.view import Cluster, Shown, Silent, Text, View, chart, gathered, layered
 from hdap.surrogate.models.base import Z90
-
-if TYPE_CHECKING:
-    import altair as alt
 
 ROW = 26
 
 
 @dataclass(frozen=True, eq=False)
-class DriftView:
-    """Clusters (C) that reported enough since: relative `change` (< 0: faster) with its standard
-    `error`, over `devices`; `rows` everyday measurements came in all."""
+class DriftView(View):
+    """Clusters (C) that reported enough since: relative `change` (< 0: faster) with its 90 %
+    interval, over `devices`; `rows` everyday measurements came in all."""
 
-    cluster: Ints
-    change: Floats
-    error: Floats
-    devices: Ints
+    cluster: Cluster
+    change: Annotated[Floats, Shown("change of latency (line: 90 % interval)", "+.1%")]
+    low: Annotated[Floats, Silent]
+    high: Annotated[Floats, Silent]
+    devices: Annotated[Ints, Shown("devices that reported")]
+    verdict: Annotated[Text, Shown()]
     changed: Bools
     rows: int
 
@@ -47,14 +48,11 @@ class DriftPicture(Picture[DriftView]):
                 f"{fleet.id}, but {f'{new:,} rows' if new else 'none'} came: hdap ingest "
                 "telemetry.csv"
             )
-        return DriftView(
-            np.array([c.cluster for c in seen.clusters], dtype=np.int64),
-            np.array([c.change for c in seen.clusters]),
-            np.array([c.error for c in seen.clusters]),
-            np.array([c.devices for c in seen.clusters], dtype=np.int64),
-            np.array([c.changed for c in seen.clusters], dtype=np.bool_),
-            seen.rows,
-        )
+        change, error, changed = gathered(seen.clusters, "change", "error", "changed")
+        cluster, devices = gathered(seen.clusters, "cluster", "devices")
+        verdict = np.where(changed, "changed", "within noise")
+        ends = change - Z90 * error, change + Z90 * error
+        return DriftView(cluster, change, *ends, devices, verdict, changed, seen.rows)
 
     def says(self, data: DriftView) -> str:
         moved = data.cluster[data.changed]
@@ -66,40 +64,18 @@ class DriftPicture(Picture[DriftView]):
         names = ", ".join(str(k) for k in moved)
         return f"Clusters {names} changed beyond noise over {data.rows:,} everyday measurements."
 
-    def draw(self, data: DriftView) -> "alt.LayerChart":
-        import altair as alt
-
-        rows = table(
-            {
-                "cluster": data.cluster,
-                "change": data.change,
-                "low": data.change - Z90 * data.error,
-                "high": data.change + Z90 * data.error,
-                "devices": data.devices,
-                "verdict": np.where(data.changed, "changed", "within noise"),
-            }
+    def draw(self, data: DriftView) -> alt.LayerChart:
+        verdicts = alt.Scale(domain=["within noise", "changed"])
+        base = data.chart().encode(
+            y=data.y("cluster"), color=alt.Color("verdict:N", title=None, scale=verdicts)
         )
-        title = "change of latency (line: 90 % interval)"
-        base = alt.Chart(rows).encode(
-            y=alt.Y("cluster:O", title="cluster"),
-            color=alt.Color(
-                "verdict:N", title=None, scale=alt.Scale(domain=["within noise", "changed"])
-            ),
-        )
-        zero = alt.Chart(table({"change": np.zeros(1)}))
+        x = data.x("change")
         return layered(
-            zero.mark_rule(style="quiet", strokeDash=[5, 4]).encode(x="change:Q"),
+            chart(change=[0.0]).mark_rule(style="quiet", strokeDash=[5, 4]).encode(x="change:Q"),
             base.mark_rule(strokeWidth=3, opacity=0.5).encode(
-                x=alt.X("low:Q", title=title, axis=alt.Axis(format="+.0%")), x2="high:Q"
+                x=data.x("low", title=data.title("change"), axis=alt.Axis(format="+.0%")),
+                x2="high:Q",
             ),
-            base.mark_point(filled=True, size=80).encode(
-                x=alt.X("change:Q", title=title),
-                tooltip=[
-                    alt.Tooltip("cluster:O"),
-                    alt.Tooltip("change:Q", format="+.1%"),
-                    alt.Tooltip("devices:Q", title="devices that reported"),
-                    alt.Tooltip("verdict:N"),
-                ],
-            ),
+            base.mark_point(filled=True, size=80).encode(x=x, tooltip=data.hover()),
             height=max(110, ROW * len(data.cluster)),
         )

@@ -2,29 +2,25 @@
 
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+import altair as alt
 import numpy as np
+import vl_convert
 
 from hdap.fleet_data.errors import InputError
 from hdap.report.pictures.html_page import figure_page
 from hdap.report.pictures.looks import LIGHT, Look
+from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.view import View
 
-if TYPE_CHECKING:
-    import altair as alt
-
-    from hdap.report.pictures.picture_source import PictureSource
-
-
-D = TypeVar("D")
+D = TypeVar("D", bound=View)
 WIDTH = 700
 """Of a picture in a file, in points; in a report a picture is as wide as the page."""
 SCALE = 2.0
 SIMULATED = "SIMULATED DATA: measured on no device"
-DIGITS = 5
 MOST_POINTS = 5000
 """Points of a picture; of more a sample is drawn, and the figure says so."""
 
@@ -36,7 +32,7 @@ class Figure:
     name: str
     title: str
     says: str
-    chart: "alt.LayerChart"
+    chart: alt.LayerChart
     simulated: bool
     notes: tuple[str, ...] = ()
 
@@ -58,15 +54,11 @@ class Figure:
 
     def svg(self, look: Look = LIGHT) -> str:
         """The picture as SVG."""
-        import vl_convert
-
         drawn: str = vl_convert.vegalite_to_svg(self.spec(), config=look.config())
         return drawn
 
     def png(self, look: Look = LIGHT) -> bytes:
         """The picture as PNG, twice as fine as on a page."""
-        import vl_convert
-
         drawn: bytes = vl_convert.vegalite_to_png(self.spec(), config=look.config(), scale=SCALE)
         return drawn
 
@@ -101,19 +93,19 @@ SUFFIXES = (".png", ".svg", ".html")
 class Picture(ABC, Generic[D]):
     """One kind of picture.
 
-    `prepare` reads what is shown as a frozen dataclass of plain numbers and loads neither torch nor
-    a drawing library; it raises NotEnoughDataError, saying what to do first, where the database
-    does not hold it. `draw` turns that into one layered view (no views side by side: the page
-    decides its width) whose axes carry units and whose marks name what they stand for on hover.
-    `says` is one sentence on what to see, with the figures of this data; predicted numbers are
-    called predicted. All are pure: the same data gives the same picture.
+    `prepare` reads what is shown as a frozen record of plain numbers and loads no torch; it raises
+    NotEnoughDataError, saying what to do first, where the database does not hold it. `draw` turns
+    that into one layered view (no views side by side: the page decides its width) whose axes carry
+    units and whose marks name what they stand for on hover, as the record's columns say. `says` is
+    one sentence on what to see, with the figures of this data; predicted numbers are called
+    predicted. All are pure: the same data gives the same picture.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
 
     @abstractmethod
-    def prepare(self, source: "PictureSource") -> D:
+    def prepare(self, source: PictureSource) -> D:
         """What the picture shows."""
 
     @abstractmethod
@@ -121,14 +113,14 @@ class Picture(ABC, Generic[D]):
         """One sentence: what to see."""
 
     @abstractmethod
-    def draw(self, data: D) -> "alt.LayerChart":
+    def draw(self, data: D) -> alt.LayerChart:
         """The chart."""
 
     def notes(self, data: D) -> tuple[str, ...]:
         """What was left out of the picture."""
         return ()
 
-    def figure(self, source: "PictureSource") -> Figure:
+    def figure(self, source: PictureSource) -> Figure:
         """Prepared and drawn."""
         data = self.prepare(source)
         return Figure(
@@ -139,30 +131,6 @@ class Picture(ABC, Generic[D]):
             source.simulated,
             self.notes(data),
         )
-
-
-def layered(*layers: Any, height: float) -> "alt.LayerChart":
-    """One view of charts on top of each other, `height` points high."""
-    import altair as alt
-
-    chart = alt.layer(*layers)
-    assert isinstance(chart, alt.LayerChart)
-    return chart.properties(height=height)
-
-
-def table(columns: Mapping[str, Any]) -> "alt.InlineData":
-    """Columns of n values as rows for a chart; floats to five digits, NaN as nothing."""
-    import altair as alt
-
-    plain = [_plain(np.asarray(values)) for values in columns.values()]
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
-    return alt.InlineData(values=rows)
-
-
-def _plain(values: np.ndarray) -> list[Any]:
-    if values.dtype.kind != "f":
-        return [str(v) for v in values] if values.dtype.kind in "OU" else list(values.tolist())
-    return [float(f"{v:.{DIGITS}g}") if np.isfinite(v) else None for v in values.tolist()]
 
 
 def sampled(count: int, keep: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -1,18 +1,16 @@
 """The devices on two axes: how slow each is, and what goes with it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, sample_note, sampled, table
+from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
-
-if TYPE_CHECKING:
-    import altair as alt
+from hdap.report.pictures.view import Cluster, Shown, Text, View, chart, layered
 
 CONTEXT_TITLES = {
     "cpu_freq_mhz": "median CPU clock, MHz",
@@ -30,6 +28,7 @@ BEHAVIOUR_TITLES = {
     "tail": "tail: p95 over median, in steps that can be told apart",
     "spread": "unsteadiness, in steps that can be told apart",
 }
+BEHAVES = ("as its cluster", "like no other")
 NAMED = 30
 """Outliers that are named in the picture."""
 HEIGHT = 360
@@ -38,16 +37,17 @@ CATEGORIES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class DevicesView:
+class DevicesView(View):
     """D devices: `latency` over the fleet's median device, `other` in what `axis` says. `total`
     devices are in the clustering, `known` of them told `other`; of those D are drawn. `apart` is
     the slowest device's latency over the fastest's, outliers left out (NaN: all are outliers)."""
 
-    device: NDArray[np.object_]
-    cluster: Ints
+    device: Annotated[Text, Shown()]
+    cluster: Cluster
+    behaves: Annotated[Text, Shown()]
+    latency: Annotated[Floats, Shown("latency over the median device's", ".3f")]
+    other: Annotated[Floats, Shown("{axis}", ".4~g")]
     outlier: Bools
-    latency: Floats
-    other: Floats
     axis: str
     clusters: int
     total: int
@@ -68,13 +68,14 @@ class FleetPicture(Picture[DevicesView]):
         other, axis = second_axis(source)
         known = np.flatnonzero(np.isfinite(other))
         chosen = known[sampled(len(known), fleet.outlier[known])]
-        usual = latency[~fleet.outlier]
+        outlier, usual = fleet.outlier[chosen], latency[~fleet.outlier]
         return DevicesView(
             fleet.device_ids[chosen],
             fleet.cluster[chosen],
-            fleet.outlier[chosen],
+            np.where(outlier, *BEHAVES[::-1]),
             latency[chosen],
             other[chosen],
+            outlier,
             axis,
             len(fleet.clusters),
             len(latency),
@@ -97,61 +98,30 @@ class FleetPicture(Picture[DevicesView]):
             len(data.device), data.known, "devices (outliers first)"
         )
 
-    def draw(self, data: DevicesView) -> "alt.LayerChart":
-        import altair as alt
-
-        rows = table(
-            {
-                "device": data.device,
-                "cluster": data.cluster,
-                "behaves": np.where(data.outlier, "like no other", "as its cluster"),
-                "latency": data.latency,
-                "other": data.other,
-            }
-        )
-        x = alt.X("other:Q", title=data.axis, scale=alt.Scale(zero=False, nice=False, padding=16))
-        y = alt.Y(
-            "latency:Q",
-            title="latency over the median device's",
+    def draw(self, data: DevicesView) -> alt.LayerChart:
+        x = data.x("other", scale=alt.Scale(zero=False, nice=False, padding=16))
+        y = data.y(
+            "latency",
             scale=alt.Scale(type="log", nice=False, padding=16),
             axis=alt.Axis(format="~g", labelExpr="datum.label ? datum.label + 'x' : ''"),
         )
-        tooltip = [
-            alt.Tooltip("device:N"),
-            alt.Tooltip("cluster:N"),
-            alt.Tooltip("behaves:N"),
-            alt.Tooltip("latency:Q", title="latency over the median's", format=".3f"),
-            alt.Tooltip("other:Q", title=data.axis, format=".4~g"),
-        ]
-        points = (
-            alt.Chart(rows)
-            .mark_point(filled=True, opacity=0.75, size=75)
-            .encode(x=x, y=y, color=cluster_colour(data.clusters), tooltip=tooltip)
-        )
+        points = data.chart().mark_point(filled=True, opacity=0.75, size=75)
+        points = points.encode(x=x, y=y, color=cluster_colour(data.clusters), tooltip=data.hover())
         if not data.outlier.any():
             return layered(points, height=HEIGHT)
-        shapes = alt.Scale(
-            domain=["as its cluster", "like no other"], range=["circle", "triangle-up"]
+        shapes = alt.Scale(domain=list(BEHAVES), range=["circle", "triangle-up"])
+        sick = np.flatnonzero(data.outlier)[:NAMED]
+        named = {name: getattr(data, name)[sick] for name in ("device", "latency", "other")}
+        words = chart(**named).mark_text(align="left", dx=8, style="words", limit=140)
+        return layered(
+            points.encode(shape=alt.Shape("behaves:N", title=None, scale=shapes)),
+            words.encode(x=x, y=y, text="device:N"),
+            height=HEIGHT,
         )
-        points = points.encode(shape=alt.Shape("behaves:N", title=None, scale=shapes))
-        words = _named_outliers(data).encode(x=x, y=y, text="device:N")
-        return layered(points, words, height=HEIGHT)
 
 
-def _named_outliers(data: DevicesView) -> "alt.Chart":
-    import altair as alt
-
-    sick = np.flatnonzero(data.outlier)[:NAMED]
-    columns = {"device": data.device, "latency": data.latency, "other": data.other}
-    rows = table({name: values[sick] for name, values in columns.items()})
-    words: alt.Chart = alt.Chart(rows).mark_text(align="left", dx=8, style="words", limit=140)
-    return words
-
-
-def cluster_colour(clusters: int) -> "alt.Color":
+def cluster_colour(clusters: int) -> alt.Color:
     """Clusters by colour: told apart while they are few, from fast to slow where they are many."""
-    import altair as alt
-
     kind = "N" if clusters <= CATEGORIES else "O"
     domain = list(range(clusters))
     return alt.Color(f"cluster:{kind}", title="cluster", scale=alt.Scale(domain=domain))

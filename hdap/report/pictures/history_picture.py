@@ -1,26 +1,25 @@
 """How the search came to its answer: trial by trial, and the best so far."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, sample_note, sampled, table
+from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
-
-if TYPE_CHECKING:
-    import altair as alt
+from hdap.report.pictures.view import Shown, Silent, View, chart, layered, named_line
 
 
 @dataclass(frozen=True, eq=False)
-class HistoryView:
+class HistoryView(View):
     """n feasible trials, predicted: `ucb_ms` is what was minimised, `better` marks those that
     were the best so far. `uniform_ms` is uniform pruning's, `last` the last trial's number."""
 
-    number: Ints
-    ucb_ms: Floats
-    better: Bools
+    trial: Annotated[Ints, Shown()]
+    ucb_ms: Annotated[Floats, Shown("predicted latency with margin, ms", ".3f")]
+    better: Annotated[Bools, Silent]
     uniform_ms: float
     last: int
     total: int
@@ -49,9 +48,9 @@ class HistoryPicture(Picture[HistoryView]):
         )
 
     def says(self, data: HistoryView) -> str:
-        if not len(data.number):
+        if not len(data.trial):
             return f"None of {data.last + 1:,} trials is feasible."
-        best = int(data.number[data.better][-1])
+        best = int(data.trial[data.better][-1])
         share = data.uniform_ms / float(data.ucb_ms.min())
         return (
             f"Trial {best} of {data.last + 1:,} is the last to improve, to {share:.2f} times as "
@@ -59,52 +58,23 @@ class HistoryPicture(Picture[HistoryView]):
         )
 
     def notes(self, data: HistoryView) -> tuple[str, ...]:
-        return sample_note(len(data.number), data.total, "feasible trials (the best first)")
+        return sample_note(len(data.trial), data.total, "feasible trials (the best first)")
 
-    def draw(self, data: HistoryView) -> "alt.LayerChart":
-        import altair as alt
-
-        scale = alt.Scale(zero=False, padding=10)
-        base = alt.Chart(
-            table({"trial": data.number, "ms": data.ucb_ms, "better": data.better})
-        ).encode(
-            x=alt.X("trial:Q", title="trial", scale=alt.Scale(domain=[0, max(data.last, 1)])),
-            y=alt.Y("ms:Q", title="predicted latency with margin, ms", scale=scale),
+    def draw(self, data: HistoryView) -> alt.LayerChart:
+        base = data.chart().encode(
+            x=data.x("trial", scale=alt.Scale(domain=[0, max(data.last, 1)])),
+            y=data.y("ucb_ms", scale=alt.Scale(zero=False, padding=10)),
+            tooltip=data.hover(),
         )
-        tooltip = [
-            alt.Tooltip("trial:Q"),
-            alt.Tooltip("ms:Q", title="predicted with margin, ms", format=".3f"),
-        ]
-        best = data.better.nonzero()[0]
-        steps = table(
-            {
-                "trial": np.append(data.number[best], data.last),
-                "ms": np.append(data.ucb_ms[best], data.ucb_ms[best][-1:]),
-            }
-            if len(best)
-            else {"trial": np.empty(0), "ms": np.empty(0)}
-        )
-        uniform = table(
-            {
-                "ms": np.array([data.uniform_ms]),
-                "trial": np.array([data.last]),
-                "name": np.array(["uniform, same grid"]),
-            }
-        )
-        rule = alt.Chart(uniform)
+        best = data.ucb_ms[data.better]
+        ends = [data.last] * bool(len(best))
+        steps = chart(trial=[*data.trial[data.better], *ends], ucb_ms=[*best, *best[-1:]])
         return layered(
-            base.mark_point(filled=True, size=24, opacity=0.35, style="quiet").encode(
-                tooltip=tooltip
+            base.mark_point(filled=True, size=24, opacity=0.35, style="quiet"),
+            steps.mark_line(style="strong", interpolate="step-after", fillOpacity=0).encode(
+                x="trial:Q", y="ucb_ms:Q"
             ),
-            alt.Chart(steps)
-            .mark_line(style="strong", interpolate="step-after", fillOpacity=0)
-            .encode(x="trial:Q", y="ms:Q"),
-            base.transform_filter("datum.better")
-            .mark_point(filled=True, size=55, style="strong")
-            .encode(tooltip=tooltip),
-            rule.mark_rule(style="best", strokeDash=[6, 4], strokeWidth=1.5).encode(y="ms:Q"),
-            rule.mark_text(align="right", dy=-7, style="words").encode(
-                x="trial:Q", y="ms:Q", text="name:N"
-            ),
+            base.transform_filter("datum.better").mark_point(filled=True, size=55, style="strong"),
+            *named_line("ucb_ms:Q", data.uniform_ms, "uniform, same grid"),
             height=300,
         )

@@ -1,18 +1,22 @@
 """The page itself: one file with everything in it, whatever is in the data shown and never run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import vl_convert
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from hdap.fleet_data.errors import HdapError, StoreError
 from hdap.report.pictures.looks import DARK, LIGHT, PAGE, Look
+from hdap.workflows.text_cells import TextTable
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+T = TypeVar("T")
 
 TEMPLATE = "page.html.j2"
 
@@ -27,30 +31,40 @@ class Drawing(Protocol):
         """Its Vega-Lite specification."""
 
 
-@dataclass(frozen=True)
-class ReportTable:
-    """Cells are plain text; a head that ends in `|` aligns its column to the right."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 @dataclass
-class Section:
-    """One chapter. What could not be shown is in `missing`: why, and what to do first."""
+class Chapter:
+    """One chapter of a page. What could not be shown is in `missing`: why, and what to do first."""
 
     name: str
     title: str
     sentences: list[str] = field(default_factory=list)
     figures: list[Any] = field(default_factory=list)
     """Each a `Drawing`."""
-    tables: list[ReportTable] = field(default_factory=list)
+    tables: list[TextTable] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
+    def attempt(self, make: Callable[[], T]) -> T | None:
+        """What `make` gives; None where the database does not hold it yet, which is noted once.
 
-def report_page(title: str, lead: str, sections: Sequence[Section], *, simulated: bool) -> str:
+        A database that fails is no such case: StoreError passes.
+        """
+        try:
+            return make()
+        except StoreError:
+            raise
+        except HdapError as error:
+            if str(error) not in self.missing:
+                self.missing.append(str(error))
+            return None
+
+    def tabulate(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add a table unless it has no rows."""
+        if rows:
+            self.tables.append(TextTable(title, tuple(heads), tuple(map(tuple, rows))))
+
+
+def report_page(title: str, lead: str, sections: Sequence[Chapter], *, simulated: bool) -> str:
     """The report as one HTML document that opens without a network."""
     figures = [figure for section in sections for figure in section.figures]
     return _page(title, lead, sections, figures, simulated)
@@ -58,14 +72,14 @@ def report_page(title: str, lead: str, sections: Sequence[Section], *, simulated
 
 def figure_page(title: str, figure: Drawing, *, simulated: bool) -> str:
     """One picture as such a document."""
-    section = Section(figure.name, title, figures=[figure])
+    section = Chapter(figure.name, title, figures=[figure])
     return _page(title, "", [section], [figure], simulated)
 
 
 def _page(
     title: str,
     lead: str,
-    sections: Sequence[Section],
+    sections: Sequence[Chapter],
     figures: Sequence[Drawing],
     simulated: bool,
 ) -> str:
@@ -111,16 +125,12 @@ def script_json(document: Any) -> str:
 @cache
 def _library() -> str:
     """Vega, Vega-Lite and vega-embed as one script; nothing in it closes a script element."""
-    import vl_convert
-
     text: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub is wrong
     return text.replace("</script", "<\\/script")
 
 
 @cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
+def _environment() -> Environment:
     folder = files("hdap.report.pictures")
     return Environment(
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),

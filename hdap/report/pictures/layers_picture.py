@@ -1,21 +1,19 @@
 """Which layers bought the speed: time and channels of each, dense against found."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import layer_channels, layer_macs
-from hdap.fleet_data.records import Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, table
+from hdap.fleet_data.records import Floats
+from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.view import Shown, Text, View, layered
 from hdap.search.problem.search_problem import LatencyModel
 from hdap.surrogate.models.fleet_model import FleetModel
-
-if TYPE_CHECKING:
-    import altair as alt
 
 MOST_LAYERS = 60
 """Layers that are drawn: those that take the most time in the dense network."""
@@ -23,17 +21,17 @@ ROW = 13
 
 
 @dataclass(frozen=True, eq=False)
-class LayersView:
-    """L layers in module order: predicted `*_ms` of the fleet mean, input x output `*_channels`.
+class LayersView(View):
+    """L layers in module order: `*_ms` of the fleet mean, predicted, `channels` in words.
 
     `by` says what the time was divided by: the surrogate's cost model, or FLOPs.
     """
 
-    layer: NDArray[np.object_]
-    dense_ms: Floats
-    found_ms: Floats
-    dense_channels: Ints
-    found_channels: Ints
+    layer: Annotated[Text, Shown()]
+    channels: Annotated[Text, Shown("output channels kept")]
+    kept: Annotated[Floats, Shown("share kept", ".0%")]
+    dense_ms: Annotated[Floats, Shown("dense, predicted ms", ".3f")]
+    found_ms: Annotated[Floats, Shown("found, predicted ms", ".3f")]
     by: str
     layers: int
 
@@ -52,17 +50,16 @@ class LayersPicture(Picture[LayersView]):
         shares, by = layer_shares(architecture, problem.latency, counts)
         whole = np.array([answer.dense.fleet_mean_ms, answer.found.fleet_mean_ms])
         ms = shares * whole[:, None]
-        outputs = layer_channels(architecture, counts)[1][:, computing]
         chosen = np.sort(ms[0].argsort()[::-1][:MOST_LAYERS])
-        names = np.array([architecture.layers[i].name for i in computing], dtype=object)
+        dense, found = layer_channels(architecture, counts)[1][:, computing][:, chosen]
         return LayersView(
-            names[chosen],
+            np.array([architecture.layers[computing[i]].name for i in chosen]),
+            np.array([f"{kept} of {all_}" for kept, all_ in zip(found, dense, strict=True)]),
+            found / dense,
             ms[0, chosen],
             ms[1, chosen],
-            outputs[0, chosen],
-            outputs[1, chosen],
             by,
-            len(names),
+            len(computing),
         )
 
     def says(self, data: LayersView) -> str:
@@ -79,39 +76,17 @@ class LayersPicture(Picture[LayersView]):
             return ()
         return (f"The {len(data.layer)} slowest of {data.layers} layers are drawn.",)
 
-    def draw(self, data: LayersView) -> "alt.LayerChart":
-        import altair as alt
-
-        arrow = [
-            f"{found} of {dense}"
-            for found, dense in zip(data.found_channels, data.dense_channels, strict=True)
-        ]
-        rows = table(
-            {
-                "layer": data.layer,
-                "dense": data.dense_ms,
-                "found": data.found_ms,
-                "channels": np.array(arrow, dtype=object),
-                "kept": data.found_channels / data.dense_channels,
-            }
-        )
-        layer = alt.Y("layer:N", sort=None, title=None, axis=alt.Axis(labelLimit=120))
-        tooltip = [
-            alt.Tooltip("layer:N"),
-            alt.Tooltip("channels:N", title="output channels kept"),
-            alt.Tooltip("kept:Q", title="share kept", format=".0%"),
-            alt.Tooltip("dense:Q", title="dense, predicted ms", format=".3f"),
-            alt.Tooltip("found:Q", title="found, predicted ms", format=".3f"),
-        ]
+    def draw(self, data: LayersView) -> alt.LayerChart:
         title = "predicted, ms of the fleet mean (pale: dense)"
-        base = alt.Chart(rows).encode(y=layer, tooltip=tooltip)
+        layer = data.y("layer", sort=None, title=None, axis=alt.Axis(labelLimit=120))
+        base = data.chart().encode(y=layer, tooltip=data.hover())
         return layered(
             base.mark_bar(style="quiet", opacity=0.3, height=10).encode(
-                x=alt.X("dense:Q", title=title)
+                x=data.x("dense_ms", title=title)
             ),
-            base.mark_bar(style="strong", height=6).encode(x="found:Q"),
+            base.mark_bar(style="strong", height=6).encode(x="found_ms:Q"),
             base.mark_text(align="left", dx=5, style="words", fontSize=9).encode(
-                x="dense:Q", text="channels:N"
+                x="dense_ms:Q", text="channels:N"
             ),
             height=ROW * len(data.layer),
         )

@@ -1,33 +1,32 @@
 """How much measuring buys: held-out error against measurements a cluster."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, table
+from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.view import Shown, View, layered, named_line
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData
 from hdap.surrogate.validation.cross_validation import noise_floor
 from hdap.surrogate.validation.learning_curve import held_out_at
-
-if TYPE_CHECKING:
-    import altair as alt
 
 SIZES = (5, 10, 20, 50, 100, 200)
 SEEDS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class LearningView:
+class LearningView(View):
     """`rows` measurements of pruned networks a cluster (S) against the mean held-out `error` (S),
     the mean of `SEEDS` random splits; `noise` is the error of a perfect surrogate."""
 
-    rows: Ints
-    error: Floats
+    rows: Annotated[Ints, Shown("measurements of pruned networks a cluster, at most")]
+    error: Annotated[Floats, Shown("held-out error, mean", ".2%")]
     noise: float
 
 
@@ -68,40 +67,22 @@ class LearningPicture(Picture[LearningView]):
             f"error is {data.error[-1]:.1%}, with {data.rows[0]} it is {data.error[0]:.1%}{floor}."
         )
 
-    def draw(self, data: LearningView) -> "alt.LayerChart":
-        import altair as alt
-
-        base = alt.Chart(table({"rows": data.rows, "error": data.error})).encode(
-            x=alt.X(
-                "rows:Q",
-                title="measurements of pruned networks a cluster, at most",
+    def draw(self, data: LearningView) -> alt.LayerChart:
+        base = data.chart().encode(
+            x=data.x(
+                "rows",
                 scale=alt.Scale(type="log", nice=False, padding=12),
                 axis=alt.Axis(values=data.rows.tolist(), format="d"),
             ),
-            y=alt.Y(
-                "error:Q",
-                title="held-out error, mean",
-                axis=alt.Axis(format=".1%"),
-                scale=alt.Scale(zero=True),
-            ),
+            y=data.y("error", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=True)),
+            tooltip=data.hover(),
         )
-        tooltip = [
-            alt.Tooltip("rows:Q", title="measurements a cluster"),
-            alt.Tooltip("error:Q", title="held-out error", format=".2%"),
-        ]
         layers = [
             base.mark_line(style="strong", fillOpacity=0),
-            base.mark_point(filled=True, size=70, style="strong").encode(tooltip=tooltip),
+            base.mark_point(filled=True, size=70, style="strong"),
         ]
         if np.isfinite(data.noise):
-            noise = table({"error": np.array([data.noise]), "name": np.array(["noise alone"])})
-            rule = alt.Chart(noise).encode(y="error:Q")
-            layers += [
-                rule.mark_rule(style="quiet", strokeDash=[6, 4]),
-                rule.mark_text(align="right", dy=-7, style="words").encode(
-                    x=alt.value("width"), text="name:N"
-                ),
-            ]
+            layers += named_line("error:Q", data.noise, "noise alone", "quiet")
         return layered(*layers, height=260)
 
 

@@ -1,28 +1,27 @@
 """What the levels of an elastic network make of a changing clock, cluster by cluster."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, table
+from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
-
-if TYPE_CHECKING:
-    import altair as alt
+from hdap.report.pictures.view import Cluster, Shown, View, gathered, layered, named_line
 
 
 @dataclass(frozen=True, eq=False)
-class LevelsView:
+class LevelsView(View):
     """n points of cluster and clock (a share of the typical one), predicted, ms: the level that
     serves there, what it takes, and what the widest level would take. `target_ms` is the plan's."""
 
-    cluster: Ints
-    clock: Floats
-    level: Ints
-    ms: Floats
-    widest_ms: Floats
+    cluster: Cluster
+    clock: Annotated[Floats, Shown("clock, share of the typical", ".0%")]
+    level: Annotated[Ints, Shown()]
+    ms: Annotated[Floats, Shown("predicted latency, ms", ".2f")]
+    widest_ms: Annotated[Floats, Shown("the widest level's, ms", ".2f")]
     target_ms: float
 
 
@@ -37,14 +36,9 @@ class LevelsPicture(Picture[LevelsView]):
         widest = max(level.level for level in plan.levels)
         whole = {(p.cluster, p.clock): p.latency_ms for p in plan.points if p.level == widest}
         chosen = [p for p in plan.points if p.chosen]
-        return LevelsView(
-            np.array([p.cluster for p in chosen], dtype=np.int64),
-            np.array([p.clock for p in chosen]),
-            np.array([p.level for p in chosen], dtype=np.int64),
-            np.array([p.latency_ms for p in chosen]),
-            np.array([whole[p.cluster, p.clock] for p in chosen]),
-            plan.target_ms,
-        )
+        cluster, clock, level, ms = gathered(chosen, "cluster", "clock", "level", "latency_ms")
+        widest_ms = np.array([whole[p.cluster, p.clock] for p in chosen])
+        return LevelsView(cluster, clock, level, ms, widest_ms, plan.target_ms)
 
     def says(self, data: LevelsView) -> str:
         slowest = float(np.nanmax(data.widest_ms))
@@ -54,41 +48,18 @@ class LevelsPicture(Picture[LevelsView]):
             f"takes up to {slowest:.1f} ms."
         )
 
-    def draw(self, data: LevelsView) -> "alt.LayerChart":
-        import altair as alt
-
-        columns = {"cluster": data.cluster, "clock": data.clock, "level": data.level}
-        served = alt.Chart(table(columns | {"ms": data.ms})).encode(
-            x=alt.X("clock:Q", title="clock, share of the typical", axis=alt.Axis(format=".0%")),
-            y=alt.Y("ms:Q", title="predicted latency, ms", scale=alt.Scale(zero=True)),
+    def draw(self, data: LevelsView) -> alt.LayerChart:
+        base = data.chart().encode(x=data.x("clock", axis=alt.Axis(format=".0%")))
+        served = base.encode(
+            y=data.y("ms", scale=alt.Scale(zero=True)),
             color=alt.Color("cluster:O", title="cluster"),
         )
-        widest = alt.Chart(table(columns | {"ms": data.widest_ms})).encode(
-            x="clock:Q", y="ms:Q", detail="cluster:O"
-        )
-        target = alt.Chart(
-            table(
-                {
-                    "ms": np.array([data.target_ms]),
-                    "clock": np.array([float(data.clock.max())]),
-                    "name": np.array(["target"]),
-                }
-            )
-        )
         return layered(
-            widest.mark_line(style="quiet", strokeDash=[3, 3], strokeWidth=1.2, fillOpacity=0),
+            base.mark_line(style="quiet", strokeDash=[3, 3], strokeWidth=1.2, fillOpacity=0).encode(
+                y=data.y("widest_ms", title=data.title("ms")), detail="cluster:O"
+            ),
             served.mark_line(fillOpacity=0),
-            served.mark_point(filled=True, size=70).encode(
-                tooltip=[
-                    alt.Tooltip("cluster:O"),
-                    alt.Tooltip("clock:Q", format=".0%"),
-                    alt.Tooltip("level:Q"),
-                    alt.Tooltip("ms:Q", title="predicted, ms", format=".2f"),
-                ]
-            ),
-            target.mark_rule(style="best", strokeDash=[6, 4]).encode(y="ms:Q"),
-            target.mark_text(align="right", dy=-7, style="words").encode(
-                x="clock:Q", y="ms:Q", text="name:N"
-            ),
+            served.mark_point(filled=True, size=70).encode(tooltip=data.hover()),
+            *named_line("ms:Q", data.target_ms, "target"),
             height=280,
         )

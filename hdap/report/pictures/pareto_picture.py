@@ -1,30 +1,29 @@
 """What a bit more kept importance costs: the front of a study's trials."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, sample_note, sampled, table
+from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.view import Shown, Silent, View, chart, layered
 from hdap.search.analysis.pareto_front import nondominated
-
-if TYPE_CHECKING:
-    import altair as alt
 
 
 @dataclass(frozen=True, eq=False)
-class ParetoView:
+class ParetoView(View):
     """n feasible trials, predicted. `front`: no other trial is faster and keeps as much. `found`
     and `uniform` are (ms, kept importance)."""
 
-    number: Ints
-    fleet_ms: Floats
-    kept: Floats
-    flops: Ints
-    front: Bools
+    trial: Annotated[Ints, Shown()]
+    fleet_ms: Annotated[Floats, Shown("predicted fleet mean latency, ms", ".3f")]
+    kept: Annotated[Floats, Shown("kept importance (share, geometric mean)", ".4f")]
+    gflops: Annotated[Floats, Shown("FLOPs, G", ".3f")]
+    front: Annotated[Bools, Silent]
     found: tuple[float, float]
     uniform: tuple[float, float]
     found_number: int
@@ -48,7 +47,7 @@ class ParetoPicture(Picture[ParetoView]):
             trials.number[rows],
             ms[chosen],
             kept[chosen],
-            trials.flops[rows],
+            trials.flops[rows] / 1e9,
             front[chosen],
             (answer.found.fleet_mean_ms, answer.found.kept_importance),
             (answer.uniform.fleet_mean_ms, answer.uniform.kept_importance),
@@ -65,66 +64,28 @@ class ParetoPicture(Picture[ParetoView]):
         )
 
     def notes(self, data: ParetoView) -> tuple[str, ...]:
-        return sample_note(len(data.number), data.total, "feasible trials (the front first)")
+        return sample_note(len(data.trial), data.total, "feasible trials (the front first)")
 
-    def draw(self, data: ParetoView) -> "alt.LayerChart":
-        import altair as alt
-
-        rows = table(
-            {
-                "trial": data.number,
-                "kept": data.kept,
-                "ms": data.fleet_ms,
-                "flops": data.flops / 1e9,
-                "front": data.front,
-            }
-        )
+    def draw(self, data: ParetoView) -> alt.LayerChart:
         scale = alt.Scale(zero=False, padding=12)
-        base = alt.Chart(rows).encode(
-            x=alt.X("kept:Q", title="kept importance (share, geometric mean)", scale=scale),
-            y=alt.Y("ms:Q", title="predicted fleet mean latency, ms", scale=scale),
-        )
-        tooltip = [
-            alt.Tooltip("trial:Q"),
-            alt.Tooltip("ms:Q", title="predicted fleet mean, ms", format=".3f"),
-            alt.Tooltip("kept:Q", title="kept importance", format=".4f"),
-            alt.Tooltip("flops:Q", title="FLOPs, G", format=".3f"),
-        ]
-        all_trials = base.mark_point(filled=True, size=34, opacity=0.35, style="quiet").encode(
-            tooltip=tooltip
-        )
+        x, y = data.x("kept", scale=scale), data.y("fleet_ms", scale=scale)
+        base = data.chart().encode(x=x, y=y, tooltip=data.hover())
         front = base.transform_filter("datum.front")
-        line = front.mark_line(style="strong", interpolate="step-before", fillOpacity=0)
-        marks = front.mark_point(filled=True, size=60, style="strong").encode(tooltip=tooltip)
-        named = _named(data)
-        return layered(all_trials, line, marks, *named, height=340)
-
-
-def _named(data: ParetoView) -> "list[alt.Chart]":
-    """The answer and uniform pruning, with their names."""
-    import altair as alt
-
-    names = [f"found (trial {data.found_number})", "uniform, same grid"]
-    rows = table(
-        {
-            "network": np.array(names, dtype=object),
-            "ms": np.array([data.found[0], data.uniform[0]]),
-            "kept": np.array([data.found[1], data.uniform[1]]),
-        }
-    )
-    base = alt.Chart(rows).encode(x="kept:Q", y="ms:Q")
-    return [
-        base.mark_point(filled=True, shape="diamond", size=170, style="best").encode(
-            tooltip=[
-                alt.Tooltip("network:N"),
-                alt.Tooltip("ms:Q", title="predicted fleet mean, ms", format=".3f"),
-                alt.Tooltip("kept:Q", title="kept importance", format=".4f"),
-            ]
-        ),
-        base.mark_text(align="left", dx=9, dy=15, style="words", fontWeight="bold").encode(
-            text="network:N"
-        ),
-    ]
+        names = [f"found (trial {data.found_number})", "uniform, same grid"]
+        ms, kept = zip(data.found, data.uniform, strict=True)
+        named = chart(network=names, fleet_ms=ms, kept=kept).encode(x="kept:Q", y="fleet_ms:Q")
+        return layered(
+            base.mark_point(filled=True, size=34, opacity=0.35, style="quiet"),
+            front.mark_line(style="strong", interpolate="step-before", fillOpacity=0),
+            front.mark_point(filled=True, size=60, style="strong"),
+            named.mark_point(filled=True, shape="diamond", size=170, style="best").encode(
+                tooltip=["network:N", *data.hover("fleet_ms", "kept")]
+            ),
+            named.mark_text(align="left", dx=9, dy=15, style="words", fontWeight="bold").encode(
+                text="network:N"
+            ),
+            height=340,
+        )
 
 
 def pareto_front(ms: Floats, kept: Floats) -> Bools:

@@ -1,33 +1,31 @@
 """Predicted against measured, on configurations that the surrogates had never seen."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
+import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 
 from hdap.fleet_data.costs import flops
-from hdap.fleet_data.records import Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, sample_note, sampled, table
+from hdap.fleet_data.records import Floats
+from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.fleet_picture import cluster_colour
 from hdap.report.pictures.picture_source import PictureSource
+from hdap.report.pictures.view import Cluster, Shown, Text, View, chart, layered
 from hdap.surrogate.models.base import Z90
-
-if TYPE_CHECKING:
-    import altair as alt
 
 
 @dataclass(frozen=True, eq=False)
-class ParityView:
+class ParityView(View):
     """m cells (cluster x configuration), latencies in ms with the 90 % interval of the prediction;
     `error` is the mean of |predicted / measured - 1| over all cells, `covered` the share inside."""
 
-    cluster: Ints
-    network: NDArray[np.object_]
-    measured: Floats
-    predicted: Floats
-    low: Floats
-    high: Floats
+    cluster: Cluster
+    network: Annotated[Text, Shown()]
+    measured: Annotated[Floats, Shown("measured median, ms", ".2f")]
+    predicted: Annotated[Floats, Shown("predicted, ms (line: 90 % interval)", ".2f")]
+    low: Annotated[Floats, Shown("from (90 %), ms", ".2f")]
+    high: Annotated[Floats, Shown("to (90 %), ms", ".2f")]
     clusters: int
     error: float
     covered: float
@@ -50,7 +48,7 @@ class ParityPicture(Picture[ParityView]):
         middle = held.predicted_log_ms[chosen]
         return ParityView(
             cells.cluster[chosen],
-            np.array(names, dtype=object),
+            np.array(names),
             np.exp(cells.log_ms[chosen]),
             np.exp(middle),
             np.exp(middle - Z90 * sd[chosen]),
@@ -71,47 +69,24 @@ class ParityPicture(Picture[ParityView]):
     def notes(self, data: ParityView) -> tuple[str, ...]:
         return sample_note(len(data.cluster), data.total, "medians (those outside first)")
 
-    def draw(self, data: ParityView) -> "alt.LayerChart":
-        import altair as alt
-
-        rows = table(
-            {
-                "cluster": data.cluster,
-                "network": data.network,
-                "measured": data.measured,
-                "predicted": data.predicted,
-                "low": data.low,
-                "high": data.high,
-            }
-        )
+    def draw(self, data: ParityView) -> alt.LayerChart:
         ends = [
-            float(np.min([data.measured.min(), data.low.min()])) * 0.97,
-            float(np.max([data.measured.max(), data.high.max()])) * 1.03,
+            float(min(data.measured.min(), data.low.min())) * 0.97,
+            float(max(data.measured.max(), data.high.max())) * 1.03,
         ]
-        scale = alt.Scale(type="log", domain=ends, nice=False)
-        axis = alt.Axis(format="~g", tickCount=8)
-        x = alt.X("measured:Q", title="measured median, ms", scale=scale, axis=axis)
-        base = alt.Chart(rows).encode(x=x, color=cluster_colour(data.clusters))
-        both = table({"measured": np.array(ends), "predicted": np.array(ends)})
-        title = "predicted, ms (line: 90 % interval)"
-        y = alt.Y("predicted:Q", title=title, scale=scale, axis=axis)
+        common: dict[str, Any] = {
+            "scale": alt.Scale(type="log", domain=ends, nice=False),
+            "axis": alt.Axis(format="~g", tickCount=8),
+        }
+        x, y = data.x("measured", **common), data.y("predicted", **common)
+        base = data.chart().encode(x=x, color=cluster_colour(data.clusters))
         return layered(
-            alt.Chart(both)
+            chart(measured=ends, predicted=ends)
             .mark_line(style="quiet", strokeDash=[5, 4], strokeWidth=1.2, fillOpacity=0)
             .encode(x=x, y=y),
             base.mark_rule(opacity=0.35).encode(
-                y=alt.Y("low:Q", scale=scale, axis=axis, title=title), y2="high:Q"
+                y=data.y("low", **common | {"title": data.title("predicted")}), y2="high:Q"
             ),
-            base.mark_point(filled=True, size=30, opacity=0.85).encode(
-                y=y,
-                tooltip=[
-                    alt.Tooltip("cluster:N"),
-                    alt.Tooltip("network:N"),
-                    alt.Tooltip("measured:Q", title="measured, ms", format=".2f"),
-                    alt.Tooltip("predicted:Q", title="predicted, ms", format=".2f"),
-                    alt.Tooltip("low:Q", title="from (90 %), ms", format=".2f"),
-                    alt.Tooltip("high:Q", title="to (90 %), ms", format=".2f"),
-                ],
-            ),
+            base.mark_point(filled=True, size=30, opacity=0.85).encode(y=y, tooltip=data.hover()),
             height=400,
         )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from hdap.fleet_data.errors import NotEnoughDataError, NotFoundError
 from hdap.fleet_data.records import (
@@ -17,14 +16,14 @@ from hdap.fleet_data.records import (
     TrialBatch,
     VerificationRecord,
 )
-
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
-    from hdap.search.analysis.answer import Answer
-    from hdap.search.problem.search_problem import SearchProblem
-    from hdap.surrogate.models.base import FleetSurrogate
-    from hdap.surrogate.training_data.training_cells import TrainingData
-    from hdap.surrogate.validation.cross_validation import HeldOut
+from hdap.fleet_data.store import Store
+from hdap.search.analysis.answer import Answer, answer
+from hdap.search.problem.search_problem import SearchProblem
+from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.registry import SURROGATES, load_surrogate
+from hdap.surrogate.training_data.training_cells import TrainingData, training_data
+from hdap.surrogate.validation.cross_validation import HeldOut, calibration, cross_validate
+from hdap.workflows.build_problem import measured_dense, stored_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,7 @@ class PictureSource:
     which says what to do first.
     """
 
-    store: "Store"
+    store: Store
     study: StudyRecord | None
     model: str | None
     clustering: ClusteringRecord | None
@@ -44,7 +43,7 @@ class PictureSource:
 
     @classmethod
     def of(
-        cls, store: "Store", study: str | None = None, model: str | None = None
+        cls, store: Store, study: str | None = None, model: str | None = None
     ) -> "PictureSource":
         """The named study, else the newest one (of `model`), else the database without a study.
 
@@ -102,24 +101,18 @@ class PictureSource:
         return trials
 
     @cached_property
-    def problem(self) -> "SearchProblem":
+    def problem(self) -> SearchProblem:
         """What the study minimises, with the surrogates it began with."""
-        from hdap.workflows.build_problem import stored_problem
-
         return stored_problem(self.store, self.searched)[0]
 
     @cached_property
     def dense_ms(self) -> Floats:
         """The dense model on each of K clusters, as measured (NaN: never)."""
-        from hdap.workflows.build_problem import measured_dense
-
         return measured_dense(self.store, self.searched)
 
     @cached_property
-    def answer(self) -> "Answer":
+    def answer(self) -> Answer:
         """What the study found, beside dense and uniform."""
-        from hdap.search.analysis.answer import answer
-
         return answer(self.problem, self.trials, self.dense_ms)
 
     @cached_property
@@ -143,19 +136,15 @@ class PictureSource:
         return records
 
     @cached_property
-    def surrogate(self) -> "FleetSurrogate":
+    def surrogate(self) -> FleetSurrogate:
         """The stored latency functions."""
-        from hdap.surrogate.models.registry import load_surrogate
-
         records = self.surrogates
         architecture = self.store.architecture(records[0].model)
         return load_surrogate(self.kind, architecture, tuple(r.payload for r in records))
 
     @cached_property
-    def training(self) -> "TrainingData":
+    def training(self) -> TrainingData:
         """The rows that the surrogates learned from: none that came later."""
-        from hdap.surrogate.training_data.training_cells import training_data
-
         mark = max(r.measurement_mark for r in self.surrogates)
         architecture = self.store.architecture(self.surrogates[0].model)
         found = self.store.measurements(architecture.model)
@@ -163,11 +152,8 @@ class PictureSource:
         return training_data(architecture, _first(found, len(found) - newer), self.fleet)
 
     @cached_property
-    def held_out(self) -> "HeldOut":
+    def held_out(self) -> HeldOut:
         """Predictions of configurations by surrogates that never saw them, intervals calibrated."""
-        from hdap.surrogate.models.registry import SURROGATES
-        from hdap.surrogate.validation.cross_validation import calibration, cross_validate
-
         held = cross_validate(SURROGATES[self.kind], self.training)
         factors = calibration(held, self.training.clusters)[held.cells.cluster]
         return replace(held, predicted_log_sd=held.predicted_log_sd * factors)
@@ -221,14 +207,14 @@ def _nothing_measured() -> NotEnoughDataError:
     )
 
 
-def _study(store: "Store", study: str | None, model: str | None) -> StudyRecord | None:
+def _study(store: Store, study: str | None, model: str | None) -> StudyRecord | None:
     if study is not None:
         return store.study(study)
     mine = [s for s in store.studies() if model in (None, s.model)]
     return mine[-1] if mine else None
 
 
-def _busiest(store: "Store") -> str | None:
+def _busiest(store: Store) -> str | None:
     """The model with the most rows of pruned networks."""
     counts = store.model_counts()
     return (

@@ -1,31 +1,34 @@
 """What was promised of a trial and what was measured of it, cluster by cluster."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
+import altair as alt
 import numpy as np
 
-from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, table
+from hdap.fleet_data.records import Floats, Ints
+from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
-
-if TYPE_CHECKING:
-    import altair as alt
+from hdap.report.pictures.view import Cluster, Shown, Text, View, gathered, layered
 
 ROW = 34
 
 
 @dataclass(frozen=True, eq=False)
-class PromiseView:
-    """K clusters of the trial verified last: ms with 90 % intervals, `K x 3` (value, low, high;
-    NaN: not measured). `devices` (K) measured it."""
+class PromiseView(View):
+    """K clusters of the trial verified last, predicted and then measured (`what`): ms with 90 %
+    intervals, 2 K in all (NaN: not measured). `devices` measured it; `kept` of `done` clusters that
+    were measured are not above their interval."""
 
+    cluster: Cluster
+    what: Annotated[Text, Shown()]
+    ms: Annotated[Floats, Shown("latency, ms (line: 90 % interval)", ".2f")]
+    low: Annotated[Floats, Shown("from (90 %), ms", ".2f")]
+    high: Annotated[Floats, Shown("to (90 %), ms", ".2f")]
+    devices: Annotated[Ints, Shown("devices that measured")]
     trial: int
-    cluster: Ints
-    predicted: Floats
-    measured: Floats
-    devices: Ints
-    holds: Bools
+    kept: int
+    done: int
     trial_holds: bool
     simulated: bool
 
@@ -39,68 +42,48 @@ class PromisePicture(Picture[PromiseView]):
     def prepare(self, source: PictureSource) -> PromiseView:
         newest = max(source.verifications, key=lambda r: r.created_at)
         rows = [r for r in source.verifications if r.number == newest.number]
-        predicted = [(r.predicted_ms, r.predicted_low_ms, r.predicted_high_ms) for r in rows]
-        measured = [(r.measured_ms, r.measured_low_ms, r.measured_high_ms) for r in rows]
+        cluster, devices, holds = gathered(rows, "cluster", "devices", "holds")
+        predicted = gathered(rows, "predicted_ms", "predicted_low_ms", "predicted_high_ms")
+        measured = gathered(rows, "measured_ms", "measured_low_ms", "measured_high_ms")
+        ms, low, high = map(np.concatenate, zip(predicted, measured, strict=True))
+        done = np.isfinite(measured[0])
         return PromiseView(
+            np.tile(cluster, 2),
+            np.repeat(["predicted", "simulated" if newest.simulated else "measured"], len(rows)),
+            ms,
+            low,
+            high,
+            np.tile(devices, 2),
             newest.number,
-            np.array([r.cluster for r in rows], dtype=np.int64),
-            np.array(predicted, dtype=np.float64),
-            np.array(measured, dtype=np.float64),
-            np.array([r.devices for r in rows], dtype=np.int64),
-            np.array([r.holds for r in rows], dtype=np.bool_),
+            int((holds & done).sum()),
+            int(done.sum()),
             newest.trial_holds,
             newest.simulated,
         )
 
     def says(self, data: PromiseView) -> str:
-        done = np.isfinite(data.measured[:, 0])
-        kept = int((data.holds & done).sum())
         verdict = "keeps" if data.trial_holds else "does not keep"
         word = "simulated, measured on no device" if data.simulated else "measured"
         return (
-            f"Trial {data.trial} {verdict} its promise ({word}): {kept} of {int(done.sum())} "
+            f"Trial {data.trial} {verdict} its promise ({word}): {data.kept} of {data.done} "
             "clusters are not above their predicted 90 % interval."
         )
 
-    def draw(self, data: PromiseView) -> "alt.LayerChart":
-        import altair as alt
-
-        word = "simulated" if data.simulated else "measured"
-        both = np.concatenate([data.predicted, data.measured])
-        order = ["predicted", word]
-        rows = table(
-            {
-                "cluster": np.tile(data.cluster, 2),
-                "what": np.repeat(np.array(order, dtype=object), len(data.cluster)),
-                "ms": both[:, 0],
-                "low": both[:, 1],
-                "high": both[:, 2],
-                "devices": np.tile(data.devices, 2),
-            }
-        )
-        colour = alt.Color("what:N", title=None, scale=alt.Scale(domain=order), sort=order)
-        base = alt.Chart(rows).encode(
-            y=alt.Y("cluster:O", title="cluster"),
+    def draw(self, data: PromiseView) -> alt.LayerChart:
+        order = list(dict.fromkeys(data.what.tolist()))
+        what: dict[str, Any] = {"title": None, "sort": order, "scale": alt.Scale(domain=order)}
+        base = data.chart().encode(
+            y=data.y("cluster"),
             yOffset=alt.YOffset("what:N", sort=order),
-            color=colour,
+            color=alt.Color("what:N", **what),
         )
-        title = "latency, ms (line: 90 % interval)"
-        x = alt.X("ms:Q", title=title, scale=alt.Scale(zero=False))
+        x = data.x("ms", scale=alt.Scale(zero=False))
         return layered(
             base.mark_rule(strokeWidth=3, opacity=0.5).encode(
-                x=alt.X("low:Q", title=title), x2="high:Q"
+                x=data.x("low", title=data.title("ms")), x2="high:Q"
             ),
             base.mark_point(filled=True, size=80).encode(
-                x=x,
-                shape=alt.Shape("what:N", title=None, sort=order, scale=alt.Scale(domain=order)),
-                tooltip=[
-                    alt.Tooltip("cluster:O"),
-                    alt.Tooltip("what:N"),
-                    alt.Tooltip("ms:Q", title="ms", format=".2f"),
-                    alt.Tooltip("low:Q", title="from (90 %), ms", format=".2f"),
-                    alt.Tooltip("high:Q", title="to (90 %), ms", format=".2f"),
-                    alt.Tooltip("devices:Q", title="devices that measured"),
-                ],
+                x=x, shape=alt.Shape("what:N", **what), tooltip=data.hover()
             ),
-            height=max(110, ROW * len(data.cluster)),
+            height=max(110, ROW * len(data.cluster) // 2),
         )

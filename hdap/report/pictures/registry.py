@@ -1,13 +1,16 @@
 """Every kind of picture by its name."""
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from hdap.fleet_data.errors import NotFoundError
+from hdap.fleet_data.plugins import Registry
+from hdap.fleet_data.store import Store
 from hdap.report.pictures.clusters_picture import ClustersPicture
 from hdap.report.pictures.drift_picture import DriftPicture
 from hdap.report.pictures.figure import Figure, Picture
 from hdap.report.pictures.fleet_picture import FleetPicture
 from hdap.report.pictures.history_picture import HistoryPicture
+from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.latency_picture import LatencyPicture
 from hdap.report.pictures.layers_picture import LayersPicture
 from hdap.report.pictures.learning_picture import LearningPicture
@@ -19,44 +22,42 @@ from hdap.report.pictures.portfolio_picture import PortfolioPicture
 from hdap.report.pictures.promise_picture import PromisePicture
 from hdap.report.pictures.training_picture import TrainingPicture
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
-
-PICTURES: dict[str, Picture[Any]] = {
-    picture.name: picture
-    for picture in (
-        FleetPicture(),
-        ClustersPicture(),
-        LatencyPicture(),
-        ParityPicture(),
-        LearningPicture(),
-        HistoryPicture(),
-        ParetoPicture(),
-        LayersPicture(),
-        PromisePicture(),
-        TrainingPicture(),
-        LevelsPicture(),
-        PortfolioPicture(),
-        DriftPicture(),
-    )
-}
-
-
-def picture_kind(name: str) -> Picture[Any]:
-    """The registered picture; NotFoundError with the known names otherwise."""
-    if name not in PICTURES:
-        raise NotFoundError(
-            f"the picture must be one of {', '.join(PICTURES)}, but got kind={name!r}"
+PICTURES: Registry[Picture[Any]] = Registry(
+    "the picture",
+    "pictures",
+    {
+        picture.name: picture
+        for picture in (
+            FleetPicture(),
+            ClustersPicture(),
+            LatencyPicture(),
+            ParityPicture(),
+            LearningPicture(),
+            HistoryPicture(),
+            ParetoPicture(),
+            LayersPicture(),
+            PromisePicture(),
+            TrainingPicture(),
+            LevelsPicture(),
+            PortfolioPicture(),
+            DriftPicture(),
         )
-    return PICTURES[name]
+    },
+)
 
 
-def picture(
-    store: "Store", kind: str, study: str | None = None, model: str | None = None
-) -> Figure:
+def draw(chapter: Chapter, source: PictureSource, *kinds: str) -> None:
+    """Add pictures to a chapter as far as the database holds what they show."""
+    for kind in kinds:
+        figure = chapter.attempt(partial(PICTURES[kind].figure, source))
+        if figure is not None:
+            chapter.figures.append(figure)
+
+
+def picture(store: Store, kind: str, study: str | None = None, model: str | None = None) -> Figure:
     """A figure of what a database holds, of the named study or the newest one.
 
-    Raises NotFoundError for an unknown kind, study or model, NotEnoughDataError where the database
-    does not hold what the picture shows yet.
+    Raises InputError for an unknown kind, NotFoundError for a study or model that is not there,
+    NotEnoughDataError where the database does not hold what the picture shows yet.
     """
-    return picture_kind(kind).figure(PictureSource.of(store, study, model))
+    return PICTURES[kind].figure(PictureSource.of(store, study, model))

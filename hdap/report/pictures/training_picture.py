@@ -1,29 +1,27 @@
 """How training runs went: accuracy on validation images, epoch by epoch."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 
 from hdap.fleet_data.records import Floats, Ints
-from hdap.report.pictures.figure import Picture, layered, table
+from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
-
-if TYPE_CHECKING:
-    import altair as alt
+from hdap.report.pictures.view import Shown, Text, View, gathered, layered
 
 MOST_RUNS = 8
 """Runs of one picture, the newest: more are not told apart by colour."""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingView:
+class TrainingView(View):
     """n epochs of some runs, run by run: `accuracy` is a share; `runs` is how many there are."""
 
-    run: NDArray[np.object_]
-    epoch: Ints
-    accuracy: Floats
+    run: Annotated[Text, Shown()]
+    epoch: Annotated[Ints, Shown()]
+    accuracy: Annotated[Floats, Shown("accuracy on validation images", ".2%")]
     runs: int
 
 
@@ -40,12 +38,8 @@ class TrainingPicture(Picture[TrainingView]):
             newest[record.run] = None
         shown = list(newest)[:MOST_RUNS]
         mine = [e for e in epochs if e.run in shown]
-        return TrainingView(
-            np.array([e.run for e in mine], dtype=object),
-            np.array([e.epoch for e in mine], dtype=np.int64),
-            np.array([e.accuracy for e in mine]),
-            len(newest),
-        )
+        run, epoch, accuracy = gathered(mine, "run", "epoch", "accuracy")
+        return TrainingView(run, epoch, accuracy, len(newest))
 
     def says(self, data: TrainingView) -> str:
         best = int(np.nanargmax(data.accuracy)) if np.isfinite(data.accuracy).any() else None
@@ -60,28 +54,16 @@ class TrainingPicture(Picture[TrainingView]):
         over = data.runs - MOST_RUNS
         return (f"{over:,} older runs are not drawn.",) if over > 0 else ()
 
-    def draw(self, data: TrainingView) -> "alt.LayerChart":
-        import altair as alt
-
-        rows = table({"run": data.run, "epoch": data.epoch, "accuracy": data.accuracy})
-        base = alt.Chart(rows).encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=_ticks(data.epoch))),
-            y=alt.Y(
-                "accuracy:Q",
-                title="accuracy on validation images",
-                axis=alt.Axis(format=".0%"),
-                scale=alt.Scale(zero=False, padding=10),
-            ),
+    def draw(self, data: TrainingView) -> alt.LayerChart:
+        scale = alt.Scale(zero=False, padding=10)
+        base = data.chart().encode(
+            x=data.x("epoch", axis=alt.Axis(values=_ticks(data.epoch))),
+            y=data.y("accuracy", axis=alt.Axis(format=".0%"), scale=scale),
             color=alt.Color("run:N", title=None),
         )
-        tooltip = [
-            alt.Tooltip("run:N"),
-            alt.Tooltip("epoch:Q"),
-            alt.Tooltip("accuracy:Q", format=".2%"),
-        ]
         return layered(
             base.mark_line(fillOpacity=0),
-            base.mark_point(filled=True, size=45).encode(tooltip=tooltip),
+            base.mark_point(filled=True, size=45).encode(tooltip=data.hover()),
             height=260,
         )
 

@@ -1,4 +1,4 @@
-"""Packages that are installed on demand: what a command says where they are not."""
+"""Packages that are installed on demand, and what to say where they are not."""
 
 from importlib.util import find_spec
 
@@ -15,6 +15,6 @@ def require(extra: str) -> None:
     missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"this command needs the extra `{extra}`, but {', '.join(missing)} is not installed: "
+            f"this needs the extra `{extra}`, but {', '.join(missing)} is not installed: "
             f"pip install 'hdap[{extra}]'"
         )
