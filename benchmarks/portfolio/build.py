@@ -46,9 +46,9 @@ from hdap.examples.digits import split_digits
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import InfeasibleError
+from hdap.networks.checkpoint import start_network
 from hdap.networks.onnx_files import to_onnx
 from hdap.networks.prune_plan import WeightsSource
-from hdap.networks.start_network import start_network
 from hdap.networks.surgery import keep, prune
 from hdap.networks.tracing import describe
 from hdap.portfolio.densify import densify

@@ -18,6 +18,7 @@ from hdap.fleet_data.costs import check_counts
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
+from hdap.networks.counting import bytes_of
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores, keep
@@ -86,7 +87,7 @@ class ElasticModel(nn.Module):
             orders = channel_orders(architecture, scores)
             reorder(network, self._places, orders, architecture.input_shape)
         self.register_buffer("order", torch.from_numpy(np.concatenate(orders).astype(np.int32)))
-        self.dense_bytes = _bytes(network)
+        self.dense_bytes = bytes_of(network)
         self.network, self.shared = network, Tensors()
         self.norms = nn.ModuleList(Tensors() for _ in range(len(levels)))
         self._names = {name: self._take_from(name) for name in self._places}
@@ -170,12 +171,12 @@ class ElasticModel(nn.Module):
     @property
     def extra_bytes(self) -> int:
         """What the tensors of this model take beyond those of the one dense network."""
-        return _bytes(self) - self.dense_bytes
+        return bytes_of(self) - self.dense_bytes
 
     @property
     def storage_ratio(self) -> float:
         """Bytes of all levels together over those of the one dense network."""
-        return _bytes(self) / self.dense_bytes
+        return bytes_of(self) / self.dense_bytes
 
     def weights_within(self, level: int) -> dict[str, tuple[Tensor, Picks]]:
         """The shared tensors by name, and the part of each that `level` runs on."""
@@ -290,7 +291,3 @@ def _picks(tensor: Tensor, inputs: Indices | None, outputs: Indices) -> Picks:
         return picks(tensor, outputs)
     # a convolution of several groups keeps the same places in each
     return picks(tensor, outputs, inputs[inputs < tensor.shape[1]])
-
-
-def _bytes(module: nn.Module) -> int:
-    return sum(t.numel() * t.element_size() for t in module.state_dict().values())

@@ -21,13 +21,13 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.loading import LoadedModel
 from hdap.networks.manifest import MANIFEST, WEIGHTS, NetworkManifest, read_manifest
 from hdap.networks.prune_plan import WeightsSource
-from hdap.networks.pruned_network import changed, load_seeded
+from hdap.networks.pruned_network import changed, dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
+from hdap.networks.weights import some, state_faults
 
 STATE = "training.pt"
 FILES = frozenset({WEIGHTS, MANIFEST, STATE})
-_SHOWN = 3
 
 AnyManifest = TypeVar("AnyManifest", bound=NetworkManifest)
 
@@ -67,6 +67,32 @@ def load_checkpoint(path: str | Path, *, model: str | None = None) -> Checkpoint
     return Checkpoint(module, manifest)
 
 
+def start_network(
+    checkpoint: Path | None, model: str | None, source: WeightsSource, seed: int = 0
+) -> Checkpoint:
+    """The network in a checkpoint folder, else the dense one called `model` with these weights.
+
+    Raises:
+        InputError: weights come from two places, or no network is named at all.
+        InputError, NotFoundError: as `load_checkpoint` and `load_seeded`.
+    """
+    if checkpoint is not None:
+        if not source.random:
+            raise InputError(
+                "weights come from the checkpoint or from --weights or --pretrained, but got two "
+                "of them; leave one out"
+            )
+        return load_checkpoint(checkpoint, model=model)
+    if model is None:
+        raise InputError(
+            "a network must be named, but got neither a checkpoint nor --model; "
+            "give one: --model resnet50"
+        )
+    loaded = load_seeded(model, source)
+    architecture = describe(loaded.module, model, loaded.input_shape)
+    return Checkpoint(loaded.module, dense_manifest(architecture, loaded.module, source, seed))
+
+
 def network_of(folder: Path, manifest: NetworkManifest, model: str | None) -> nn.Module:
     """The network that a checkpoint describes, in eval mode, before `fill`.
 
@@ -84,7 +110,13 @@ def fill(module: nn.Module, folder: Path) -> None:
 
     Raises `InputError` unless they are exactly the module's.
     """
-    _fill(module, _tensors(folder / WEIGHTS))
+    expected, found = module.state_dict(), _tensors(folder / WEIGHTS)
+    if faults := state_faults(expected, found, types=True):
+        raise InputError(
+            f"{WEIGHTS} must hold exactly the {len(expected)} tensors of the pruned network, but "
+            f"has {faults}"
+        )
+    module.load_state_dict(found, strict=True)
 
 
 def save_checkpoint(
@@ -159,7 +191,7 @@ def _counts(manifest: NetworkManifest, architecture: Architecture) -> list[int]:
         different = sorted(set(manifest.channels) ^ set(names))
         raise InputError(
             f"`channels` in {MANIFEST} must name the width groups of {manifest.model}, but differs "
-            f"in {_some(different)}; the file is damaged: prune again"
+            f"in {some(different)}; the file is damaged: prune again"
         )
     return [manifest.channels[name] for name in names]
 
@@ -171,27 +203,3 @@ def _tensors(weights: Path) -> Mapping[str, Tensor]:
         raise InputError(
             f"{weights} must be a safetensors file, but reading it failed: {error}"
         ) from error
-
-
-def _fill(module: nn.Module, found: Mapping[str, Tensor]) -> None:
-    expected = module.state_dict()
-    faults = {
-        "missing": [k for k in expected if k not in found],
-        "too many": [k for k in found if k not in expected],
-        "of another shape or type": [
-            f"{k} {tuple(found[k].shape)} {found[k].dtype} instead of {tuple(v.shape)} {v.dtype}"
-            for k, v in expected.items()
-            if k in found and (found[k].shape, found[k].dtype) != (v.shape, v.dtype)
-        ],
-    }
-    told = [f"{len(names)} {what} ({_some(names)})" for what, names in faults.items() if names]
-    if told:
-        raise InputError(
-            f"{WEIGHTS} must hold exactly the {len(expected)} tensors of the pruned network, but "
-            f"has {', '.join(told)}"
-        )
-    module.load_state_dict(found, strict=True)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

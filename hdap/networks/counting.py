@@ -39,6 +39,11 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+def bytes_of(network: nn.Module) -> int:
+    """What the tensors of a network take in a file."""
+    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
+
+
 @dataclass(frozen=True)
 class NetworkSize:
     """Counted, not computed; `bytes` is what the tensors take in a file."""
@@ -53,7 +58,7 @@ def size_of(network: nn.Module, architecture: Architecture) -> NetworkSize:
     return NetworkSize(
         flops=count_flops(on_meta(network), architecture.input_shape)[""],
         parameters=count_parameters(network),
-        bytes=sum(t.numel() * t.element_size() for t in network.state_dict().values()),
+        bytes=bytes_of(network),
     )
 
 

@@ -25,24 +25,38 @@ def load_weights(module: nn.Module, path: Path) -> None:
     found = _clean(_masked(read_state(path), path), module)
     expected = module.state_dict()
     # Counters of batches seen are no weights, and files from before 2018 lack them.
-    missing = [k for k in expected if k not in found and not k.endswith("num_batches_tracked")]
-    extra = [k for k in found if k not in expected]
-    shapes = [
-        f"{k} {tuple(found[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in expected.items()
-        if k in found and found[k].shape != v.shape
-    ]
-    faults = [
-        f"{len(names)} {what} ({_some(names)})"
-        for what, names in (("missing", missing), ("too many", extra), ("of another shape", shapes))
-        if names
-    ]
+    needed = {
+        k: v for k, v in expected.items() if k in found or not k.endswith("num_batches_tracked")
+    }
+    faults = state_faults(needed, found)
     if faults:
         raise InputError(
             f"{path.name} must hold exactly the model's {len(expected)} tensors, but has "
-            f"{', '.join(faults)}; a network with its own head needs a factory"
+            f"{faults}; a network with its own head needs a factory"
         )
     module.load_state_dict(found, strict=False)
+
+
+def state_faults(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, types: bool = False
+) -> str:
+    """How names and shapes (and `types`) of tensors differ, in words; empty where they do not."""
+
+    def form(tensor: Tensor) -> str:
+        return f"{tuple(tensor.shape)} {tensor.dtype}" if types else f"{tuple(tensor.shape)}"
+
+    faults = {
+        "missing": [k for k in expected if k not in found],
+        "too many": [k for k in found if k not in expected],
+        f"of another shape{' or type' * types}": [
+            f"{k} {form(found[k])} instead of {form(v)}"
+            for k, v in expected.items()
+            if k in found and form(found[k]) != form(v)
+        ],
+    }
+    return ", ".join(
+        f"{len(names)} {what} ({some(names)})" for what, names in faults.items() if names
+    )
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
@@ -97,5 +111,6 @@ def _clean(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few of many."""
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from hdap.networks.layer_kinds.base import Indices, replace_tensor
 from hdap.networks.layer_kinds.registry import kind_of
-from hdap.portfolio.channel_uses import Floats, Merge
+from hdap.portfolio.channel_uses import Floats
 from hdap.portfolio.constant_propagation import ChannelConstants
 from hdap.portfolio.redundancy import Redundancy
 
@@ -32,7 +33,7 @@ def own_tensors(network: nn.Module, other: nn.Module) -> None:
 
 
 @torch.no_grad()
-def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundancy) -> None:
+def fold_constants(network: nn.Module, constants: ChannelConstants, found: Redundancy) -> None:
     """Merge inputs, put constants into biases, and stop reading what stays only for its place.
 
     In place on `network`, whose tensors are replaced and never written to.
@@ -44,7 +45,7 @@ def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundan
         layer = network.get_submodule(name)
         replace_tensor(layer, "weight", layer.get_parameter("weight").detach().clone())
     # Merges into one input are one product; one that was merged into before comes later.
-    for (layer_name, target), merges in groupby(found.merges, key=_into):
+    for (layer_name, target), merges in groupby(found.merges, key=attrgetter("layer", "target")):
         weight = network.get_submodule(layer_name).get_parameter("weight")
         every = list(merges)
         sources = weight[:, [merge.source for merge in every]]
@@ -52,25 +53,21 @@ def carry_constants(network: nn.Module, facts: ChannelConstants, found: Redundan
         ratios = torch.tensor([merge.ratio for merge in every]).to(weight)
         weight[:, target] += (sources.transpose(1, 2) @ ratios).view(weight[:, target].shape)
     for name, gone in found.inputs.items():
-        values = facts.given[name].values.nan_to_num().cpu().numpy() * gone
+        values = constants.given[name].values.nan_to_num().cpu().numpy() * gone
         values[merged.get(name, [])] = 0.0  # carried by another input already
         if values.any():
             weight = network.get_submodule(name).get_parameter("weight")
-            shift = _shift(weight, facts.given[name].always, values)
+            shift = _shift(weight, constants.given[name].always, values)
             # the layer itself or the norm behind it; where neither can, nothing reads the constant
-            for owner in filter(None, (name, facts.norms.get(name))):
+            for owner in filter(None, (name, constants.norms.get(name))):
                 layer = network.get_submodule(owner)
                 if kind_of(layer).absorbs(layer):
                     kind_of(layer).absorb(layer, shift)
                     break
     for name, inputs in found.unread.items():
         weight = network.get_submodule(name).get_parameter("weight")
-        for rows, own, _ in _blocks(weight, len(facts.given[name].values), inputs):
+        for rows, own, _ in _blocks(weight, len(constants.given[name].values), inputs):
             rows[:, own] = 0.0
-
-
-def _into(merge: Merge) -> tuple[str, int]:
-    return merge.layer, merge.target
 
 
 def _shift(weight: Tensor, always: Tensor, values: Floats) -> Tensor:

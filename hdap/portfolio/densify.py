@@ -21,8 +21,8 @@ from hdap.networks.forward_pass import in_eval_mode, random_images, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.surgery import keep, losses
-from hdap.portfolio.bias_folding import carry_constants, own_tensors, sharing_copy
-from hdap.portfolio.constant_propagation import known_values
+from hdap.portfolio.bias_folding import fold_constants, own_tensors, sharing_copy
+from hdap.portfolio.constant_propagation import propagate_constants
 from hdap.portfolio.redundancy import Redundancy, find_redundancy
 
 Lost = Mapping[str, tuple[Indices, Indices]]
@@ -71,10 +71,10 @@ def densify(
     """
     started = time.perf_counter()
     graph = graph or ChannelGraph(module, architecture.input_shape)
-    facts = known_values(module, architecture.input_shape)
-    found = find_redundancy(module, architecture, graph, facts, step)
+    constants = propagate_constants(module, architecture.input_shape)
+    found = find_redundancy(module, architecture, graph, constants, step)
     network = sharing_copy(module)
-    carry_constants(network, facts, found)
+    fold_constants(network, constants, found)
     network = keep(network, architecture, found.kept, graph=graph, in_place=True).eval()
     own_tensors(network, module)
     seconds = time.perf_counter() - started

@@ -45,7 +45,7 @@ def find_redundancy(
     network: nn.Module,
     architecture: Architecture,
     graph: ChannelGraph,
-    facts: ChannelConstants,
+    constants: ChannelConstants,
     step: int = 1,
 ) -> Redundancy:
     """What `network` does not need, by its weights and by what is known of its inputs.
@@ -53,8 +53,8 @@ def find_redundancy(
     Counts of what stays are multiples of `step`, or the full width.
     """
     readers = {
-        name: Reader(name, given, _absorbs(network, name, facts))
-        for name, given in facts.given.items()
+        name: Reader(name, given, _absorbs(network, name, constants))
+        for name, given in constants.given.items()
     }
     groups = [Group(group, graph, readers) for group in architecture.groups]
     merges: list[Merge] = []
@@ -86,6 +86,6 @@ def _until_nothing_changes(groups: Sequence[Group], readers: dict[str, Reader]) 
         changed = any([group.take(group.free()) for group in reversed(groups)])
 
 
-def _absorbs(network: nn.Module, name: str, facts: ChannelConstants) -> bool:
+def _absorbs(network: nn.Module, name: str, constants: ChannelConstants) -> bool:
     layer = network.get_submodule(name)
-    return name in facts.norms or kind_of(layer).absorbs(layer)
+    return name in constants.norms or kind_of(layer).absorbs(layer)

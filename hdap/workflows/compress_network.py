@@ -15,10 +15,9 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, start_network
 from hdap.networks.criteria import Evidence
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
-from hdap.networks.start_network import start_network
 from hdap.requests.compression_request import CompressRequest
 from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.answer import Answer

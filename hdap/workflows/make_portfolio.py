@@ -7,9 +7,9 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.store import Store
+from hdap.networks.checkpoint import start_network
 from hdap.networks.criteria import criterion
 from hdap.networks.prune_plan import WeightsSource
-from hdap.networks.start_network import start_network
 from hdap.portfolio.build_variants import BuildOrder, Built, build, require_free_bundle
 from hdap.portfolio.candidates import Candidates
 from hdap.portfolio.elastic_levels import from_elastic

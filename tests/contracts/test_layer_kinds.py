@@ -20,7 +20,7 @@ from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.layer_kinds.registry import KINDS, find_kind, kind_of
 from hdap.networks.surgery import keep, prune
 from hdap.networks.tracing import describe, trace
-from hdap.portfolio.constant_propagation import known_values
+from hdap.portfolio.constant_propagation import propagate_constants
 from hdap.portfolio.densify import densify
 
 CHANNELS = 8
@@ -191,7 +191,7 @@ def test_an_elastic_network_in_order_of_importance_computes_the_same(
 def test_what_is_known_whatever_the_image_is_so(network: nn.Module) -> None:
     with torch.no_grad():
         network.get_submodule("before").get_parameter("weight")[::2] = 0.0
-    found = known_values(network, Sandwich.input_shape).given
+    found = propagate_constants(network, Sandwich.input_shape).given
     seen: dict[str, Tensor] = {}
     for name in found:
         network.get_submodule(name).register_forward_pre_hook(

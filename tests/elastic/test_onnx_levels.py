@@ -13,8 +13,7 @@ from torch import nn
 from hdap.device.level_sessions import LevelSessions
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.levels import uniform_levels
-from hdap.elastic.onnx_levels import WEIGHTS, Written, write_levels
-from hdap.elastic.onnx_parts import part_of
+from hdap.elastic.onnx_levels import WEIGHTS, Written, part_of, write_levels
 from hdap.fleet_data.errors import InputError
 from hdap.networks.loading import load_model
 from hdap.networks.onnx_files import to_onnx

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hdap.examples.networks import small_mobilenet, small_resnet, small_vgg
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.tracing import describe
-from hdap.portfolio.constant_propagation import known_values
+from hdap.portfolio.constant_propagation import propagate_constants
 from hdap.portfolio.densify import Densified, densify, zero_share
 
 SHAPE = (1, 8, 8)
@@ -313,7 +313,7 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
 
 def test_what_is_known_holds_for_every_image() -> None:
     network = _sparse(_Joined, 5, 0.5, 0.2)
-    given = known_values(network, SHAPE).given["last.0"]
+    given = propagate_constants(network, SHAPE).given["last.0"]
     seen: list[Tensor] = []
     network.get_submodule("last.0").register_forward_pre_hook(
         lambda layer, inputs: seen.append(inputs[0])

@@ -12,10 +12,9 @@ from torch.utils.data import TensorDataset
 
 from hdap.examples.networks import small_resnet
 from hdap.fleet_data.errors import DivergedError, InputError
-from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, start_network
 from hdap.networks.loading import load_model
 from hdap.networks.prune_plan import WeightsSource
-from hdap.networks.start_network import start_network
 from hdap.networks.tracing import describe
 from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
 from hdap.portfolio.rewinding import go_on, train_levels

@@ -85,8 +85,8 @@ def run(
     """
     from hdap.elastic.elastic_checkpoint import read_elastic_manifest
     from hdap.elastic.elastic_training import ElasticTraining
+    from hdap.networks.checkpoint import start_network
     from hdap.networks.prune_plan import WeightsSource
-    from hdap.networks.start_network import start_network
     from hdap.training.distributed import processes
     from hdap.training.training_session import begun_tuning
 

@@ -80,8 +80,8 @@ def run(
     without more training: hdap portfolio build. Convolutions and linear layers become sparse;
     biases, norms and the output layer do not.
     """
+    from hdap.networks.checkpoint import start_network
     from hdap.networks.prune_plan import WeightsSource
-    from hdap.networks.start_network import start_network
     from hdap.portfolio.sparse_training import SparseTraining
     from hdap.portfolio.training_record import read_record
     from hdap.requests.recipe import Recipe

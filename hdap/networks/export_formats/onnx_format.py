@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.atomic_files import write_file
+from hdap.networks.counting import bytes_of
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape
 from hdap.networks.onnx_files import to_onnx
 
@@ -20,8 +21,7 @@ class OnnxFormat(ExportFormat):
 
     def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
         model = to_onnx(network, shape, opset=options.opset, dynamic_batch=options.dynamic_batch)
-        size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
-        if size < PROTOBUF_LIMIT:
+        if bytes_of(network) < PROTOBUF_LIMIT:
             write_file(file, model.SerializeToString(deterministic=True))
         else:
             onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
