@@ -44,7 +44,7 @@ def test_what_a_mark_says_on_hover_is_titled_and_is_in_its_rows(
 ) -> None:
     data = PICTURES[name].prepare(source)
     told = [tooltip.to_dict() for tooltip in data.hover()]
-    rows = data.chart().to_dict()["data"]["values"]
+    (rows,) = data.chart().mark_point().to_dict()["datasets"].values()
     assert told
     assert all({tooltip["field"] for tooltip in told} <= set(row) for row in rows)
     assert all(tooltip["title"] and "{" not in tooltip["title"] for tooltip in told)
