@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError, NotFoundError
-from hdap.fleet_data.records import Bools, Floats, StudyRecord
+from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
+from hdap.search.analysis.per_cluster import check_per_cluster
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
 from hdap.search.problem.fleet_weights import FleetWeights
@@ -23,8 +25,66 @@ from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile, profile
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
+from hdap.search.samplers.registry import SAMPLERS, check_goals
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
+from hdap.workflows.artifacts import ensure_importance, measured_architecture
+from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """The problem that a request poses on the fleet as it is now; nothing is stored of it yet."""
+
+    request: SearchRequest
+    problem: SearchProblem
+    profile: SearchProfile
+    clustering: ClusteringRecord
+
+
+def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSearch:
+    """Make every stage current, and pose the problem.
+
+    Raises:
+        NotEnoughDataError: nothing, or too little, was measured of the model.
+        InfeasibleError: no configuration meets the budget.
+        InputError, NotFoundError: a setting is out of range or names what is not there.
+    """
+    kind = SAMPLERS[request.sampler]
+    goals = parse_goals(request.objective)
+    check_accuracy(request, goals)
+    architecture = measured_architecture(store, request.model, say)
+    budget = asked_band(request, goals, architecture)
+    clustering = ensure_clustering(store, say)
+    latency = ensure_surrogates(store, architecture, clustering, say, request.surrogate)
+    weights = Path(request.weights) if request.weights else None
+    importance = ensure_importance(store, architecture, weights, request.pretrained, say)
+    fleet = FleetWeights.of(clustering, store.devices())
+    problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
+    check_per_cluster(request.per_cluster, problem)
+    check_goals(problem, kind)
+    return PreparedSearch(request, problem, profile, clustering)
+
+
+def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | None:
+    """The newest finished study that asked for the same on the clustering, the surrogates and the
+    importance of now; None where there is none."""
+    request, problem = prepared.request, prepared.problem
+    # What was left open is stored as it was settled.
+    settled = replace(request, step=problem.space.step, floor=problem.floor)
+    surrogates = store.surrogates(request.model, prepared.clustering.id, request.surrogate)
+    fitted = max(surrogate.created_at for surrogate in surrogates)
+
+    def answers(record: StudyRecord) -> bool:
+        return (
+            (record.model, record.state) == (request.model, "finished")
+            and record.clustering_id == prepared.clustering.id
+            and record.created_at >= fitted
+            and record.settings[IMPORTANCE] == problem.importance.source
+            and request_of(record) == settled
+        )
+
+    return next((record for record in reversed(store.studies()) if answers(record)), None)
 
 
 def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture) -> FlopsBand:

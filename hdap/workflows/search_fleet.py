@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.callbacks import Say
@@ -12,7 +11,6 @@ from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, Trial
 from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.analysis.answer import Answer, answer
-from hdap.search.analysis.per_cluster import check_per_cluster
 from hdap.search.analysis.single_cluster_baseline import (
     SingleClusterBaseline,
     single_cluster_baseline,
@@ -24,32 +22,17 @@ from hdap.search.driver.proposal_source import InProcess, ProposalSource
 from hdap.search.driver.run_search import ResumeState, SearchProgress, SearchResult, drive
 from hdap.search.driver.worker_pool import WorkerPool, worker_seed
 from hdap.search.exact.lower_bound import lower_bound
-from hdap.search.problem.fleet_weights import FleetWeights
-from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
-from hdap.search.samplers.registry import SAMPLERS, check_goals
-from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.build_problem import (
+    PreparedSearch,
     accuracy_goal,
-    asked_band,
-    build_search_problem,
-    check_accuracy,
     measured_dense,
     objective_text,
+    prepare_search,
     stored_problem,
+    study_that_answers,
 )
-from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
-
-
-@dataclass(frozen=True)
-class PreparedSearch:
-    """The problem that a request poses on the fleet as it is now; nothing is stored of it yet."""
-
-    request: SearchRequest
-    problem: SearchProblem
-    profile: SearchProfile
-    clustering: ClusteringRecord
 
 
 @dataclass(frozen=True)
@@ -64,30 +47,6 @@ class Search:
     clustering: ClusteringRecord
     dense_ms: Floats
     before: ResumeState | None = None
-
-
-def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSearch:
-    """Make every stage current, and pose the problem.
-
-    Raises:
-        NotEnoughDataError: nothing, or too little, was measured of the model.
-        InfeasibleError: no configuration meets the budget.
-        InputError, NotFoundError: a setting is out of range or names what is not there.
-    """
-    kind = SAMPLERS[request.sampler]
-    goals = parse_goals(request.objective)
-    check_accuracy(request, goals)
-    architecture = measured_architecture(store, request.model, say)
-    budget = asked_band(request, goals, architecture)
-    clustering = ensure_clustering(store, say)
-    latency = ensure_surrogates(store, architecture, clustering, say, request.surrogate)
-    weights = Path(request.weights) if request.weights else None
-    importance = ensure_importance(store, architecture, weights, request.pretrained, say)
-    fleet = FleetWeights.of(clustering, store.devices())
-    problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
-    check_per_cluster(request.per_cluster, problem)
-    check_goals(problem, kind)
-    return PreparedSearch(request, problem, profile, clustering)
 
 
 def new_search(
@@ -244,27 +203,6 @@ def find_or_run(
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return search, result
-
-
-def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | None:
-    """The newest finished study that asked for the same on the clustering, the surrogates and the
-    importance of now; None where there is none."""
-    request, problem = prepared.request, prepared.problem
-    # What was left open is stored as it was settled.
-    settled = replace(request, step=problem.space.step, floor=problem.floor)
-    surrogates = store.surrogates(request.model, prepared.clustering.id, request.surrogate)
-    fitted = max(surrogate.created_at for surrogate in surrogates)
-
-    def answers(record: StudyRecord) -> bool:
-        return (
-            (record.model, record.state) == (request.model, "finished")
-            and record.clustering_id == prepared.clustering.id
-            and record.created_at >= fitted
-            and record.settings[IMPORTANCE] == problem.importance.source
-            and request_of(record) == settled
-        )
-
-    return next((record for record in reversed(store.studies()) if answers(record)), None)
 
 
 def summarize_search(search: Search, result: SearchResult) -> tuple[Answer, SingleClusterBaseline]:

@@ -14,7 +14,6 @@ from hdap.search.driver.proposer import proposer
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import Evaluation, taken
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.base import SamplerKind
 from hdap.search.samplers.registry import SAMPLERS
 from hdap.surrogate.learning.blas_threads import one_blas_thread
 
@@ -73,12 +72,12 @@ class InProcess(ProposalSource):
     def __init__(
         self,
         problem: SearchProblem,
-        sampler: str | SamplerKind = "fleet",
+        sampler: str = "fleet",
         seed: int = 0,
         accuracy: AccuracyGoal | None = None,
     ) -> None:
         self.problem, self.accuracy = problem, accuracy
-        kind = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
+        kind = SAMPLERS[sampler]
         guided = replace(problem, accuracy_model=accuracy.model) if accuracy else problem
         self.proposer = proposer(guided, kind, seed)
         self._batch = min(kind.batch, EVALUATED_AT_ONCE) if accuracy else kind.batch

@@ -19,7 +19,6 @@ from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import joined, taken
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.base import SamplerKind
 
 FLUSH_SECONDS = 0.5
 """Trials wait no longer than this, plus one scoring call, before they are handed on."""
@@ -65,7 +64,7 @@ class SearchResult:
 
 def run_search(
     problem: SearchProblem,
-    sampler: str | SamplerKind = "fleet",
+    sampler: str = "fleet",
     trials: int = 2000,
     timeout: float | None = None,
     seed: int = 0,
@@ -79,7 +78,6 @@ def run_search(
     """`drive` a study of `trials` trials that this process alone searches.
 
     Args:
-        sampler: the name of a registered one, or one that is in no registry.
         resume: goes on where a study was left. With samplers of ours and the same seed the trials
             are those of a study that never stopped; Optuna's samplers do not give their
             generator's state away, so they go on from the same trials with a fresh generator.

@@ -25,15 +25,14 @@ class SamplerKind:
     """How to make a sampler of a problem and a seed, and how the driver treats it.
 
     `make` gives a `GridSampler`, or any sampler of Optuna's, whose proposals are then repaired into
-    the band. `about` is a line for people. `batch` trials are asked for, scored in one call and
-    told together: as many as the sampler proposes without hearing of any. One that is not
-    `constrained` does not look at constraints and is told a penalised value instead. `several` can
-    search for several objectives at once.
+    the band. `batch` trials are asked for, scored in one call and told together: as many as the
+    sampler proposes without hearing of any. One that is not `constrained` does not look at
+    constraints and is told a penalised value instead. `several` can search for several objectives
+    at once.
     """
 
     make: Callable[[SearchProblem, int], BaseSampler]
     batch: int
-    about: str
     constrained: bool = True
     several: bool = False
 

@@ -28,21 +28,15 @@ SAMPLERS: Registry[SamplerKind] = Registry(
     "`sampler`",
     "samplers",
     {
-        "fleet": SamplerKind(
-            fleet, 50, "population evolved on the surrogates (default)", several=True
-        ),
-        "tpe": SamplerKind(tpe, 1, "Optuna's tree-structured Parzen estimator", several=True),
-        "nsga2": SamplerKind(
-            lambda _, seed: NSGAIISampler(seed=seed), 50, "Optuna's NSGA-II", several=True
-        ),
-        "cmaes": SamplerKind(cmaes, 1, "Optuna's CMA-ES", constrained=False),
-        "gp": SamplerKind(gp, 1, "Optuna's Gaussian process (loads torch)"),
-        "random": SamplerKind(
-            lambda _, seed: RandomSampler(seed), 50, "Optuna's random search", several=True
-        ),
-        "ncs": SamplerKind(NCSSampler, POPULATION, "HDAP's search", constrained=False),
-        "netadapt": SamplerKind(NetAdaptSampler, 1, "greedy shrinking, as NetAdapt"),
-        "halp": SamplerKind(HALPSampler, 1, "latency-importance knapsack, as HALP"),
+        "fleet": SamplerKind(fleet, 50, several=True),
+        "tpe": SamplerKind(tpe, 1, several=True),
+        "nsga2": SamplerKind(lambda _, seed: NSGAIISampler(seed=seed), 50, several=True),
+        "cmaes": SamplerKind(cmaes, 1, constrained=False),
+        "gp": SamplerKind(gp, 1),
+        "random": SamplerKind(lambda _, seed: RandomSampler(seed), 50, several=True),
+        "ncs": SamplerKind(NCSSampler, POPULATION, constrained=False),
+        "netadapt": SamplerKind(NetAdaptSampler, 1),
+        "halp": SamplerKind(HALPSampler, 1),
     },
 )
 
