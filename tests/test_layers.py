@@ -25,6 +25,7 @@ ORDER = (
     "hdap.simulation",
     "hdap.requests",
     "hdap.device",
+    "hdap.serving",
     "hdap.networks",
     "hdap.training",
     "hdap.elastic",

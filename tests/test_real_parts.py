@@ -82,7 +82,7 @@ def _measure(
     python: Path, bundle: Path, out: Path, *options: str, enter: Enter | None = None
 ) -> list[dict[str, str]]:
     subprocess.run(
-        [str(python), "-I", "measure.py", "--out", str(out), "--threads", "1", *QUICK, *options],
+        [str(python), "-I", "measure.pyz", "--out", str(out), "--threads", "1", *QUICK, *options],
         cwd=bundle,
         preexec_fn=enter,
         check=True,

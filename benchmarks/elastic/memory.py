@@ -3,7 +3,7 @@
     python -m benchmarks.elastic.memory --work /tmp/elastic            (about 1 min, ResNet-50)
 
 Each way runs in a process of its own: one session a level as usual, the same over one external
-weights file, and `hdap.device.level_sessions` (optimised once on this machine, weights mapped).
+weights file, and `hdap.device.sessions` (optimised once on this machine, weights mapped).
 Memory is what is anonymous, so what the system cannot take back; times are processor time of one
 thread.
 """
@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.elastic.networks import alone, write_networks
-from hdap.device.level_sessions import PROVIDERS, LevelSessions
+from hdap.device.runtimes.base import OpenNetwork
+from hdap.device.runtimes.onnx_runtime import OnnxRuntime
+from hdap.device.sessions import LevelSessions
 
 WAYS = ("weights in each file", "one weights file", "optimised and mapped")
 RUNS = 15
@@ -57,32 +59,24 @@ def main() -> None:
 
 
 def _measured(folder: Path, way: str) -> dict[str, Any]:
-    import onnxruntime
-
     levels = LevelSessions(str(folder))
     before, start = _anonymous(), time.perf_counter()
     if way == WAYS[2]:
-        sessions = [levels.session(i) for i in range(levels.levels)]
+        networks = [levels.network(i) for i in range(levels.levels)]
     else:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        at = alone(folder) if way == WAYS[0] else folder
-        sessions = [
-            onnxruntime.InferenceSession(str(at / f"level-{i}.onnx"), options, providers=PROVIDERS)
-            for i in range(levels.levels)
-        ]
+        at, runtime = alone(folder) if way == WAYS[0] else folder, OnnxRuntime()
+        networks = [runtime.open(str(at / f"level-{i}.onnx")) for i in range(levels.levels)]
     opening = time.perf_counter() - start
-    shape = sessions[0].get_inputs()[0].shape
-    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    ms = [_time(session, image) for session in sessions]
+    image = np.random.default_rng(0).standard_normal(networks[0].shape).astype(np.float32)
+    ms = [_time(network, image) for network in networks]
     return {"anonymous": _anonymous() - before, "opening": opening, "ms": ms}
 
 
-def _time(session: Any, image: Any) -> float:
-    feed, times = {session.get_inputs()[0].name: image}, []
+def _time(network: OpenNetwork, image: Any) -> float:
+    times = []
     for _ in range(RUNS):
         start = time.thread_time()
-        session.run(None, feed)
+        network.run(image)
         times.append(time.thread_time() - start)
     return float(1000 * np.median(times))
 

@@ -20,7 +20,7 @@ from hdap.device.controller import (
     Point,
     Reading,
 )
-from hdap.device.level_sessions import LevelSessions
+from hdap.device.sessions import LevelSessions
 
 WARM_UP = 3
 
@@ -30,7 +30,7 @@ def main() -> None:
     folder, out, job = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     os.sched_setaffinity(0, job["cores"])
     levels = LevelSessions(folder, job["threads"])
-    shape = levels.session(0).get_inputs()[0].shape
+    shape = levels.network(0).shape
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     found = _profile(levels, image, job) if job["kind"] == "profile" else _run(levels, image, job)
     out.write_text(json.dumps(found))

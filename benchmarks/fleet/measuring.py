@@ -32,7 +32,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hdap.device import measuring as measure
+from hdap.device.measure.protocol import SLICES
+from hdap.device.measure.results_file import rescale
 from hdap.fleet_data.architecture import Architecture
 from hdap.networks.loading import load_model
 from hdap.networks.tracing import trace
@@ -99,7 +100,7 @@ def _session(folder: Path, number: int, loaded: bool, more: Sequence[str]) -> li
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     own = [dict(row) for row in rows]
-    measure.rescale(own)
+    rescale(own)
     for row, rescaled in zip(rows, own, strict=True):
         row["own baseline"] = rescaled["latency_ms"]
     return rows
@@ -138,7 +139,7 @@ def _report(sessions: Sequence[Sequence[dict[str, str]]]) -> None:
             print(f"{label:10} {name:17} {shown}   {deviation:6.1%}")
     for name, value in worst.items():
         print(f"worst deviation, {name:17} {value:6.1%}")
-    print(f"protocol: {measure.SLICES} slices, reference between all of them")
+    print(f"protocol: {SLICES} slices, reference between all of them")
 
 
 if __name__ == "__main__":

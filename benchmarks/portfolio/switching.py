@@ -35,7 +35,7 @@ from benchmarks.fleet.learning_curve import PICTURES
 from benchmarks.portfolio.switching_picture import draw
 from benchmarks.portfolio.switching_runs import Job
 from benchmarks.portfolio.switching_ways import WAYS, Answered
-from hdap.device.switcher import usable_cores
+from hdap.device.process import usable_cores
 
 SHARES = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0)
 SPACING_S = 0.4

@@ -21,20 +21,16 @@ from benchmarks.portfolio.switching_ways import (
     Swapped,
     Way,
     image_for,
+    mapped_sessions,
     plain,
 )
-from hdap.device.policies import (
-    AllOf,
-    Decision,
-    LatencyTarget,
-    Load,
-    MemoryLimit,
-    Policy,
-    State,
-    SwitchSettings,
-)
-from hdap.device.switcher import resident_mb
-from hdap.device.variant_files import Opener, read_portfolio
+from hdap.device.policies.base import Decision, Policy, State
+from hdap.device.policies.device_limits import MemoryLimit
+from hdap.device.policies.registry import AllOf
+from hdap.device.policies.request_limits import LatencyTarget, Load
+from hdap.device.process import resident_mb
+from hdap.device.switcher import SwitchSettings
+from hdap.device.variant_files import read_portfolio
 
 COST_RUNS = 12
 
@@ -65,7 +61,7 @@ def costs(job: Job) -> dict[str, Any]:
     """Core milliseconds of each variant, as ONNX Runtime opens it and mapped, interleaved."""
     folder = Path(job.folder)
     portfolio = read_portfolio(job.folder)
-    opener, image = Opener(portfolio, 1, None, print), image_for(portfolio)
+    opener, image = mapped_sessions(portfolio), image_for(portfolio)
     found: dict[str, list[float]] = {"plain": [], "mapped": []}
     for place in range(len(portfolio.variants)):
         sessions = {"plain": plain(portfolio, folder, place), "mapped": opener.open(place)}
@@ -73,7 +69,7 @@ def costs(job: Job) -> dict[str, Any]:
         for _ in range(COST_RUNS):
             for name, session in sessions.items():
                 start = time.thread_time()
-                session.run(None, {portfolio.input: image})
+                session.run(image)
                 times[name].append(1e3 * (time.thread_time() - start))
         for name, ms in times.items():
             found[name].append(float(np.median(ms[2:])))
@@ -158,9 +154,9 @@ class Pressure(Policy):
     def read(cls, text: str) -> "Pressure":
         return cls(MemoryLimit.read(text), lambda: True)
 
-    def wish(self, state: State) -> Decision:
+    def decide(self, state: State) -> Decision:
         if self.holds():
-            return self.limit.wish(state)
+            return self.limit.decide(state)
         return Decision(len(state.names) - 1, "memory is free")
 
 

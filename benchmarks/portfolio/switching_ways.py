@@ -3,7 +3,6 @@
 What runs in each process of `benchmarks.portfolio.switching`.
 """
 
-import importlib
 import queue
 import threading
 import time
@@ -12,15 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.device.level_sessions import PROVIDERS, session_options
-from hdap.device.policies import Policy, SwitchSettings
-from hdap.device.switcher import Slots, Switcher, give_back
-from hdap.device.variant_files import Opener, Portfolio, read_portfolio
+from hdap.device.policies.base import Policy
+from hdap.device.process import give_back
+from hdap.device.runtimes.base import OpenNetwork
+from hdap.device.runtimes.onnx_runtime import OnnxRuntime
+from hdap.device.serving import Slots
+from hdap.device.sessions import VariantSessions
+from hdap.device.switcher import Switcher, SwitchSettings
+from hdap.device.variant_files import Portfolio, read_portfolio
 
 Image = NDArray[np.float32]
 CLIENTS = 64
@@ -59,12 +61,14 @@ class Way(ABC):
         """Give everything back; most have nothing to do."""
 
 
-def plain(portfolio: Portfolio, folder: Path, place: int) -> Any:
-    """A session as ONNX Runtime opens it by default, with one thread."""
-    ort = importlib.import_module("onnxruntime")
-    options = session_options(ort, 1, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
-    path = folder / f"{portfolio.variants[place].name}.onnx"
-    return ort.InferenceSession(str(path), options, providers=PROVIDERS)
+def plain(portfolio: Portfolio, folder: Path, place: int) -> OpenNetwork:
+    """A variant as ONNX Runtime opens it by default, with one thread."""
+    return OnnxRuntime().open(str(folder / f"{portfolio.variants[place].name}.onnx"))
+
+
+def mapped_sessions(portfolio: Portfolio) -> VariantSessions:
+    """What opens variants over weights in mapped files."""
+    return VariantSessions(portfolio, OnnxRuntime(), None, print)
 
 
 class Resident(Way):
@@ -73,7 +77,7 @@ class Resident(Way):
     def __init__(self, folder: Path, workers: int, mapped: bool = False) -> None:
         super().__init__(folder, workers)
         places = range(len(self.portfolio.variants))
-        opener = Opener(self.portfolio, 1, None, print) if mapped else None
+        opener = mapped_sessions(self.portfolio) if mapped else None
         self.sessions = [
             opener.open(i) if opener else plain(self.portfolio, folder, i) for i in places
         ]
@@ -85,7 +89,7 @@ class Resident(Way):
     def ask(self, image: Image) -> int:
         with self.slots:
             place = self.wanted
-            self.sessions[place].run(None, {self.portfolio.input: image})
+            self.sessions[place].run(image)
         return place
 
 
@@ -98,13 +102,13 @@ class OnDemand(Way):
 
     def __init__(self, folder: Path, workers: int, mapped: bool = False) -> None:
         super().__init__(folder, workers)
-        self._opener = Opener(self.portfolio, 1, None, print) if mapped else None
+        self._opener = mapped_sessions(self.portfolio) if mapped else None
         self._lock = threading.Lock()
         self.wanted = len(self.portfolio.variants) - 1
-        self._held: tuple[int, Any] = (self.wanted, self._open(self.wanted))
+        self._held: tuple[int, OpenNetwork | None] = (self.wanted, self._open(self.wanted))
         self.loads_ms: list[float] = []
 
-    def _open(self, place: int) -> Any:
+    def _open(self, place: int) -> OpenNetwork:
         if self._opener:
             return self._opener.open(place)
         return plain(self.portfolio, self.folder, place)
@@ -123,7 +127,8 @@ class OnDemand(Way):
                     self._held = (place, self._open(place))
                     self.loads_ms.append(1e3 * (time.perf_counter() - start))
                 session = self._held[1]
-            session.run(None, {self.portfolio.input: image})
+                assert session is not None
+            session.run(image)
         return place
 
 

@@ -44,7 +44,7 @@ RUNS = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """How much of everything; `learn_s` and `prove_s` are measure.py's --min-seconds."""
+    """How much of everything; `learn_s` and `prove_s` are measure.pyz's --min-seconds."""
 
     model: str = "resnet50"
     flops: str = "1.0G"
@@ -215,7 +215,7 @@ class Loop:
         if done.exists():
             return out
         began = time.monotonic()
-        command: list[str | Path] = [sys.executable, bundle / "measure.py"]
+        command: list[str | Path] = [sys.executable, bundle / "measure.pyz"]
         command += ["--device-id", device.name, "--out", out]
         command += ["--min-seconds", str(seconds), "--runs", str(RUNS), "--rounds", str(rounds)]
         run_on(device, self.quotas, command)

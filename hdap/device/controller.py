@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Choose level, threads and cores of an elastic network while it runs, under a budget.
 
-Runs on the device: Python 3.9 or later and numpy, nothing else. `hdap.device.controller_file` makes
-the one file that travels. In an application:
+Runs on the device: Python 3.9 or later and numpy, nothing else; controller.pyz is one file. In an
+application (with `sys.path.insert(0, "controller.pyz")` where hdap is not installed):
 
     table = read_table("levels.json", cluster=2)
     controller = Controller(table, Budget(latency_ms=30.0), log=print)
@@ -21,235 +20,41 @@ time; that time doubles when it proved wrong, and switches a second are bounded 
 from __future__ import annotations
 
 import argparse
-import glob
-import hashlib
-import json
 import math
 import os
 import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from hdap.device.measuring import (
-    battery_pct,
-    cpu_freq_mhz,
-    cpu_ticks,
-    gpu_freq_mhz,
-    loadavg_pct,
-    others_load_pct,
-    power_w,
-    read_number,
-    temperature_c,
+from hdap.device.hysteresis import Hysteresis
+from hdap.device.messages import DecisionLog, DeviceError
+from hdap.device.operating_table import (
+    LEAST_CLOCK,
+    MOST_CLOCK,
+    OperatingTable,
+    Point,
+    core_maps,
+    profiled,
+    read_table,
 )
+from hdap.device.sensors import Reading, Sensors
 
-FORMAT = 1
-LEAST_CLOCK, MOST_CLOCK = 0.02, 8.0
-
-
-class DeviceError(Exception):
-    """What must hold, what came, what to do; one line."""
-
-
-# ---------------------------------------------------------------------------------- the table
-
-
-@dataclass(frozen=True)
-class Point:
-    """One way to run: a level with `threads` on `cores` (empty: wherever the system puts them).
-
-    `ms` are latencies at `clocks` (ascending, over the typical clock), `kept` stands for quality
-    (accuracy where it is known of all levels), `power_w` is None where the device does not tell.
-    """
-
-    level: int
-    clocks: tuple[float, ...]
-    ms: tuple[float, ...]
-    kept: float
-    threads: int = 1
-    cores: tuple[int, ...] = ()
-    power_w: float | None = None
-
-    def ms_at(self, clock: float) -> float:
-        """Latency at a clock: a line in 1 / clock between the known ones and beyond them."""
-        if len(self.clocks) == 1:
-            return self.ms[0] * self.clocks[0] / clock
-        # ascending 1 / clock
-        x = [1.0 / c for c in reversed(self.clocks)]
-        y = list(reversed(self.ms))
-        at = min(max(int(np.searchsorted(x, 1.0 / clock)), 1), len(x) - 1)
-        slope = max((y[at] - y[at - 1]) / (x[at] - x[at - 1]), 0.0)
-        return max(y[at - 1] + slope * (1.0 / clock - x[at - 1]), 0.05 * min(y))
-
-    def clock_of(self, ms: float) -> float:
-        """The clock at which it would take so long: inverse of `ms_at`, by bisection."""
-        low, high = LEAST_CLOCK, MOST_CLOCK
-        for _ in range(40):
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if self.ms_at(middle) > ms else (low, middle)
-        return math.sqrt(low * high)
-
-    @property
-    def words(self) -> str:
-        """The point as its log names it."""
-        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
-        on = " on cores " + ",".join(map(str, self.cores)) if self.cores else ""
-        return f"level {self.level}, {threads}{on}"
-
-
-@dataclass(frozen=True)
-class OperatingTable:
-    """All points of one cluster; `typical_mhz` is what clock 1.0 is (None: nobody knows)."""
-
-    model: str
-    cluster: int
-    points: tuple[Point, ...]
-    typical_mhz: float | None
-    clock_column: str | None = "cpu_freq_mhz"
-    target_ms: float | None = None
-
-
-def read_table(
-    path: str, cluster: int, expected: Mapping[str, str] | None = None
-) -> OperatingTable:
-    """The points of a cluster from levels.json; raises `DeviceError`.
-
-    `expected` may hold `model`, `architecture` and `fleet`, as the manifest of a bundle does: a
-    table made for others is refused.
-    """
-    document = read_document(path, "hdap levels", "`hdap elastic plan --out`")
-    for name, value in (expected or {}).items():
-        if document.get(name) != value:
-            kind = {"fleet": "clustering", "architecture": "network"}.get(name, name)
-            raise DeviceError(
-                f"{path} is a table for another {kind} ({str(document.get(name))[:16]}, not "
-                f"{str(value)[:16]}); plan again: hdap elastic plan"
-            )
-    return _table(path, document, cluster)
-
-
-def read_document(path: str, kind: str, maker: str) -> dict[str, Any]:
-    """A JSON file that hdap wrote for devices, checked by its own digest; raises `DeviceError`."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            document: dict[str, Any] = json.load(file)
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"{path} must be a file of {maker} that can be read: {error}") from None
-    if not isinstance(document, dict) or document.get("kind") != kind:
-        raise DeviceError(f"{path} must be a file of {maker}; copy the right one")
-    if document.get("format") != FORMAT:
-        raise DeviceError(
-            f"{path} must have format {FORMAT}, has {document.get('format')}; make anew"
-        )
-    rest = {name: value for name, value in document.items() if name != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    if hashlib.sha256(text.encode()).hexdigest() != document.get("digest"):
-        raise DeviceError(f"{path} is damaged or was changed by hand; copy it again")
-    return document
-
-
-def _table(path: str, document: dict[str, Any], cluster: int) -> OperatingTable:
-    rows = {int(c["cluster"]): c for c in document["clusters"]}
-    if cluster not in rows:
-        known = ", ".join(map(str, sorted(rows)))
-        raise DeviceError(f"{path} must hold cluster {cluster}, but has {known}; give one of them")
-    mine, levels = rows[cluster], document["levels"]
-    accuracies = [level["accuracy"] for level in levels]
-    judged = all(a is not None for a in accuracies)
-    quality = accuracies if judged else [level["kept_importance"] for level in levels]
-    at = sorted(mine["points"], key=lambda p: p["clock"])
-    clocks = tuple(float(p["clock"]) for p in at)
-    points = tuple(
-        Point(i, clocks, tuple(float(p["latency_ms"][i]) for p in at), float(quality[i]))
-        for i in range(len(levels))
-    )
-    mhz, column = mine["typical_mhz"], mine["clock_column"]
-    return OperatingTable(document["model"], cluster, points, mhz, column, document["target_ms"])
-
-
-def core_maps(root: str = "/") -> list[tuple[int, ...]]:
-    """Sets of cores worth trying: all, and where they differ in speed each kind by itself."""
-    kinds: dict[float, list[int]] = {}
-    pattern = os.path.join(glob.escape(root), "sys/devices/system/cpu/cpu[0-9]*")
-    for path in glob.glob(pattern):
-        speed = read_number(path, "cpu_capacity") or read_number(path, "cpufreq/cpuinfo_max_freq")
-        kinds.setdefault(speed or 0.0, []).append(int(os.path.basename(path)[3:]))
-    every = tuple(sorted(core for cores in kinds.values() for core in cores))
-    own = [tuple(sorted(kinds[speed])) for speed in sorted(kinds, reverse=True)]
-    return [every, *own] if len(own) > 1 else [every] if every else [()]
-
-
-def profiled(
-    table: OperatingTable,
-    run: Callable[[Point], float],
-    threads: Sequence[int] = (1,),
-    cores: Sequence[tuple[int, ...]] = ((),),
-    clock: float = 1.0,
-    power: Callable[[], float | None] = lambda: None,
-) -> OperatingTable:
-    """The table with every level on all these threads and cores, as measured on this device.
-
-    `run` runs a point and returns its latency in ms at the present `clock`; a point keeps the shape
-    over clocks that the table foretells of its level. `power` is read after each run.
-    """
-    points = []
-    for point in table.points:
-        for number in threads:
-            for chosen in cores:
-                if chosen and number > len(chosen):
-                    continue
-                tried = replace(point, threads=number, cores=chosen)
-                factor = run(tried) / tried.ms_at(clock)
-                ms = tuple(factor * x for x in tried.ms)
-                points.append(replace(tried, ms=ms, power_w=power()))
-    return replace(table, points=tuple(points))
-
-
-# ---------------------------------------------------------------------------------- the device
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the device tells; None: it does not. `clock` is over the typical one."""
-
-    clock: float | None = None
-    mhz: float | None = None
-    temperature_c: float | None = None
-    load_pct: float | None = None
-    battery_pct: float | None = None
-    power_w: float | None = None
-
-
-class Sensors:
-    """Reads the device's own files; what may not be read is None."""
-
-    def __init__(self, table: OperatingTable, root: str = "/") -> None:
-        self.root, self.typical = root, table.typical_mhz
-        self._mhz = gpu_freq_mhz if table.clock_column == "gpu_freq_mhz" else cpu_freq_mhz
-        self._ticks, self._own = cpu_ticks(root), time.process_time()
-
-    def read(self) -> Reading:
-        """Everything at once; load since the last time, without this process."""
-        mhz = self._mhz(self.root)
-        ticks, own = cpu_ticks(self.root), time.process_time()
-        load = others_load_pct(self._ticks, ticks, own - self._own)
-        self._ticks, self._own = ticks, own
-        return Reading(
-            mhz / self.typical if mhz and self.typical else None,
-            mhz,
-            temperature_c(self.root),
-            loadavg_pct(self.root) if ticks is None else load,
-            battery_pct(self.root),
-            power_w(self.root),
-        )
-
-
-# ------------------------------------------------------------------------------- the decisions
+__all__ = [
+    "Budget",
+    "Controller",
+    "ControllerSettings",
+    "DeviceError",
+    "OperatingTable",
+    "Point",
+    "Reading",
+    "apply_cores",
+    "core_maps",
+    "profiled",
+    "read_table",
+]
 
 
 @dataclass(frozen=True)
@@ -321,24 +126,22 @@ class Controller:
                 "a power or energy budget needs a device that reports its power, but this one was "
                 "profiled without; give a budget in ms"
             )
-        self._read, self._now, self._log = read or Sensors(table).read, now, log
+        sensors = Sensors(typical_mhz=table.typical_mhz, clock_column=table.clock_column)
+        self._read, self._now, self._log = read or sensors.read, now, DecisionLog(log, now)
         self._cores = cores or os.cpu_count() or 1
-        self._began = now()
         self._reading, self._read_at = self._read(), now()
         self._shifts: deque[float] = deque(maxlen=self.settings.window)
         self._clocks: deque[float] = deque(maxlen=self.settings.window)
-        self._switched: deque[float] = deque(maxlen=max(1, self.settings.most_switches))
-        self._dwell = self.settings.dwell_s
-        self._wish: tuple[Point, float] | None = None
-        self._risen_at = self._erred_at = -math.inf
-        self._told = ""
+        self._steady: Hysteresis[float] = Hysteresis(
+            self.settings.dwell_s, self.settings.longest_dwell_s, self.settings.most_switches, 1.0
+        )
         if self._reading.clock is None:
-            self._tell(
+            self._log.tell(
                 "the clock cannot be read here (no such file, or no permission): going by "
                 "own latencies"
             )
         self.point = self._best(self._within(self._allowed(), 0.0) or self._allowed())
-        self._tell(f"start with {self._words(self.point)}; budget {budget.words}")
+        self._log.tell(f"start with {self._words(self.point)}; budget {budget.words}")
 
     def decide(self) -> Point:
         """The point that the next inference runs."""
@@ -383,7 +186,7 @@ class Controller:
 
     def _allowed(self) -> list[Point]:
         """Points whose threads find idle cores; with all busy, those with the fewest threads."""
-        load = self._reading.load_pct or 0.0
+        load = self._reading.cpu_load_pct or 0.0
         free = max(1, round(self._cores * (1.0 - load / 100)))
         fewest = min(point.threads for point in self.table.points)
         return [p for p in self.table.points if p.threads <= max(free, fewest)]
@@ -408,65 +211,51 @@ class Controller:
         return self.predicted_ms(point) * (point.power_w or point.threads)
 
     def _down(self, allowed: Sequence[Point], now: float) -> None:
-        self._wish = None
         chosen = self._best(allowed)
         if chosen == self.point:
-            self._tell(f"stay with {self._words(chosen)}: nothing here is within the budget")
-            return
-        was = f"{self.predicted_ms(self.point):.3g} ms predicted"
-        if self._switch(chosen, now, f"{self.point.words} is above the budget ({was})"):
-            if now - self._risen_at <= 2.0 * self._dwell:
-                self._dwell = min(2.0 * self._dwell, self.settings.longest_dwell_s)
-                self._erred_at = now
-            self._risen_at = -math.inf
+            self._steady.stay(now)
+            self._log.tell(f"stay with {self._words(chosen)}: nothing here is within the budget")
+        elif self._steady.down(now):
+            was = f"{self.predicted_ms(self.point):.3g} ms predicted"
+            self._switch(chosen, f"{self.point.words} is above the budget ({was})")
+        else:
+            self._enough(now)
 
     def _up(self, allowed: Sequence[Point], now: float) -> None:
-        if now - self._erred_at > 2.0 * self._dwell:
-            self._dwell = self.settings.dwell_s
-        chosen = self._best([self.point, *self._within(allowed, self.settings.margin)])
+        within = self._within(allowed, self.settings.margin)
+        chosen = self._best([self.point, *within])
         if chosen == self.point:
-            self._wish = None
+            self._steady.stay(now)
             return
         heat = self._reading.temperature_c
         if heat is not None and heat >= self.settings.hot_c and chosen.kept > self.point.kept:
-            self._wish = None
-            self._tell(f"stay with {self._words(self.point)}: {heat:.0f} degrees are too hot")
+            self._steady.stay(now)
+            self._log.tell(f"stay with {self._words(self.point)}: {heat:.0f} degrees are too hot")
             return
-        if self._wish is None or self._wish[0] != chosen:
-            # a wish for more than before still counts from when there was any
-            since = now if self._wish is None or chosen.kept < self._wish[0].kept else self._wish[1]
-            self._wish = (chosen, since)
-        waited = now - self._wish[1]
-        if waited < self._dwell:
+        waited = self._steady.waited(now)
+        least = self._steady.up(chosen.kept, now)
+        if least is None:
+            if self._steady.refused:
+                self._enough(now)
             return
         reason = "low battery" if self._saving else f"room for more for {waited:.1f} s"
-        if self._switch(chosen, now, reason):
-            self._risen_at, self._wish = now, None
+        # what was within the budget all along, no more
+        self._switch(self._best([p for p in within if p.kept <= least] or [chosen]), reason)
 
-    def _switch(self, chosen: Point, now: float, why: str) -> bool:
-        full = len(self._switched) == self._switched.maxlen
-        if full and now - self._switched[0] <= 1.0:
-            self._tell(
-                f"stay with {self.point.words}: {len(self._switched)} switches in a second "
-                "are enough"
-            )
-            return False
-        self._switched.append(now)
+    def _enough(self, now: float) -> None:
+        self._log.tell(
+            f"stay with {self.point.words}: {self._steady.used(now)} switches in a second "
+            "are enough"
+        )
+
+    def _switch(self, chosen: Point, why: str) -> None:
         self.point = chosen
-        self._tell(f"to {self._words(chosen)}: {why}")
-        return True
+        self._log.tell(f"to {self._words(chosen)}: {why}")
 
     def _words(self, point: Point) -> str:
         how = "read" if self._reading.clock is not None else "inferred"
         at = f"{100 * self.clock:.0f} % clock {how}"
         return f"{point.words} ({self.predicted_ms(point):.3g} ms predicted at {at})"
-
-    def _tell(self, text: str) -> None:
-        # one that repeats itself but for its figures is told once
-        plain = "".join(c for c in text if not c.isdigit())
-        if plain != self._told or text.startswith("to "):
-            self._log(f"{self._now() - self._began:.2f} s: {text}")
-        self._told = plain
 
 
 def apply_cores(point: Point) -> None:

@@ -1,4 +1,4 @@
-"""Levels as ONNX networks over one file of weights, for `hdap.device.level_sessions` to run."""
+"""Levels as ONNX networks over one file of weights, for `hdap.device.sessions` to run."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,8 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from hdap.device import level_sessions as sessions
-from hdap.device.controller_file import controller_source
+from hdap.device.archive import program
 from hdap.fleet_data.errors import InputError
 from hdap.networks.onnx_files import keep_outside
 
@@ -45,7 +44,7 @@ def write_levels(
 
     `networks` come narrowest first. What a level has of the widest one's weights is not written
     again: the network cuts it from them, and scales its rows where the exporter folded the level's
-    own norms into them (`part_of`), when `sessions.py` optimises it on the device.
+    own norms into them (`part_of`), when ONNX Runtime optimises it on the device.
 
     Raises InputError where `folder` exists and is not empty.
     """
@@ -64,8 +63,7 @@ def write_levels(
         path = folder / f"level-{level}.onnx"
         path.write_bytes(network.SerializeToString(deterministic=True))
         written += path.stat().st_size
-    shutil.copyfile(sessions.__file__, folder / "sessions.py")
-    (folder / "controller.py").write_text(controller_source(), encoding="utf-8")
+    (folder / "controller.pyz").write_bytes(program("controller"))
     if levels_file is not None:
         shutil.copyfile(levels_file, folder / "levels.json")
     return Written(len(networks), written, sizes[-1] if sizes else 0, sum(sizes))

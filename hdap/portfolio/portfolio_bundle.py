@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdap.device.controller import DeviceError
-from hdap.device.switcher_file import switcher_source
-from hdap.device.variant_files import KIND, MANIFEST, Checker, Portfolio, read_portfolio
+from hdap.device.archive import program
+from hdap.device.checked_files import FileChecker
+from hdap.device.messages import DeviceError
+from hdap.device.sessions import OPTIMISED
+from hdap.device.variant_files import KIND, MANIFEST, Portfolio, read_portfolio
 from hdap.fleet_data.atomic_files import write_file
 from hdap.fleet_data.documents import JsonDocument, Positive, read_document, write_document
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
 
-SWITCHER = "switcher.py"
-OPTIMISED = "optimised"
-"""Where the switcher keeps networks in a machine's own order, unless told otherwise."""
+SWITCHER = "switcher.pyz"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def portfolio_file(
 
 def write_rest(folder: Path, document: PortfolioFile) -> None:
     """Write the manifest and the switcher beside networks that are there."""
-    write_file(folder / SWITCHER, switcher_source().encode())
+    write_file(folder / SWITCHER, program("switcher"))
     write_document(folder / MANIFEST, document)
 
 
@@ -146,7 +146,7 @@ def read_bundle(folder: Path) -> Bundle:
     changed, and a file that was, which is named with both hashes.
     """
     try:
-        portfolio, checker = read_portfolio(str(folder)), Checker()
+        portfolio, checker = read_portfolio(str(folder)), FileChecker()
         for variant in portfolio.variants:
             checker.check(str(folder), variant.files)
     except DeviceError as problem:

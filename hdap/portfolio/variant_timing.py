@@ -4,16 +4,10 @@ import gc
 from collections.abc import Mapping
 from pathlib import Path
 
-from hdap.device.measuring import (
-    BundleManifest,
-    Engine,
-    Entry,
-    MeasureError,
-    Protocol,
-    Stopwatch,
-    baseline,
-    measure_one,
-)
+from hdap.device.measure.estimate import baseline
+from hdap.device.measure.protocol import Protocol, measure_one, stopwatch
+from hdap.device.messages import DeviceError
+from hdap.device.runtimes.registry import load_runtime
 from hdap.fleet_data.errors import InputError
 
 PROTOCOL = Protocol(runs=20, seconds=0.3, warmup_seconds=0.1)
@@ -32,23 +26,18 @@ def measured_here_ms(
     """
     *_, last = files
     try:
-        engine = Engine.load("cpu", 1)
-        reference = _stopwatch(engine, files[last], input_shape)
+        runtime, shape = load_runtime(), (1, *input_shape)
+        reference = stopwatch(runtime, str(files[last]), shape)
         reference.warm_up(PROTOCOL)
         found = {}
         gc.collect()
         gc.disable()
         for name, file in files.items():
-            candidate = _stopwatch(engine, file, input_shape)
+            candidate = stopwatch(runtime, str(file), shape)
             found[name], _ = measure_one(candidate, reference, PROTOCOL, seed)
-    except MeasureError as problem:
+    except DeviceError as problem:
         raise InputError(str(problem)) from problem
     finally:
         gc.enable()
     quiet_ms = baseline([1000 * one.reference_quiet_s for one in found.values()])
     return {name: quiet_ms * one.ratio.value for name, one in found.items()}
-
-
-def _stopwatch(engine: Engine, file: Path, shape: tuple[int, int, int]) -> Stopwatch:
-    bundle = BundleManifest(str(file.parent), "", "", (1, *shape), (), (), {})
-    return engine.stopwatch(bundle, Entry(file.name, "", "", "anchor"))

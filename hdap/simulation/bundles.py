@@ -18,7 +18,7 @@ from hdap.simulation.telemetry_stream import MARK, frame_of
 from hdap.simulation.workload import Workload, counts_of
 
 _LOAD = 0.9  # a device that measures does little else
-_SLICES = 10  # moments over which `measure.py` spreads a measurement
+_SLICES = 10  # moments over which `measure.pyz` spreads a measurement
 _PAUSE_S = 1.0  # loading the next network
 _DRIFT_STEPS = 20  # steps that share their drift
 
@@ -51,7 +51,7 @@ def answer_bundle(
 ) -> BundleAnswer:
     """Simulated measurements of every configuration of a bundle on every device of `fleet`.
 
-    Choose devices with `SimulatedFleet.find` or `.at`. As `measure.py` does it: in each of
+    Choose devices with `SimulatedFleet.find` or `.at`. As `measure.pyz` does it: in each of
     `rounds` a device measures all configurations in an order of its own and the dense model (the
     reference) between them, `runs` inferences each. It works all the time, so it heats up and may
     throttle; `latency_ms` is the ratio to the references on both sides times the lower quartile of

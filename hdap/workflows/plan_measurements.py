@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hdap.surrogate.models.base import FleetSurrogate
 
 SECONDS_A_NETWORK = 10.0
-"""What `measure.py` takes for a fast network: loading, warm-up, 3 s of runs, references between."""
+"""What measure.pyz takes for a fast network: loading, warm-up, 3 s of runs, references between."""
 INFERENCES_A_NETWORK = 120
 """Runs, references and warm-up of a slow one."""
 NEIGHBOURS = 40

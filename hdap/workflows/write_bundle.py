@@ -1,7 +1,6 @@
 """Writing a bundle: the folder that travels to a device and measures there."""
 
 import hashlib
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
-from hdap.device import measuring as measure
+from hdap.device.archive import program
+from hdap.device.measure.program import main as measure
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import whole_folder
 from hdap.fleet_data.configuration import format_channels
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 _README = """\
 This folder measures {networks} networks ({model} and pruned versions of it) on the device it is on.
 It needs Python 3.9 or later:  python3 -m pip install onnxruntime numpy
-Start in this folder:          python3 measure.py      (--help lists the options)
+Start in this folder:          python3 measure.pyz     (--help lists the options)
 Stopped or without power, it goes on where it was when started again; about {minutes} min in all.
 Send back the file measured-*.csv; on the other side: hdap ingest measured-*.csv
 """
@@ -76,7 +76,7 @@ def write_bundle(
     baselines: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> BundleReport:
-    """Export the dense network and every planned one, with a manifest and `measure.py`.
+    """Export the dense network and every planned one, with a manifest and `measure.pyz`.
 
     `weights="generated"` replaces large tensors by references into one shared file of random
     numbers: for latency only, some MB where `"own"` weights are GB. `baselines` are reference
@@ -96,7 +96,7 @@ def write_bundle(
         _write_networks(temporary, architecture, module, rows, weights, progress)
         manifest = _manifest(temporary, architecture, rows, weights, baselines or {})
         write_document(temporary / "manifest.json", manifest)
-        shutil.copyfile(measure.__file__, temporary / "measure.py")
+        (temporary / "measure.pyz").write_bytes(program("measure"))
         minutes = max(1, round(len(rows) * 10 / 60))
         text = _README.format(networks=len(rows), model=architecture.model, minutes=minutes)
         (temporary / "README.txt").write_text(text, encoding="utf-8")
@@ -105,12 +105,12 @@ def write_bundle(
 
 
 def run_measure(folder: Path, argv: Sequence[str] = ()) -> int:
-    """Measure the bundle in `folder` on this machine: the same as `python3 measure.py` in it.
+    """Measure the bundle in `folder` on this machine: the same as `python3 measure.pyz` in it.
 
     Returns its exit status: 0, 1 (a problem, named on stderr), 2 (wrong usage) or 130 (stopped).
     """
     try:
-        return measure.main(["--bundle", str(folder), *argv])
+        return measure(["--bundle", str(folder), *argv])
     except SystemExit as end:  # argparse, on wrong usage and --help
         return end.code if isinstance(end.code, int) else 1
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hdap.device.archive import program
 from hdap.fleet_data.atomic_files import whole_folder
 from hdap.fleet_data.documents import JsonDocument, write_document
 from hdap.fleet_data.errors import InputError
@@ -74,11 +75,9 @@ def _write_levels(batch: PlannedBatch, folder: Path) -> int:
     """What chooses among the levels on a device, beside the networks; bytes."""
     if batch.levels is None:
         return 0
-    from hdap.device.controller_file import controller_source
-
     shutil.copyfile(batch.levels, folder / "levels.json")
-    (folder / "controller.py").write_text(controller_source(), encoding="utf-8")
-    return sum((folder / name).stat().st_size for name in ("levels.json", "controller.py"))
+    (folder / "controller.pyz").write_bytes(program("controller"))
+    return sum((folder / name).stat().st_size for name in ("levels.json", "controller.pyz"))
 
 
 def require_free(out: Path) -> None:
@@ -94,7 +93,7 @@ def _readme(batch: PlannedBatch) -> str:
     lines = [
         f"{batch.measurements} measurements of {batch.architecture.model} to take:",
         "copy each folder to the devices named beside it and start it there:",
-        "  python3 measure.py --device-id DEVICE",
+        "  python3 measure.pyz --device-id DEVICE",
         "(Python 3.9 or later with onnxruntime and numpy; DEVICE as written here.)",
         "",
     ]

@@ -12,7 +12,7 @@ import torch
 from typer.testing import Result
 
 from hdap.device.controller import read_table
-from hdap.device.level_sessions import LevelSessions
+from hdap.device.sessions import LevelSessions
 from hdap.elastic import load_elastic
 from hdap.elastic.level_file import ClockEntry, ClusterEntry, LevelEntry, LevelFile
 from hdap.fleet_data.configuration import format_channels
@@ -63,9 +63,7 @@ def test_every_deployed_level_answers_as_the_elastic_network(hdap: Hdap, trained
         with torch.no_grad():
             expected = elastic(torch.from_numpy(image)).numpy()
         assert levels.run(level, image)[0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    assert {"controller.py", "sessions.py", "weights.bin"} <= {
-        x.name for x in Path("device").iterdir()
-    }
+    assert {"controller.pyz", "weights.bin"} <= {x.name for x in Path("device").iterdir()}
     again = hdap("elastic", "deploy", str(trained), "--model", MODEL, "--out", "device")
     assert again.exit_code == 1
     assert "must be new or empty" in again.stderr

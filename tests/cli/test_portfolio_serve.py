@@ -116,10 +116,10 @@ def test_a_port_in_use_is_one_line(hdap: Hdap, portfolio_bundle: Path) -> None:
     ("options", "match"),
     [
         (("--policy", "latency:0.000001ms"), "some variant must satisfy the policy"),
-        (("--policy", "speed:9"), "a policy is one of fixed, latency, load"),
+        (("--policy", "speed:9"), "a policy must be one of fixed, latency, load"),
         (("--policy", "latency:soon"), "must be latency:TIME, as 30ms"),
-        (("--policy", "fixed:v7"), "must name one of v0, v1, v2"),
-        (("--start", "v7"), "one of v0, v1, v2, but got 'v7'; the nearest is"),
+        (("--policy", "fixed:v7"), "must be one of v0, v1, v2"),
+        (("--start", "v7"), "one of v0, v1, v2, but got 'v7': choose"),
         (("--host", "192.0.2.1"), "must be an address of this machine"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_first_plan_comes_from_dense_telemetry_alone(loop: Loop) -> None:
     assert text.endswith("next: hdap search --model loopnet:net --flops 25%")
     readme = (loop.folder / "bundles" / "README.txt").read_text()
     assert "bundle-1/  ->  sim-" in readme
-    assert (loop.folder / "bundles" / "bundle-1" / "measure.py").exists()
+    assert (loop.folder / "bundles" / "bundle-1" / "measure.pyz").exists()
 
 
 def test_the_bundle_asks_representatives_and_a_sample_of_others(loop: Loop) -> None:

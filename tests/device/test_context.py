@@ -3,17 +3,29 @@ from pathlib import Path
 
 import pytest
 
-from hdap.device import measuring as measure
+from hdap.device.measure.context import device_identity, termux_battery
+from hdap.device.sensors import (
+    battery_health_pct,
+    battery_pct,
+    cpu_freq_mhz,
+    cpu_ticks,
+    governor,
+    gpu_freq_mhz,
+    mem_available_mb,
+    others_load_pct,
+    power_w,
+    temperature_c,
+)
 
 Tree = Callable[[dict[str, str]], str]
 READERS = (
-    measure.cpu_freq_mhz,
-    measure.gpu_freq_mhz,
-    measure.temperature_c,
-    measure.mem_available_mb,
-    measure.battery_pct,
-    measure.battery_health_pct,
-    measure.power_w,
+    cpu_freq_mhz,
+    gpu_freq_mhz,
+    temperature_c,
+    mem_available_mb,
+    battery_pct,
+    battery_health_pct,
+    power_w,
 )
 
 
@@ -33,13 +45,13 @@ def test_the_clock_is_that_of_the_fastest_core(pieces: Tree) -> None:
             "sys/devices/system/cpu/cpu7/cpufreq/scaling_governor": "performance\n",
         }
     )
-    assert measure.cpu_freq_mhz(root) == pytest.approx(2841.6)
-    assert measure.governor(root) == "performance+schedutil"
+    assert cpu_freq_mhz(root) == pytest.approx(2841.6)
+    assert governor(root) == "performance+schedutil"
 
 
 def test_a_virtual_machine_tells_its_clock_in_cpuinfo(pieces: Tree) -> None:
     root = pieces({"proc/cpuinfo": "processor: 0\ncpu MHz\t\t: 2596.144\ncpu MHz\t\t: 2100.0\n"})
-    assert measure.cpu_freq_mhz(root) == pytest.approx(2596.144)
+    assert cpu_freq_mhz(root) == pytest.approx(2596.144)
 
 
 @pytest.mark.parametrize("name", ["17000000.ga10b", "57000000.gpu", "fde60000.gpu"])
@@ -50,7 +62,7 @@ def test_a_gpu_is_found_among_the_devfreq_devices(pieces: Tree, name: str) -> No
             f"sys/class/devfreq/{name}/cur_freq": "921600000",
         }
     )
-    assert measure.gpu_freq_mhz(root) == pytest.approx(921.6)
+    assert gpu_freq_mhz(root) == pytest.approx(921.6)
 
 
 def test_the_processor_counts_not_the_battery_and_not_a_broken_zone(pieces: Tree) -> None:
@@ -66,12 +78,12 @@ def test_the_processor_counts_not_the_battery_and_not_a_broken_zone(pieces: Tree
             "sys/class/thermal/thermal_zone3/temp": "no reading\n",
         }
     )
-    assert measure.temperature_c(root) == pytest.approx(51.25)
+    assert temperature_c(root) == pytest.approx(51.25)
 
 
 def test_zones_in_whole_degrees_are_read_as_such(pieces: Tree) -> None:
     root = pieces({"sys/class/thermal/thermal_zone0/temp": "47"})
-    assert measure.temperature_c(root) == 47
+    assert temperature_c(root) == 47
 
 
 def test_a_desktop_tells_its_temperature_through_hwmon(pieces: Tree) -> None:
@@ -83,12 +95,12 @@ def test_a_desktop_tells_its_temperature_through_hwmon(pieces: Tree) -> None:
             "sys/class/hwmon/hwmon1/temp1_input": "44000",
         }
     )
-    assert measure.temperature_c(root) == 44
+    assert temperature_c(root) == 44
 
 
 def test_available_memory(pieces: Tree) -> None:
     root = pieces({"proc/meminfo": "MemTotal:  8000000 kB\nMemAvailable:  2048000 kB\n"})
-    assert measure.mem_available_mb(root) == 2000
+    assert mem_available_mb(root) == 2000
 
 
 def test_a_battery_tells_charge_health_and_power(pieces: Tree) -> None:
@@ -106,9 +118,9 @@ def test_a_battery_tells_charge_health_and_power(pieces: Tree) -> None:
             f"{supply}/bat/current_now": "-500000",
         }
     )
-    assert measure.battery_pct(root) == 87
-    assert measure.battery_health_pct(root) == pytest.approx(90)
-    assert measure.power_w(root) == pytest.approx(2.0)
+    assert battery_pct(root) == 87
+    assert battery_health_pct(root) == pytest.approx(90)
+    assert power_w(root) == pytest.approx(2.0)
 
 
 def test_a_charging_battery_says_nothing_about_the_power_drawn(pieces: Tree) -> None:
@@ -116,7 +128,7 @@ def test_a_charging_battery_says_nothing_about_the_power_drawn(pieces: Tree) -> 
     root = pieces(
         {f"{supply}/type": "Battery", f"{supply}/status": "Charging", f"{supply}/power_now": "9e6"}
     )
-    assert measure.power_w(root) is None
+    assert power_w(root) is None
 
 
 def test_a_battery_above_its_design_is_wholly_healthy(pieces: Tree) -> None:
@@ -128,7 +140,7 @@ def test_a_battery_above_its_design_is_wholly_healthy(pieces: Tree) -> None:
             f"{supply}/energy_full_design": "5000",
         }
     )
-    assert measure.battery_health_pct(root) == 100
+    assert battery_health_pct(root) == 100
 
 
 @pytest.mark.parametrize(
@@ -143,24 +155,24 @@ def test_a_battery_above_its_design_is_wholly_healthy(pieces: Tree) -> None:
     ],
 )
 def test_the_power_rail_of_a_jetson(pieces: Tree, files: dict[str, str]) -> None:
-    assert measure.power_w(pieces(files)) == pytest.approx(5.25)
+    assert power_w(pieces(files)) == pytest.approx(5.25)
 
 
 def test_the_load_is_what_others_use_not_the_measuring_itself(pieces: Tree) -> None:
     root = pieces({"proc/stat": "cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3 4 5 6 7 8\n"})
-    before = measure.cpu_ticks(root)
+    before = cpu_ticks(root)
     pieces({"proc/stat": "cpu  250 0 100 900 50 0 0 0 0 0\n"})
-    after = measure.cpu_ticks(root)
+    after = cpu_ticks(root)
     assert before == (150, 1000)
-    assert measure.others_load_pct(before, after, own_seconds=1.5) == pytest.approx(100 * 50 / 300)
-    assert measure.others_load_pct(None, after, 0) is None
+    assert others_load_pct(before, after, own_seconds=1.5) == pytest.approx(100 * 50 / 300)
+    assert others_load_pct(None, after, 0) is None
 
 
 def test_termux_tells_the_battery_through_its_command(tmp_path: Path) -> None:
     command = tmp_path / "termux-battery-status"
     command.write_text('#!/bin/sh\necho \'{"percentage": 64, "temperature": 31.5}\'\n')
     command.chmod(0o755)
-    assert measure.termux_battery(str(command)) == {"battery_pct": 64, "temperature_c": 31.5}
+    assert termux_battery(str(command)) == {"battery_pct": 64, "temperature_c": 31.5}
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo not JSON", "echo '{\"percentage\": null}'"])
@@ -168,23 +180,23 @@ def test_a_broken_termux_command_tells_nothing(tmp_path: Path, script: str) -> N
     command = tmp_path / "termux-battery-status"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
-    assert measure.termux_battery(str(command)) == {}
+    assert termux_battery(str(command)) == {}
 
 
 def test_a_device_keeps_its_name_and_does_not_tell_its_serial_number(pieces: Tree) -> None:
     root = pieces({"etc/machine-id": "abc123\n", "proc/device-tree/serial-number": "1422919"})
-    name = measure.device_identity(root)
-    assert name == measure.device_identity(root)
+    name = device_identity(root)
+    assert name == device_identity(root)
     assert "1422919" not in name
     assert "abc123" not in name
     pieces({"proc/device-tree/serial-number": "1422920"})
-    assert measure.device_identity(root) != name
+    assert device_identity(root) != name
 
 
 def test_a_phone_without_any_identity_gets_one_and_keeps_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    first = measure.device_identity(str(tmp_path), str(home))
-    assert first == measure.device_identity(str(tmp_path), str(home))
+    first = device_identity(str(tmp_path), str(home))
+    assert first == device_identity(str(tmp_path), str(home))
     (home / ".hdap-device").unlink()
-    assert first != measure.device_identity(str(tmp_path), str(home))
+    assert first != device_identity(str(tmp_path), str(home))

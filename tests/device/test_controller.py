@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from hdap.device.archive import program
 from hdap.device.controller import (
     Budget,
     Controller,
@@ -21,12 +22,11 @@ from hdap.device.controller import (
     OperatingTable,
     Point,
     Reading,
-    Sensors,
     core_maps,
     profiled,
     read_table,
 )
-from hdap.device.controller_file import controller_source
+from hdap.device.sensors import Sensors
 
 WriteSealed = Callable[[Path, Mapping[str, Any]], None]
 CLOCKS = (0.4, 0.6, 0.8, 1.0)
@@ -213,7 +213,7 @@ def test_threads_and_cores_are_points_too_and_busy_cores_rule_threads_out() -> N
     assert len(table.points) == 4 * 3  # four threads need four cores
     device = Device(table, Budget(latency_ms=10.0)).start()
     assert device.controller.decide().threads == 4
-    device.told = {"load_pct": 75.0}
+    device.told = {"cpu_load_pct": 75.0}
     device.time += 1.0
     assert device.controller.decide().threads == 1
 
@@ -234,11 +234,11 @@ def test_kinds_of_cores_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_sensors_read_the_clock_or_nothing(tmp_path: Path) -> None:
-    assert Sensors(_table(), str(tmp_path)).read().clock is None
+    assert Sensors(str(tmp_path), typical_mhz=2000.0).read().clock is None
     folder = tmp_path / "sys/devices/system/cpu/cpu0/cpufreq"
     folder.mkdir(parents=True)
     (folder / "scaling_cur_freq").write_text("1200000\n")
-    assert Sensors(_table(), str(tmp_path)).read().clock == pytest.approx(0.6)
+    assert Sensors(str(tmp_path), typical_mhz=2000.0).read().clock == pytest.approx(0.6)
 
 
 @pytest.fixture
@@ -312,12 +312,18 @@ def test_the_one_file_that_travels_needs_nothing_of_hdap(
     document: dict[str, Any], tmp_path: Path, write_sealed: WriteSealed
 ) -> None:
     write_sealed(tmp_path / "levels.json", document)
-    source = controller_source()
-    assert "import hdap" not in source
-    assert "from hdap" not in source
-    (tmp_path / "controller.py").write_text(source)
+    (tmp_path / "controller.pyz").write_bytes(program("controller"))
     told = subprocess.run(
-        [sys.executable, "controller.py", "levels.json", "--cluster", "2", "--seconds", "0.3"],
+        [
+            sys.executable,
+            "-I",
+            "controller.pyz",
+            "levels.json",
+            "--cluster",
+            "2",
+            "--seconds",
+            "0.3",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -326,7 +332,7 @@ def test_the_one_file_that_travels_needs_nothing_of_hdap(
     )
     assert "start with level" in told.stdout
     wrong = subprocess.run(
-        [sys.executable, "controller.py", "levels.json", "--cluster", "7"],
+        [sys.executable, "-I", "controller.pyz", "levels.json", "--cluster", "7"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,32 +1,19 @@
-"""Policies on states that are written down, and wishes over a time that the test moves."""
+"""Policies on states that are written down."""
 
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdap.device.controller import DeviceError
-from hdap.device.policies import (
-    POLICIES,
-    Battery,
-    Decision,
-    Fixed,
-    Heat,
-    Hysteresis,
-    LatencyTarget,
-    Load,
-    MemoryLeft,
-    MemoryLimit,
-    Policy,
-    ScheduledVariant,
-    State,
-    SwitchSettings,
-    read_policy,
-    require_possible,
-)
+from hdap.device.messages import DeviceError
+from hdap.device.policies.base import Decision, Policy, State
+from hdap.device.policies.device_limits import Battery, Heat, MemoryLeft, MemoryLimit
+from hdap.device.policies.named_variants import Fixed, ScheduledVariant
+from hdap.device.policies.registry import POLICIES, read_policy, require_possible
+from hdap.device.policies.request_limits import LatencyTarget, Load
+from hdap.device.variant_chooser import SwitchSettings
 
 QUIET = State(
     names=("v0", "v1", "v2", "v3"),
@@ -75,11 +62,11 @@ def test_every_policy_is_written_down_here() -> None:
 def test_a_policy_always_names_a_variant_and_why(name: str, state: State) -> None:
     (policy,) = read_policy([WRITTEN[name]]).parts
     assert type(policy) is POLICIES[name]
-    wish = policy.wish(state)
+    wish = policy.decide(state)
     assert 0 <= wish.variant < 4
     assert wish.reason
     assert "\n" not in wish.reason
-    assert wish == policy.wish(state)
+    assert wish == policy.decide(state)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -87,10 +74,10 @@ def test_a_policy_always_names_a_variant_and_why(name: str, state: State) -> Non
 def test_room_to_rise_is_room_to_stay(name: str, state: State) -> None:
     """What is allowed from below is still allowed once it runs: no switch undoes itself."""
     (policy,) = read_policy([WRITTEN[name]]).parts
-    wish = policy.wish(state)
+    wish = policy.decide(state)
     if name not in ("latency", "load") and wish.met and wish.variant > state.current:
         own = replace(state, current=wish.variant, available_mb=_left(state, wish.variant))
-        assert policy.wish(own).variant >= wish.variant
+        assert policy.decide(own).variant >= wish.variant
 
 
 def _left(state: State, place: int) -> float | None:
@@ -102,8 +89,8 @@ def _left(state: State, place: int) -> float | None:
 @given(state=STATES, chosen=st.lists(st.sampled_from(sorted(WRITTEN.values())), min_size=1))
 def test_of_several_the_most_restrictive_counts(state: State, chosen: list[str]) -> None:
     together = read_policy(chosen)
-    wishes = [part.wish(state) for part in together.parts]
-    found = together.wish(state)
+    wishes = [part.decide(state) for part in together.parts]
+    found = together.decide(state)
     assert found.variant == min(wish.variant for wish in wishes)
     assert found.met == all(wish.met for wish in wishes)
     assert found.reason in {w.reason for w in wishes if w.variant == found.variant}
@@ -136,7 +123,7 @@ def test_of_several_the_most_restrictive_counts(state: State, chosen: list[str])
     ],
 )
 def test_what_a_policy_says(policy: Policy, state: State, variant: int, reason: str) -> None:
-    wish = policy.wish(state)
+    wish = policy.decide(state)
     assert wish.variant == variant
     assert reason in wish.reason
 
@@ -168,7 +155,7 @@ def test_a_policy_that_cannot_be_read_is_one_line_with_the_form(text: str) -> No
 def test_any_text_is_a_policy_or_a_problem(text: str) -> None:
     for name in ("", *POLICIES):
         with suppress(DeviceError):
-            read_policy([f"{name}:{text}" if name else text]).wish(QUIET)
+            read_policy([f"{name}:{text}" if name else text]).decide(QUIET)
 
 
 def test_units_are_understood() -> None:
@@ -178,62 +165,6 @@ def test_units_are_understood() -> None:
     assert isinstance(c, Load)
     assert c.share == pytest.approx(0.7)
     assert c.queue == 8
-
-
-WISHES = st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 5.0)), max_size=200)
-
-
-@given(wishes=WISHES, dwell=st.floats(0.0, 3.0), most=st.integers(2, 5), within=st.floats(0.5, 20))
-def test_no_wishes_make_more_switches_than_allowed(
-    wishes: list[tuple[int, float]], dwell: float, most: int, within: float
-) -> None:
-    steady = Hysteresis(SwitchSettings(dwell_s=dwell, most_switches=most, within_s=within))
-    current, now, times = 3, 0.0, []
-    for wanted, pause in wishes:
-        now += pause
-        chosen = steady.decide(current, wanted, now)
-        if chosen is not None:
-            assert chosen != current
-            current = chosen
-            times.append(now)
-    for i, at in enumerate(times):
-        assert sum(t - at <= within for t in times[i:]) <= most
-
-
-@given(wishes=WISHES, dwell=st.floats(0.1, 3.0))
-def test_a_better_variant_was_allowed_all_the_time_of_the_dwell(
-    wishes: list[tuple[int, float]], dwell: float
-) -> None:
-    steady = Hysteresis(SwitchSettings(dwell_s=dwell, most_switches=50, within_s=1.0))
-    current, now = 0, 0.0
-    told: list[tuple[float, int]] = []
-    for wanted, pause in wishes:
-        now += pause
-        told.append((now, wanted))
-        chosen = steady.decide(current, wanted, now)
-        if chosen is not None and chosen > current:
-            before = [t for t, _ in told if now - t >= dwell]
-            assert before
-            assert all(w >= chosen for t, w in told if t >= before[-1])
-        current = current if chosen is None else chosen
-
-
-def test_a_faster_variant_follows_at_once_and_a_mistake_makes_it_wait_longer() -> None:
-    steady = Hysteresis(SwitchSettings(dwell_s=1.0, most_switches=50, within_s=1.0))
-    current, now, rises = 3, 0.0, []
-    for _ in range(400):
-        now += 0.1
-        # v3 is too slow whenever it runs, and seems to be fine whenever it does not
-        wanted = 0 if current == 3 else 3
-        chosen = steady.decide(current, wanted, now)
-        if current == 3:
-            assert chosen == 0
-        if chosen == 3:
-            rises.append(now)
-        current = current if chosen is None else chosen
-    waits = [b - a for a, b in pairwise(rises)]
-    assert len(rises) <= 6
-    assert all(later >= 1.8 * before for before, later in pairwise(waits))
 
 
 def test_settings_that_allow_no_way_back_are_refused() -> None:

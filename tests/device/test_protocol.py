@@ -8,8 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdap.device import measuring as measure
-from hdap.device.measuring import Protocol, Slice, Stopwatch
+import hdap.device.measure.protocol
+from hdap.device.measure.bundle_manifest import BundleEntry
+from hdap.device.measure.estimate import (
+    Estimate,
+    Slice,
+    baseline,
+    middle_mean,
+    ratio_of,
+    reference_at,
+)
+from hdap.device.measure.measuring_session import schedule
+from hdap.device.measure.protocol import (
+    MOST_WARMUP_RUNS,
+    SLICES,
+    Protocol,
+    Stopwatch,
+    marks,
+    measure_one,
+)
+from hdap.device.measure.results_file import SCALED, rescale
 
 Slowdown = Callable[[float], float]
 
@@ -35,8 +53,8 @@ class Machine:
 
 def _measure(
     machine: Machine, latency: float, reference: float = 0.05, protocol: Protocol | None = None
-) -> measure.Estimate:
-    result, _ = measure.measure_one(
+) -> Estimate:
+    result, _ = measure_one(
         machine.stopwatch(latency), machine.stopwatch(reference), protocol or Protocol()
     )
     return result
@@ -47,7 +65,7 @@ def test_on_a_quiet_machine_the_ratio_is_that_of_the_latencies() -> None:
     assert result.ratio.value == pytest.approx(0.4, rel=0.005)
     assert result.raw_s == pytest.approx(0.020, rel=0.005)
     assert result.ratio.low <= result.ratio.value <= result.ratio.high
-    assert measure.marks(result, Stopwatch(lambda: None, stable=True), Protocol()) == ""
+    assert marks(result, Stopwatch(lambda: None, stable=True), Protocol()) == ""
     assert result.runs >= 50
 
 
@@ -106,7 +124,7 @@ def test_preemption_hits_short_and_long_inferences_alike_after_correction(
 ) -> None:
     # A 2 ms inference mostly runs undisturbed, one of 50 ms never does.
     machine = SharedCore()
-    result, _ = measure.measure_one(
+    result, _ = measure_one(
         machine.stopwatch(0.002, has_cpu), machine.stopwatch(0.05, has_cpu), Protocol()
     )
     assert result.raw_s / result.reference_s < 0.025
@@ -116,7 +134,7 @@ def test_preemption_hits_short_and_long_inferences_alike_after_correction(
 
 def test_the_wall_clock_has_a_veto_where_a_network_waits() -> None:
     machine = SharedCore(waits=0.002)
-    result, _ = measure.measure_one(machine.stopwatch(0.002), machine.stopwatch(0.05), Protocol())
+    result, _ = measure_one(machine.stopwatch(0.002), machine.stopwatch(0.05), Protocol())
     assert result.clock == "wall"
     assert result.ratio.value > 0.05
 
@@ -126,19 +144,17 @@ def test_a_reference_that_never_holds_still_is_tried_again_and_marked() -> None:
     jumps = random.Random(1)
     levels = [jumps.uniform(1, 3) for _ in range(10_000)]
     machine.slowdown = lambda now: levels[int(now * 5)]
-    result, attempts = measure.measure_one(
-        machine.stopwatch(0.02), machine.stopwatch(0.05), Protocol()
-    )
+    result, attempts = measure_one(machine.stopwatch(0.02), machine.stopwatch(0.05), Protocol())
     assert attempts == 2
     assert not result.ratio.enough
-    assert "reference-moved" in measure.marks(result, machine.stopwatch(0.02), Protocol())
+    assert "reference-moved" in marks(result, machine.stopwatch(0.02), Protocol())
 
 
 def test_slices_beside_a_jump_are_replaced_by_settled_ones() -> None:
     machine = Machine(lambda now: 1.0 if now < 3.0 else 1.5, noise=0.002)
     result = _measure(machine, 0.02)
     assert result.ratio.enough
-    assert sum(result.ratio.used) >= measure.SLICES
+    assert sum(result.ratio.used) >= SLICES
     assert not all(result.ratio.used)
     assert result.ratio.value == pytest.approx(0.4, rel=0.01)
 
@@ -154,13 +170,10 @@ def test_measuring_ends_on_very_fast_and_very_slow_devices(latency: float) -> No
     assert result.ratio.value == pytest.approx(0.5, rel=0.02)
 
 
-def test_a_clock_that_stands_still_does_not_hang() -> None:
+def test_a_clock_that_stands_still_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = Protocol(runs=2, seconds=0.01, warmup_seconds=0.01)
-    measure.MOST_RUNS_IN_A_SLICE, kept = 50, measure.MOST_RUNS_IN_A_SLICE
-    try:
-        result = _measure(Machine(), 0.0, 0.0, protocol)
-    finally:
-        measure.MOST_RUNS_IN_A_SLICE = kept
+    monkeypatch.setattr(hdap.device.measure.protocol, "MOST_RUNS_IN_A_SLICE", 50)
+    result = _measure(Machine(), 0.0, 0.0, protocol)
     assert result.ratio.value == pytest.approx(1.0)
 
 
@@ -189,15 +202,15 @@ def test_warm_up_that_never_settles_is_bounded_and_marked() -> None:
     network = machine.stopwatch(0.01)
     network.warm_up(Protocol())
     assert not network.stable
-    assert network.warmups <= measure.MOST_WARMUP_RUNS
+    assert network.warmups <= MOST_WARMUP_RUNS
     quiet = Machine()
     result = _measure(quiet, 0.02)
-    assert measure.marks(result, network, Protocol()) == "warm-up-unstable"
+    assert marks(result, network, Protocol()) == "warm-up-unstable"
 
 
 def test_the_reference_is_interpolated_in_log_latency() -> None:
     references = [Slice(-0.5, (1.0,)), Slice(8.0, (4.0,))]
-    at = measure.reference_at(np.array([0.0, 5.0, 10.0, 20.0]), references)
+    at = reference_at(np.array([0.0, 5.0, 10.0, 20.0]), references)
     assert at == pytest.approx([1.0, 2.0, 4.0, 4.0])
 
 
@@ -207,7 +220,7 @@ def test_the_interval_of_the_ratio_covers_as_it_says() -> None:
     inside = 0
     for trial in range(200):
         slices = [Slice(i + 0.5, (float(x),)) for i, x in enumerate(rng.lognormal(0, 0.03, 15))]
-        ratio = measure.ratio_of(slices, references, 0.05, seed=trial)
+        ratio = ratio_of(slices, references, 0.05, seed=trial)
         inside += ratio.low <= 1.0 <= ratio.high
     assert 0.86 <= inside / 200 <= 0.99
 
@@ -215,43 +228,43 @@ def test_the_interval_of_the_ratio_covers_as_it_says() -> None:
 @given(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=40))
 @settings(max_examples=50, deadline=None)
 def test_the_middle_mean_ignores_the_outer_quarters(values: list[float]) -> None:
-    mean = float(measure.middle_mean(np.array(values)))
+    mean = float(middle_mean(np.array(values)))
     assert min(values) * (1 - 1e-12) <= mean <= max(values) * (1 + 1e-12)
     quarter = len(values) // 4
     spoiled = sorted(values)[: len(values) - quarter] + [1e9] * quarter
-    assert float(measure.middle_mean(np.array(spoiled))) == pytest.approx(mean)
+    assert float(middle_mean(np.array(spoiled))) == pytest.approx(mean)
 
 
 def test_the_baseline_stays_when_load_was_on_for_half_of_the_session() -> None:
     quiet, loaded = [50.0, 50.4, 49.8, 50.2], [98.0, 101.0, 100.0]
-    assert measure.baseline(quiet + loaded) == pytest.approx(50.2, rel=0.01)
-    assert measure.baseline(quiet) == pytest.approx(50, rel=0.01)
+    assert baseline(quiet + loaded) == pytest.approx(50.2, rel=0.01)
+    assert baseline(quiet) == pytest.approx(50, rel=0.01)
     cpu, waits = [50.0] * 7, [1.0, 1.9, 2.1, 2.0, 1.8, 2.0, 1.7]
-    assert measure.baseline([100.0] * 7, cpu, waits) < 75
+    assert baseline([100.0] * 7, cpu, waits) < 75
 
 
 def test_a_quota_that_never_pauses_is_part_of_the_device() -> None:
-    assert measure.baseline([50.0] * 5, [50.0] * 5, [2.0] * 5) == pytest.approx(100)
+    assert baseline([50.0] * 5, [50.0] * 5, [2.0] * 5) == pytest.approx(100)
 
 
 def test_the_baseline_needs_the_cpu_time_of_every_row() -> None:
-    assert measure.baseline([60.0] * 5, [50.0] * 4, [1.0] * 4) == pytest.approx(60)
+    assert baseline([60.0] * 5, [50.0] * 4, [1.0] * 4) == pytest.approx(60)
 
 
 def test_rows_get_one_baseline_and_keep_their_ratios() -> None:
     rows = [_row(quiet, ratio) for quiet, ratio in ((50.0, 0.4), (52.0, 0.5), (99.0, 0.4))]
-    measure.rescale(rows)
+    rescale(rows)
     latencies = [float(r["latency_ms"]) for r in rows]
     assert latencies[0] == pytest.approx(latencies[2])
     assert latencies[1] == pytest.approx(latencies[0] * 1.25)
     assert float(rows[2]["reference_drift_pct"]) == pytest.approx(100 * (99 / 51 - 1), abs=0.01)
-    measure.rescale(rows, fixed_ms=100.0)
+    rescale(rows, fixed_ms=100.0)
     assert [float(r["latency_ms"]) for r in rows] == pytest.approx([40, 50, 40])
     assert float(rows[0]["energy_mj"]) == pytest.approx(5 * 40)
 
 
 def _row(quiet: float, ratio: float) -> dict[str, str]:
-    row = {name: f"{ratio * quiet}" for name in measure.SCALED}
+    row = {name: f"{ratio * quiet}" for name in SCALED}
     levels = dict.fromkeys(("baseline_ms", "reference_ms", "reference_quiet_ms"), f"{quiet}")
     unknown = {"reference_cpu_ms": "", "reference_wait": ""}
     return {**row, **levels, **unknown, "power_w": "5"}
@@ -261,18 +274,18 @@ def _row(quiet: float, ratio: float) -> dict[str, str]:
 @settings(max_examples=25, deadline=None)
 def test_every_round_has_everything_once_and_anchors_come_first(seed: int, rounds: int) -> None:
     roles = ["reference", "anchor", "anchor"] + ["candidate"] * 6
-    entries = [measure.Entry(f"{i}.onnx", "", f"g={i}", role) for i, role in enumerate(roles)]
-    order = measure.schedule(entries, rounds, seed)
+    entries = [BundleEntry(f"{i}.onnx", "", f"g={i}", role) for i, role in enumerate(roles)]
+    order = schedule(entries, rounds, seed)
     for number in range(1, rounds + 1):
         mine = [e for n, e in order if n == number]
         assert sorted(e.file for e in mine) == sorted(e.file for e in entries)
         assert mine[0].role == "reference"
     assert {e.role for _, e in order[1:3]} == {"anchor"}
-    assert order == measure.schedule(list(reversed(entries)), rounds, seed)
+    assert order == schedule(list(reversed(entries)), rounds, seed)
 
 
 def test_the_order_differs_between_rounds_and_seeds() -> None:
-    entries = [measure.Entry(f"{i}.onnx", "", f"g={i}", "candidate") for i in range(12)]
-    order = measure.schedule(entries, 2, 0)
+    entries = [BundleEntry(f"{i}.onnx", "", f"g={i}", "candidate") for i in range(12)]
+    order = schedule(entries, 2, 0)
     assert [e for _, e in order[:12]] != [e for _, e in order[12:]]
-    assert order != measure.schedule(entries, 2, 1)
+    assert order != schedule(entries, 2, 1)

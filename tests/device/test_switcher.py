@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +19,15 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from hdap.device.policies import Decision, Fixed, LatencyTarget, Policy, State, SwitchSettings
-from hdap.device.switcher import DeviceError, Slots, Switcher
-from hdap.device.switcher_file import switcher_source
-from hdap.device.variant_files import page_in
+from hdap.device.archive import program
+from hdap.device.messages import DeviceError
+from hdap.device.policies.base import Decision, Policy, State
+from hdap.device.policies.named_variants import Fixed
+from hdap.device.policies.request_limits import LatencyTarget
+from hdap.device.process import page_in
+from hdap.device.runtimes.base import OpenNetwork
+from hdap.device.serving import Slots
+from hdap.device.switcher import Switcher, SwitchSettings
 from hdap.fleet_data.documents import document_digest
 
 Image = NDArray[np.float32]
@@ -129,7 +134,7 @@ def test_a_switch_returns_at_once_and_a_later_wish_replaces_one_that_waits(
     opening, go = threading.Event(), threading.Event()
     opened: list[str] = []
     with Switcher(str(portfolio_bundle)) as switcher:
-        usual = switcher._opener.open
+        usual = switcher.sessions.open
 
         def slowly(place: int) -> object:
             opened.append(f"v{place}")
@@ -137,7 +142,7 @@ def test_a_switch_returns_at_once_and_a_later_wish_replaces_one_that_waits(
             assert go.wait(30)
             return usual(place)
 
-        monkeypatch.setattr(switcher._opener, "open", slowly)
+        monkeypatch.setattr(switcher.sessions, "open", slowly)
         switcher.switch("v0")
         assert opening.wait(30)
         switcher.switch("v2")
@@ -158,13 +163,13 @@ def test_a_more_costly_variant_is_opened_after_requests_and_a_faster_one_beside_
 ) -> None:
     told: dict[int, int] = {}
     with Switcher(str(portfolio_bundle), start="v1") as switcher:
-        usual = switcher._opener.open
+        usual = switcher.sessions.open
 
         def open_(place: int) -> object:
             told[place] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
             return usual(place)
 
-        monkeypatch.setattr(switcher._opener, "open", open_)
+        monkeypatch.setattr(switcher.sessions, "open", open_)
         for name in ("v0", "v2"):
             switcher.switch(name)
             assert switcher.wait(30)
@@ -178,20 +183,21 @@ def test_the_old_session_lives_until_its_last_request_has_ended(
 ) -> None:
     running, go = threading.Event(), threading.Event()
 
-    class Held:
-        """A session whose next inference takes as long as the test wants."""
+    class Held(OpenNetwork):
+        """A network whose next inference takes as long as the test wants."""
 
-        def __init__(self, session: object) -> None:
-            self.session = session
+        def __init__(self, network: OpenNetwork) -> None:
+            self.network = network
 
-        def run(self, names: None, feed: dict[str, Image]) -> list[Image]:
+        def run(self, image: Image) -> Sequence[Image]:
             running.set()
             assert go.wait(30)
-            return self.session.run(names, feed)  # type: ignore[attr-defined,no-any-return]
+            return self.network.run(image)
 
     with Switcher(str(portfolio_bundle), workers=4) as switcher:
-        old = switcher._current
-        old.session = Held(old.session)
+        old = switcher.serving.current
+        assert old.network is not None
+        old.network = Held(old.network)
         answers: list[str] = []
         thread = threading.Thread(target=lambda: answers.append(switcher.answer(image).variant))
         thread.start()
@@ -199,13 +205,13 @@ def test_the_old_session_lives_until_its_last_request_has_ended(
         switcher.switch("v0")
         assert until(lambda: switcher.current == "v0")
         assert switcher.answer(image).variant == "v0"
-        assert old.session is not None
+        assert old.network is not None
         assert not switcher.wait(0.05)
         go.set()
         thread.join(30)
         assert answers == ["v2"]
         assert switcher.wait(30)
-        assert old.session is None
+        assert old.network is None
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
@@ -297,7 +303,7 @@ def test_a_policy_chooses_and_says_why(portfolio_bundle: Path) -> None:
         def read(cls, text: str) -> "Wanted":
             return cls()
 
-        def wish(self, state: State) -> Decision:
+        def decide(self, state: State) -> Decision:
             return Decision(self.place, f"it is {self.place}")
 
     policy, lines = Wanted(), list[str]()
@@ -329,7 +335,7 @@ def test_switches_are_bounded_and_the_log_says_so(portfolio_bundle: Path) -> Non
         def read(cls, text: str) -> "Restless":
             return cls()
 
-        def wish(self, state: State) -> Decision:
+        def decide(self, state: State) -> Decision:
             self.at += state.current == self.plan[self.at]
             return Decision(self.plan[self.at], "never content")
 
@@ -354,7 +360,7 @@ def test_what_is_no_longer_wanted_when_it_is_ready_does_not_serve(
         def read(cls, text: str) -> "Wanted":
             return cls()
 
-        def wish(self, state: State) -> Decision:
+        def decide(self, state: State) -> Decision:
             return Decision(self.place, "wanted")
 
     policy, lines = Wanted(), list[str]()
@@ -362,14 +368,14 @@ def test_what_is_no_longer_wanted_when_it_is_ready_does_not_serve(
     with Switcher(
         str(portfolio_bundle), policy=policy, settings=QUICK, log=lines.append
     ) as switcher:
-        usual = switcher._opener.open
+        usual = switcher.sessions.open
 
         def slowly(place: int) -> object:
             opening.set()
             assert go.wait(30)
             return usual(place)
 
-        monkeypatch.setattr(switcher._opener, "open", slowly)
+        monkeypatch.setattr(switcher.sessions, "open", slowly)
         policy.place = 2
         assert opening.wait(30)
         policy.place = 0
@@ -407,7 +413,7 @@ def test_a_policy_that_fails_is_told_and_stops_nothing(portfolio_bundle: Path) -
         def read(cls, text: str) -> "Broken":
             return cls()
 
-        def wish(self, state: State) -> Decision:
+        def decide(self, state: State) -> Decision:
             self.asked += 1
             if self.asked == 2:
                 raise RuntimeError("no idea\nat all")
@@ -426,7 +432,7 @@ def test_a_policy_that_nothing_satisfies_is_one_line_at_the_start(portfolio_bund
         DeviceError, match=r"some variant must satisfy the policy.*nearest is v0 at"
     ):
         Switcher(str(portfolio_bundle), policy=LatencyTarget(1e-6))
-    with pytest.raises(DeviceError, match="a policy must name one of v0, v1, v2, but names 'v9'"):
+    with pytest.raises(DeviceError, match="a variant must be one of v0, v1, v2, but got 'v9'"):
         Switcher(str(portfolio_bundle), policy=Fixed("v9"))
 
 
@@ -490,7 +496,9 @@ def test_closing_lets_running_requests_end_and_takes_no_more(
 def test_an_unknown_variant_names_the_nearest(portfolio_bundle: Path) -> None:
     with (
         Switcher(str(portfolio_bundle), start="v0") as switcher,
-        pytest.raises(DeviceError, match="one of v0, v1, v2, but got 'v22'; the nearest is v2"),
+        pytest.raises(
+            DeviceError, match="must be one of v0, v1, v2, but got 'v22': did you mean `v2`"
+        ),
     ):
         switcher.switch("v22")
     with pytest.raises(DeviceError, match="one of v0, v1, v2"):
@@ -506,12 +514,12 @@ def test_what_onnx_runtime_does_not_open_is_one_line(portfolio_bundle: Path) -> 
     digest = hashlib.sha256(content).hexdigest()
     document["variants"][2]["files"] = {"v2.onnx": {"bytes": len(content), "sha256": digest}}
     path.write_text(json.dumps(document | {"digest": document_digest(document)}))
-    with pytest.raises(DeviceError, match="v2 must be a network that ONNX Runtime opens") as raised:
+    with pytest.raises(DeviceError, match=r"v2\.onnx must be a network that onnxruntime") as raised:
         Switcher(str(portfolio_bundle))
     assert "\n" not in str(raised.value)
     lines: list[str] = []
     with Switcher(str(portfolio_bundle), start="v0", log=lines.append) as switcher:
-        assert "v2 must be a network that ONNX Runtime opens" in lines[0]
+        assert "v2.onnx must be a network that onnxruntime runs" in lines[0]
         switcher.switch("v2")
         assert switcher.wait(30)
         assert switcher.current == "v0"
@@ -566,13 +574,10 @@ def test_workers_are_given_in_the_order_of_arrival() -> None:
 
 
 def test_the_one_file_that_travels_runs_without_hdap(portfolio_bundle: Path) -> None:
-    source = switcher_source()
-    assert "import hdap" not in source
-    assert "from hdap" not in source
-    (portfolio_bundle / "switcher.py").write_text(source)
+    (portfolio_bundle / "switcher.pyz").write_bytes(program("switcher"))
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", "switcher.py", ".", *arguments]
+        command = [sys.executable, "-I", "switcher.pyz", ".", *arguments]
         return subprocess.run(
             command, cwd=portfolio_bundle, capture_output=True, text=True, timeout=120, check=False
         )

@@ -81,7 +81,7 @@ def _measure(bundle: Path, name: str, enter: Callable[[], None] | None) -> dict[
     out = bundle / f"{name}.csv"
     options = ["--device-id", name, "--out", str(out), "--min-seconds", "0.6", "--rounds", "1"]
     subprocess.run(
-        [sys.executable, "measure.py", *options],
+        [sys.executable, "measure.pyz", *options],
         cwd=bundle,
         preexec_fn=enter,
         check=True,

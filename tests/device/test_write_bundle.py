@@ -44,7 +44,7 @@ def test_the_manifest_says_what_is_there(written_bundle: Path, small_model: Smal
     named = {e["file"] for e in [*manifest["configurations"], *manifest["shared"]]}
     assert {p.name for p in written_bundle.iterdir()} - named == {
         "manifest.json",
-        "measure.py",
+        "measure.pyz",
         "README.txt",
     }
     assert (written_bundle / "README.txt").read_text().count("\n") == 5

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hdap.device.level_sessions import LevelSessions
+from hdap.device.sessions import LevelSessions
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.levels import uniform_levels
 from hdap.elastic.onnx_levels import WEIGHTS, Written, part_of, write_levels
@@ -132,7 +132,7 @@ def test_opened_levels_map_the_weights_and_hold_no_copies(tmp_path: Path) -> Non
     folder = tmp_path / "wide"
     write_levels(folder, [to_onnx(wide, (3, 8, 8))])
     levels = LevelSessions(str(folder))
-    levels.session(0)
+    levels.network(0)
     with open(f"/proc/{os.getpid()}/maps") as maps:
         assert any("level-0.bin" in line and " r" in line for line in maps)
 

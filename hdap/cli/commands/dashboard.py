@@ -15,9 +15,9 @@ from hdap.cli.settings.report_commands import DashboardCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import line, next_steps, progress_bar
 from hdap.cli.terminal.output import out as page
-from hdap.device.ports import taken_port
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
+from hdap.serving.listening import taken_port
 from hdap.workflows.copy_to_optuna import copy_studies
 
 HOST = "127.0.0.1"

@@ -28,8 +28,8 @@ def run(
 ) -> None:
     """Write every level for ONNX Runtime over one weights file, with what runs and chooses them.
 
-    The folder needs Python with onnxruntime and numpy on the device: sessions.py opens the levels,
-    controller.py chooses among them by the clock.
+    The folder needs Python with onnxruntime and numpy on the device: controller.pyz opens the
+    levels and chooses among them by the clock.
     """
     from dataclasses import asdict
 
@@ -61,4 +61,4 @@ def run(
         f"(written apart {written.unshared_bytes / written.widest_bytes:.2f}x)"
     )
     if levels is not None:
-        next_steps(f"python3 {out}/controller.py {out}/levels.json --cluster 0")
+        next_steps(f"python3 {out}/controller.pyz {out}/levels.json --cluster 0")

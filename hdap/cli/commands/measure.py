@@ -4,7 +4,7 @@ import typer
 
 from hdap.cli.settings.fleet_commands import MeasureCommand
 from hdap.cli.terminal.output import next_steps
-from hdap.device import measuring
+from hdap.device.measure.program import main
 from hdap.fleet_data.errors import InputError
 
 
@@ -16,7 +16,7 @@ def run(asked: MeasureCommand) -> None:
         hint = f"name one of {', '.join(nested)}" if nested else "make one: hdap plan"
         raise InputError(f"a bundle must hold a manifest.json, but {bundle} does not; {hint}")
     try:
-        status = measuring.main(["--bundle", str(bundle), *asked.rest])
+        status = main(["--bundle", str(bundle), *asked.rest])
     except SystemExit as end:  # argparse, on wrong usage
         status = end.code if isinstance(end.code, int) else 1
     if status:

@@ -120,7 +120,7 @@ def run(
 
     A variant is dominated when another is as fast, small and accurate, and better in one of these.
     The table is stored (portfolios, variants, variant_latencies in SQL); the bundle holds ONNX
-    networks, a manifest with their hashes, and switcher.py, which swaps them while it serves.
+    networks, a manifest with their hashes, and switcher.pyz, which swaps them while it serves.
     """
     from hdap.requests.portfolio_request import PortfolioRequest
 

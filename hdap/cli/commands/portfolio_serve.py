@@ -68,8 +68,8 @@ def run(
     from hdap.fleet_data.extras import require
 
     require("serve")
-    from hdap.device.http_server import listen
     from hdap.device.switcher import DeviceError, Switcher, SwitchSettings, read_policy
+    from hdap.serving.listening import listen
 
     # a thread starts without what -q and -v have set
     context = copy_context()
@@ -96,7 +96,7 @@ def run(
 def _serve(switcher: "Switcher", at: "socket") -> None:
     from hdap.cli.terminal.output import line, number, percent, table
     from hdap.cli.terminal.output import out as page
-    from hdap.device.http_server import serve
+    from hdap.serving.http_server import serve
 
     def ready(address: str) -> None:
         line(f"{switcher.portfolio.model} on {address} (Ctrl-C ends it)")

@@ -77,9 +77,9 @@ class PlanCommand(WithBoth):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureCommand:
-    """Measure the networks of a bundle on this machine, as `python3 measuring.py` in it does.
+    """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
-    Options of measuring.py follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
+    Options of measure.pyz follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
     --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
     """
 

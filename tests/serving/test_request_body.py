@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from hdap.device.request_body import JSON, NPY, RAW, kind_of, most_bytes, read_image
 from hdap.fleet_data.errors import InputError
+from hdap.serving.request_body import JSON, NPY, RAW, kind_of, most_bytes, read_image
 
 SHAPE = (2, 3, 4)
 IMAGES = arrays.arrays(np.float32, SHAPE, elements=st.floats(-1e6, 1e6, width=32))

@@ -6,7 +6,6 @@ GET  /variants  what the bundle holds, and which variant runs
 POST /switch    {"variant": "v1"} holds a variant, {"variant": null} follows the policy again
 """
 
-import errno
 import json
 import socket
 from collections.abc import Callable
@@ -23,10 +22,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hdap.device.ports import taken_port
-from hdap.device.request_body import JSON, kind_of, most_bytes, read_image
 from hdap.device.switcher import DeviceError, InferenceAnswer, Switcher
 from hdap.fleet_data.errors import InputError
+from hdap.serving.request_body import JSON, kind_of, most_bytes, read_image
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 AT_ONCE = 256
@@ -61,24 +59,6 @@ def application(switcher: Switcher, hosts: tuple[str, ...] | None = LOOPBACK) ->
             _TooLarge: _refusal(413),
         },
     )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound; raises InputError where the port is taken or the host is not here."""
-    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
-        found.listen(2048)
-    except OSError as error:
-        found.close()
-        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise InputError(
-                f"`--host` must be an address of this machine, but got {host!r}: give 127.0.0.1, "
-                "or 0.0.0.0 for all"
-            ) from error
-        raise taken_port(error, host, port) from error
-    return found
 
 
 def serve(switcher: Switcher, at: socket.socket, ready: Callable[[str], None]) -> None:

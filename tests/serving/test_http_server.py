@@ -14,9 +14,10 @@ import pytest
 import uvicorn
 from numpy.typing import NDArray
 
-from hdap.device.http_server import application, listen
 from hdap.device.switcher import Switcher
 from hdap.fleet_data.errors import InputError
+from hdap.serving.http_server import application
+from hdap.serving.listening import listen
 
 
 class Client:

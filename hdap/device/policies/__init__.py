@@ -1,0 +1,1 @@
+"""Which variant of a portfolio should run; see `hdap.device.policies.base`."""

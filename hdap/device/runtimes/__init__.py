@@ -1,0 +1,1 @@
+"""What runs networks on a device, behind one interface; see `hdap.device.runtimes.base`."""
