@@ -80,7 +80,9 @@ class Use:
     inputs: Indices
 
 
-class Group:
+class ChannelUses:
+    """The channels of one width group: who writes and who reads them, and which are gone."""
+
     def __init__(self, group: WidthGroup, graph: ChannelGraph, readers: dict[str, Reader]) -> None:
         self._group = group
         self.gone = np.zeros(group.width, dtype=np.bool_)

@@ -18,7 +18,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
-from hdap.portfolio.channel_uses import Bools, Group, Merge, Reader
+from hdap.portfolio.channel_uses import Bools, ChannelUses, Merge, Reader
 from hdap.portfolio.constant_propagation import ChannelConstants
 
 
@@ -52,11 +52,12 @@ def find_redundancy(
 
     Counts of what stays are multiples of `step`, or the full width.
     """
-    readers = {
-        name: Reader(name, given, _absorbs(network, name, constants))
-        for name, given in constants.given.items()
-    }
-    groups = [Group(group, graph, readers) for group in architecture.groups]
+    readers = {}
+    for name, given in constants.given.items():
+        layer = network.get_submodule(name)
+        absorbs = name in constants.norms or kind_of(layer).absorbs(layer)
+        readers[name] = Reader(name, given, absorbs)
+    groups = [ChannelUses(group, graph, readers) for group in architecture.groups]
     merges: list[Merge] = []
     more = True
     while more:
@@ -79,13 +80,8 @@ def find_redundancy(
     )
 
 
-def _until_nothing_changes(groups: Sequence[Group], readers: dict[str, Reader]) -> None:
+def _until_nothing_changes(groups: Sequence[ChannelUses], readers: dict[str, Reader]) -> None:
     changed = True
     while changed:
         # From the end, so that whatever frees the inputs of a layer has been seen before.
         changed = any([group.take(group.free()) for group in reversed(groups)])
-
-
-def _absorbs(network: nn.Module, name: str, constants: ChannelConstants) -> bool:
-    layer = network.get_submodule(name)
-    return name in constants.norms or kind_of(layer).absorbs(layer)

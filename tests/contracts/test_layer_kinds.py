@@ -165,6 +165,14 @@ def test_criteria_give_a_number_a_channel(
     assert name in CRITERIA
 
 
+def test_what_is_said_of_importance_is_a_number_a_channel(
+    kind: LayerKind, network: nn.Module
+) -> None:
+    layer = network.get_submodule("layer")
+    for said in (kind.energy_gain(layer), kind.scale(layer)):
+        assert not isinstance(said, Tensor) or said.shape == (kind.channels(layer)[1],)
+
+
 def test_an_elastic_prefix_is_the_pruned_network(
     network: nn.Module, architecture: Architecture
 ) -> None:

@@ -19,6 +19,7 @@ from hdap.cli.options.config_file import read_config
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
 from hdap.fleet_data.store import Store
+from hdap.networks.export_formats.registry import FORMATS
 from hdap.networks.layer_kinds.registry import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,7 +187,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         for line in lines:
             done = CliRunner().invoke(app, shlex.split(line)[1:])
             assert done.exit_code == 0, done.output
-    monkeypatch.setattr(KINDS, "_own", dict(KINDS._own))  # a page may add one
+    for registry in (KINDS, FORMATS):  # a page may add one
+        monkeypatch.setattr(registry, "_own", dict(registry._own))
     names: dict[str, object] = {"__name__": page.stem}
     for block in BLOCKS:
         if block.page == page and block.language == "python":
