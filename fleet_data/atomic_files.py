@@ -34,6 +34,12 @@ def require_free_folder(
         )
 
 
+def require_folder_of(file: Path) -> None:
+    """Raises InputError where the folder that a file is to be written into is not there."""
+    if not file.parent.is_dir():
+        raise InputError(f"the folder must exist, but there is no {file.parent}: create it")
+
+
 def require_free_file(file: Path, force: bool) -> None:
     """Raises `InputError` where `file` is a folder, or is there and `force` is not."""
     if file.is_dir():

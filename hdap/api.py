@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import optuna
 import polars as pl
 
+from hdap.fleet_data.atomic_files import require_folder_of
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.extras import require
 from hdap.fleet_data.records import StudyRecord, TrialBatch
@@ -201,8 +202,12 @@ class Fleet:
         return picture(self.store(), kind, study, model)
 
     def report(self, out: str | Path = "report.html", study: str | None = None) -> Path:
-        """Write everything there is to see as one page that opens offline; its path."""
+        """Write everything there is to see as one page that opens offline; its path.
+
+        Raises InputError where its folder is not there.
+        """
         require("report")
+        require_folder_of(Path(out))
         from hdap.report.pictures.picture_source import PictureSource
         from hdap.report.write_report import report
 

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 import shlex
-from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,9 @@ from hdap.fleet_data.records import StudyRecord
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.requests.search_request import SearchRequest
+from hdap.requests.setting import settings_of
 
 PACKAGES = ("hdap", "numpy", "scipy", "scikit-learn", "xgboost", "optuna", "sqlalchemy", "torch")
-FLAGS = {"tolerance": "--flops-tol", "fixed": "--fix"}
-"""Options of `hdap search` that are not named as the setting they fill."""
-UNASKED = {"model", "limits"}
-"""Settings without an option, and the one that is always given."""
 BLOCK = 1 << 20
 
 
@@ -133,11 +129,10 @@ def commands(source: PictureSource, files: list[str]) -> list[str]:
 
 def _search(study: StudyRecord) -> str:
     words = ["hdap", "search", "--model", study.model, "--study", study.name]
-    for setting in fields(SearchRequest):
-        value = study.settings.get(setting.name)
-        if setting.name in UNASKED or value in (None, False, setting.default) or value == {}:
+    for leaf in settings_of(SearchRequest):
+        value, flag = study.settings.get(leaf.name), f"--{leaf.flag}"
+        if leaf.name == "model" or value in (None, False, leaf.default):
             continue
-        flag = FLAGS.get(setting.name, f"--{setting.name.replace('_', '-')}")
         if isinstance(value, dict):
             words += [word for name, of in value.items() for word in (flag, f"{name}={of}")]
         else:

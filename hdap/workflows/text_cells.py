@@ -1,15 +1,21 @@
-"""Figures as the cells of tables that are text: the report's, and those of the Python API."""
+"""Figures as the cells of tables that are text: the report's, the commands', the API's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from hdap.fleet_data.costs import format_flops
-from hdap.search.analysis.answer import Answer
+from hdap.search.analysis.answer import Answer, AnswerRow
 
 GAP = "  "
-HEADS = (
-    *("network", "FLOPs|", "parameters|", "fleet mean|", "90 % interval|", "p95 of devices|"),
-    *("worst cluster|", "kept importance|", "vs dense|", "vs uniform|"),
-)
+NAMES = {
+    "dense": "dense",
+    "unaligned": "uniform, any width",
+    "uniform": "uniform, same grid",
+    "found": "found",
+}
+Column = tuple[str, Literal["left", "right"], Callable[[AnswerRow], str]]
+"""Head, side, and what stands in it for a row."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,22 +57,29 @@ def share(value: float, digits: int = 0) -> str:
     return f"{100 * value:.{digits}f} %" if value == value else "-"
 
 
+def answer_columns(*objectives: Column, measured: str = "measured") -> list[Column]:
+    """What is said of each network of an answer; `objectives` stand beside the fleet mean.
+
+    `measured` is the word for what is not predicted: `simulated` where no device measured it.
+    """
+    return [
+        ("network", "left", lambda x: NAMES[x.name] + f", {measured}" * x.measured),
+        ("FLOPs", "right", lambda x: format_flops(x.flops)),
+        ("parameters", "right", lambda x: f"{x.parameters / 1e6:.2f} M"),
+        ("fleet mean", "right", lambda x: latency(x.fleet_mean_ms)),
+        ("90 % interval", "right", lambda x: interval(x.fleet_mean_low_ms, x.fleet_mean_high_ms)),
+        *objectives,
+        ("p95 of devices", "right", lambda x: latency(x.fleet_p95_ms)),
+        ("worst cluster", "right", lambda x: f"{latency(x.worst_cluster_ms)} ({x.worst_cluster})"),
+        ("kept importance", "right", lambda x: f"{x.kept_importance:#.3g}"),
+        ("vs dense", "right", lambda x: f"{x.over_dense:.2f}x"),
+        ("vs uniform", "right", lambda x: f"{x.over_uniform:.2f}x"),
+    ]
+
+
 def comparison(title: str, answer: Answer, measured: str = "measured") -> TextTable:
-    """Dense, uniform and found beside each other; `measured` is the word for what is not predicted,
-    `simulated` where no device measured it."""
-    rows = tuple(
-        (
-            row.name + (f", {measured}" if row.measured else ""),
-            format_flops(row.flops),
-            f"{row.parameters / 1e6:.2f} M",
-            latency(row.fleet_mean_ms),
-            interval(row.fleet_mean_low_ms, row.fleet_mean_high_ms),
-            latency(row.fleet_p95_ms),
-            f"{latency(row.worst_cluster_ms)} ({row.worst_cluster})",
-            f"{row.kept_importance:.3f}",
-            f"{row.over_dense:.2f}x",
-            f"{row.over_uniform:.2f}x",
-        )
-        for row in answer.rows
-    )
-    return TextTable(title, HEADS, rows)
+    """Dense, uniform and found beside each other."""
+    columns = answer_columns(measured=measured)
+    heads = tuple(head + "|" * (side == "right") for head, side, _ in columns)
+    rows = tuple(tuple(cell(row) for _, _, cell in columns) for row in answer.rows)
+    return TextTable(title, heads, rows)

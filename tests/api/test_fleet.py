@@ -207,6 +207,8 @@ def test_pictures_and_the_report_show_it(
     assert fleet.picture("pareto", study="first")._repr_svg_().startswith("<svg")
     page = fleet.report(tmp_path / "report.html")
     assert "hdap report: study first" in page.read_text()
+    with pytest.raises(InputError, match="create it"):
+        fleet.report(tmp_path / "nowhere" / "report.html")
 
 
 def test_settings_and_studies_that_are_not_there_are_refused(fleet: hdap.Fleet) -> None:

@@ -1,7 +1,7 @@
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from hdap.report.fleet_chapters import fleet
 from hdap.report.pictures.figure import SIMULATED
 from hdap.report.pictures.html_page import Chapter, script_json
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.report.provenance import FLAGS, UNASKED, commands
+from hdap.report.provenance import commands
 from hdap.report.write_report import SECTIONS, Report
 from hdap.requests.search_request import SearchRequest
+from hdap.requests.setting import settings_of
 
 Hdap = Callable[..., Result]
 
@@ -101,8 +102,7 @@ def test_the_commands_of_the_provenance_make_the_same_again(
 def test_every_setting_of_a_search_is_an_option() -> None:
     search = get_command(app).commands["search"]  # type: ignore[attr-defined]
     options = {o for p in search.params for o in p.opts}
-    names = {f.name for f in fields(SearchRequest)} - UNASKED
-    assert {FLAGS.get(n, f"--{n.replace('_', '-')}") for n in names} <= options
+    assert {f"--{leaf.flag}" for leaf in settings_of(SearchRequest)} <= options
 
 
 def test_every_picture_and_table_of_simulated_data_says_so(made: Report) -> None:

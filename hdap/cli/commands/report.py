@@ -3,7 +3,7 @@
 from hdap.cli.settings.report_commands import ReportCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, next_steps, progress_bar, say
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.atomic_files import require_folder_of
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.write_report import report
 
@@ -11,8 +11,7 @@ from hdap.report.write_report import report
 def run(asked: ReportCommand) -> None:
     """Write the page and say what is in it and what is missing."""
     out = asked.out
-    if not out.parent.is_dir():
-        raise InputError(f"the folder must exist, but there is no {out.parent}: create it")
+    require_folder_of(out)
     with (
         open_store(asked.db, create=False, read_only=True) as store,
         progress_bar("reporting") as bar,

@@ -1,6 +1,5 @@
 """How the profile and the answer of a search are printed."""
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +8,6 @@ from rich.markup import escape
 
 from hdap.cli.tables.front_table import ROWS, documents, show_front
 from hdap.cli.tables.networks_table import networks_document, show_networks
-from hdap.cli.terminal.layout import Justify
 from hdap.cli.terminal.output import line, next_steps, number, out, percent, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.search.analysis.answer import Answer, AnswerRow
@@ -18,14 +16,9 @@ from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.search_fleet import Search
+from hdap.workflows.text_cells import Column, answer_columns
 
 BAR = 32
-NAMES = {
-    "dense": "dense",
-    "unaligned": "uniform, any width",
-    "uniform": "uniform, same grid",
-    "found": "found",
-}
 
 
 def show_profile(search: Search) -> None:
@@ -84,29 +77,13 @@ def _table(search: Search, found: Answer) -> None:
     out().print()
     show_rows(
         found.rows,
-        ("network", "left", lambda x: NAMES[x.name] + ", measured" * x.measured),
-        ("FLOPs", "right", lambda x: format_flops(x.flops)),
-        ("parameters", "right", lambda x: f"{x.parameters / 1e6:.2f} M"),
-        ("fleet mean", "right", lambda x: f"{x.fleet_mean_ms:.2f} ms"),
-        ("90 % interval", "right", _interval),
-        *_objective(search.problem.goals.first),
-        ("p95 of devices", "right", lambda x: f"{x.fleet_p95_ms:.2f} ms"),
-        ("worst cluster", "right", lambda x: f"{x.worst_cluster_ms:.2f} ms ({x.worst_cluster})"),
-        ("kept importance", "right", lambda x: number(x.kept_importance)),
-        ("vs dense", "right", lambda x: f"{x.over_dense:.2f}x"),
-        ("vs uniform", "right", lambda x: f"{x.over_uniform:.2f}x"),
+        *answer_columns(*_objective(search.problem.goals.first)),
         title=f"{search.record.model} {_asked(search)}, predicted unless it says measured",
         optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
     )
 
 
-def _interval(row: AnswerRow) -> str:
-    return "-" if row.measured else f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}"
-
-
-def _objective(
-    first: Objective,
-) -> list[tuple[str, Justify, Callable[[AnswerRow], str]]]:
+def _objective(first: Objective) -> list[Column]:
     """What is minimised, where the table has no column of its own for that."""
     if first in OBJECTIVES.values():
         return []

@@ -10,6 +10,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
+from hdap.fleet_data.atomic_files import require_folder_of
 from hdap.fleet_data.errors import InputError
 from hdap.report.pictures.html_page import figure_page
 from hdap.report.pictures.looks import LIGHT, Look
@@ -72,8 +73,7 @@ class Figure:
             raise InputError(
                 f"a picture must end in {', '.join(SUFFIXES)}, but got {path.name!r}: rename it"
             )
-        if not path.parent.is_dir():
-            raise InputError(f"the folder must exist, but there is no {path.parent}: create it")
+        require_folder_of(path)
         if suffix == ".png":
             path.write_bytes(self.png(look))
         elif suffix == ".svg":
