@@ -12,7 +12,6 @@ from hdap.fleet_data.records import Ints, NetworkRecord, TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.search.analysis.per_cluster import Networks, networks
 from hdap.search.driver.run_search import SearchResult
-from hdap.search.problem.evaluation import taken
 from hdap.workflows.search_fleet import Search
 
 
@@ -37,7 +36,7 @@ def compare_networks(
     and pruned by its number. Raises InputError where the search has no trial.
     """
     trials = _trials(result)
-    tried = taken(trials, trials.feasible).counts
+    tried = trials.take(trials.feasible).counts
     found = networks(search.problem, best, tried, search.request.seed, progress=progress)
     known = {row.tobytes(): int(n) for row, n in zip(trials.counts, trials.number, strict=True)}
     fresh = np.array([row.tobytes() not in known for row in found.counts], dtype=np.bool_)

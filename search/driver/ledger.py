@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.evaluation import joined
 
 
 class Ledger(ABC):
@@ -54,7 +54,7 @@ class LocalLedger(Ledger):
         return self._done
 
     def add(self, trials: TrialBatch) -> None:
-        trials = taken(trials, np.arange(min(len(trials), self.limit - self._done)))
+        trials = trials.take(np.arange(min(len(trials), self.limit - self._done)))
         numbers = np.arange(self._done, self._done + len(trials))
         self._new.append(replace(trials, number=numbers))
         self._done += len(trials)

@@ -12,7 +12,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.proposer import proposer
 from hdap.search.problem.accuracy import AccuracyGoal
-from hdap.search.problem.evaluation import Evaluation, taken
+from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 from hdap.surrogate.learning.blas_threads import one_blas_thread
@@ -118,7 +118,7 @@ class InProcess(ProposalSource):
     def hear(self, new: TrialBatch) -> None:
         others = np.array([row.tobytes() not in self._own for row in new.counts], dtype=np.bool_)
         if others.any():
-            self._heard.append(taken(new, others))
+            self._heard.append(new.take(others))
 
     def state(self) -> State:
         return self.proposer.state()

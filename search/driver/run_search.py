@@ -17,7 +17,7 @@ from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.proposal_source import InProcess, ProposalSource, State
 from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.problem.accuracy import AccuracyGoal
-from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 
 FLUSH_SECONDS = 0.5
@@ -179,7 +179,7 @@ class _Search:
         if not self._kept:
             return None
         every = joined(*self._kept)
-        return taken(every, every.number.argsort(kind="stable"))
+        return every.take(every.number.argsort(kind="stable"))
 
     @property
     def progress(self) -> SearchProgress:

@@ -19,7 +19,7 @@ from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.proposal_source import ProposalSource, State
 from hdap.search.driver.worker import Failed, FoundTrials, Job, Wanted, work
-from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 
@@ -158,13 +158,13 @@ class WorkerPool(ProposalSource):
             return None
         every = joined(*self._heard)
         _, first = np.unique(every.counts, axis=0, return_index=True)
-        some = taken(every, first[every.feasible[first]])
-        best = taken(some, some.ranking.argsort(kind="stable")[:ELITE])
+        some = every.take(first[every.feasible[first]])
+        best = some.take(some.ranking.argsort(kind="stable")[:ELITE])
         self._heard = [best]
         keys = [row.tobytes() for row in best.counts]
         unknown = [row for row, key in enumerate(keys) if key not in worker.known]
         worker.known |= set(keys)
-        return taken(best, np.array(unknown, dtype=np.int64)) if unknown else None
+        return best.take(np.array(unknown, dtype=np.int64)) if unknown else None
 
 
 def worker_seed(seed: int, host: int, worker: int) -> int:

@@ -86,13 +86,6 @@ class Evaluation:
         return TrialBatch(number=number, started_at=started_at, finished_at=finished_at, **columns)
 
 
-def taken(trials: TrialBatch, rows: Ints | Bools) -> TrialBatch:
-    """The chosen rows."""
-    columns = {f.name: getattr(trials, f.name) for f in fields(TrialBatch)}
-    chosen: dict[str, Any] = {n: None if c is None else c[rows] for n, c in columns.items()}
-    return TrialBatch(**chosen)
-
-
 def joined(*batches: TrialBatch) -> TrialBatch:
     """One batch of all rows, in order; at least one batch must be given."""
     columns = {f.name: [getattr(b, f.name) for b in batches] for f in fields(TrialBatch)}

@@ -17,7 +17,7 @@ from optuna.testing.pytest_samplers import (
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.run_search import ResumeState, SearchResult, run_search
-from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 
@@ -102,14 +102,14 @@ def test_a_study_goes_on_from_the_trials_it_left(problem: SearchProblem, name: s
         run_search(problem, name, trials=45, resume=resume, on_batch=lambda b, _: batches.append(b))
     )
     assert whole.number.tolist() == list(range(45))
-    assert _same(taken(whole, np.arange(20)), _trials(first))
+    assert _same(whole.take(np.arange(20)), _trials(first))
     assert joined(*batches).number.tolist() == list(range(20, 45))
 
 
 def test_a_study_whose_state_was_lost_goes_on(problem: SearchProblem, name: str) -> None:
     first = _trials(run_search(problem, name, trials=20))
     whole = _trials(run_search(problem, name, trials=30, resume=ResumeState(first)))
-    assert _same(taken(whole, np.arange(20)), first)
+    assert _same(whole.take(np.arange(20)), first)
     assert problem.band.contains(whole.flops.astype(np.float64)).all()
 
 

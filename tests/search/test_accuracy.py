@@ -9,7 +9,6 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats, TrialBatch
 from hdap.search.driver.run_search import ResumeState, SearchResult, run_search
 from hdap.search.problem.accuracy import AccuracyGoal, AccuracyModel, Evaluator
-from hdap.search.problem.evaluation import taken
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.objectives import ACCURACY
 from hdap.search.problem.search_problem import SearchProblem
@@ -129,7 +128,7 @@ def test_a_search_with_accuracy_cut_between_batches_resumes_to_the_trials_of_one
             accuracy=_goal(problem, evaluator, least),
         )
     )
-    assert np.array_equal(taken(resumed, np.arange(40)).counts, whole.counts[:40])
+    assert np.array_equal(resumed.take(np.arange(40)).counts, whole.counts[:40])
     names = [f.name for f in fields(TrialBatch) if f.name not in ("started_at", "finished_at")]
     same = replace(resumed, started_at=whole.started_at, finished_at=whole.finished_at)
     for name in names:

@@ -19,7 +19,7 @@ from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.optuna_ledger import OptunaLedger
 from hdap.search.driver.optuna_storage import open_storage
 from hdap.search.driver.proposal_source import trials_of
-from hdap.search.problem.evaluation import joined, taken
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import counts_of
 
@@ -100,10 +100,10 @@ def test_every_ledger_numbers_trials_in_order_and_tells_each_once(
 ) -> None:
     ledger = make(100)
     assert ledger.news() is None
-    ledger.add(taken(some, np.arange(3)))
+    ledger.add(some.take(np.arange(3)))
     assert ledger.done == 3
     first = ledger.news()
-    ledger.add(taken(some, np.arange(3, 7)))
+    ledger.add(some.take(np.arange(3, 7)))
     second = ledger.news()
     assert first is not None
     assert second is not None
@@ -115,11 +115,11 @@ def test_every_ledger_numbers_trials_in_order_and_tells_each_once(
 
 def test_every_ledger_leaves_out_what_exceeds_its_limit(make: Make, some: TrialBatch) -> None:
     ledger = make(4)
-    ledger.add(taken(some, np.arange(3)))
-    ledger.add(taken(some, np.arange(3, 7)))
+    ledger.add(some.take(np.arange(3)))
+    ledger.add(some.take(np.arange(3, 7)))
     ledger.add(some)
     assert ledger.done == 4
-    assert same(ledger.news(), taken(some, np.arange(4)))
+    assert same(ledger.news(), some.take(np.arange(4)))
 
 
 def test_two_ledgers_of_one_study_share_numbers_and_trials(
@@ -129,11 +129,11 @@ def test_two_ledgers_of_one_study_share_numbers_and_trials(
     other = OptunaLedger(open_storage(url), "a", problem, 6)
     assert one.host != other.host
     for i in range(3):
-        one.add(taken(some, np.array([2 * i])))
-        other.add(taken(some, np.array([2 * i + 1])))
-    assert same(one.news(), taken(some, np.arange(6)))
-    assert same(other.news(), taken(some, np.arange(6)))
-    one.add(taken(some, np.array([6])))
+        one.add(some.take(np.array([2 * i])))
+        other.add(some.take(np.array([2 * i + 1])))
+    assert same(one.news(), some.take(np.arange(6)))
+    assert same(other.news(), some.take(np.arange(6)))
+    one.add(some.take(np.array([6])))
     assert one.done == other.done == 6
     assert one.news() is None
 
@@ -141,7 +141,7 @@ def test_two_ledgers_of_one_study_share_numbers_and_trials(
 def test_any_reader_of_optunas_storage_sees_what_a_trial_is(
     url: str, problem: SearchProblem, some: TrialBatch
 ) -> None:
-    OptunaLedger(open_storage(url), "a", problem, 9).add(taken(some, np.arange(2)))
+    OptunaLedger(open_storage(url), "a", problem, 9).add(some.take(np.arange(2)))
     study = optuna.load_study(study_name="a", storage=open_storage(url))
     trial = study.trials[1]
     assert trial.state is TrialState.COMPLETE
@@ -168,7 +168,7 @@ def test_a_storage_that_lacks_trials_of_the_study_is_refused(
 ) -> None:
     OptunaLedger(open_storage(url), "a", problem, 9).add(some)
     OptunaLedger(open_storage(url), "a", problem, 9, before=some)
-    more = joined(some, replace(taken(some, np.arange(1)), number=np.array([7])))
+    more = joined(some, replace(some.take(np.arange(1)), number=np.array([7])))
     with pytest.raises(InputError, match="all 8 trials"):
         OptunaLedger(open_storage(url), "a", problem, 9, before=more)
 

@@ -42,14 +42,13 @@ class Reporting(OptunaLedger):
     def add(self, trials):
         for row in range(len(trials)):
             before = self._highest
-            super().add(taken(trials, np.array([row])))
+            super().add(trials.take(np.array([row])))
             if self._highest != before:
                 told = {"number": self._highest, "counts": trials.counts[row].tolist()}
                 print(json.dumps(told), flush=True)
 
 import json
 import numpy as np
-from hdap.search.problem.evaluation import taken
 
 if __name__ == "__main__":
     path, storage, url, study, limit = sys.argv[1:]
