@@ -28,15 +28,16 @@ from scipy import stats
 from torch import nn
 
 from benchmarks.elastic.picture import draw_accuracy
-from hdap.elastic.elastic_training import ElasticTraining, train_elastic
+from hdap.elastic.elastic_training import train_elastic
 from hdap.elastic.levels import Levels, uniform_levels
-from hdap.elastic.modes import BETWEEN, MASK_SHARE, MODES
+from hdap.elastic.modes import BETWEEN, MASK_SHARE
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import MODES, ElasticTraining
 from hdap.training.datasets import Data
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate

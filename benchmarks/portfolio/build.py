@@ -55,8 +55,8 @@ from hdap.portfolio.densify import densify
 from hdap.portfolio.rewinding import train_levels
 from hdap.portfolio.slimming import Slim, SlimRequest, slim
 from hdap.portfolio.sparse_checkpoint import SparseLevel, read_sparse
-from hdap.portfolio.sparse_training import SparseTraining
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import SparseTraining
 from hdap.training.datasets import Data, hold_out
 from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train

@@ -9,16 +9,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hdap.cli.commands import (
-    compress,
-    elastic_deploy,
-    elastic_plan,
-    elastic_train,
-    finetune,
-    portfolio_build,
-    portfolio_serve,
-    portfolio_train,
-)
 from hdap.cli.options.common_options import with_common_options
 from hdap.cli.options.config_file import (
     ENVIRONMENT,
@@ -50,10 +40,20 @@ from hdap.cli.settings.search_commands import (
     TrialsCommand,
     VerifyCommand,
 )
+from hdap.cli.settings.training_commands import (
+    CompressCommand,
+    ElasticDeployCommand,
+    ElasticPlanCommand,
+    ElasticTrainCommand,
+    FinetuneCommand,
+    PortfolioBuildCommand,
+    PortfolioServeCommand,
+    PortfolioTrainCommand,
+)
 from hdap.cli.terminal.output import error_line
 from hdap.fleet_data.errors import HdapError
 
-COMMANDS: dict[str, Any] = {
+COMMANDS: dict[str, type] = {
     "ingest": IngestCommand,
     "devices": DevicesCommand,
     "model": ModelCommand,
@@ -66,8 +66,8 @@ COMMANDS: dict[str, Any] = {
     "verify": VerifyCommand,
     "sql": SqlCommand,
     "prune": PruneCommand,
-    "finetune": finetune,
-    "compress": compress,
+    "finetune": FinetuneCommand,
+    "compress": CompressCommand,
     "export": ExportCommand,
     "status": StatusCommand,
     "simulate": SimulateCommand,
@@ -75,12 +75,12 @@ COMMANDS: dict[str, Any] = {
     "report": ReportCommand,
     "plot": PlotCommand,
     "dashboard": DashboardCommand,
-    "elastic plan": elastic_plan,
-    "elastic train": elastic_train,
-    "elastic deploy": elastic_deploy,
-    "portfolio train": portfolio_train,
-    "portfolio build": portfolio_build,
-    "portfolio serve": portfolio_serve,
+    "elastic plan": ElasticPlanCommand,
+    "elastic train": ElasticTrainCommand,
+    "elastic deploy": ElasticDeployCommand,
+    "portfolio train": PortfolioTrainCommand,
+    "portfolio build": PortfolioBuildCommand,
+    "portfolio serve": PortfolioServeCommand,
 }
 """What each command takes, by the words it is typed as, in the order of the help. The file of a
 command, `hdap.cli.commands.NAME`, is imported when the command runs."""
@@ -182,11 +182,8 @@ def _add_commands() -> None:
     for words, wanted in COMMANDS.items():
         group, _, name = words.rpartition(" ")
         at = groups[group] if group else app
-        if isinstance(wanted, type):
-            run, settings = command(words, wanted), context_settings(wanted)
-        else:
-            run, settings = wanted.run, {}
-        at.command(name, context_settings=settings)(with_common_options(run))
+        run = with_common_options(command(words, wanted))
+        at.command(name, context_settings=context_settings(wanted))(run)
     for name, group_app in groups.items():
         app.add_typer(group_app, name=name)
 

@@ -19,11 +19,11 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.checkpoint import STATE
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
+from hdap.requests.training_request import ElasticTraining
 from hdap.training.datasets import Data
 from hdap.training.network_quality import Quality, evaluate, recalibrate_by
 from hdap.training.training_loop import best_device
 from hdap.training.training_session import (
-    TrainingRequest,
     TrainingSession,
     TrainingWatch,
     require_as_begun,
@@ -31,13 +31,6 @@ from hdap.training.training_session import (
 from hdap.training.training_state import Epoch, Snapshot, stored_snapshot
 
 Session = TrainingSession[ElasticManifest]
-
-
-@dataclass(frozen=True)
-class ElasticTraining(TrainingRequest):
-    """What is to be done; `mode` is one of `hdap.elastic.modes.MODES`. `teacher` plays no part."""
-
-    mode: str = "nested"
 
 
 @dataclass(frozen=True)
@@ -190,7 +183,7 @@ def _train_stages(
     if mode != "incremental":
         # of levels between, which not every step trains, running means are behind
         _recalibrate(session, model, range(len(model.levels)))
-    qualities = judge(model, data, workers=wanted.workers)
+    qualities = judge(model, data, workers=wanted.readers)
     model.eval().set_level(len(qualities) - 1)
     *earlier, last = session.manifest.tunings
     last = replace(last, accuracy=qualities[-1].accuracy, validation_loss=qualities[-1].loss)

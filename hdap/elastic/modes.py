@@ -10,10 +10,10 @@ from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.sliced_layers import covered
 from hdap.fleet_data.errors import InputError
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import MODES
 from hdap.training.losses import Losses, Step, cross_entropy, imitation
 from hdap.training.network_quality import forward
 
-MODES = ("nested", "masked", "incremental")
 BETWEEN = 2
 """Levels drawn between the widest and the narrowest at every step: four in all, as US-Nets do."""
 MASK_SHARE = 0.3

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 
-SCOPES = ("global", "layer")
 Masks = Mapping[str, Tensor]
 """For each prunable weight, by name, which of its numbers stay (boolean, its own shape)."""
 

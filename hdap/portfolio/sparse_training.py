@@ -2,44 +2,20 @@
 
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from hdap.fleet_data.atomic_files import require_free_folder
-from hdap.fleet_data.errors import InputError, require_rules
+from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import FILES
-from hdap.portfolio.magnitude import SCOPES
 from hdap.portfolio.training_record import RECORD, TrainingRecord, read_record
-from hdap.training.training_session import TrainingRequest, require_unchanged
+from hdap.requests.training_request import SparseTraining
+from hdap.training.training_session import require_unchanged
 
 REWIND = "rewind"
 """The checkpoint of the rewind point, beside the levels."""
 
 _LEVEL = re.compile(r"level-\d{2,}")
-
-
-@dataclass(frozen=True)
-class SparseTraining(TrainingRequest):
-    """What is to be done: `levels` sparse ones after the dense one; `teacher` plays no part.
-
-    Each loses `rate` of the weights that are left, by `scope` (see `hdap.portfolio.magnitude`), and
-    goes on from the weights after `rewind` epochs of the dense training, 0: from its first ones.
-    Raises `InputError` when a number is out of range.
-    """
-
-    levels: int = 25
-    rate: float = 0.2
-    rewind: int = 1
-    scope: str = "global"
-
-    def __post_init__(self) -> None:
-        rules = {
-            "levels >= 1": self.levels >= 1,
-            "0 < rate < 1": 0 < self.rate < 1,
-            f"0 <= rewind < {self.recipe.epochs} epochs": 0 <= self.rewind < self.recipe.epochs,
-            f"scope is one of {', '.join(SCOPES)}": self.scope in SCOPES,
-        }
-        require_rules(self, "a sparse training", rules)
 
 
 def resumable(wanted: SparseTraining) -> TrainingRecord:

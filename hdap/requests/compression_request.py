@@ -5,15 +5,17 @@ from typing import Annotated
 
 from hdap.fleet_data.errors import InputError, require_rules
 from hdap.requests.recipe import Recipe
-from hdap.requests.setting import Setting
+from hdap.requests.setting import Setting, Without
 from hdap.requests.shared_settings import (
     Criterion,
     ImageData,
     Model,
     Pretrained,
+    Teacher,
     Unreadable,
     ValidationShare,
 )
+from hdap.requests.training_request import PRUNED_RECIPE
 from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
 
@@ -34,7 +36,7 @@ class CompressRequest:
     model: Model
     flops: Annotated[str, Setting("Budget: 1.0G, 300M, 1e9, or 25% of the dense model.")]
     data: ImageData
-    recipe: Recipe
+    recipe: Annotated[Recipe, Without.these("recalibration")] = PRUNED_RECIPE
     steps: Annotated[int, Setting("Steps to the budget; 1 goes there at once.", low=1)] = 5
     weights: Annotated[
         str, Setting("State dict (.pt, .pth, .safetensors) of the dense network.", there="file")
@@ -65,10 +67,7 @@ class CompressRequest:
     trials: Annotated[
         int, Setting("Trials of each step's search.", flag="search-trials", low=1)
     ] = 2000
-    teacher: Annotated[
-        str,
-        Setting("Learn from the dense model too: its weights (a file), or `pretrained` (timm's)."),
-    ] = ""
+    teacher: Teacher = ""
     validation_share: ValidationShare = 0.1
     unreadable: Unreadable = "stop"
 

@@ -127,7 +127,8 @@ def build(
     for field, kind, _ in _fields(wanted):
         nested = _nested(kind)
         if nested is not None:
-            found[field.name] = _build_nested(nested, _default(field), values)
+            before = _default(field) if default is MISSING else getattr(default, field.name)
+            found[field.name] = _build_nested(nested, before, values)
         elif kind is Given:
             found[field.name] = Given(values)
         elif kind is Rest:

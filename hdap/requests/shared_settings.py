@@ -32,6 +32,10 @@ ValidationShare = Annotated[
     Setting("Part of the training images to judge by where the data has no validation part."),
 ]
 Unreadable = Annotated[str, Setting("What unreadable images do: stop, or skip (and be counted).")]
+Teacher = Annotated[
+    str,
+    Setting("Learn from the dense model too: its weights (a file), or `pretrained` (timm's)."),
+]
 Readers = Annotated[
     int | None,
     Setting(

@@ -9,11 +9,11 @@ from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint
 from hdap.networks.loading import load_model
 from hdap.networks.manifest import NetworkManifest
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import TrainingRequest
 from hdap.training.datasets import Data
 from hdap.training.network_quality import Quality, evaluate, recalibrate_by
 from hdap.training.training_loop import best_device
 from hdap.training.training_session import (
-    TrainingRequest,
     TrainingSession,
     TrainingWatch,
     require_as_begun,

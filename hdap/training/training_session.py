@@ -17,6 +17,7 @@ from hdap.fleet_data.records import EpochRecord
 from hdap.networks.checkpoint import STATE, save_checkpoint
 from hdap.networks.manifest import NetworkManifest, Tuning, read_manifest
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import TrainingRequest
 from hdap.training.datasets import Data
 from hdap.training.distributed import rank
 from hdap.training.losses import Losses
@@ -27,21 +28,6 @@ if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
 AnyManifest = TypeVar("AnyManifest", bound=NetworkManifest)
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What is to be done: `out` gets the checkpoint, `data` and `teacher` are what the user calls
-    them (teacher: a weights file, `pretrained`, or nothing), `workers` processes read images. `run`
-    names the epochs in the store, where it is free; by default the folder's name does.
-    """
-
-    out: Path
-    data: str
-    recipe: Recipe
-    teacher: str = ""
-    workers: int = 0
-    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +117,7 @@ class TrainingSession(Generic[AnyManifest]):
                 on_step=self.watch.on_step,
                 resume=resume,
                 device=device,
-                workers=self.wanted.workers,
+                workers=self.wanted.readers,
             )
         except DivergedError as error:
             raise DivergedError(f"{error}; {self.last_good}") from error

@@ -20,6 +20,7 @@ from hdap.networks.criteria import Evidence
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
 from hdap.requests.compression_request import CompressRequest
 from hdap.requests.search_request import SearchRequest
+from hdap.requests.training_request import TrainingRequest
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress as SearchProgress
 from hdap.search.problem.budget import parse_flops
@@ -29,7 +30,6 @@ from hdap.training.load_data import TrainingBatches
 from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import best_device
 from hdap.training.training_session import (
-    TrainingRequest,
     TrainingWatch,
     begun_tuning,
     free_run,
@@ -226,8 +226,8 @@ class Compression:
             request.data,
             request.recipe,
             request.teacher,
-            self._workers,
-            f"{self.journal.run}-step-{step}",
+            workers=self._workers,
+            run=f"{self.journal.run}-step-{step}",
         )
         begun, snapshot = begun_tuning(wanted.out), None
         if begun is not None and begun.epochs >= request.recipe.epochs:

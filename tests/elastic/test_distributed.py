@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from hdap.elastic.levels import uniform_levels
-from hdap.elastic.modes import MODES
-from hdap.elastic.elastic_training import ElasticTraining, train_elastic
+from hdap.elastic.elastic_training import train_elastic
+from hdap.requests.training_request import MODES, ElasticTraining
 from hdap.networks.tracing import trace
 from hdap.networks.pruned_network import dense_manifest
 from hdap.networks.prune_plan import WeightsSource

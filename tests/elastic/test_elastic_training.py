@@ -14,7 +14,6 @@ from hdap.elastic.elastic_checkpoint import load_elastic_checkpoint
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.elastic.elastic_training import (
     ElasticResult,
-    ElasticTraining,
     go_on,
     judge,
     train_elastic,
@@ -22,7 +21,7 @@ from hdap.elastic.elastic_training import (
 )
 from hdap.elastic.levels import Levels, uniform_levels
 from hdap.elastic.masks import SoftMasks
-from hdap.elastic.modes import MODES, incremental, nested, split_epochs
+from hdap.elastic.modes import incremental, nested, split_epochs
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.loading import load_model
@@ -31,6 +30,7 @@ from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import MODES, ElasticTraining
 from hdap.training.datasets import Data
 from hdap.training.training_loop import train
 from hdap.training.training_session import TrainingWatch

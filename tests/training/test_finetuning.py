@@ -17,9 +17,10 @@ from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
 from hdap.requests.recipe import Recipe
+from hdap.requests.training_request import TrainingRequest
 from hdap.training.datasets import Data
 from hdap.training.finetuning import fine_tune, load_teacher, quality_before, resumable
-from hdap.training.training_session import TrainingRequest, TrainingWatch, begun_tuning
+from hdap.training.training_session import TrainingWatch, begun_tuning
 from hdap.training.training_state import Snapshot
 
 MODEL = "tunednets:small"

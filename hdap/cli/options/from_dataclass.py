@@ -13,10 +13,10 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
-from hdap.cli.options.shared_options import Debug
 from hdap.fleet_data.extras import require
 from hdap.requests.setting import Leaf, Rest, SettingError, build, options_of, settings_of
 
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 LAST = ("db", "seed", "as_json")
 """What many commands take stands at the end of their help."""
 

@@ -1,26 +1,65 @@
-"""What a training shows on its way: a bar, a line an epoch, TensorBoard where it is asked for."""
+"""What trainings share on a terminal: their data, a bar, a line an epoch, TensorBoard if asked."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hdap.cli.terminal.output import number, percent, progress_bar, say
+from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.output import leave_it_to_others, number, percent, progress_bar, say, warn
 from hdap.fleet_data.errors import InputError
-from hdap.training.training_session import TrainingRequest, TrainingWatch
+from hdap.fleet_data.store import Store
+from hdap.requests.compression_request import CompressRequest
+from hdap.requests.portfolio_request import PortfolioRequest
+from hdap.requests.training_request import TrainingRequest
+from hdap.training.datasets import Data, DataOptions
+from hdap.training.distributed import rank
+from hdap.training.load_data import load_data
+from hdap.training.training_session import TrainingWatch
 from hdap.training.training_state import Epoch, TrainingProgress
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
+
+def read_data(
+    asked: TrainingRequest | CompressRequest | PortfolioRequest,
+    model: str,
+    input_shape: tuple[int, int, int],
+    seed: int,
+) -> Data:
+    """The data that was asked for, as the network called `model` takes it; says what it is."""
+    options = replace(
+        DataOptions.of_model(model, input_shape, seed),
+        validation_share=asked.validation_share,
+        on_unreadable=asked.unreadable,
+    )
+    data = load_data(str(asked.data), options)
+    say(
+        f"{len(data.train):,} images to learn from, {len(data.validation):,} to judge by, "
+        f"{data.classes} classes"
+    )
+    if data.skipped:
+        first = ", ".join(data.skipped[:3]) + (", ..." if len(data.skipped) > 3 else "")
+        warn(f"{len(data.skipped):,} unreadable images were left out: {first}")
+    return data
+
+
+@contextmanager
+def store_of_first(db: str) -> Iterator[Store | None]:
+    """The store of the first process of several; the others have none and say nothing."""
+    if rank():
+        leave_it_to_others()
+        yield None
+        return
+    with open_store(db, figures=False) as store:
+        yield store
 
 
 @contextmanager
 def watching(
-    wanted: TrainingRequest, store: "Store | None", tensorboard: Path | None = None
+    wanted: TrainingRequest, store: Store | None, tensorboard: Path | None = None
 ) -> Iterator[TrainingWatch]:
     """A progress bar over all epochs, a line an epoch, rows in the store, TensorBoard if asked."""
-    with progress_bar("training") as bar, _writing_to(tensorboard) as board:
+    board_folder = None if rank() else tensorboard
+    with progress_bar("training") as bar, _writing_to(board_folder) as board:
 
         def step(done: TrainingProgress) -> None:
             accuracy = f"accuracy {percent(done.accuracy)}, "

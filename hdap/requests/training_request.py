@@ -1,0 +1,101 @@
+"""What a person asks of a training, from a network or a checkpoint to a folder of checkpoints."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from hdap.fleet_data.errors import require_rules
+from hdap.requests.recipe import Recipe
+from hdap.requests.setting import Setting, Without
+from hdap.requests.shared_settings import ImageData, Readers, Teacher, Unreadable, ValidationShare
+
+MODES = ("nested", "masked", "incremental")
+"""How an elastic network is trained."""
+SCOPES = ("global", "layer")
+"""Among which weights the smallest go."""
+DENSE_RECIPE = Recipe()
+PRUNED_RECIPE = Recipe(recalibration=20)
+"""Of pruned networks: what their batch norms know is of a wider one."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What is to be done: `out` gets the checkpoint, `data` and `teacher` are what the user calls
+    them (teacher: a weights file, `pretrained`, or nothing). `run` names the epochs in the store,
+    where it is free; by default the folder's name does.
+    """
+
+    out: Annotated[Path, Setting("Folder for the tuned checkpoint.")]
+    data: ImageData
+    recipe: Recipe = PRUNED_RECIPE
+    teacher: Teacher = ""
+    validation_share: ValidationShare = 0.1
+    unreadable: Unreadable = "stop"
+    workers: Readers = None
+    run: str = ""
+
+    @property
+    def readers(self) -> int:
+        """How many processes read images."""
+        return image_readers(self.workers, self.data)
+
+
+@dataclass(frozen=True)
+class ElasticTraining(TrainingRequest):
+    """A training of levels, by the widest of which the others learn: there is no other teacher."""
+
+    out: Annotated[Path, Setting("Folder for the elastic checkpoint.")]
+    teacher: str = ""
+    mode: Annotated[
+        str,
+        Setting(
+            "nested (all levels at once), masked (learns which channels stay, then nested), "
+            "incremental (one level after the other, what lower levels compute stays).",
+            choices=MODES,
+        ),
+    ] = "nested"
+
+
+@dataclass(frozen=True)
+class SparseTraining(TrainingRequest):
+    """What is to be done: `levels` sparse ones after the dense one, without a teacher.
+
+    Each loses `rate` of the weights that are left, by `scope` (see `hdap.portfolio.magnitude`), and
+    goes on from the weights after `rewind` epochs of the dense training, 0: from its first ones.
+    Raises `InputError` when a number is out of range.
+    """
+
+    out: Annotated[Path, Setting("Folder for the levels, a checkpoint each.")]
+    recipe: Annotated[Recipe, Without.these("distillation", "temperature", "recalibration")] = (
+        DENSE_RECIPE
+    )
+    teacher: str = ""
+    levels: Annotated[int, Setting("Sparse levels after the dense one.", low=1)] = 25
+    rate: Annotated[float, Setting("Part of the weights left that a level loses.")] = 0.2
+    rewind: Annotated[
+        int, Setting("Epoch whose weights every level goes back to; 0: the first ones.")
+    ] = 1
+    scope: Annotated[
+        str,
+        Setting(
+            "Smallest weights of the whole network (global) or of each layer (layer).",
+            choices=SCOPES,
+        ),
+    ] = "global"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "levels >= 1": self.levels >= 1,
+            "0 < rate < 1": 0 < self.rate < 1,
+            f"0 <= rewind < {self.recipe.epochs} epochs": 0 <= self.rewind < self.recipe.epochs,
+            f"scope is one of {', '.join(SCOPES)}": self.scope in SCOPES,
+        }
+        require_rules(self, "a sparse training", rules)
+
+
+def image_readers(workers: int | None, data: str) -> int:
+    """How many processes read images: as asked, else as many as a folder can use."""
+    if workers is not None:
+        return workers
+    return min(8, os.cpu_count() or 1) if Path(data).is_dir() else 0
