@@ -169,6 +169,18 @@ def test_only_the_store_and_the_ingest_know_sql(folder: str) -> None:
     assert wrong == []
 
 
+def test_what_travels_to_devices_needs_only_itself_numpy_and_a_runtime() -> None:
+    allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime"}
+    wrong = [
+        (path.name, name)
+        for path in _folder("hdap/device")
+        for name in _imports(path)
+        if name.split(".")[0] not in allowed and not name.startswith("hdap.device.")
+    ]
+    assert _folder("hdap/device")
+    assert wrong == []
+
+
 def test_importing_the_packages_and_the_command_line_loads_nothing_heavy() -> None:
     code = (
         "import sys, hdap, hdap.cli, hdap.search, hdap.surrogate, hdap.clustering, hdap.fleet_data;"

@@ -10,6 +10,7 @@ from hdap.device.switcher import DeviceError, Switcher, SwitchSettings, read_pol
 from hdap.fleet_data.errors import InputError
 from hdap.serving.http_server import serve
 from hdap.serving.listening import listen
+from hdap.serving.registry import POLICIES
 
 
 def run(asked: PortfolioServeCommand) -> None:
@@ -22,7 +23,7 @@ def run(asked: PortfolioServeCommand) -> None:
             Switcher(
                 str(asked.bundle),
                 start=asked.start,
-                policy=read_policy(list(asked.policy)) if asked.policy else None,
+                policy=read_policy(asked.policy, POLICIES) if asked.policy else None,
                 threads=asked.threads,
                 workers=asked.workers,
                 cache=None if asked.cache is None else str(asked.cache),
