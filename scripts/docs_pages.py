@@ -33,11 +33,11 @@ def commands() -> str:
     from typer.main import get_command
 
     from hdap.cli import app
-    from hdap.cli.options.config_file import leaves
+    from hdap.cli.app import COMMANDS
 
     group: Any = get_command(app)
     parts = ["# Commands\n\nEvery command also takes `-h`. Made from the application itself.\n"]
-    every = leaves(group.commands)
+    every = {words: _below(group, words) for words in COMMANDS}
     told = [
         f"| `hdap {name}` | {_plain(c.help).partition(chr(10))[0]} |" for name, c in every.items()
     ]
@@ -49,6 +49,13 @@ def commands() -> str:
         text = _plain(command.help)
         parts.append(f"## hdap {name}\n\n    {usage}\n\n{text}\n\n{_options(command)}")
     return "\n".join(parts)
+
+
+def _below(group: Any, words: str) -> Any:
+    """The command that is typed so."""
+    for word in words.split():
+        group = group.commands[word]
+    return group
 
 
 def _options(command: Any) -> str:

@@ -1,7 +1,5 @@
 """The command line application: its commands, and what an error looks like on a terminal."""
 
-import sys
-import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hdap.cli.options.common_options import with_common_options
 from hdap.cli.options.config_file import (
     ENVIRONMENT,
     config_file,
     defaults,
-    leaves,
     read_config,
     table_of,
 )
@@ -97,8 +93,6 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except HdapError as error:
-            if "--debug" in sys.argv:
-                traceback.print_exc()
             error_line(str(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
@@ -120,17 +114,12 @@ app = _typer(
 
 
 def _print_settings(context: typer.Context) -> None:
-    for words, found in leaves(_by_name(context)).items():
+    for words, wanted in COMMANDS.items():
         configured: Any = context.default_map or {}
         for word in words.split():
             configured = configured.get(word, {})
-        typer.echo(table_of(words, defaults(found, configured)))
+        typer.echo(table_of(words, defaults(wanted, configured)))
     raise typer.Exit
-
-
-def _by_name(context: typer.Context) -> dict[str, Any]:
-    """Every command and group of commands by its name."""
-    return dict(context.command.commands)  # type: ignore[attr-defined]
 
 
 def _print_version(wanted: bool) -> None:
@@ -170,7 +159,7 @@ def hdap(
     """
     found = config_file(config)
     if found is not None:
-        context.default_map = dict(read_config(found, _by_name(context)))
+        context.default_map = read_config(found, COMMANDS)
     if dump_config:
         _print_settings(context)
     if context.invoked_subcommand is None:
@@ -182,8 +171,7 @@ def _add_commands() -> None:
     for words, wanted in COMMANDS.items():
         group, _, name = words.rpartition(" ")
         at = groups[group] if group else app
-        run = with_common_options(command(words, wanted))
-        at.command(name, context_settings=context_settings(wanted))(run)
+        at.command(name, context_settings=context_settings(wanted))(command(words, wanted))
     for name, group_app in groups.items():
         app.add_typer(group_app, name=name)
 

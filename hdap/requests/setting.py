@@ -85,6 +85,13 @@ class Leaf:
         """Its name on the command line, without dashes in front."""
         return self.setting.flag or self.name.replace("_", "-")
 
+    @property
+    def written_default(self) -> Any:
+        """The default as it is written; None where there is nothing to write."""
+        value = self.default if self.setting.written is None else self.setting.written
+        nothing = value is MISSING or (isinstance(value, str | tuple | Mapping) and not value)
+        return None if nothing else value
+
     def read(self, written: Any) -> Any:
         """The field's value from what was written. Raises SettingError where that cannot be."""
         if self.setting.read is not None:

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,20 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hdap.cli import app
-from hdap.cli.options.config_file import flags, leaves, table_of
+from hdap.cli.app import COMMANDS as SETTINGS
+from hdap.cli.options.config_file import flags, table_of
 
 Hdap = Callable[..., Result]
-COMMANDS = leaves(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def _click(words: str) -> Any:
+    at: Any = get_command(app)
+    for word in words.split():
+        at = at.commands[word]
+    return at
+
+
+COMMANDS = {words: _click(words) for words in SETTINGS}
 
 
 def _run(*arguments: str, **environment: str) -> Result:
@@ -118,7 +129,7 @@ def test_values_survive_toml(value: object) -> None:
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_flags_are_named_as_on_the_command_line(command: str) -> None:
     spelled = {o for p in COMMANDS[command].params for o in p.opts}
-    assert {f"--{flag}" for flag in flags(COMMANDS[command])} <= spelled
+    assert {f"--{flag}" for flag in flags(SETTINGS[command])} <= spelled
 
 
 def test_quiet_prints_results_alone_and_verbose_says_when(searched: Path) -> None:

@@ -6,18 +6,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from typer.main import get_command
 from typer.testing import Result
 
-from hdap.cli import app
-from hdap.cli.options.config_file import leaves
+from hdap.cli.app import COMMANDS
+from hdap.cli.settings.shared_flags import WithJson
 
 Hdap = Callable[..., Result]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"
-COMMANDS = leaves(get_command(app).commands)  # type: ignore[attr-defined]
-SPEAKING = sorted(
-    n for n, c in COMMANDS.items() if "--json" in {o for p in c.params for o in p.opts}
-)
+SPEAKING = sorted(words for words, wanted in COMMANDS.items() if issubclass(wanted, WithJson))
 ON_THE_DEMO = {
     "cluster": ("--resamples", "0"),
     "devices": (),

@@ -26,8 +26,7 @@ from hdap.simulation.presets import PRESETS
 from hdap.simulation.sinks import SINKS
 from hdap.surrogate.models.registry import SURROGATES
 
-CLASSES = {words: wanted for words, wanted in COMMANDS.items() if isinstance(wanted, type)}
-MODULES = {words: f"hdap.cli.commands.{words.replace(' ', '_')}" for words in CLASSES}
+MODULES = {words: f"hdap.cli.commands.{words.replace(' ', '_')}" for words in COMMANDS}
 OWN_NAMES: dict[tuple[str, str], Iterable[str]] = {
     ("cluster", "algorithm"): ALGORITHMS,
     ("fit", "kind"): SURROGATES,
@@ -65,22 +64,22 @@ class Outer:
 
 
 def _leaf(command: str, name: str) -> Leaf:
-    return next(leaf for leaf in settings_of(CLASSES[command]) if leaf.name == name)
+    return next(leaf for leaf in settings_of(COMMANDS[command]) if leaf.name == name)
 
 
-@pytest.mark.parametrize("words", CLASSES)
+@pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_is_run_by_its_own_file_which_takes_its_class(words: str) -> None:
     module = import_module(MODULES[words])
-    assert get_annotations(module.run) == {"asked": CLASSES[words], "return": None}
+    assert get_annotations(module.run) == {"asked": COMMANDS[words], "return": None}
 
 
-@pytest.mark.parametrize("words", CLASSES)
+@pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_and_setting_has_help_that_is_a_sentence(words: str) -> None:
-    told = (CLASSES[words].__doc__ or "").partition("\n")[0]
+    told = (COMMANDS[words].__doc__ or "").partition("\n")[0]
     assert told.endswith(".")
-    assert not told.startswith(CLASSES[words].__name__)
+    assert not told.startswith(COMMANDS[words].__name__)
     unsaid = [
-        leaf.flag for leaf in settings_of(CLASSES[words]) if leaf.setting.help[-1:] not in ".?"
+        leaf.flag for leaf in settings_of(COMMANDS[words]) if leaf.setting.help[-1:] not in ".?"
     ]
     assert unsaid == []
 

@@ -15,6 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from hdap.cli import app
+from hdap.cli.app import COMMANDS
 from hdap.cli.options.config_file import read_config
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
@@ -223,7 +224,7 @@ def test_a_question_has_an_answer(fleet: Path, block: Block) -> None:
 def test_settings_of_a_page_are_settings(tmp_path: Path, block: Block) -> None:
     path = tmp_path / "hdap.toml"
     path.write_text(block.text)
-    assert read_config(path, GROUP.commands)["search"]["flops"] == "1.0G"
+    assert read_config(path, COMMANDS)["search"]["flops"] == "1.0G"
 
 
 def test_every_page_is_in_the_navigation_and_every_block_is_of_a_known_kind() -> None:

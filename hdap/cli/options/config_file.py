@@ -12,15 +12,16 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.errors import InputError
+from hdap.requests.setting import Leaf, settings_of
 
 FILE = "hdap.toml"
 ENVIRONMENT = "HDAP_CONFIG"
-NOT_SETTINGS = {"help", "quiet", "verbose", "dump_config", "debug"}
+LAST = ("db", "seed", "as_json")
 
 
 def config_file(named: Path | None) -> Path | None:
@@ -36,8 +37,9 @@ def config_file(named: Path | None) -> Path | None:
     return named
 
 
-def read_config(path: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Defaults by command and parameter, as a Click context takes them.
+def read_config(path: Path, commands: Mapping[str, type]) -> dict[str, Any]:
+    """Values by command and parameter, as a Click context takes them; `commands` are the classes of
+    settings by the words of the command.
 
     Raises InputError, with the nearest name, for what is no command or no flag of it, and for a
     file that is no TOML.
@@ -46,70 +48,43 @@ def read_config(path: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, 
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} must be TOML: {error}") from error
-    return _level(path, commands, document, {})
-
-
-def _level(
-    path: Path, commands: Mapping[str, Any], document: Mapping[str, Any], shared: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Defaults of commands, and below groups of their commands; `shared` stood further up."""
-    of_all = {flag for command in leaves(commands).values() for flag in flags(command)}
-    own = {k: v for k, v in document.items() if not isinstance(v, dict)}
-    for key in own:
-        _require(path, key, of_all, "a flag of any command")
-    for name in document.keys() - own.keys():
-        _require(path, name, commands, "a command")
-    shared, found = {**shared, **own}, {}
-    for name, command in commands.items():
-        table = document.get(name, {})
-        if hasattr(command, "commands"):
-            found[name] = _level(path, command.commands, table, shared)
-            continue
-        known = flags(command)
-        for key in table:
-            _require(path, key, known, f"a flag of `hdap {name}`")
-        mine = {k: v for k, v in shared.items() if _flag(k) in known} | table
-        found[name] = {known[_flag(key)]: value for key, value in mine.items()}
-    return found
-
-
-def leaves(commands: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Every command that does something, by its words (`elastic train` stands below a group)."""
+    _check(path, document, commands)
     found: dict[str, Any] = {}
-    for name, command in commands.items():
-        if hasattr(command, "commands"):
-            found |= leaves(command.commands, f"{above}{name} ")
-        else:
-            found[f"{above}{name}"] = command
+    for words, wanted in commands.items():
+        known, table, at = flags(wanted), document, found
+        values = _known(document, known)
+        for word in words.split():
+            table, at = table.get(word, {}), at.setdefault(word, {})
+            values |= _known(table, known)
+        at |= values
     return found
 
 
-def flags(command: Any) -> dict[str, str]:
-    """Parameter of each setting of a command by its flag without dashes (`flops-tol`)."""
-    return {
-        max(p.opts, key=len).removeprefix("--"): p.name
-        for p in command.params
-        if p.param_type_name == "option" and p.name not in NOT_SETTINGS
-    }
+def settings_in_order(wanted: type) -> list[Leaf]:
+    """All settings of a command; what many commands take comes last."""
+    return sorted(settings_of(wanted), key=lambda x: x.name in LAST and 1 + LAST.index(x.name))
 
 
-def effective(command: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def flags(wanted: type) -> dict[str, str]:
+    """Field of each setting of a command by its flag without dashes (`flops-tol`)."""
+    leaves = [leaf for leaf in settings_in_order(wanted) if not leaf.setting.argument]
+    return {leaf.flag: leaf.name for leaf in leaves}
+
+
+def effective(wanted: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a command's settings by flag; None where nothing is set."""
-    return {flag: values.get(name) for flag, name in flags(command).items()}
+    return {flag: values[name] for flag, name in flags(wanted).items()}
 
 
-def defaults(command: Any, configured: Mapping[str, Any]) -> dict[str, Any]:
+def defaults(wanted: type, configured: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a command's settings by flag, without a command line."""
-    by_name = {p.name: p for p in command.params}
-
-    def value(name: str) -> Any:
-        of_environment = next(_environment(by_name[name].envvar), None)
-        if of_environment is not None:
-            return of_environment
-        given = by_name[name].default
-        return configured.get(name, None if callable(given) else given)
-
-    return {flag: value(name) for flag, name in flags(command).items()}
+    leaves = [leaf for leaf in settings_in_order(wanted) if not leaf.setting.argument]
+    return {
+        leaf.flag: os.environ.get(
+            leaf.setting.variable, configured.get(leaf.name, leaf.written_default)
+        )
+        for leaf in leaves
+    }
 
 
 def table_of(words: str, settings: Mapping[str, Any]) -> str:
@@ -120,17 +95,36 @@ def table_of(words: str, settings: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _environment(names: str | list[str] | None) -> Iterator[str]:
-    for name in [names] if isinstance(names, str) else names or []:
-        if name in os.environ:
-            yield os.environ[name]
+def _known(table: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    plain = {_flag(key): v for key, v in table.items() if not isinstance(v, dict)}
+    return {known[flag]: value for flag, value in plain.items() if flag in known}
+
+
+def _check(path: Path, table: Mapping[str, Any], commands: Mapping[str, type]) -> None:
+    """Whether all names in a table are flags of its commands, or begin their words."""
+    of_any = {flag for wanted in commands.values() for flag in flags(wanted)}
+    groups: dict[str, dict[str, type]] = {}
+    for words, wanted in commands.items():
+        first, _, rest = words.partition(" ")
+        groups.setdefault(first, {})[rest] = wanted
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            _require(path, key, of_any, "a flag of any command")
+            continue
+        _require(path, key, groups, "a command")
+        below = groups[key]
+        if "" not in below:
+            _check(path, value, below)
+            continue
+        for flag in value:
+            _require(path, flag, flags(below[""]), f"a flag of `hdap {key}`")
 
 
 def _flag(key: str) -> str:
     return key.replace("_", "-")
 
 
-def _require(path: Path, key: str, known: Any, what: str) -> None:
+def _require(path: Path, key: str, known: Collection[str], what: str) -> None:
     if _flag(key) in known:
         return
     near = difflib.get_close_matches(_flag(key), known, n=1)

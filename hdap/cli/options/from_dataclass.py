@@ -5,6 +5,7 @@ The class says what the command takes (`hdap.requests.setting`) and what it is f
 """
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from importlib import import_module
@@ -13,12 +14,24 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
+from hdap.cli.options.config_file import effective, settings_in_order, table_of
+from hdap.cli.terminal.output import QUIET, USUAL, VERBOSE, report_usage, set_verbosity
+from hdap.fleet_data.errors import HdapError
 from hdap.fleet_data.extras import require
-from hdap.requests.setting import Leaf, Rest, SettingError, build, options_of, settings_of
+from hdap.requests.setting import Leaf, Rest, SettingError, build, options_of
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-LAST = ("db", "seed", "as_json")
-"""What many commands take stands at the end of their help."""
+FOR_ALL = {
+    "debug": typer.Option("--debug", help="Show the traceback of an error."),
+    "quiet": typer.Option(
+        "--quiet", "-q", help="Print results, warnings and errors, nothing else."
+    ),
+    "verbose": typer.Option(
+        "--verbose", "-v", help="Say when each step began, and what it all took."
+    ),
+    "dump_config": typer.Option(
+        "--dump-config", help="Print the settings as they would be used, as hdap.toml, and stop."
+    ),
+}
 
 
 def command(words: str, wanted: type) -> Callable[..., None]:
@@ -26,22 +39,22 @@ def command(words: str, wanted: type) -> Callable[..., None]:
 
     An attribute EXTRA of the class names the extra that the command needs.
     """
-    leaves = sorted(settings_of(wanted), key=lambda x: x.name in LAST and 1 + LAST.index(x.name))
-    by_name = {leaf.name: leaf for leaf in leaves}
-    if len(by_name) < len(leaves):
+    leaves = settings_in_order(wanted)
+    if len({leaf.name for leaf in leaves}) < len(leaves):
         raise TypeError(f"two settings of {wanted.__name__} share a name")
 
-    def call(context: typer.Context, debug: bool, **values: Any) -> None:
+    def call(context: typer.Context, **values: Any) -> None:
+        if values["dump_config"]:
+            typer.echo(table_of(words, effective(wanted, values)), nl=False)
+            return
+        set_verbosity(QUIET if values["quiet"] else VERBOSE if values["verbose"] else USUAL)
         try:
-            given = {
-                n: x.read(values[n]) for n, x in by_name.items() if _given(context, x, values[n])
-            }
-        except SettingError as error:
-            raise typer.BadParameter(str(error), param_hint=f"--{error.flag}") from error
-        if hasattr(wanted, "EXTRA"):
-            require(wanted.EXTRA)
-        asked: Any = build(wanted, given, tuple(context.args))
-        import_module(f"hdap.cli.commands.{words.replace(' ', '_')}").run(asked)
+            _run(words, wanted, _given(context, leaves, values), tuple(context.args))
+        except HdapError:
+            if values["debug"]:
+                traceback.print_exc()
+            raise
+        report_usage()
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
@@ -49,7 +62,10 @@ def command(words: str, wanted: type) -> Callable[..., None]:
         inspect.Parameter(leaf.name, keyword, annotation=_annotation(leaf), default=_default(leaf))
         for leaf in leaves
     ]
-    parameters.append(inspect.Parameter("debug", keyword, annotation=Debug, default=False))
+    parameters += [
+        inspect.Parameter(name, keyword, annotation=Annotated[bool, option], default=False)
+        for name, option in FOR_ALL.items()
+    ]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__doc__ = wanted.__doc__
     return call
@@ -61,12 +77,28 @@ def context_settings(wanted: type) -> dict[str, Any]:
     return {"allow_extra_args": True, "ignore_unknown_options": True} if takes_rest else {}
 
 
-def _given(context: typer.Context, leaf: Leaf, written: Any) -> bool:
-    """Whether a person said so; a file that repeats the default, as it is dumped, does not."""
-    source = context.get_parameter_source(leaf.name)
-    assert source is not None
-    repeated = source.name == "DEFAULT_MAP" and written == _default(leaf)
-    return source.name != "DEFAULT" and not repeated
+def _run(words: str, wanted: type, given: Mapping[str, Any], rest: tuple[str, ...]) -> None:
+    asked: Any = build(wanted, given, rest)
+    if hasattr(wanted, "EXTRA"):
+        require(wanted.EXTRA)
+    import_module(f"hdap.cli.commands.{words.replace(' ', '_')}").run(asked)
+
+
+def _given(context: typer.Context, leaves: list[Leaf], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person set, read; a file that repeats a default, as it is dumped, sets nothing."""
+    given = {}
+    for leaf in leaves:
+        source, written = context.get_parameter_source(leaf.name), values[leaf.name]
+        assert source is not None
+        if source.name == "DEFAULT" or (
+            source.name == "DEFAULT_MAP" and written == leaf.written_default
+        ):
+            continue
+        try:
+            given[leaf.name] = leaf.read(written)
+        except SettingError as error:
+            raise typer.BadParameter(str(error), param_hint=f"--{error.flag}") from error
+    return given
 
 
 def _annotation(leaf: Leaf) -> Any:
@@ -78,7 +110,7 @@ def _annotation(leaf: Leaf) -> Any:
     if choices:
         about["autocompletion"] = lambda: choices
     kind = _kind(leaf)
-    optional = kind | None if leaf.default is not MISSING and _default(leaf) is None else kind
+    optional = kind | None if leaf.default is not MISSING and leaf.written_default is None else kind
     if setting.argument:
         return Annotated[optional, typer.Argument(**about)]
     names = [f"--{leaf.flag}", *([f"--{setting.also}"] if setting.also else [])]
@@ -98,7 +130,4 @@ def _kind(leaf: Leaf) -> Any:
 
 
 def _default(leaf: Leaf) -> Any:
-    if leaf.default is MISSING:
-        return inspect.Parameter.empty
-    value = leaf.default if leaf.setting.written is None else leaf.setting.written
-    return None if isinstance(value, str | tuple | Mapping) and not value else value
+    return inspect.Parameter.empty if leaf.default is MISSING else leaf.written_default
