@@ -21,10 +21,10 @@ from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.optuna_ledger import OptunaLedger
 from hdap.search.driver.optuna_storage import open_storage
 from hdap.search.driver.proposal_source import trials_of
-from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.driver.run_search import SearchResult, best_mean_ms, drive, run_search
 from hdap.search.driver.worker_pool import WorkerPool
 from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers.study_sampler import quiet_optuna
 
 SETTING = "resnet50:measured"
 STEP = 8

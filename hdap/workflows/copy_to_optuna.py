@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, create_trial
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
-from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.samplers.base import FLOOR
+from hdap.search.samplers.study_sampler import quiet_optuna
 
 FIGURES = (
     "fleet_mean_ms",

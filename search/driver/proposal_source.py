@@ -10,11 +10,10 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import TrialBatch
-from hdap.search.driver.proposer import proposer
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.registry import SAMPLERS
+from hdap.search.samplers.registry import SAMPLERS, make_sampler
 from hdap.surrogate.learning.blas_threads import one_blas_thread
 
 State = Mapping[str, Any]
@@ -79,7 +78,7 @@ class InProcess(ProposalSource):
         self.problem, self.accuracy = problem, accuracy
         kind = SAMPLERS[sampler]
         guided = replace(problem, accuracy_model=accuracy.model) if accuracy else problem
-        self.proposer = proposer(guided, kind, seed)
+        self.sampler = make_sampler(guided, kind, seed)
         self._batch = min(kind.batch, EVALUATED_AT_ONCE) if accuracy else kind.batch
         self._heard: list[TrialBatch] = []
         self._own: set[bytes] = set()
@@ -87,28 +86,28 @@ class InProcess(ProposalSource):
 
     @property
     def scored(self) -> int:
-        return self._evaluated + self.proposer.scored
+        return self._evaluated + self.sampler.scored
 
     def start(self, known: TrialBatch | None, state: State, at_once: int) -> None:
         self._batch = min(self._batch, at_once)
         if known is not None:
-            self.proposer.restore(known, state)
+            self.sampler.restore(state, known.counts)
             self._learn(known)
 
     def advance(self, wanted: int) -> Iterator[TrialBatch]:
         for others in self._heard:
-            self.proposer.inject(others)
+            self.sampler.inject(others.counts)
             self._learn(others)
         self._heard = []
         n, started = min(self._batch, wanted), _now()
         if self.accuracy:
             for _ in range(LOOK_AHEAD):
-                if not self.proposer.refine(n):
+                if not self.sampler.refine(n):
                     break
-        found = _evaluated(self.problem, self.proposer.propose(n))
+        found = _evaluated(self.problem, self.sampler.propose_many(n))
         if self.accuracy:
             found = self.accuracy.evaluated(self.problem.goals, found)
-        self.proposer.tell(found.scores)
+        self.sampler.tell(found.scores)
         self._evaluated += n
         new = _timed(found, started)
         self._learn(new)
@@ -121,13 +120,13 @@ class InProcess(ProposalSource):
             self._heard.append(new.take(others))
 
     def state(self) -> State:
-        return self.proposer.state()
+        return self.sampler.state()
 
     def _learn(self, trials: TrialBatch) -> None:
         model = self.accuracy.model if self.accuracy else None
         if model is not None and trials.accuracy is not None:
             model.learn(trials.counts, trials.accuracy)
-            self.proposer.invalidate()
+            self.sampler.invalidate()
 
 
 def trials_of(problem: SearchProblem, counts: Counts) -> TrialBatch:

@@ -15,10 +15,10 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.proposal_source import InProcess, ProposalSource, State
-from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers.study_sampler import quiet_optuna
 
 FLUSH_SECONDS = 0.5
 """Trials wait no longer than this, plus one scoring call, before they are handed on."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.proposal_source import InProcess, trials_of
-from hdap.search.driver.proposer import quiet_optuna
 from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.samplers.study_sampler import quiet_optuna
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _serve(connection: Connection, job: Job, seed: int, first: bool) -> None:
         known = trials_of(job.problem, job.problem.uniform[None])
     source.start(known, {}, job.batch)
     while True:
-        while not connection.poll() and source.proposer.refine(job.batch):
+        while not connection.poll() and source.sampler.refine(job.batch):
             pass
         wanted: Wanted = connection.recv()
         if wanted.elsewhere is not None:

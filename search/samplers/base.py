@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hdap.fleet_data.architecture import Counts
-from hdap.fleet_data.records import Floats
+from hdap.search.problem.evaluation import Scores
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_space import SearchSpace
 
@@ -25,10 +25,10 @@ class SamplerKind:
     """How to make a sampler of a problem and a seed, and how the driver treats it.
 
     `make` gives a `GridSampler`, or any sampler of Optuna's, whose proposals are then repaired into
-    the band. `batch` trials are asked for, scored in one call and told together: as many as the
-    sampler proposes without hearing of any. One that is not `constrained` does not look at
-    constraints and is told a penalised value instead. `several` can search for several objectives
-    at once.
+    the band; one of Optuna's that is not `constrained` does not look at constraints and is told a
+    penalised value instead. `batch` trials are asked for, scored in one call and told together: as
+    many as the sampler proposes without hearing of any. `several` objectives it can search for at
+    once, or one alone.
     """
 
     make: Callable[[SearchProblem, int], BaseSampler]
@@ -78,8 +78,12 @@ class GridSampler(BaseSampler):
     def propose(self) -> Counts:
         """The next configuration: `groups`, on the grid and in the band."""
 
-    def tell(self, values: Floats) -> None:
-        """The values of the latest `len(values)` proposals, in their order; few samplers care."""
+    def propose_many(self, n: int) -> Counts:
+        """The next n configurations: `n x groups`."""
+        return np.stack([self.propose() for _ in range(n)])
+
+    def tell(self, scores: Scores) -> None:
+        """The scores of the latest proposals, in their order; few samplers care."""
 
     @property
     def scored(self) -> int:
@@ -118,7 +122,8 @@ class GridSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """How an ordinary study tells values, one at a time; the driver calls `tell` itself."""
-        self.tell(np.array([values[0] if values is not None else np.inf]))
+        value = np.array([values[0] if values is not None else np.inf])
+        self.tell(Scores(value, np.zeros(1)))
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

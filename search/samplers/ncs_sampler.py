@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.search.problem.evaluation import Scores
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import GridSampler
 from hdap.search.samplers.moves import generator_state, set_generator_state
@@ -70,9 +71,9 @@ class NCSSampler(GridSampler):
         if slot is not None:
             self._tell(slot, values[0] if values is not None else np.inf)
 
-    def tell(self, values: Floats) -> None:
-        first = self._asked - len(values)
-        for place, value in enumerate(values.tolist(), start=first):
+    def tell(self, scores: Scores) -> None:
+        first = self._asked - len(scores.value)
+        for place, value in enumerate(scores.penalised.tolist(), start=first):
             self._tell(place % POPULATION, value)
 
     def state(self) -> dict[str, Any]:

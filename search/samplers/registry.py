@@ -5,7 +5,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.plugins import Registry
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.base import SamplerKind
+from hdap.search.samplers.base import GridSampler, SamplerKind
 from hdap.search.samplers.epsilon_constraint_sampler import EpsilonConstraintSampler
 from hdap.search.samplers.fleet_sampler import FleetSampler
 from hdap.search.samplers.front_sampler import FrontSampler
@@ -13,6 +13,7 @@ from hdap.search.samplers.halp_sampler import HALPSampler
 from hdap.search.samplers.ncs_sampler import POPULATION, NCSSampler
 from hdap.search.samplers.netadapt_sampler import NetAdaptSampler
 from hdap.search.samplers.optuna_samplers import cmaes, gp, tpe
+from hdap.search.samplers.study_sampler import StudySampler
 
 
 def fleet(problem: SearchProblem, seed: int) -> BaseSampler:
@@ -34,7 +35,7 @@ SAMPLERS: Registry[SamplerKind] = Registry(
         "cmaes": SamplerKind(cmaes, 1, constrained=False),
         "gp": SamplerKind(gp, 1),
         "random": SamplerKind(lambda _, seed: RandomSampler(seed), 50, several=True),
-        "ncs": SamplerKind(NCSSampler, POPULATION, constrained=False),
+        "ncs": SamplerKind(NCSSampler, POPULATION),
         "netadapt": SamplerKind(NetAdaptSampler, 1),
         "halp": SamplerKind(HALPSampler, 1),
     },
@@ -49,3 +50,12 @@ def check_goals(problem: SearchProblem, kind: SamplerKind) -> None:
             f"`sampler` must be one of {able} for the several objectives {problem.goals.text}, but "
             f"got one that searches for one only: choose another, or name one objective"
         )
+
+
+def make_sampler(problem: SearchProblem, kind: SamplerKind, seed: int) -> GridSampler:
+    """A sampler of that kind, Optuna's own in a study. Raises InputError as `check_goals`."""
+    check_goals(problem, kind)
+    sampler = kind.make(problem, seed)
+    if isinstance(sampler, GridSampler):
+        return sampler
+    return StudySampler(problem, kind, sampler)
