@@ -102,9 +102,14 @@ class EvaluatorPool(Evaluator):
     used. Use it by `evaluator_pool`, which ends the processes.
     """
 
-    def __init__(self, store: Store, spec: EvaluatorSpec, pool: ProcessPoolExecutor | None) -> None:
-        self._store, self._spec, self._pool = store, spec, pool
-        self._evaluator = spec.made()
+    def __init__(
+        self,
+        store: Store,
+        spec: EvaluatorSpec,
+        evaluator: AccuracyEvaluator,
+        pool: ProcessPoolExecutor | None,
+    ) -> None:
+        self._store, self._spec, self._evaluator, self._pool = store, spec, evaluator, pool
         self.judged_on = _judged_on(spec, self._evaluator)
         self.asked = 0
 
@@ -149,18 +154,22 @@ class EvaluatorPool(Evaluator):
 
 
 @contextmanager
-def evaluator_pool(store: Store, spec: EvaluatorSpec, workers: int = 1) -> Iterator[EvaluatorPool]:
+def evaluator_pool(
+    store: Store, spec: EvaluatorSpec, workers: int = 1, loaded: AccuracyEvaluator | None = None
+) -> Iterator[EvaluatorPool]:
     """An evaluator with `workers` processes, which end with the block; 1 evaluates in this process.
 
-    The number of processes does not change any accuracy. Raises as `EvaluatorSpec.made`.
+    `loaded` is what `spec` made before. The number of processes does not change any accuracy.
+    Raises as `EvaluatorSpec.made`.
     """
+    loaded = loaded or spec.made()
     if workers == 1:
-        yield EvaluatorPool(store, spec, None)
+        yield EvaluatorPool(store, spec, loaded, None)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (spec,))
     try:
-        yield EvaluatorPool(store, spec, pool)
+        yield EvaluatorPool(store, spec, loaded, pool)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
+
+if TYPE_CHECKING:
+    from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec
 
 
 @dataclass(frozen=True)
@@ -184,25 +188,34 @@ def measured_dense(store: Store, record: StudyRecord) -> Floats:
     return np.array([surrogate.dense_ms for surrogate in found])
 
 
+def load_evaluator(request: SearchRequest, problem: SearchProblem) -> "AccuracyEvaluator | None":
+    """The network and the data that accuracy is evaluated on; None where it does not count.
+
+    Raises InputError or NotFoundError where one of them cannot be had.
+    """
+    return None if request.data is None else _evaluator_spec(request, problem).made()
+
+
 @contextmanager
 def accuracy_goal(
-    store: Store, request: SearchRequest, problem: SearchProblem, workers: int = 1
+    store: Store,
+    request: SearchRequest,
+    problem: SearchProblem,
+    workers: int = 1,
+    loaded: "AccuracyEvaluator | None" = None,
 ) -> Iterator[AccuracyGoal | None]:
     """How accuracy counts in a search, evaluated by so many processes; None where it does not.
 
-    Raises InputError or NotFoundError where the network or the data cannot be had, or the least
+    `loaded` is what `load_evaluator` gave before. Raises as it does, and InputError where the least
     accuracy cannot be reached.
     """
     if request.data is None:
         yield None
         return
     # Here, because it loads torch, which most searches do without.
-    from hdap.workflows.accuracy_evaluator import EvaluatorSpec, evaluator_pool
+    from hdap.workflows.accuracy_evaluator import evaluator_pool
 
-    weights = Path(request.weights) if request.weights else None
-    architecture = problem.architecture
-    spec = EvaluatorSpec(architecture, request.data, weights, request.pretrained, request.seed)
-    with evaluator_pool(store, spec, workers) as evaluator:
+    with evaluator_pool(store, _evaluator_spec(request, problem), workers, loaded) as evaluator:
         least = request.min_accuracy
         if least is not None and least > evaluator.dense:
             raise InputError(
@@ -210,6 +223,14 @@ def accuracy_goal(
                 f"{evaluator.dense:.3f}, but got {least:g}: lower it, or give better weights"
             )
         yield AccuracyGoal.of(evaluator, problem.importance, least)
+
+
+def _evaluator_spec(request: SearchRequest, problem: SearchProblem) -> "EvaluatorSpec":
+    from hdap.workflows.accuracy_evaluator import EvaluatorSpec  # loads torch
+
+    weights = Path(request.weights) if request.weights else None
+    data, pretrained = str(request.data), request.pretrained
+    return EvaluatorSpec(problem.architecture, data, weights, pretrained, request.seed)
 
 
 def check_accuracy(request: SearchRequest, goals: Goals) -> None:

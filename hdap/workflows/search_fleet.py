@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
@@ -27,6 +27,7 @@ from hdap.search.problem.search_profile import SearchProfile
 from hdap.workflows.build_problem import (
     PreparedSearch,
     accuracy_goal,
+    load_evaluator,
     measured_dense,
     objective_text,
     prepare_search,
@@ -34,11 +35,15 @@ from hdap.workflows.build_problem import (
     study_that_answers,
 )
 
+if TYPE_CHECKING:
+    from hdap.workflows.accuracy_evaluator import AccuracyEvaluator
+
 
 @dataclass(frozen=True)
 class Search:
     """A search that is ready to run: `record` is the stored study, `before` its earlier trials,
-    `dense_ms` the dense model as measured on each of K clusters."""
+    `dense_ms` the dense model as measured on each of K clusters, `evaluator` the network and the
+    data of accuracy where they are loaded already."""
 
     request: SearchRequest
     record: StudyRecord
@@ -47,6 +52,7 @@ class Search:
     clustering: ClusteringRecord
     dense_ms: Floats
     before: ResumeState | None = None
+    evaluator: "AccuracyEvaluator | None" = None
 
 
 def new_search(
@@ -82,7 +88,8 @@ def store_study(
     """Store a new study of what was prepared. Raises as `new_search`."""
     request, problem, clustering = prepared.request, prepared.problem, prepared.clustering
     name = name or _free_name(store, request)
-    with accuracy_goal(store, request, problem) as accuracy:
+    evaluator = load_evaluator(request, problem)
+    with accuracy_goal(store, request, problem, loaded=evaluator) as accuracy:
         if storage is not None:
             with storage_faults(storage):
                 check_shared(open_storage(storage), name, problem, accuracy)
@@ -102,7 +109,9 @@ def store_study(
     )
     record = replace(record, id=store.create_study(record))
     dense_ms = measured_dense(store, record)
-    return Search(request, record, problem, prepared.profile, clustering, dense_ms)
+    return Search(
+        request, record, problem, prepared.profile, clustering, dense_ms, evaluator=evaluator
+    )
 
 
 def resumed_search(store: Store, study: str, trials: int | None, say: Say) -> Search:
@@ -153,7 +162,7 @@ def run(
         store.append_trials(search.record.id, batch, state, again=storage is not None)
 
     with (
-        accuracy_goal(store, request, problem, workers) as accuracy,
+        accuracy_goal(store, request, problem, workers, search.evaluator) as accuracy,
         storage_faults(storage or ""),
     ):
         ledger: Ledger

@@ -1,6 +1,7 @@
 """`hdap search --data`: accuracy judged inside a search, on a simulated fleet."""
 
 import copy
+import importlib
 import json
 import subprocess
 import sys
@@ -112,6 +113,23 @@ def test_what_was_judged_once_is_not_judged_again_by_any_number_of_processes(
         evaluator_pool(store, order, workers=2) as judge,
     ):
         assert judge.accuracy(rows).tolist() == one.tolist()
+
+
+def test_a_search_loads_network_and_images_once(
+    hdap: Hdap, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counteddata.py").write_text(
+        "from hdap.examples import digits as examples\n"
+        "calls = []\n"
+        "def digits():\n"
+        "    calls.append(1)\n"
+        "    return examples.digits()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ("--weights", str(place / "dense.pt"), "--data", "counteddata:digits")
+    done = hdap(*SEARCH, *options, "--trials", "2", "--study", "counted", db=place / "hdap.db")
+    assert done.exit_code == 0, done.output
+    assert len(importlib.import_module("counteddata").calls) == 1
 
 
 def test_random_weights_of_a_known_model_are_refused(
