@@ -15,8 +15,13 @@ from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint, save_ch
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.tracing import describe
 from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
-from hdap.portfolio.sparse_training import REWIND, require_free, resumable
-from hdap.portfolio.training_record import SparseLevelRecord, TrainingRecord
+from hdap.portfolio.sparse_training import (
+    REWIND,
+    SparseLevelRecord,
+    TrainingRecord,
+    require_free,
+    resumable,
+)
 from hdap.requests.training_request import SparseTraining
 from hdap.training.datasets import Data
 from hdap.training.training_loop import best_device

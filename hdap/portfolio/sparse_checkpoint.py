@@ -9,7 +9,7 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.tracing import describe
 from hdap.portfolio.densify import zero_share
-from hdap.portfolio.training_record import RECORD, read_record
+from hdap.portfolio.sparse_training import RECORD, read_record
 
 LEAST_ZEROS = 0.01
 """The share of zero weights below which a network is dense: training leaves hardly any at zero."""

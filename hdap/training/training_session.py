@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.fleet_data.records import EpochRecord
+from hdap.fleet_data.store import Store
 from hdap.networks.checkpoint import STATE, save_checkpoint
 from hdap.networks.manifest import NetworkManifest, Tuning, read_manifest
 from hdap.requests.recipe import Recipe
@@ -24,9 +25,6 @@ from hdap.training.losses import Losses
 from hdap.training.training_loop import OnEpoch, train
 from hdap.training.training_state import Epoch, History, Snapshot, TrainingProgress
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
-
 AnyManifest = TypeVar("AnyManifest", bound=NetworkManifest)
 
 
@@ -36,7 +34,7 @@ class TrainingWatch:
 
     on_step: Callable[[TrainingProgress], None] | None = None
     on_epoch: Callable[[Epoch], None] | None = None
-    store: "Store | None" = None
+    store: Store | None = None
 
 
 class TrainingSession(Generic[AnyManifest]):
@@ -178,7 +176,7 @@ class TrainingSession(Generic[AnyManifest]):
         )
 
 
-def free_run(store: "Store | None", stem: str) -> str:
+def free_run(store: Store | None, stem: str) -> str:
     """The name of a run: `stem`, or where it is taken `stem-2` and so on."""
     taken = () if store is None else store.training_runs()
     names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))

@@ -4,17 +4,18 @@ HDAP (arXiv 2501.15240, 2512.00017) prunes iteratively under surrogates of the f
 Here the FLOPs fall geometrically, and every network that a step considers meets its budget exactly.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
+from hdap.fleet_data.store import Store
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, start_network
 from hdap.networks.criteria import Evidence
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
@@ -37,11 +38,10 @@ from hdap.training.training_session import (
 from hdap.workflows.accuracy_guard import Guard, first_that_passes
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compression_journal import Journal, StepEntry, read_journal, require_same
-from hdap.workflows.compression_schedule import flops_schedule, step_cut, step_limits
 from hdap.workflows.search_fleet import answer_of, find_or_run
 
-if TYPE_CHECKING:
-    from hdap.fleet_data.store import Store
+HDAP_CUT = 0.2
+"""HDAP lets a step take at most 20 % of a layer's channels (arXiv 2512.00017, experiments)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Compression:
 
     def __init__(
         self,
-        store: "Store",
+        store: Store,
         request: CompressRequest,
         out: Path,
         architecture: Architecture,
@@ -85,7 +85,7 @@ class Compression:
     @classmethod
     def begin(
         cls,
-        store: "Store",
+        store: Store,
         request: CompressRequest,
         data: Data,
         out: Path,
@@ -252,3 +252,31 @@ def pruned_folder(out: Path, step: int) -> Path:
 def tuned_folder(out: Path, step: int) -> Path:
     """Where a step keeps the same network tuned."""
     return out / f"step-{step}" / "tuned"
+
+
+def flops_schedule(dense: int, budget: int, steps: int) -> list[int]:
+    """FLOPs after each step, a geometric sequence that ends at the budget."""
+    shares = [k / steps for k in range(1, steps)]
+    return [round(dense * (budget / dense) ** share) for share in shares] + [budget]
+
+
+def step_limits(
+    architecture: Architecture, counts: Counts, cut: float
+) -> dict[str, tuple[int, int]]:
+    """Least and most channels of each group after a step that begins with `counts` (`groups`)."""
+    return {
+        group.name: (max(1, math.ceil(int(now) * (1.0 - cut))), int(now))
+        for group, now in zip(architecture.groups, counts, strict=True)
+    }
+
+
+def step_cut(request: CompressRequest, before: int, after: int) -> float:
+    """The share of a group's channels that a step from `before` to `after` FLOPs may take.
+
+    FLOPs go with the square of a ratio that all groups share.
+    """
+    if request.max_cut is not None:
+        return request.max_cut
+    if request.steps == 1:
+        return 1.0
+    return min(1.0, max(HDAP_CUT, 2.0 * (1.0 - math.sqrt(after / before))))

@@ -22,7 +22,7 @@ from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
 from hdap.portfolio.portfolio_bundle import PortfolioFile
-from hdap.portfolio.training_record import TrainingRecord
+from hdap.portfolio.sparse_training import TrainingRecord
 from hdap.requests.search_request import SearchRequest
 from hdap.simulation.calibrated import Calibration
 from hdap.simulation.fleet_folder import SimulationFile

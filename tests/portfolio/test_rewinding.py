@@ -19,7 +19,7 @@ from hdap.networks.tracing import describe
 from hdap.portfolio.magnitude import apply_masks, masks_in, prunable, without_smallest
 from hdap.portfolio.rewinding import go_on, train_levels
 from hdap.portfolio.sparse_checkpoint import read_sparse
-from hdap.portfolio.training_record import SparseLevelRecord, read_record
+from hdap.portfolio.sparse_training import SparseLevelRecord, read_record
 from hdap.requests.recipe import Recipe
 from hdap.requests.training_request import SparseTraining
 from hdap.training.datasets import Data

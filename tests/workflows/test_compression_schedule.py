@@ -10,7 +10,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.requests.compression_request import CompressRequest
 from hdap.requests.recipe import Recipe
-from hdap.workflows.compression_schedule import (
+from hdap.workflows.compress_network import (
     HDAP_CUT,
     flops_schedule,
     step_cut,

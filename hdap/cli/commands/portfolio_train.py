@@ -20,8 +20,7 @@ from hdap.networks.checkpoint import start_network
 from hdap.networks.manifest import NetworkManifest, read_manifest
 from hdap.networks.prune_plan import WeightsSource
 from hdap.portfolio.rewinding import go_on, train_levels
-from hdap.portfolio.sparse_training import resumable
-from hdap.portfolio.training_record import SparseLevelRecord, read_record
+from hdap.portfolio.sparse_training import SparseLevelRecord, read_record, resumable
 from hdap.requests.setting import build
 from hdap.requests.training_request import SparseTraining
 from hdap.training.training_session import TrainingWatch
