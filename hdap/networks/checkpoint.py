@@ -15,7 +15,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.atomic_files import require_free_folder, whole_folder, write_file
+from hdap.fleet_data.atomic_files import require_free_folder, sha256_of, whole_folder, write_file
 from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
 from hdap.networks.loading import LoadedModel
@@ -148,8 +148,7 @@ def save_checkpoint(
 
 def _check_unchanged(weights: Path, manifest: NetworkManifest) -> None:
     try:
-        with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(weights)
     except OSError as error:
         raise InputError(
             f"a checkpoint must hold {WEIGHTS}, but {weights.parent} does not ({error.strerror}); "

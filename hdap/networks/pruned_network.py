@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.atomic_files import sha256_of
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.counting import NetworkSize, check_pruned, size_of
@@ -128,8 +129,7 @@ def changed(model: str, expected: str, now: str, who: str) -> InputError:
 
 def _sha256(source: WeightsSource, network: nn.Module) -> str:
     if source.file is not None:
-        with source.file.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(source.file)
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

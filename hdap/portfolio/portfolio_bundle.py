@@ -1,6 +1,5 @@
 """The bundle of a portfolio: its networks as ONNX files, `portfolio.json`, and what swaps them."""
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from hdap.device.checked_files import FileChecker
 from hdap.device.messages import DeviceError
 from hdap.device.sessions import OPTIMISED
 from hdap.device.variant_files import KIND, MANIFEST, Portfolio, read_portfolio
-from hdap.fleet_data.atomic_files import write_file
+from hdap.fleet_data.atomic_files import sha256_of, write_file
 from hdap.fleet_data.documents import JsonDocument, Positive, read_document, write_document
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
@@ -107,12 +106,7 @@ class Bundle:
 
 def file_entries(paths: Iterable[Path]) -> dict[str, FileEntry]:
     """Size and hash of each file, by name."""
-    found = {}
-    for path in paths:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.name] = FileEntry(path.stat().st_size, digest)
-    return found
+    return {path.name: FileEntry(path.stat().st_size, sha256_of(path)) for path in paths}
 
 
 def portfolio_file(

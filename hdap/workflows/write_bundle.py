@@ -15,7 +15,7 @@ from torch import nn
 from hdap.device.archive import program
 from hdap.device.measure.program import main as measure
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.atomic_files import whole_folder
+from hdap.fleet_data.atomic_files import sha256_of, whole_folder
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import check_counts, flops, parameters
 from hdap.fleet_data.documents import write_document
@@ -164,9 +164,7 @@ def _name(index: int) -> str:
 
 
 def _described(path: Path) -> BundleFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return BundleFile(path.name, digest, path.stat().st_size)
+    return BundleFile(path.name, sha256_of(path), path.stat().st_size)
 
 
 def _network(
