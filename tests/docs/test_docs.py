@@ -18,12 +18,12 @@ from hdap.cli import app
 from hdap.cli.app import COMMANDS
 from hdap.cli.options.config_file import read_config
 from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.plugins import Registry
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
 from hdap.fleet_data.store import Store
-from hdap.networks.layer_kinds.registry import KINDS
-from hdap.serving.registry import POLICIES
 from hdap.networks.export_formats.registry import FORMATS
 from hdap.networks.layer_kinds.registry import KINDS
+from hdap.serving.registry import POLICIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -192,7 +192,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
             assert done.exit_code == 0, done.output
     for registry in (KINDS, FORMATS):  # a page may add one
         monkeypatch.setattr(registry, "_own", dict(registry._own))
-    for registry in (KINDS, POLICIES):  # a page may add to them
+    extendable: tuple[Registry[Any], ...] = (KINDS, POLICIES)
+    for registry in extendable:  # a page may add to them
         monkeypatch.setattr(registry, "_own", dict(registry._own))
     names: dict[str, object] = {"__name__": page.stem}
     for block in BLOCKS:
