@@ -190,9 +190,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         for line in lines:
             done = CliRunner().invoke(app, shlex.split(line)[1:])
             assert done.exit_code == 0, done.output
-    for registry in (KINDS, FORMATS):  # a page may add one
-        monkeypatch.setattr(registry, "_own", dict(registry._own))
-    extendable: tuple[Registry[Any], ...] = (KINDS, POLICIES)
+    extendable: tuple[Registry[Any], ...] = (KINDS, FORMATS, POLICIES)
     for registry in extendable:  # a page may add to them
         monkeypatch.setattr(registry, "_own", dict(registry._own))
     names: dict[str, object] = {"__name__": page.stem}
