@@ -47,7 +47,7 @@ from hdap.training.training_session import TrainingWatch
 MODEL, DATA = "hdap.examples.networks:small_resnet", "hdap.examples.digits:digits"
 BUDGETS = ("10%", "25%", "50%", "75%", "100%")
 DENSE_EPOCHS = 10
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ class Bench:
     ) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker in the group; its failure is ours."""
         job = job | {"threads": threads, "cores": self.cores[:threads]}
-        script = Path(__file__).with_name("elastic_worker.py")
+        script = Path(__file__).with_name("worker.py")
         command = [sys.executable, script, self.work / "levels", self.out, json.dumps(job)]
         process = subprocess.Popen([str(part) for part in command])
         procs.write_text(str(process.pid))

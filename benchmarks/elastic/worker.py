@@ -1,6 +1,6 @@
 """What runs under a CPU quota in `benchmarks.elastic.clocks`: one network, or levels in turns.
 
-python elastic_worker.py FOLDER OUT JOB      (JOB is JSON; see `main`)
+python worker.py FOLDER OUT JOB      (JOB is JSON; see `main`)
 """
 
 import json

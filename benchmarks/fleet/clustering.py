@@ -27,7 +27,7 @@ from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.records import Bools, Devices, Floats, Ints, Measurements
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FLEETS = {
     "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",
     "mobilenetv1_100": ROOT / "tests" / "data" / "microfleet-mobilenetv1.csv.gz",

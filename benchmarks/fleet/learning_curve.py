@@ -28,7 +28,7 @@ ALL = 10_000
 SIZES = (5, 10, 20, 50, 120, ALL)
 OWN = (0, 5, 10, 20, 50)
 FIGURES = ("mape", "kendall_tau", "coverage", "noise_floor")
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 
 def main() -> None:

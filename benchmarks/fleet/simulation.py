@@ -24,7 +24,7 @@ from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import draw_fleet
 from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "hdap" / "simulation" / "calibrated.json"
 FLEETS = {
     "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",

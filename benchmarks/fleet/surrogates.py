@@ -22,7 +22,7 @@ from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.surrogate.validation.learning_curve import scores_at
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests" / "data"
 FLEETS = {
     "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",

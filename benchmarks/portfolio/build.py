@@ -62,7 +62,7 @@ from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train
 from hdap.training.training_session import TrainingWatch
 
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 LEVELS = {"vgg": 8, "resnet": 5}
 RATE, HELD, NOISE = 0.5, 0.2, 0.01
 RECIPE = Recipe(epochs=5, batch_size=32, lr=0.05)

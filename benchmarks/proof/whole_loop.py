@@ -47,7 +47,7 @@ from hdap.networks.prune_plan import WeightsSource, plan_from_channels
 from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
 
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 SURGERIES = 5
 
 

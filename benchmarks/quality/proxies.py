@@ -36,7 +36,7 @@ from benchmarks.quality.figures import (
 from benchmarks.quality.picture import draw
 from benchmarks.quality.search import FLOORS
 
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 PROCESSES = 2
 
 

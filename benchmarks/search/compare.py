@@ -32,7 +32,7 @@ SETTINGS = (
     "resnet50:microfleet",
     "resnet50:microfleet-law",
 )
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData
 from hdap.surrogate.validation.cross_validation import calibration, cross_validate
 
-TESTS = Path(__file__).resolve().parents[1] / "tests" / "data"
+TESTS = Path(__file__).resolve().parents[2] / "tests" / "data"
 SIZES = (20, 50, 120)
 RISKS = (0.0, 0.5, 1.0, 2.0)
 KINDS = ("fleet", "roofline", "hdap-gbrt")
