@@ -78,11 +78,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays with one worker, and so does what shares a database that takes long to make."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
-    for item in items:
-        alone = item.path.parent.name != "report"
-        item.add_marker(pytest.mark.xdist_group(str(item.path) if alone else "report"))
 
 
 @pytest.fixture(scope="session")
