@@ -51,7 +51,6 @@ SurrogateKind = Annotated[
         choices=("fleet", "roofline", "xgboost-ratios", "hdap-gbrt"),
     ),
 ]
-SearchTrials = Annotated[int, Setting("Trials of each search.", flag="search-trials", low=1)]
 
 
 def grid_step(text: str) -> int:
