@@ -86,7 +86,7 @@ def run_hdap(
     timeout: float = 180.0,
     env: Mapping[str, str] | None = None,
 ) -> Ran:
-    """Runs `python -m hdap WORDS` of this checkout in `cwd`; nothing of the shell's HDAP_* is seen."""
+    """Runs `python -m hdap WORDS` of this checkout in `cwd`, without the shell's HDAP_*."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HDAP_")}
     clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | dict(env or {})
     command = [sys.executable, "-m", "hdap", *words]
