@@ -1,7 +1,8 @@
 """Configurations as text: `conv1=56;layer1.0.conv1=40`, and back.
 
 Groups that are left out keep all channels, so the empty text is the dense model. The canonical text
-names groups in the architecture's order and leaves out those at full width.
+names groups in the architecture's order and leaves out those at full width. A text is taken whole
+or not at all: half of a damaged list would be another network.
 """
 
 import difflib
@@ -13,7 +14,11 @@ import polars as pl
 
 from hdap.fleet_data.architecture import Architecture, Counts
 
+BLANK = " \t"
+"""What may stand around names, counts and semicolons of a list, and nothing else may."""
 _SHOWN = 60
+_LAST_SEPARATOR = r"([^; \t])[ \t]*;$"
+_NOT_ON_A_LINE = r"[\p{Cc}\p{Zl}\p{Zp}--\t]"
 _SUGGESTED_NAMES = 50  # of a hostile file, only so many unknown names get a suggestion
 
 
@@ -29,8 +34,8 @@ def parse_channels(architecture: Architecture, texts: Sequence[str]) -> ParsedCh
     """Channel counts of n texts; never raises, whatever the texts hold.
 
     A member's name stands for its group as long as all members named agree. An error says which
-    rule is broken: unknown name, a count that is no integer, below 1, above the width or not a
-    multiple, a name given twice, members of one group that differ.
+    rule is broken: no list on one line, unknown name, a count that is no integer, below 1, above
+    the width or not a multiple, a name given twice, members of one group that differ.
     """
     pairs = _pairs(texts)
     named = _with_groups(pairs, architecture)
@@ -64,16 +69,20 @@ def format_channels(architecture: Architecture, counts: Counts) -> list[str]:
 
 def _pairs(texts: Sequence[str]) -> pl.DataFrame:
     """One line a `name=count`: row, pair, name, text of the count."""
-    column = pl.Series("pair", list(texts), dtype=pl.String)
-    frame = pl.DataFrame({"row": np.arange(len(texts)), "pair": column.str.split(";")})
-    pair, name = pl.col("pair"), pl.col("pair").str.extract(r"^(.*?)=", 1)
+    column = pl.Series("pair", list(texts), dtype=pl.String).str.strip_chars(BLANK)
+    # a list may end with its separator, which may not stand alone or twice
+    pairs = column.str.replace(_LAST_SEPARATOR, "${1}").str.split(";")
+    frame = pl.DataFrame({"row": np.arange(len(texts)), "pair": pairs}).filter(column != "")
+    pair, parts = pl.col("pair"), pl.col("pair").str.splitn("=", 2)
+    count = parts.struct.field("field_1")
     return (
         frame.explode("pair", empty_as_null=False)
-        .with_columns(pair.str.strip_chars())
-        .filter(pair != "")
+        .with_columns(pair.str.strip_chars(BLANK))
         .with_columns(
-            name.str.strip_chars().alias("name"),
-            pair.str.extract(r"=(.*)$", 1).str.strip_chars().alias("digits"),
+            pl.when(count.is_not_null())
+            .then(parts.struct.field("field_0").str.strip_chars(BLANK))
+            .alias("name"),
+            count.str.strip_chars(BLANK).alias("digits"),
         )
     )
 
@@ -92,7 +101,7 @@ def _with_groups(pairs: pl.DataFrame, architecture: Architecture) -> pl.DataFram
             "multiple": architecture.multiples,
         }
     )
-    is_integer = pl.col("digits").str.contains(r"^[+-]?[0-9]{1,18}$")
+    is_integer = pl.col("digits").str.contains(r"^-?[0-9]{1,18}$")
     count = pl.when(is_integer).then(pl.col("digits")).cast(pl.Int64, strict=False)
     return (
         pairs.join(aliases, on="name", how="left", maintain_order="left")
@@ -107,6 +116,10 @@ def _with_errors(named: pl.DataFrame, architecture: Architecture) -> pl.DataFram
     multiple = pl.col("multiple")
     agreed = count.n_unique().over("row", "group") == 1
     rules = (
+        (
+            pl.col("pair").str.contains(_NOT_ON_A_LINE),
+            pl.lit("must be one line of name=count, got a line break or another control character"),
+        ),
         (pl.col("name").is_null(), pl.format("`{}` must be name=count", _shown("pair"))),
         (
             pl.col("group").is_null(),

@@ -55,7 +55,7 @@ class RejectFile:
         if rejects.is_empty():
             return
         label = pl.when(pl.col("column") == "").then(pl.lit("row")).otherwise(pl.col("column"))
-        general = pl.col("reason").str.replace(r", got .*$", "").str.replace_all("`[^`]*`", "…")
+        general = pl.col("reason").str.replace(r"(?s), got .*$", "").str.replace_all("`[^`]*`", "…")
         named = rejects.select(pl.concat_str(label, pl.lit(": "), general).alias("label"))
         for text, count in named["label"].value_counts().iter_rows():
             self.counts[text] += count

@@ -87,7 +87,7 @@ class ConfigurationKeys:
 
     def _learn(self, model: str, texts: pl.Series) -> pl.DataFrame:
         """What each text of one model is, in the shape of `_REMEMBERED`."""
-        dense = texts.str.replace_all(r"[;\s]", "") == ""
+        dense = texts == ""
         parts = []
         if dense.any():
             macs, size = self._writer.dense_figures(model) or (None, None)

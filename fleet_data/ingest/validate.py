@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from hdap.fleet_data.configuration import BLANK
 from hdap.fleet_data.ingest.blocks import Block, rejects_of
 from hdap.fleet_data.ingest.timestamps import parse_timestamps
 from hdap.fleet_data.telemetry import BY_NAME, COLUMNS, TelemetryColumn
@@ -67,7 +68,8 @@ def _rejects(block: Block, bad: pl.DataFrame, broken: pl.Series) -> pl.DataFrame
 
 
 def _text(column: TelemetryColumn, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
-    stripped = texts.str.strip_chars()
+    # channels are taken whole or not at all: a line break at their end is part of what came
+    stripped = texts.str.strip_chars(BLANK if column.name == "channels" else None)
     length = stripped.str.len_bytes()
     problem = length > column.longest
     if problem.any():

@@ -135,7 +135,7 @@ def plan_from_channels(architecture: Architecture, given: str) -> PrunePlan:
 def _read(given: str) -> tuple[str, str]:
     # os.path, because Path.is_file raises on a text that is too long for a file's name
     if not given.strip() or ("=" in given and not os.path.isfile(given)):
-        return "`--channels`", given
+        return "`--channels`", _one_line(given)
     try:
         text = Path(given).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -147,7 +147,11 @@ def _read(given: str) -> tuple[str, str]:
     name = Path(given).name
     if text.lstrip().startswith("{"):
         return name, _from_json(name, text)
-    return name, ";".join(text.splitlines())
+    return name, _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return ";".join(line for line in text.splitlines() if line.strip())
 
 
 def _from_json(name: str, text: str) -> str:

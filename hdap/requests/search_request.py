@@ -19,12 +19,16 @@ IMPORTANCE = "importance"
 
 
 def fixed_groups(texts: Sequence[str]) -> dict[str, int]:
-    """`GROUP=COUNT` as counts by group. Raises ValueError for a text that is none."""
-    pairs = [text.rpartition("=") for text in texts]
-    for text, (name, _, count) in zip(texts, pairs, strict=True):
-        if not name or not count.isdecimal():
+    """`GROUP=COUNT` as counts by group. Raises ValueError for a text that is none, or a group that
+    is given twice."""
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, count = text.rpartition("=")
+        if not name or not (count.isascii() and count.isdecimal()):
             raise ValueError(f"GROUP=COUNT, not {text!r}")
-    return {name: int(count) for name, _, count in pairs}
+        if found.setdefault(name, int(count)) != int(count):
+            raise ValueError(f"{name} once, not both {found[name]} and {count}")
+    return found
 
 
 @dataclass(frozen=True)

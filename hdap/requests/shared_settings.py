@@ -57,7 +57,7 @@ def grid_step(text: str) -> int:
     """The step of a grid of channel counts; 0 for `auto`. Raises ValueError for what is neither."""
     if text == "auto":
         return 0
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise ValueError(f"auto or a number >= 1, not {text!r}")
     return int(text)
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -25,7 +26,7 @@ def error_of(text: str) -> str | None:
 
 
 def test_groups_left_out_keep_their_width() -> None:
-    parsed = parse_channels(SMALL, ["", "conv1=5", " a.conv2 = 7 ; ;grouped=8;"])
+    parsed = parse_channels(SMALL, ["", "conv1=5", " a.conv2 = 7 ;\tgrouped=8; "])
     assert parsed.errors == (None, None, None)
     assert parsed.counts.tolist() == [[64, 32, 24], [5, 32, 24], [64, 7, 8]]
 
@@ -53,6 +54,17 @@ def test_a_members_name_stands_for_its_group() -> None:
         ("conv1=4;conv1=4", "conv1 is given twice"),
         ("a.conv2=4;a.shortcut=5", "other layers"),
         ("=4", "no width group ``"),
+        ("conv1=5\na.conv2=8", "must be one line"),
+        ("conv1=5\n", "must be one line"),
+        ("conv1=5\x00", "must be one line"),
+        ("conv1=5\u2028", "must be one line"),
+        ("conv1=5\u00a0", "must be an integer"),
+        ("conv1=+5", "must be an integer"),
+        ("conv1=1_0", "must be an integer"),
+        ("conv1=\uff15", "must be an integer"),
+        ("conv1=5=6", "must be an integer, got 5=6"),
+        ("conv1=5;;a.conv2=8", "must be name=count"),
+        (";", "must be name=count"),
     ],
 )
 def test_a_broken_rule_is_named(text: str, said: str) -> None:
@@ -90,6 +102,62 @@ def test_parsing_a_formatted_configuration_gives_it_back(
     parsed = parse_channels(described, format_channels(described, counts))
     assert parsed.errors == (None,) * rows
     np.testing.assert_array_equal(parsed.counts, counts)
+
+
+ODD = st.sampled_from(
+    [
+        *("\n", "\r", "\t", " ", "\0", "\x85", "\u00a0", "\u2028", "\u200b", "\ufeff"),
+        *("_", "+", "-", "=", ";", "0", "1_0", "\uff11", "\u0663", "e1", ".0", "#", '"'),
+        *("conv1", "a.conv2=8", ";conv1=7"),
+    ]
+)
+
+
+def plain_reading(text: str) -> dict[str, int] | None:
+    """What a strict reader makes of a list, without the rules of an architecture."""
+    parts = text.strip(" \t").removesuffix(";").split(";")
+    if not text.strip(" \t"):
+        return {}
+    found: dict[str, int] = {}
+    for part in parts:
+        pair = re.fullmatch(r"[ \t]*([a-z0-9.]+)[ \t]*=[ \t]*([0-9]{1,18})[ \t]*", part, re.ASCII)
+        if pair is None or pair[1] in found:
+            return None
+        found[pair[1]] = int(pair[2])
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    texts=st.lists(
+        st.builds(
+            lambda text, odd, at: text[: at % (len(text) + 1)] + odd + text[at % (len(text) + 1) :],
+            st.sampled_from(["", "conv1=56", "conv1=5;a.conv2=8", " grouped = 16 ;conv1=9;"]),
+            st.lists(ODD, max_size=3).map("".join),
+            st.integers(0, 40),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_only_what_is_wholly_a_list_is_taken_and_taken_whole(texts: list[str]) -> None:
+    parsed = parse_channels(SMALL, texts)
+    for text, counts, error in zip(texts, parsed.counts, parsed.errors, strict=True):
+        meant = plain_reading(text)
+        if error is None:
+            assert meant is not None
+            taken = dict(zip(("conv1", "a.conv2", "grouped"), counts.tolist(), strict=True))
+            assert taken == {"conv1": 64, "a.conv2": 32, "grouped": 24} | meant
+        else:
+            assert meant is None or not _legal(meant)
+
+
+def _legal(meant: dict[str, int]) -> bool:
+    widths = {"conv1": (64, 1), "a.conv2": (32, 1), "grouped": (24, 8)}
+    return all(
+        name in widths and 1 <= count <= widths[name][0] and count % widths[name][1] == 0
+        for name, count in meant.items()
+    )
 
 
 NAMES = st.sampled_from(["conv1", "a.conv2", "a.shortcut", "grouped", "x", ""])

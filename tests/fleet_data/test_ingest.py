@@ -107,6 +107,16 @@ def test_the_same_configuration_written_differently_is_one(load: Load, store: St
     assert sorted(store.measurements().channels) == ["", "conv1=3;layer1.0.conv1=5"]
 
 
+@pytest.mark.parametrize("inside", ["\n", "\r\n", "\u2028", "\x0b"])
+def test_a_line_break_in_channels_makes_no_other_network(
+    load: Load, store: Store, inside: str
+) -> None:
+    report = load(f'{HEADER}\nd,resnet50,1,"conv1=56{inside}layer1.0.conv1=8",,,,,\n{GOOD}\n')
+    assert (report.added, list(report.rejected.values())) == (1, [1])
+    assert next(iter(report.rejected)).startswith("channels: must be one line of name=count")
+    assert store.measurements().channels == ("",)
+
+
 BAD_ROWS = {
     "device_id": (",resnet50,1,,,,,,", "device_id: must be text of at most 128 characters"),
     "long_id": (f"{'x' * 129},resnet50,1,,,,,,", "device_id: must be text"),
