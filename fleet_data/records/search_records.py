@@ -55,7 +55,7 @@ class TrialBatch:
     with some standard deviations of doubt on top of every latency. `values` (n x 1-3) is what the
     search minimised where that is not `ucb_ms` alone: one column an objective, in ms, share
     of devices late, share of importance given up, or FLOPs. The best trial of a study is the
-    feasible one with the least of its first value; with several, see the view `pareto_trials`.
+    feasible one with the least of its first value; with several, the balanced one of the front.
     `accuracy` is that of the pruned network before any tuning, where it was judged (else NaN).
     """
 

@@ -1,13 +1,14 @@
 """Studies: what was searched, how far it came, and what was made of its trials since."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace as changed
 from datetime import UTC, datetime
+from itertools import count
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, NetworkRecord, StudyRecord, VerificationRecord
@@ -30,26 +31,29 @@ _AT_ONCE = 500
 class StudyStore(StorePart):
     """Studies by id or name; networks for parts of the fleet, verifications, accuracies."""
 
-    def create_study(self, record: StudyRecord) -> int:
+    def create_study(
+        self, record: StudyRecord, *, numbered: bool = False, elsewhere: Collection[str] = ()
+    ) -> int:
         """Add a study and, for the first of its model, the view `trials_<model>`; the study's id.
 
-        Raises InputError when the name is taken, NotFoundError for a model without architecture.
+        With `numbered` its name gets the first number that makes it new, here and among the names
+        `elsewhere`, whoever else adds studies at the same time: `NAME-1`. Raises InputError when
+        the name is taken, NotFoundError for a model without architecture.
         """
-        taken = InputError(
-            f"a study's name must be new, got name={record.name!r}: "
-            "choose another or resume that one"
-        )
         with self._database.writing() as connection:
+            # One writer at a time from here: on PostgreSQL the view's lock sees to it.
             create_trials_view(connection, record.model)
-            same = sa.select(studies.c.study_id).where(studies.c.study == record.name)
-            if connection.scalar(same) is not None:
-                raise taken
-            try:
-                return insert_one(connection, studies, record)
-            except IntegrityError as error:
-                if "study" in str(error.orig) and "clustering_id" not in str(error.orig):
-                    raise taken from error
-                raise
+            taken = set(connection.scalars(sa.select(studies.c.study)))
+            if numbered:
+                names = (f"{record.name}-{number}" for number in count(1))
+                new = (name for name in names if name not in taken and name not in elsewhere)
+                record = changed(record, name=next(new))
+            if record.name in taken:
+                raise InputError(
+                    f"a study's name must be new, got name={record.name!r}: "
+                    "choose another or resume that one"
+                )
+            return insert_one(connection, studies, record)
 
     def finish_study(self, id: int, state: str) -> None:
         """Set the state (`running`, `stopped`, `finished`). Raises NotFoundError."""

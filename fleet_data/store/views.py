@@ -14,7 +14,10 @@ _LONGEST_NAME = 63  # PostgreSQL cuts identifiers there
 
 
 def create_views(connection: sa.Connection) -> None:
-    """Create the views that every database has."""
+    """Create the views that every database has, or create them anew."""
+    for name in reversed(_VIEWS):  # a later one reads earlier ones
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+    connection.exec_driver_sql("DROP VIEW IF EXISTS telemetry")
     server = connection.dialect.name == "postgresql"
     for name, query in (_VIEWS | {"telemetry": _telemetry(connection.dialect.name)}).items():
         statement = f"CREATE VIEW {name} AS {query}"
@@ -109,21 +112,26 @@ _RANKED = """
     SELECT t.*, row_number() OVER (
         PARTITION BY t.study_id
         ORDER BY coalesce(t.value_1, t.ucb_ms), t.ucb_ms, t.number) AS place
-    FROM trials t WHERE t.feasible"""
+    FROM trials t WHERE t.feasible AND t.value_2 IS NULL"""
 
 # what a front is over: the objectives, where a study has several; else fleet mean and importance
 _AXES = """
     SELECT t.*,
         CASE WHEN t.value_2 IS NULL THEN t.fleet_mean_ms ELSE t.value_1 END AS axis_1,
         coalesce(t.value_2, -t.kept_importance) AS axis_2
-    FROM trials t WHERE t.feasible"""
+    FROM trials t WHERE t.feasible AND t.value_3 IS NULL"""
 
-# the fastest of all that keep more: a trial that is not below it is dominated
-_FRONT_OF_TWO = f"""
-    SELECT a.*, min(a.axis_1) OVER (
-        PARTITION BY a.study_id ORDER BY a.axis_2, a.axis_1, a.number
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS least_before
-    FROM ({_AXES}) a WHERE a.value_3 IS NULL"""
+
+def _front_of_two(axes: str) -> str:
+    """The fastest of all that keep more: a trial that is not below it is dominated."""
+    return f"""
+        SELECT {_COLUMNS} FROM (
+            SELECT a.*, min(a.axis_1) OVER (
+                PARTITION BY a.study_id ORDER BY a.axis_2, a.axis_1, a.number
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS least_before
+            FROM ({axes}) a) front
+        WHERE least_before IS NULL OR axis_1 < least_before"""
+
 
 _FRONT_OF_THREE = f"""
     SELECT {_COLUMNS} FROM trials t WHERE t.feasible AND t.value_3 IS NOT NULL AND NOT EXISTS (
@@ -132,6 +140,28 @@ _FRONT_OF_THREE = f"""
             AND o.value_1 <= t.value_1 AND o.value_2 <= t.value_2 AND o.value_3 <= t.value_3
             AND (o.value_1 < t.value_1 OR o.value_2 < t.value_2 OR o.value_3 < t.value_3
                 OR o.number < t.number))"""
+
+
+def _scaled(value: str) -> str:
+    """How far a value is from the least of its front, in units of the front's extent."""
+    least, most = (f"{end}({value}) OVER (PARTITION BY study_id)" for end in ("min", "max"))
+    return f"coalesce(({value} - {least}) / nullif({most} - {least}, 0), 0)"
+
+
+# The balanced trial of a front (`hdap.search.analysis.pareto_front.distances`, with its weight).
+_BALANCED = f"""
+    SELECT d.*, row_number() OVER (
+        PARTITION BY d.study_id
+        ORDER BY CASE
+            WHEN scaled_1 >= scaled_2 AND scaled_1 >= scaled_3 THEN scaled_1
+            WHEN scaled_2 >= scaled_3 THEN scaled_2 ELSE scaled_3 END
+            + 0.05 * (scaled_1 + scaled_2 + scaled_3),
+            value_1, value_2, value_3, number) AS place
+    FROM (
+        SELECT p.*, {_scaled("value_1")} AS scaled_1, {_scaled("value_2")} AS scaled_2,
+            {_scaled("value_3")} AS scaled_3
+        FROM ({_front_of_two(f"{_AXES} AND t.value_2 IS NOT NULL")}
+            UNION ALL {_FRONT_OF_THREE}) p) d"""
 
 # A device's latency over its factor is what the typical device of its cluster takes. Each
 # configuration that is a variant is summed up once, however many portfolios it is in.
@@ -166,11 +196,10 @@ _VARIANT_LATENCIES = f"""
         AND s.cluster = k.cluster"""
 
 _VIEWS = {
-    "best_trials": f"SELECT {_COLUMNS} FROM ({_RANKED}) ranked WHERE place = 1",
-    "pareto_trials": f"""
-        SELECT {_COLUMNS} FROM ({_FRONT_OF_TWO}) front
-        WHERE least_before IS NULL OR axis_1 < least_before
-        UNION ALL {_FRONT_OF_THREE}""",
+    "best_trials": f"""
+        SELECT {_COLUMNS} FROM ({_RANKED}) ranked WHERE place = 1
+        UNION ALL SELECT {_COLUMNS} FROM ({_BALANCED}) balanced WHERE place = 1""",
+    "pareto_trials": f"{_front_of_two(_AXES)} UNION ALL {_FRONT_OF_THREE}",
     "trial_summary": """
         SELECT s.study_id, s.study, s.model, s.sampler, s.objective, s.state,
             s.flops_low, s.flops_high, s.kept_importance_floor,

@@ -12,6 +12,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.documents import parse_json
 from hdap.fleet_data.errors import InfeasibleError, InputError, NotFoundError
 from hdap.networks.manifest import Origin
+from hdap.search.analysis.pareto_front import best_first
 
 if TYPE_CHECKING:
     from hdap.fleet_data.records import StudyRecord, TrialBatch
@@ -96,13 +97,13 @@ def _weights(record: "StudyRecord") -> WeightsSource | None:
 
 
 def _best(record: "StudyRecord", trials: "TrialBatch") -> int:
-    rows = np.flatnonzero(trials.feasible)
+    rows = best_first(trials)
     if not len(rows):
         raise InfeasibleError(
             f"study {record.name} must have a feasible trial, but none of its {len(trials):,} is; "
             "name one with --trial or search again with a lower --floor"
         )
-    return int(rows[trials.ranking[rows].argmin()])
+    return int(rows[0])
 
 
 def _numbered(record: "StudyRecord", trials: "TrialBatch", number: int) -> int:

@@ -1,6 +1,6 @@
 """A search from what a person asks to what is stored: the problem, the study, the answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -87,15 +87,15 @@ def store_study(
 ) -> Search:
     """Store a new study of what was prepared. Raises as `new_search`."""
     request, problem, clustering = prepared.request, prepared.problem, prepared.clustering
-    name = name or _free_name(store, request)
     evaluator = load_evaluator(request, problem)
+    elsewhere: Collection[str] = ()
     with accuracy_goal(store, request, problem, loaded=evaluator) as accuracy:
         if storage is not None:
             with storage_faults(storage):
-                check_shared(open_storage(storage), name, problem, accuracy)
+                elsewhere = check_shared(open_storage(storage), name, problem, accuracy)
     settled = {"step": problem.space.step, "floor": problem.floor}
     record = StudyRecord(
-        name=name,
+        name=name or _default_name(request),
         model=request.model,
         sampler=request.sampler,
         seed=request.seed,
@@ -107,7 +107,7 @@ def store_study(
         settings=asdict(request) | settled | {IMPORTANCE: problem.importance.source},
         created_at=datetime.now(UTC),
     )
-    record = replace(record, id=store.create_study(record))
+    record = store.study(store.create_study(record, numbered=name is None, elsewhere=elsewhere))
     dense_ms = measured_dense(store, record)
     return Search(
         request, record, problem, prepared.profile, clustering, dense_ms, evaluator=evaluator
@@ -271,9 +271,6 @@ def _exists(store: Store, name: str) -> bool:
     return True
 
 
-def _free_name(store: Store, request: SearchRequest) -> str:
-    taken = {study.name for study in store.studies()}
+def _default_name(request: SearchRequest) -> str:
     asked = [text for text in (request.flops, request.latency) if text] or ["front"]
-    stem = f"{request.model}-{'-'.join(asked).replace(' ', '').replace('%', 'pct')}"
-    numbers = range(1, len(taken) + 2)
-    return next(name for n in numbers if (name := f"{stem}-{n}") not in taken)
+    return f"{request.model}-{'-'.join(asked).replace(' ', '').replace('%', 'pct')}"

@@ -8,7 +8,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
-from hdap.search.analysis.pareto_front import FrontRow, distances, front, front_places, values_of
+from hdap.search.analysis.pareto_front import FrontRow, best_first, front
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.search_problem import SearchProblem
 
@@ -110,10 +110,9 @@ def shortlist(problem: SearchProblem, trials: TrialBatch, size: int = SHORTLIST)
     Raises:
         InfeasibleError: no trial is feasible.
     """
-    feasible = np.flatnonzero(trials.feasible)
-    if not len(feasible):
+    order = best_first(trials)
+    if not len(order):
         raise InfeasibleError(_lacking(problem, trials))
-    order = _ranked(problem, trials, feasible)
     chosen: list[int] = []
     for row in order:
         apart = (trials.counts[chosen] != trials.counts[row]).sum(axis=1)
@@ -140,13 +139,6 @@ def _lacking(problem: SearchProblem, trials: TrialBatch) -> str:
         f"{floor} within {problem.limit_ms:g} ms, the most kept there is {most:.3f}: search "
         f"longer, lower the floor or raise `--latency`"
     )
-
-
-def _ranked(problem: SearchProblem, trials: TrialBatch, feasible: Ints) -> Ints:
-    if problem.goals.several:
-        places = front_places(trials)
-        return places[distances(values_of(trials)[places]).argsort(kind="stable")]
-    return feasible[problem.scores(trials.counts[feasible]).value.argsort(kind="stable")]
 
 
 def _over_measured(

@@ -61,12 +61,29 @@ def front_places(trials: TrialBatch) -> Ints:
     return feasible[chosen[np.lexsort(values[chosen].T[::-1])]]
 
 
+def best_first(trials: TrialBatch) -> Ints:
+    """Places of the trials that are ranked, the best first; empty where none is feasible.
+
+    By one objective all feasible trials, by what was stored of them, as the view `best_trials`
+    ranks them: a trial is the best of its study wherever somebody looks. With several objectives
+    the front, the balanced one first.
+    """
+    if trials.values is not None and trials.values.shape[1] > 1:
+        places = front_places(trials)
+        return places[distances(values_of(trials)[places]).argsort(kind="stable")]
+    feasible = np.flatnonzero(trials.feasible)
+    some = trials.take(feasible)
+    return feasible[np.lexsort((some.number, some.ucb_ms, some.ranking))]
+
+
 def distances(values: Floats) -> Floats:
     """How far the rows of a front (`n x m`) are from the best of every objective at once: `n`.
 
     Augmented weighted Chebyshev distance to the ideal point (Steuer and Choo, 1983), in units of
     the front's extent.
     """
+    if not len(values):
+        return np.empty(0)
     low, high = values.min(axis=0), values.max(axis=0)
     scaled = (values - low) / np.where(high > low, high - low, 1.0)
     found: Floats = scaled.max(axis=1) + AUGMENTED * scaled.sum(axis=1)

@@ -165,15 +165,17 @@ def _accuracy_of(trials: TrialBatch, row: int) -> dict[str, float]:
 
 
 def check_shared(
-    storage: BaseStorage, study: str, problem: SearchProblem, accuracy: AccuracyGoal | None
-) -> None:
-    """Raise InputError where the storage has a study of that name that searches another problem.
+    storage: BaseStorage, study: str | None, problem: SearchProblem, accuracy: AccuracyGoal | None
+) -> list[str]:
+    """The names of the storage's studies; changes nothing, so it can be asked beforehand.
 
-    Changes nothing, so it can be asked before anything is stored.
+    Raises InputError where it has a study of that name that searches another problem.
     """
-    if study in optuna.get_all_study_names(storage):
+    names = optuna.get_all_study_names(storage)
+    if study in names:
         found = optuna.load_study(study_name=study, storage=storage)
         _compare(found, _signs(problem, accuracy))
+    return names
 
 
 def _check_problem(study: Study, problem: SearchProblem, accuracy: AccuracyGoal | None) -> None:

@@ -50,11 +50,12 @@ def test_a_database_of_the_baseline_gets_later_revisions_and_keeps_its_rows(
     with Store.open(url) as store, store._database.writing() as connection:
         connection.execute(sa.text("INSERT INTO devices (device_id, weight) VALUES ('cam', 2.5)"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(sa.text("DROP VIEW trial_summary"))
     later = tmp_path / "migrations"
     shutil.copytree(migrating._FOLDER, later)
     (later / "versions" / "r9000_later.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision, down_revision = '9000', '0001'\n"
+        f"revision, down_revision = '9000', '{migrating.HEAD}'\n"
         "def upgrade():\n    op.add_column('devices', sa.Column('site', sa.Text()))\n"
     )
     monkeypatch.setattr(migrating, "_FOLDER", later)
@@ -64,6 +65,7 @@ def test_a_database_of_the_baseline_gets_later_revisions_and_keeps_its_rows(
         with Store.open(url) as store:
             found = store.query("SELECT device_id, weight, site FROM devices").rows
             assert found == (("cam", 2.5, None),)
+            assert store.query("SELECT * FROM trial_summary").rows == ()
 
 
 def test_the_telemetry_view_has_the_contracts_columns(store: Store) -> None:

@@ -18,6 +18,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import ClusteringRecord, StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
+from hdap.search.analysis.pareto_front import best_first
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SQLITE, POSTGRES = "sqlite", "postgresql"
@@ -70,6 +71,7 @@ def fill(store: Store, architecture: Architecture, model: str, **trial: Any) -> 
         cluster_high_ms=np.ones((n, 2)),
         started_at=times,
         finished_at=times,
+        values=trial.get("values"),
         **figures,
     )
     store.append_trials(study, batch, {})
@@ -167,6 +169,29 @@ def test_the_best_trial_is_the_feasible_one_that_the_search_liked_most(
         feasible=[1, 1, 0],
     )
     assert store.query("SELECT number FROM best_trials").rows == ((1,),)
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_the_best_trial_of_several_objectives_is_the_balanced_one(
+    store: Store, architecture: Callable[[str], Architecture], objectives: int
+) -> None:
+    rng = np.random.default_rng(objectives)
+    for study in range(4):
+        values = rng.integers(1, 12, size=(50, objectives)) / 7.0
+        fill(
+            store,
+            architecture("resnet50"),
+            f"m{study}",
+            fleet_mean_ms=values[:, 0],
+            feasible=rng.random(50) < 0.8,
+            values=values,
+        )
+    ranked = [(s.name, store.trials(s.id), best_first(store.trials(s.id))) for s in store.studies()]
+    expected = [(name, int(trials.number[order[0]])) for name, trials, order in ranked]
+    found = store.query("SELECT study, number FROM best_trials ORDER BY study").rows
+    assert list(found) == expected
+    named = store.query("SELECT study, best_number FROM trial_summary ORDER BY study").rows
+    assert list(named) == expected
 
 
 def test_pareto_trials_are_those_that_no_other_beats(filled: Store) -> None:

@@ -1,6 +1,7 @@
 """Every kind of record comes back from both databases as it went in."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -220,6 +221,21 @@ def test_a_study_name_is_taken_once(store: Store, resnet: Architecture) -> None:
     store.create_study(a_study(clustering))
     with pytest.raises(InputError, match="name='first'"):
         store.create_study(a_study(clustering))
+
+
+def test_studies_that_are_added_at_once_get_names_of_their_own(
+    store: Store, url: str, resnet: Architecture
+) -> None:
+    clustering = store.save_clustering(a_clustering())
+
+    def add(_: int) -> str:
+        with Store.open(url) as own:
+            number = own.create_study(a_study(clustering), numbered=True, elsewhere=["first-2"])
+            return own.study(number).name
+
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(add, range(6)))
+    assert sorted(names) == [f"first-{number}" for number in (1, 3, 4, 5, 6, 7)]
 
 
 def test_a_study_needs_an_architecture(store: Store) -> None:

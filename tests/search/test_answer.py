@@ -11,6 +11,7 @@ from hdap.search.analysis.answer import answer, shortlist
 from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
 from hdap.search.driver.run_search import run_search
 from hdap.search.problem.budget import band
+from hdap.search.problem.evaluation import joined
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.search_problem import LatencyModel, SearchProblem
 from hdap.search.problem.search_profile import profile
@@ -49,6 +50,18 @@ def test_the_table_compares_what_was_found_with_dense_and_uniform(
         assert row.fleet_mean_low_ms < row.fleet_mean_ms < row.fleet_mean_high_ms
         expected = found.dense.fleet_mean_ms / row.fleet_mean_ms
         assert row.over_dense == pytest.approx(expected)
+
+
+def test_what_is_stored_of_trials_ranks_them_and_nothing_computed_anew(
+    problem: SearchProblem, trials: TrialBatch
+) -> None:
+    best = int(answer(problem, trials).numbers[0])
+    twice = joined(trials, replace(trials, number=trials.number + len(trials)))
+    rounded = twice.ucb_ms.copy()
+    rounded[best] = np.nextafter(rounded[best], np.inf)
+    found = answer(problem, replace(twice, ucb_ms=rounded)).numbers
+    assert found[0] == best + len(trials)
+    assert answer(problem, twice).numbers[0] == best
 
 
 def test_the_short_list_is_feasible_diverse_and_best_first(
