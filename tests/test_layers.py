@@ -21,6 +21,7 @@ ORDER = (
     "hdap.search.exact",
     "hdap.search.samplers",
     "hdap.search",
+    "hdap.image_files",
     "hdap.examples",
     "hdap.simulation",
     "hdap.requests",

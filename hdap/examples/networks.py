@@ -1,7 +1,8 @@
-"""Small networks for the digits: `--model hdap.examples.networks:small_resnet`.
+"""Small networks: `--model hdap.examples.networks:small_resnet`.
 
-Each takes 1 x 8 x 8 images, knows ten classes, starts from random weights and has at least eight
-width groups of 16 channels or more.
+Each knows ten classes and starts from random weights. Those that are `small` take the digits, 1 x 8
+x 8, and have at least eight width groups of 16 channels or more; those of `fashion` take
+Fashion-MNIST, 1 x 28 x 28, and learn it in minutes on one core.
 """
 
 from itertools import pairwise
@@ -9,22 +10,27 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 INPUT_SHAPE = (1, 8, 8)
+FASHION_SHAPE = (1, 28, 28)
 CLASSES = 10
 
 
 class SmallNetwork(nn.Module):
     """Convolutions, the mean over what is left of the image, and one linear layer."""
 
-    input_shape = INPUT_SHAPE
-
-    def __init__(self, features: nn.Sequential, width: int) -> None:
+    def __init__(
+        self,
+        features: nn.Sequential,
+        width: int,
+        input_shape: tuple[int, int, int] = INPUT_SHAPE,
+    ) -> None:
         super().__init__()
+        self.input_shape = input_shape
         self.features = features
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(width, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits: `n x 1 x 8 x 8` -> `n x 10`."""
+        """Logits: `n x C x H x W` -> `n x 10`."""
         logits: Tensor = self.classifier(self.pool(self.features(images)).flatten(1))
         return logits
 
@@ -49,14 +55,45 @@ class BasicBlock(nn.Module):
         return found
 
 
+class InvertedBlock(nn.Module):
+    """Six times as wide inside as outside (Sandler et al., "MobileNetV2", CVPR 2018, figure 4d)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.expand = _convolution(inputs, inner, size=1)
+        self.depthwise = _convolution(inner, inner, stride, groups=inner)
+        self.project = _projection(inner, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`n x inputs x H x W` -> `n x outputs x H/stride x W/stride`."""
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
 def small_resnet() -> nn.Module:
     """Three stages of two basic blocks, 32-64-128 wide: 9 width groups, 3 of them trunks."""
-    blocks: list[nn.Module] = [_convolution(1, 32)]
+    return SmallNetwork(*_resnet(stem_stride=1))
+
+
+def fashion_resnet() -> nn.Module:
+    """The same for 1 x 28 x 28, which is halved at once: 22 MFLOPs."""
+    return SmallNetwork(*_resnet(stem_stride=2), FASHION_SHAPE)
+
+
+def fashion_mobilenetv2() -> nn.Module:
+    """Inverted blocks for 1 x 28 x 28, 16 to 64 wide outside: 6 MFLOPs, 13 width groups."""
+    blocks: list[nn.Module] = [_convolution(1, 32, 2)]
     inputs = 32
-    for outputs, stride in ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
-        blocks.append(BasicBlock(inputs, outputs, stride))
+    for outputs, stride, expansion in (
+        *((16, 1, 1), (24, 1, 6), (24, 1, 6)),
+        *((32, 2, 6), (32, 1, 6), (64, 2, 6), (64, 1, 6)),
+    ):
+        blocks.append(InvertedBlock(inputs, outputs, stride, expansion))
         inputs = outputs
-    return SmallNetwork(nn.Sequential(*blocks), inputs)
+    blocks.append(_convolution(inputs, 256, size=1))
+    return SmallNetwork(nn.Sequential(*blocks), 256, FASHION_SHAPE)
 
 
 def small_mobilenet() -> nn.Module:
@@ -88,6 +125,15 @@ def _convolution(
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
+
+
+def _resnet(stem_stride: int) -> tuple[nn.Sequential, int]:
+    blocks: list[nn.Module] = [_convolution(1, 32, stem_stride)]
+    inputs = 32
+    for outputs, stride in ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
+        blocks.append(BasicBlock(inputs, outputs, stride))
+        inputs = outputs
+    return nn.Sequential(*blocks), inputs
 
 
 def _projection(inputs: int, outputs: int, stride: int) -> nn.Sequential:

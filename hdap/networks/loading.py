@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.errors import HdapError, InputError, NotFoundError
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
 from hdap.networks.forward_pass import quiet
 from hdap.networks.weights import load_weights
@@ -102,6 +102,8 @@ def _factory(name: str, pretrained: bool) -> tuple[Callable[[], Any], object]:
     def build() -> Any:
         try:
             return factory()
+        except HdapError:
+            raise  # it says by itself what must hold
         except Exception as error:
             raise InputError(
                 f"`{name}` must return a network when called without arguments, but failed with "

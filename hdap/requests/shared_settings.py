@@ -23,8 +23,8 @@ Criterion = Annotated[
 ImageData = Annotated[
     str,
     Setting(
-        "A folder with one folder of images a class (or train/ and val/ with those), or "
-        "package.module:factory."
+        "A folder with one folder of images a class (or train/ and val/ with those), a folder of "
+        "idx files, CIFAR (folder or .tar.gz), or package.module:factory."
     ),
 ]
 ValidationShare = Annotated[

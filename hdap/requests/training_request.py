@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from hdap.fleet_data.errors import require_rules
+from hdap.image_files.cifar_files import edition_of
+from hdap.image_files.idx_files import find_idx
 from hdap.requests.recipe import Recipe
 from hdap.requests.setting import Setting, Without
 from hdap.requests.shared_settings import ImageData, Readers, Teacher, Unreadable, ValidationShare
@@ -95,7 +97,9 @@ class SparseTraining(TrainingRequest):
 
 
 def image_readers(workers: int | None, data: str) -> int:
-    """How many processes read images: as asked, else as many as a folder can use."""
+    """How many processes read images: as asked, else as many as a folder of them can use."""
+    path = Path(data)
     if workers is not None:
         return workers
-    return min(8, os.cpu_count() or 1) if Path(data).is_dir() else 0
+    in_memory = bool(find_idx(path)) or edition_of(path) is not None
+    return min(8, os.cpu_count() or 1) if path.is_dir() and not in_memory else 0

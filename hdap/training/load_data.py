@@ -1,10 +1,14 @@
-"""`--data`: a folder of images or a factory of the user's own."""
+"""`--data`: images by their path, or a factory of the user's own."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import HdapError, InputError
+from hdap.image_files.cifar_files import edition_of, read_cifar
+from hdap.image_files.idx_files import find_idx, read_idx_folder
+from hdap.image_files.labelled_pixels import PixelParts
+from hdap.image_files.pixel_images import ImageView, pixel_data
 from hdap.networks.criteria import MAX_BATCHES, Batch
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
 from hdap.training.batching import batches, chunks, shuffled
@@ -16,24 +20,42 @@ CRITERION_BATCH = 32
 
 
 def load_data(text: str, options: DataOptions | None = None) -> Data:
-    """The data that `--data` names: a folder in ImageFolder layout, or `package.module:factory`.
+    """The data that `--data` names: images by their path, or `package.module:factory`.
 
-    A folder holds one folder a class, or `train/` (and perhaps `val/`) with those. A factory takes
-    no arguments and returns `Data`, a pair (train, validation) of map-style data sets, or one such
+    A folder holds one folder a class, or `train/` (and perhaps `val/`) with those; or MNIST's four
+    idx files, or CIFAR's files as unpacked. A file is an archive of CIFAR. A factory takes no
+    arguments and returns `Data`, a pair (train, validation) of map-style data sets, or one such
     data set. A validation part that is missing is split off by the seed.
 
     Raises `InputError` when there is no such folder or factory, no class, or no image, and when
     images are unreadable, which are named.
     """
-    options = options or DataOptions()
-    if Path(text).is_dir():
-        return folder_data(Path(text), options)
+    options, path = options or DataOptions(), Path(text)
+    parts = _pixel_parts(path)
+    if parts is not None:
+        view = ImageView(options.input_shape, options.mean, options.deviation)
+        return as_data(
+            pixel_data(parts, view, augment=options.augment, seed=options.seed), text, options
+        )
+    if path.is_dir():
+        return folder_data(path, options)
     if ":" not in text:
         raise InputError(
-            f"`--data` must be a folder with one folder a class, or `package.module:factory`, but "
-            f"{text!r} is neither"
+            f"`--data` must be a folder with one folder a class, a folder of idx files, CIFAR, or "
+            f"`package.module:factory`, but {text!r} is none of them"
         )
     return as_data(_call_factory(text), text, options)
+
+
+def _pixel_parts(path: Path) -> PixelParts | None:
+    """What idx files or CIFAR at `path` hold; None where there is something else."""
+    if path.is_file():
+        return read_cifar(path)
+    if not path.is_dir():
+        return None
+    if find_idx(path):
+        return read_idx_folder(path)
+    return None if edition_of(path) is None else read_cifar(path)
 
 
 def load_batches(name: str, options: DataOptions | None = None) -> Iterable[Batch]:
@@ -45,7 +67,7 @@ def load_batches(name: str, options: DataOptions | None = None) -> Iterable[Batc
     Raises `InputError` as `load_data` does.
     """
     options = options or DataOptions()
-    if Path(name).is_dir() or ":" not in name:
+    if Path(name).exists() or ":" not in name:
         return TrainingBatches(load_data(name, options), options.seed)
     found = _call_factory(name)
     pair = isinstance(found, tuple) and all(is_samples(part) for part in found)
@@ -79,6 +101,8 @@ def _call_factory(text: str) -> Any:
     try:
         with working_directory_importable():
             return factory()
+    except HdapError:
+        raise  # it says by itself what must hold
     except Exception as error:
         raise InputError(
             f"`{text}` must return data when called without arguments, but failed with "

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from hdap.cli.app import app
 from hdap.examples.digits import digits
 from hdap.examples.networks import CLASSES
+from hdap.fleet_data.costs import flops
 from hdap.networks.checkpoint import load_pruned
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import load_seeded
@@ -49,3 +50,13 @@ def test_learns_the_digits(name: str) -> None:
         assert train(network, data, recipe, device="cpu").last.accuracy > 0.95
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("resnet", 20e6, 24e6), ("mobilenetv2", 4e6, 8e6)]
+)
+def test_networks_for_fashion_are_traced(name: str, least: float, most: float) -> None:
+    architecture = trace(f"hdap.examples.networks:fashion_{name}")
+    assert architecture.input_shape == (1, 28, 28)
+    assert len(architecture.groups) >= 9
+    assert least < flops(architecture, architecture.widths[None])[0] < most

@@ -225,7 +225,7 @@ def test_a_factory_returns_data_in_one_of_several_forms(
         ("somedata:empty", "must hold samples"),
         ("somedata:nothing", "no such name"),
         ("nowhere:pair", "ModuleNotFoundError"),
-        ("no/such/folder", "is neither"),
+        ("no/such/folder", "is none of them"),
         ("a:b:c", "is written"),
     ],
 )
