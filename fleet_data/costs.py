@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hdap.fleet_data.architecture import Architecture, Channels, Counts, Layer
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import amount
 
 Floats = NDArray[np.float64]
 
@@ -161,12 +162,7 @@ def check_counts(architecture: Architecture, counts: Counts) -> Counts:
 
 def format_flops(flops: float) -> str:
     """FLOPs for people, three significant digits: `4.09 G`, `575 M`."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        value = flops / size
-        # 999.5 of the smaller unit reads better as 1.00 of this one.
-        if value >= 0.9995:
-            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
-    return f"{flops:.0f}"
+    return amount(flops)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from hdap.fleet_data.records import ClusteringRecord
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
+from hdap.search.analysis.judgement import stored_verdicts
 from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
 from hdap.workflows.detect_drift import findings
 from hdap.workflows.text_cells import comparison, interval, latency, share
@@ -173,27 +174,25 @@ def verification(source: PictureSource) -> Chapter:
     section = Chapter("verification", "Verification")
     draw(section, source, "promise")
     found = section.attempt(lambda: source.verifications)
-    for number in sorted({r.number for r in found or ()}):
-        rows = [r for r in found or () if r.number == number]
-        word = "simulated" if rows[0].simulated else "measured"
-        verdict = "keeps its promise" if rows[0].trial_holds else "does not keep its promise"
+    for verdict in stored_verdicts(found or ()):
+        word = "simulated" if verdict.simulated else "measured"
         section.tabulate(
-            f"Trial {number} {verdict} ({word})",
+            f"Trial {verdict.number}: the promise {verdict.words}",
             [
                 *("cluster|", "devices|", "predicted|", "90 % interval|", f"{word}|"),
-                *("90 % interval|", "holds"),
+                *("90 % interval|", "latency"),
             ],
             [
                 [
-                    str(r.cluster),
-                    str(r.devices),
-                    latency(r.predicted_ms),
-                    interval(r.predicted_low_ms, r.predicted_high_ms),
-                    latency(r.measured_ms),
-                    interval(r.measured_low_ms, r.measured_high_ms),
-                    "not measured" if not r.devices else "yes" if r.holds else "no",
+                    str(check.cluster),
+                    str(check.devices),
+                    latency(check.predicted.value),
+                    interval(check.predicted.low, check.predicted.high),
+                    latency(check.measured.value),
+                    interval(check.measured.low, check.measured.high),
+                    check.words,
                 ]
-                for r in rows
+                for check in verdict.clusters
             ],
         )
     return section

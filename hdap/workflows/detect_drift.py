@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Literal
 from hdap.clustering.cluster_drift import Drift, drift
 from hdap.fleet_data.errors import HdapError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord
+from hdap.fleet_data.wording import counted, percent, times
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.surrogate.training_data.training_cells import training_data
-from hdap.surrogate.validation.calibration_check import Residuals, residuals
+from hdap.surrogate.validation.calibration_check import Residuals, off_by, residuals
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
-Action = Literal["nothing", "cluster again", "measure again", "search again"]
+Action = Literal["nothing", "cluster again", "measure again", "fit again", "search again"]
 Kind = Literal["moved devices", "new devices", "changed clusters", "surrogates"]
 FEW = 0.02
 """Share of devices that may move, or be new, before the clusters themselves are in question."""
@@ -30,7 +31,9 @@ class Finding:
     command: str
 
     def __str__(self) -> str:
-        return f"{self.says}: {self.action}" + (f" ({self.command})" if self.command else "")
+        if self.action == "nothing":
+            return self.says
+        return f"{self.says}: {self.action} ({self.command})"
 
 
 def findings(
@@ -53,38 +56,51 @@ def _of_devices(
     seen: Drift, clustering: ClusteringRecord, models: tuple[str, ...]
 ) -> list[Finding]:
     fleet = max(len(clustering.device_ids), 1)
-    again = "hdap cluster"
-    moved, new = len(seen.moved), len(seen.unknown)
+    found = []
+    if seen.devices:
+        found.append(_moved(seen, fleet))
+    if len(seen.unknown):
+        new = counted(len(seen.unknown), "new device is", "new devices are")
+        says = f"{new} in no cluster"
+        found.append(Finding("new devices", "", says, *_beyond(len(seen.unknown), fleet)))
+    if seen.clusters:
+        return [*found, *_changed(seen, models)]
+    if seen.rows:
+        says = f"too few everyday rows came ({seen.rows:,}) to tell whether a cluster changed"
+        found.append(Finding("changed clusters", "", says, "nothing", ""))
+    return found
+
+
+def _moved(seen: Drift, fleet: int) -> Finding:
+    moved, of = len(seen.moved), counted(seen.devices, "device")
+    if not moved:
+        says = f"{of} reported since, and none behaves as another cluster than its own"
+        return Finding("moved devices", "", says, "nothing", "")
     names = ", ".join(str(d) for d in seen.moved[:5]) + (" ..." if moved > 5 else "")
-    found = [
-        Finding(
-            "moved devices",
-            "",
-            f"{moved:,} of {seen.devices:,} devices that reported since behave as another cluster"
-            + (f" ({names})" if moved else ""),
-            *_beyond(moved, fleet, again),
-        ),
-        Finding(
-            "new devices", "", f"{new:,} devices are in no cluster", *_beyond(new, fleet, again)
-        ),
-    ]
+    behave = "behaves" if moved == 1 else "behave"
+    says = f"{moved:,} of {of} that reported since {behave} as another cluster ({names})"
+    return Finding("moved devices", "", says, *_beyond(moved, fleet))
+
+
+def _changed(seen: Drift, models: tuple[str, ...]) -> list[Finding]:
     if not seen.changed:
-        judged = len(seen.clusters)
-        says = f"none of {judged} clusters that reported enough changed its latency beyond noise"
-        return [*found, Finding("changed clusters", "", says, "nothing", "")]
+        judged = counted(len(seen.clusters), "cluster that", "clusters that")
+        says = f"none of {judged} reported enough changed its latency beyond noise"
+        return [Finding("changed clusters", "", says, "nothing", "")]
+    found = []
     for change in seen.changed:
         word = "slower" if change.change > 0 else "faster"
         says = (
-            f"cluster {change.cluster} grew {abs(change.change):.1%} {word} "
-            f"({change.devices:,} devices)"
+            f"cluster {change.cluster} grew {percent(abs(change.change))} {word} "
+            f"({counted(change.devices, 'device')})"
         )
         command = f"hdap plan --model {models[0]} --out bundles" if models else "hdap plan"
         found.append(Finding("changed clusters", "", says, "measure again", command))
     return found
 
 
-def _beyond(count: int, fleet: int, command: str) -> tuple[Action, str]:
-    return ("cluster again", command) if count > FEW * fleet else ("nothing", "")
+def _beyond(count: int, fleet: int) -> tuple[Action, str]:
+    return ("cluster again", "hdap cluster") if count > FEW * fleet else ("nothing", "")
 
 
 def _of_surrogates(store: "Store", clustering: ClusteringRecord, model: str) -> list[Finding]:
@@ -103,16 +119,22 @@ def _of_surrogates(store: "Store", clustering: ClusteringRecord, model: str) -> 
         return []
     except HdapError as error:
         says = f"the surrogates of {model} cannot be compared ({error})"
-        return [Finding("surrogates", model, says, "search again", f"hdap fit --model {model}")]
+        return [Finding("surrogates", model, says, "fit again", f"hdap fit --model {model}")]
     return [_of_residuals(model, r) for r in seen]
 
 
 def _of_residuals(model: str, seen: Residuals) -> Finding:
     says = (
-        f"{model}, cluster {seen.cluster}: {seen.inside} of {seen.cells} new pruned measurements "
-        f"lie in their 90 % interval, {abs(seen.bias):.1%} "
-        f"{'slower' if seen.bias > 0 else 'faster'} than predicted"
+        f"{model}, cluster {seen.cluster}: of {counted(seen.cells, 'new pruned measurement')} "
+        f"{seen.inside:,} in the predicted 90 % interval, "
     )
+    if seen.off:
+        says += f"predictions are off by {times(off_by(1.0 + seen.bias))}"
+    else:
+        word = "slower" if seen.bias > 0 else "faster"
+        says += f"{percent(abs(seen.bias))} {word} than predicted"
+    if seen.off:
+        return Finding("surrogates", model, says, "fit again", f"hdap fit --model {model}")
     if not seen.left:
         return Finding("surrogates", model, says, "nothing", "")
     command = f"hdap search --model {model} --flops 25%"

@@ -22,7 +22,8 @@ from hdap.fleet_data.records import (
     VerificationRecord,
 )
 from hdap.fleet_data.telemetry import SIMULATED
-from hdap.search.analysis.verification import Promise, Readings, Verdict, verify
+from hdap.search.analysis.judgement import Verdict
+from hdap.search.analysis.verification import Promise, Readings, verify
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.workflows.build_problem import measured_dense, stored_problem
 

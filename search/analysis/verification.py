@@ -1,36 +1,23 @@
-"""Whether a promised speed-up holds: predictions of a trial against measurements of it.
+"""From measurements of a trial to the figures that a promise is judged by.
 
-The rule, in full. Networks: found, uniform (same grid), dense. A device's latency counts divided by
-its factor; a cluster's is the geometric mean over its representatives, the fleet's the
-device-weighted mean. Intervals are 90 %, by resampling devices' residuals (a device's three
-networks stay together, so whatever slows a device cancels in a ratio). The promise holds where
-
-* the fleet's measured mean is not above the upper end of its predicted interval;
-* both speed-ups, over uniform and over dense, lie above 95 % of what was promised with their whole
-  interval;
-* no cluster is more than 5 % above the upper end of its own predicted interval;
-* the measured clusters hold at least 90 % of the fleet's weight;
-* of the other devices that measured, at least 80 % are within 10 % of their cluster.
+Networks: found, uniform (same grid), dense. A device's latency counts divided by its factor; a
+cluster's is the geometric mean over its representatives, the fleet's the device-weighted mean.
+Intervals are 90 %, by resampling devices' residuals (a device's three networks stay together, so
+whatever slows a device cancels in a ratio). What is said of the figures: `judgement`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.search.analysis.judgement import ClusterCheck, Interval, Sample, SpeedUp, Verdict
 from hdap.search.problem.fleet_weights import FleetWeights
 
 FOUND, UNIFORM, DENSE = range(3)
-TOLERANCE = 0.05
-COVERED = 0.9
-SAMPLE_WITHIN = 0.10
-SAMPLE_SHARE = 0.8
 DRAWS = 4000
-
-State = Literal["holds", "refuted", "not shown"]
 
 
 @dataclass(frozen=True)
@@ -58,109 +45,6 @@ class Readings:
 
     def __len__(self) -> int:
         return len(self.device)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 90 % interval (NaN where it cannot be known)."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class ClusterCheck:
-    """The found network on one cluster, ms; `measured` is NaN where no representative measured."""
-
-    cluster: int
-    devices: int
-    predicted: Interval
-    measured: Interval
-
-    @property
-    def holds(self) -> bool:
-        """Measured, and not above the predicted interval."""
-        return self.measured.value <= self.predicted.high
-
-    @property
-    def broken(self) -> bool:
-        """Further above the predicted interval than is tolerated."""
-        return self.measured.value > (1.0 + TOLERANCE) * self.predicted.high
-
-
-@dataclass(frozen=True)
-class SpeedUp:
-    """How much faster the found network is than another: as promised and as measured."""
-
-    over: str
-    promised: float
-    measured: Interval
-
-    @property
-    def state(self) -> State:
-        """Against 95 % of the promise: above it with the whole interval, below it, or neither."""
-        least = (1.0 - TOLERANCE) * self.promised
-        if self.measured.low >= least:
-            return "holds"
-        return "refuted" if self.measured.high < least else "not shown"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Devices that are no representatives: how far each is from its cluster (relative)."""
-
-    device: NDArray[np.object_]
-    cluster: Ints
-    deviation: Floats
-
-    @property
-    def agreeing(self) -> int:
-        """Devices that behave as their cluster."""
-        return int((np.abs(self.deviation) <= SAMPLE_WITHIN).sum())
-
-    @property
-    def holds(self) -> bool:
-        """Whether enough of them do (nothing measured contradicts nothing)."""
-        return self.agreeing >= SAMPLE_SHARE * len(self.device)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All that was checked; `reasons` say what speaks against the promise."""
-
-    clusters: tuple[ClusterCheck, ...]
-    fleet: ClusterCheck
-    covered: float
-    speed_ups: tuple[SpeedUp, ...]
-    sample: Sample
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the promise does not hold; empty where it does."""
-        found = []
-        if self.covered < COVERED:
-            found.append(f"only {self.covered:.0%} of the fleet's weight was measured")
-        if not self.fleet.holds:
-            found.append("the fleet mean is above its predicted interval")
-        for up in self.speed_ups:
-            if up.state != "holds":
-                found.append(
-                    f"the speed-up over {up.over} is {up.state}: {up.measured.low:.2f}-"
-                    f"{up.measured.high:.2f}x measured, {up.promised:.2f}x promised"
-                )
-        found += [f"cluster {c.cluster} is slower than promised" for c in self.clusters if c.broken]
-        if not self.sample.holds:
-            found.append(
-                f"only {self.sample.agreeing} of {len(self.sample.device)} other devices behave "
-                "as their cluster: cluster again"
-            )
-        return tuple(found)
-
-    @property
-    def holds(self) -> bool:
-        """Whether the promise holds."""
-        return not self.reasons
 
 
 def verify(promise: Promise, fleet: FleetWeights, readings: Readings, seed: int = 0) -> Verdict:

@@ -12,6 +12,9 @@ EXPECTED = 0.9
 SURPRISE = 0.01
 """Probability of so few inside below which it is no chance."""
 LEAST_CELLS = 5
+MISSED = 1.5
+"""Measured over predicted, or the other way round, from which on a prediction decided nothing,
+however wide its interval: between the best network of a budget and uniform pruning lies less."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,28 @@ class Residuals:
     bias: float
 
     @property
+    def off(self) -> bool:
+        """Whether predictions missed by a factor."""
+        return missed(1.0 + self.bias)
+
+    @property
     def left(self) -> bool:
-        """Whether more left the interval than chance explains."""
+        """Whether more left the interval than chance explains, or all by a factor."""
+        if self.off:
+            return True
         if self.cells < LEAST_CELLS:
             return False
         return float(binom.cdf(self.inside, self.cells, EXPECTED)) < SURPRISE
+
+
+def off_by(ratio: float) -> float:
+    """The factor, at least 1, that measured over predicted stands for (NaN: unknown)."""
+    return max(ratio, 1.0 / ratio) if ratio > 0 else float("nan")
+
+
+def missed(ratio: float) -> bool:
+    """Whether measured over predicted is off by a factor, in either direction."""
+    return off_by(ratio) >= MISSED
 
 
 def residuals(surrogate: FleetSurrogate, unseen: TrainingData) -> tuple[Residuals, ...]:

@@ -132,6 +132,16 @@ def test_preemption_hits_short_and_long_inferences_alike_after_correction(
     assert result.clock == ("cpu" if has_cpu else "wall")
 
 
+def test_percentiles_are_on_the_scale_of_the_ratio() -> None:
+    # Every 30th inference stalls: slice means, which the ratio is of, lie above most inferences.
+    stalls = Machine()
+    stalls.slowdown = lambda now: 80.0 if stalls.inferences % 30 == 0 else 1.0
+    shared = SharedCore()
+    for machine in (stalls, shared):
+        result, _ = measure_one(machine.stopwatch(0.002), machine.stopwatch(0.05), Protocol())
+        assert result.ratio.value <= result.p90 <= result.p95 <= result.p99
+
+
 def test_the_wall_clock_has_a_veto_where_a_network_waits() -> None:
     machine = SharedCore(waits=0.002)
     result, _ = measure_one(machine.stopwatch(0.002), machine.stopwatch(0.05), Protocol())

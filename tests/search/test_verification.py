@@ -1,9 +1,13 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import Floats
-from hdap.search.analysis.verification import Promise, Readings, Verdict, verify
+from hdap.fleet_data.records import Floats, VerificationRecord
+from hdap.search.analysis.judgement import Verdict, stored_verdicts
+from hdap.search.analysis.verification import Promise, Readings, verify
 from hdap.search.problem.fleet_weights import FleetWeights
 
 SHARES = np.array([0.6, 0.4])
@@ -55,7 +59,8 @@ def test_a_slower_fleet_does_not_hold_though_its_ratios_do() -> None:
     verdict = _verify(scale=1.2)
     assert not verdict.holds
     assert [u.state for u in verdict.speed_ups] == ["holds", "holds"]
-    assert "the fleet mean is above its predicted interval" in verdict.reasons
+    assert verdict.reasons[0].startswith("the fleet mean is above its predicted interval of ")
+    assert verdict.conclusion == "does not hold"
     assert "cluster 0 is slower than promised" in verdict.reasons
 
 
@@ -79,7 +84,10 @@ def test_one_device_a_cluster_has_no_interval_and_shows_nothing() -> None:
     verdict = _verify(each=1)
     assert np.isnan(verdict.speed_ups[0].measured.low)
     assert {u.state for u in verdict.speed_ups} == {"not shown"}
-    assert not verdict.holds
+    assert {u.words for u in verdict.speed_ups} == {"not shown: one device a cluster"}
+    assert verdict.conclusion == "not shown"
+    assert all("gives no interval" in reason for reason in verdict.reasons)
+    assert "nan" not in " ".join(verdict.reasons)
 
 
 def test_what_slows_a_device_cancels_in_its_ratios() -> None:
@@ -112,6 +120,52 @@ def test_other_devices_that_do_not_behave_as_their_cluster_question_the_clusteri
     verdict = _verify(other_scale=1.3)
     assert verdict.sample.agreeing == 0
     assert verdict.reasons == ("only 0 of 8 other devices behave as their cluster: cluster again",)
+    assert verdict.conclusion == "does not hold"
+
+
+@pytest.mark.parametrize(("factor", "off"), [(1 / 2.6, True), (2.6, True), (0.7, False)])
+def test_a_prediction_off_by_a_factor_holds_in_neither_direction(factor: float, off: bool) -> None:
+    verdict = _verify(scale=factor)
+    assert verdict.off == off
+    assert verdict.holds == (not off)
+    states = {c.words for c in (*verdict.clusters, verdict.fleet)}
+    if off:
+        assert all(state.startswith(("off by 2.5", "off by 2.6")) for state in states)
+        assert verdict.reasons[0].startswith("predictions are off by 2.6")
+        assert "refit" in verdict.reasons[0]
+    else:
+        assert states == {"as promised"}
+
+
+def test_a_speed_up_far_better_than_promised_is_no_kept_promise() -> None:
+    verdict = _verify(scale=np.array([1.0, 1.0, 2.0]))
+    assert [u.state for u in verdict.speed_ups] == ["holds", "off"]
+    assert "over dense is off by 2.0" in verdict.reasons[0]
+
+
+def test_a_cluster_within_tolerance_is_called_as_the_verdict_treats_it() -> None:
+    # 3 % above an interval of 5 %: no cluster speaks against the promise, so none may look so
+    promise = Promise(MS, 0.95 * MS, 1.05 * MS * np.array([[1.0], [1.3]]))
+    verdict = verify(promise, FLEET, _readings(scale=1.08))
+    assert [c.words for c in verdict.clusters] == ["as promised", "as promised"]
+    assert verdict.holds
+
+
+def test_what_is_stored_is_judged_by_the_same_rule() -> None:
+    record = VerificationRecord(
+        *(1, 17, 0, 0.74, 0.5, 1.1, 0.28, float("nan"), float("nan"), 1),
+        holds=True,
+        trial_holds=True,
+        simulated=False,
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+    )
+    unmeasured = replace(record, cluster=1, measured_ms=float("nan"), devices=0, holds=False)
+    kept = replace(record, number=18, measured_ms=0.73)
+    first, second = stored_verdicts([kept, unmeasured, record])
+    assert (first.number, first.conclusion, first.off) == (17, "does not hold", True)
+    assert "predictions are off by 2.64x" in first.words
+    assert [c.words for c in first.clusters] == ["off by 2.64x", "not measured"]
+    assert (second.number, second.words) == (18, "holds (measured)")
 
 
 def test_without_a_sample_the_clustering_is_not_questioned() -> None:

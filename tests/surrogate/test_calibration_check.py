@@ -50,6 +50,12 @@ def test_a_cluster_that_grew_slower_leaves_its_interval(
     assert found[2].bias == pytest.approx(0.15, abs=0.03)
 
 
+@pytest.mark.parametrize(("bias", "off"), [(1.6, True), (-0.62, True), (0.3, False), (-0.3, False)])
+def test_one_measurement_off_by_a_factor_is_no_chance(bias: float, off: bool) -> None:
+    seen = Residuals(0, cells=1, inside=0, bias=bias)
+    assert (seen.off, seen.left) == (off, off)
+
+
 def test_nothing_pruned_says_nothing(parts: tuple[FleetSurrogate, TrainingData]) -> None:
     surrogate, unseen = parts
     assert residuals(surrogate, unseen.at(np.zeros(len(unseen), dtype=np.bool_))) == ()

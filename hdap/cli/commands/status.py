@@ -8,6 +8,8 @@ from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, next_steps, out, show_rows
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import counted
+from hdap.search.analysis.judgement import stored_verdicts
 from hdap.workflows.artifacts import latest_clustering
 
 
@@ -51,6 +53,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "clustering_id": None if clustering is None else clustering.id,
         "clusters": 0 if clustering is None else len(clustering.clusters),
         "models": models,
+        "verified": _verified(store, [m["model"] for m in models]),
         "drift": _drift(store, clustering, [m["model"] for m in models]),
         "next": _next(models),
     }
@@ -65,6 +68,21 @@ def _drift(
     from hdap.workflows.detect_drift import findings  # takes a second, and is seldom needed
 
     return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, tuple(models))]
+
+
+def _verified(store: Store, models: list[str]) -> list[dict[str, Any]]:
+    """What was found of each promise that was measured."""
+    return [
+        {
+            "study": study.name,
+            "trial": verdict.number,
+            "conclusion": verdict.conclusion,
+            "line": f"trial {verdict.number} of {study.name}: {verdict.words}",
+        }
+        for study in store.studies()
+        if study.model in models
+        for verdict in stored_verdicts(store.verifications(study.id))
+    ]
 
 
 def _state(there: bool, current: bool) -> str:
@@ -84,8 +102,8 @@ def _next(models: list[dict[str, Any]]) -> str:
 
 def _show(document: dict[str, Any]) -> None:
     line(
-        f"{document['database']}: {document['devices']:,} devices, "
-        f"{document['clusters']} clusters (clustering {document['clustering']})"
+        f"{document['database']}: {counted(document['devices'], 'device')}, "
+        f"{counted(document['clusters'], 'cluster')} (clustering {document['clustering']})"
     )
     show_rows(
         document["models"],
@@ -99,6 +117,8 @@ def _show(document: dict[str, Any]) -> None:
     )
     if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
         out().print("what is stale is made anew by the next search")
+    for verified in document["verified"]:
+        out().print(verified["line"], markup=False, soft_wrap=True)
     if document["drift"]:
         out().print(f"since clustering {document['clustering_id']}:", markup=False)
     for finding in document["drift"]:

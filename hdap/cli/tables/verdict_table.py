@@ -1,11 +1,12 @@
 """How a verdict of `hdap verify` is printed."""
 
-from math import isnan
+from math import isfinite
 from typing import Any
 
 from hdap.cli.terminal.output import next_steps, out, show_rows
-from hdap.search.analysis.verification import ClusterCheck, Interval, Verdict
-from hdap.workflows.verify_trial import Verified
+from hdap.fleet_data.wording import UNKNOWN, counted, interval, latency, percent, times
+from hdap.search.analysis.judgement import SAMPLE_WITHIN, ClusterCheck, Interval, Verdict
+from hdap.workflows.verify_trial import TrialInQuestion, Verified
 
 
 def document(done: Verified) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def document(done: Verified) -> dict[str, Any]:
         "latency": _word(done),
         "simulated": done.simulated,
         "runtime": done.runtime,
+        "conclusion": verdict.conclusion,
         "holds": verdict.holds,
         "reasons": verdict.reasons,
         "covered_weight": verdict.covered,
@@ -48,6 +50,7 @@ def _check(check: ClusterCheck) -> dict[str, Any]:
     return {
         "predicted_ms": _list(check.predicted),
         "measured_ms": _list(check.measured),
+        "state": check.state,
         "holds": check.holds,
     }
 
@@ -64,25 +67,34 @@ def show(done: Verified) -> None:
     _speed_ups(verdict, word)
     sample = verdict.sample
     if len(sample.device):
+        others = counted(len(sample.device), "other device")
         out().print(
-            f"clustering: {sample.agreeing} of {len(sample.device)} other devices behave as their "
-            f"cluster ({word}, within 10 %)"
+            f"clustering: {sample.agreeing} of {others} as their cluster ({word}, within "
+            f"{percent(SAMPLE_WITHIN, 0)})"
         )
     else:
         out().print("clustering: not checked, no other device measured")
     if verdict.holds:
         out().print(f"[bold green]holds[/bold green]: {name} keeps its promise ({word})")
-        next_steps(f"hdap trials --study {trial.study.name} --trial {trial.number}")
-        return
-    out().print(f"[bold red]does not hold[/bold red]: {name} ({word})")
+    else:
+        colour = "yellow" if verdict.conclusion == "not shown" else "red"
+        out().print(f"[bold {colour}]{verdict.conclusion}[/bold {colour}]: {name} ({word})")
     for reason in verdict.reasons:
         out().print(f"  {reason}", markup=False, soft_wrap=True)
-    if any(up.state == "refuted" for up in verdict.speed_ups) or not verdict.fleet.holds:
-        next_steps(
-            f"hdap plan --model {trial.study.model} --from-study {trial.study.name} --out more"
-        )
-    else:
-        next_steps("hdap measure BUNDLE --rounds 3", "hdap ingest BUNDLE/measured-*.csv")
+    next_steps(*_next(verdict, trial))
+
+
+def _next(verdict: Verdict, trial: TrialInQuestion) -> list[str]:
+    study = trial.study
+    if verdict.holds:
+        return [f"hdap trials --study {study.name} --trial {trial.number}"]
+    if verdict.off:
+        return [f"hdap fit --model {study.model}"]
+    if verdict.conclusion == "not shown":
+        return [f"hdap verify --study {study.name} --trial {trial.number} --out more"]
+    if not verdict.sample.holds:
+        return ["hdap cluster"]
+    return [f"hdap plan --model {study.model} --from-study {study.name} --out more"]
 
 
 def _word(done: Verified) -> str:
@@ -95,15 +107,11 @@ def _clusters(done: Verified, word: str, name: str) -> None:
         (*done.verdict.clusters, done.verdict.fleet),
         ("cluster", "left", lambda c: "fleet" if c.cluster < 0 else f"{c.cluster}"),
         ("devices", "right", lambda c: f"{c.devices}"),
-        ("predicted", "right", lambda c: _cells(c.predicted)[0]),
-        ("90 % interval", "right", lambda c: _cells(c.predicted)[1]),
-        (word, "right", lambda c: _cells(c.measured)[0]),
-        ("90 % interval", "right", lambda c: _cells(c.measured)[1]),
-        (
-            "holds",
-            "left",
-            lambda c: "not measured" if not c.devices else "yes" if c.holds else "no",
-        ),
+        ("predicted", "right", lambda c: latency(c.predicted.value)),
+        ("90 % interval", "right", lambda c: interval(c.predicted.low, c.predicted.high)),
+        (word, "right", lambda c: latency(c.measured.value)),
+        ("90 % interval", "right", lambda c: interval(c.measured.low, c.measured.high)),
+        ("latency", "left", lambda c: c.words),
         title=f"{name}: predicted against {word} latency{how}",
     )
 
@@ -112,17 +120,13 @@ def _speed_ups(verdict: Verdict, word: str) -> None:
     show_rows(
         verdict.speed_ups,
         ("speed-up over", "left", lambda up: up.over),
-        ("promised", "right", lambda up: f"{up.promised:.2f}x"),
-        (word, "right", lambda up: _cells(up.measured, "x")[0]),
-        ("90 % interval", "right", lambda up: _cells(up.measured, "x")[1]),
-        ("", "left", lambda up: up.state),
+        ("promised", "right", lambda up: times(up.promised)),
+        (word, "right", lambda up: times(up.measured.value)),
+        ("90 % interval", "right", lambda up: _ends(up.measured)),
+        ("", "left", lambda up: up.words),
         title=f"speed-ups, {word} within devices",
     )
 
 
-def _cells(interval: Interval, unit: str = " ms") -> list[str]:
-    if isnan(interval.value):
-        return ["-", "-"]
-    if isnan(interval.low):
-        return [f"{interval.value:.2f}{unit}", "-"]
-    return [f"{interval.value:.2f}{unit}", f"{interval.low:.2f}-{interval.high:.2f}"]
+def _ends(ratio: Interval) -> str:
+    return f"{ratio.low:.2f}-{ratio.high:.2f}" if isfinite(ratio.low) else UNKNOWN

@@ -62,10 +62,10 @@ class Ratio:
 class Estimate:
     """What slices say about one network.
 
-    `p90`, `p95` and `p99` are of single inferences, over the reference's mean. `reference_s` is the
-    median of the reference's levels, `reference_quiet_s` their lower quartile. `reference_cpu_s` is
-    the median CPU time of its inferences and `reference_wait` how many times longer they took in
-    the calmest tenth of its slices (None without a CPU clock).
+    `p90`, `p95` and `p99` are the ratio times what single inferences take over their median, so
+    never below it. `reference_s` is the median of the reference's levels, `reference_quiet_s` their
+    lower quartile. `reference_cpu_s` is the median CPU time of its inferences and `reference_wait`
+    how many times longer they took in the calmest tenth of its slices (None without a CPU clock).
     """
 
     ratio: Ratio
@@ -157,7 +157,10 @@ def estimate(
     single = [
         np.array(c.latencies) / reference_at(np.array([c.middle]), references) for c in candidates
     ]
-    p90, p95, p99 = np.quantile(np.concatenate(single), [0.90, 0.95, 0.99])
+    seen = np.concatenate(single)
+    # Over the network's own median: by another clock, or against a mean, a p95 would end up on
+    # another scale than the ratio it stands beside, even below it.
+    p90, p95, p99 = ratio.value * np.quantile(seen, [0.90, 0.95, 0.99]) / np.median(seen)
     levels = [r.level for r in references]
     cpu = [r.mean("cpu") for r in references] if all(r.cpu for r in references) else []
     waits = [r.mean("wall") / c for r, c in zip(references, cpu)]

@@ -7,9 +7,11 @@ import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.wording import counted
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, Text, View, gathered, layered
+from hdap.search.analysis.judgement import stored_verdicts
 
 ROW = 34
 
@@ -29,7 +31,7 @@ class PromiseView(View):
     trial: int
     kept: int
     done: int
-    trial_holds: bool
+    verdict: str
     simulated: bool
 
 
@@ -42,7 +44,8 @@ class PromisePicture(Picture[PromiseView]):
     def prepare(self, source: PictureSource) -> PromiseView:
         newest = max(source.verifications, key=lambda r: r.created_at)
         rows = [r for r in source.verifications if r.number == newest.number]
-        cluster, devices, holds = gathered(rows, "cluster", "devices", "holds")
+        (verdict,) = stored_verdicts(rows)
+        cluster, devices = gathered(rows, "cluster", "devices")
         predicted = gathered(rows, "predicted_ms", "predicted_low_ms", "predicted_high_ms")
         measured = gathered(rows, "measured_ms", "measured_low_ms", "measured_high_ms")
         ms, low, high = map(np.concatenate, zip(predicted, measured, strict=True))
@@ -55,18 +58,16 @@ class PromisePicture(Picture[PromiseView]):
             high,
             np.tile(devices, 2),
             newest.number,
-            int((holds & done).sum()),
+            sum(check.holds for check in verdict.clusters),
             int(done.sum()),
-            newest.trial_holds,
+            verdict.words,
             newest.simulated,
         )
 
     def says(self, data: PromiseView) -> str:
-        verdict = "keeps" if data.trial_holds else "does not keep"
-        word = "simulated, measured on no device" if data.simulated else "measured"
         return (
-            f"Trial {data.trial} {verdict} its promise ({word}): {data.kept} of {data.done} "
-            "clusters are not above their predicted 90 % interval."
+            f"The promise of trial {data.trial} {data.verdict}; {data.kept} of "
+            f"{counted(data.done, 'measured cluster')} as promised."
         )
 
     def draw(self, data: PromiseView) -> alt.LayerChart:
