@@ -187,9 +187,10 @@ class Fleet:
     def sql(self, query: str, **parameters: Any) -> pl.DataFrame:
         """Rows of one statement, which can change nothing; `parameters` fill `:name` in it.
 
-        Raises InputError, in the database's own words, for a statement that is wrong.
+        Raises InputError for a statement that does more than read, of which nothing ran, and, in
+        the database's own words, for one that is wrong.
         """
-        return query_frame(self.store().query(query, parameters))
+        return query_frame(self.store().ask(query, parameters))
 
     def picture(self, kind: str, study: str | None = None, model: str | None = None) -> "Figure":
         """One picture of what is known; a notebook shows it, `write` keeps it in a file.

@@ -13,7 +13,9 @@ from hdap.fleet_data.records.fleet_records import (
     Measurements,
     ModelCounts,
     ModelRecord,
+    QueryLimits,
     QueryResult,
+    QueryRows,
     SurrogateRecord,
 )
 from hdap.fleet_data.records.network_records import (
@@ -52,7 +54,9 @@ __all__ = [
     "NetworkRecord",
     "OperatingPointRecord",
     "PortfolioRecord",
+    "QueryLimits",
     "QueryResult",
+    "QueryRows",
     "StudyRecord",
     "SurrogateRecord",
     "TrialBatch",

@@ -1,6 +1,6 @@
 """What the fleet told us and what was learned from it: measurements, clusters, surrogates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -151,8 +151,31 @@ class SurrogateRecord:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Rows of a query; `truncated`: there were more than the limit."""
+    """Rows of a query; `truncated`: there were more than the limit. `remarks` are for a person."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     truncated: bool
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueryRows:
+    """A query whose rows are being read; `remarks` are for a person."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryLimits:
+    """What a person's query may take; None: as much as it wants.
+
+    `rows` are those that are wanted of it, `seconds` its time. `memory_mib` bounds what SQLite
+    holds, in this whole process and from then on: it is for a process that does nothing else.
+    """
+
+    rows: int | None = None
+    seconds: float | None = None
+    memory_mib: int | None = None

@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from hdap.cli.commands.sql import parameters
 from hdap.fleet_data.errors import InputError
 
 Hdap = Callable[..., Result]
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 ASKED = "SELECT :n AS n, :name AS name, ':n' AS colon"
 
 
@@ -51,6 +55,10 @@ def test_every_form_says_when_it_cuts(hdap: Hdap, searched: Path, form: str) -> 
         (("sql", "SELECT :n", "--param", "n"), "NAME=VALUE"),
         (("sql", "SELECT :n"), "n"),
         (("sql", "-"), "got nothing"),
+        (("sql", "DELETE FROM trials"), "nothing of it was run"),
+        (("sql", "SELECT randomblob(1e9)"), "at most 64 MiB"),
+        (("sql", "SELECT " + ", ".join(["zeroblob(6e7) || x''"] * 20)), "into 512 MiB of memory"),
+        (("sql", ENDLESS, "--timeout", "0.2"), "within 0.2 s"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(
@@ -59,6 +67,13 @@ def test_what_cannot_be_asked_is_one_line(
     done = hdap(*arguments, db=searched)
     assert done.exit_code == 1
     assert expected in next(x for x in done.stderr.splitlines() if x.startswith("error:"))
+
+
+def test_ctrl_c_stops_a_question(hdap: Hdap, searched: Path) -> None:
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    done = hdap("sql", ENDLESS, db=searched)
+    assert done.exit_code == 130
+    assert "stopped by Ctrl-C" in done.stderr
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))

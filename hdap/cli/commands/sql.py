@@ -4,6 +4,7 @@ import csv
 import re
 import sys
 from collections.abc import Sequence
+from itertools import islice
 
 import typer
 
@@ -11,9 +12,11 @@ from hdap.cli.settings.fleet_commands import SqlCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, out, table, warn
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.records import QueryResult
+from hdap.fleet_data.records import QueryLimits, QueryResult, QueryRows
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+MEMORY_MIB = 512
+"""What SQLite may hold for one answer: sorts of millions of rows, on files beyond that."""
 
 
 def run(asked: SqlCommand) -> None:
@@ -22,13 +25,20 @@ def run(asked: SqlCommand) -> None:
         raise InputError("`--csv`, `--md` and `--json` exclude each other; give one of them")
     values = parameters(asked.param)
     statement = sys.stdin.read() if asked.query == "-" else asked.query
+    limits = QueryLimits(rows=asked.limit, seconds=asked.timeout, memory_mib=MEMORY_MIB)
     with open_store(asked.db, create=False, read_only=True) as store:
-        result = store.query(statement, values, limit=asked.limit)
-    printer = (
-        _json if asked.as_json else _csv if asked.as_csv else _markdown if asked.as_md else _show
-    )
-    printer(result)
-    if result.truncated:
+        if asked.as_csv:
+            with store.asking(statement, values, limits) as found:
+                truncated = _csv(found, asked.limit)
+            remarks = found.remarks
+        else:
+            result = store.ask(statement, values, limits)
+            printer = _json if asked.as_json else _markdown if asked.as_md else _show
+            printer(result)
+            truncated, remarks = result.truncated, result.remarks
+    for remark in remarks:
+        warn(remark)
+    if truncated:
         warn(f"only the first {asked.limit} rows are shown; raise --limit to see more")
 
 
@@ -55,10 +65,12 @@ def _json(result: QueryResult) -> None:
     emit_json([dict(zip(result.columns, row, strict=True)) for row in result.rows], marked=False)
 
 
-def _csv(result: QueryResult) -> None:
+def _csv(found: QueryRows, limit: int) -> bool:
+    """Rows as they are read, however many; whether there are more than the limit."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(result.columns)
-    writer.writerows(result.rows)
+    writer.writerow(found.columns)
+    writer.writerows(islice(found.rows, limit))
+    return next(found.rows, None) is not None
 
 
 def _markdown(result: QueryResult) -> None:

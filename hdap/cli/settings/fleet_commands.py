@@ -106,7 +106,7 @@ class FitCommand(WithBoth):
 
 @dataclass(frozen=True, kw_only=True)
 class SqlCommand(WithBoth):
-    """Ask the database in SQL. It is opened read-only: nothing can be changed.
+    """Ask the database in SQL: one SELECT, WITH, VALUES or EXPLAIN. Nothing else is ever run.
 
     Tables: devices, configurations, measurements, ingests, clusterings, clusters, cluster_devices,
     surrogates, studies, trials, trial_channels, trial_clusters, verifications, epochs, levels,
@@ -123,6 +123,9 @@ class SqlCommand(WithBoth):
     as_csv: Annotated[bool, Setting("Print CSV with a header.", flag="csv")] = False
     as_md: Annotated[bool, Setting("Print a Markdown table.", flag="md")] = False
     limit: Annotated[int, Setting("Rows to print at most; says so when it cuts.", low=1)] = 1000
+    timeout: Annotated[
+        float, Setting("Seconds that the database may work on it; then it is stopped.", low=0.1)
+    ] = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
