@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.tokenizer_core import Token
 
 from hdap.fleet_data.errors import InputError
 
@@ -47,8 +46,7 @@ class ReadingStatement:
 def read_statement(sql: str) -> ReadingStatement:
     """The statement in a text. Raises InputError where it is not exactly one that reads."""
     try:
-        tokens = sqlglot.tokenize(sql, read=_DIALECT)
-        explain = _explain(sql, tokens)
+        explain = _explain(sql)
         query = sql if explain is None else sql[explain.end() :]
         _require_reading(query)
     except ParseError as error:
@@ -75,7 +73,8 @@ def called_names(sql: str) -> set[str]:
     return {name.lower() for name in _CALLED.findall(sql)}
 
 
-def _explain(sql: str, tokens: list[Token]) -> re.Match[str] | None:
+def _explain(sql: str) -> re.Match[str] | None:
+    tokens = sqlglot.tokenize(sql, read=_DIALECT)  # comments are none
     if not tokens or tokens[0].text.upper() != "EXPLAIN":
         return None
     return _OPTIONS.match(sql, tokens[0].end + 1)

@@ -168,7 +168,9 @@ class _Question:
             "locked" in str(error) or "unable to open" in str(error)
         ):
             return translate(error, self._database.url)
-        if isinstance(error, sqlite3.DatabaseError) and "not authorized" in str(error):
+        if isinstance(error, sqlite3.DatabaseError) and (
+            "not authorized" in str(error) or "authorization denied" in str(error)
+        ):
             return InputError(
                 "the query must be one SELECT, WITH, VALUES or EXPLAIN that reads, but this one "
                 "does more: nothing of it was run"
