@@ -2,18 +2,12 @@
 
 import numpy as np
 
-from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
-from hdap.search.analysis.judgement import stored_verdicts
-from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
 from hdap.workflows.detect_drift import findings
-from hdap.workflows.text_cells import comparison, interval, latency, share
-
-MOST_ROWS = 50
-"""Rows of a table of devices; a longer one says so."""
+from hdap.workflows.text_cells import latency, share
 
 
 def fleet(source: PictureSource) -> Chapter:
@@ -23,11 +17,11 @@ def fleet(source: PictureSource) -> Chapter:
     devices = len(source.store.devices().ids)
     if counts:
         rows = sum(c.measurements for c in counts)
-        section.sentences.append(
+        section.parts.append(
             f"{devices:,} devices sent {rows:,} measurements of "
             f"{', '.join(c.model for c in counts)}."
         )
-    draw(section, source, "fleet", "latency")
+    draw(section, source, "fleet")
     found = source.clustering
     if found is not None and found.outlier.any():
         section.tabulate(*_outliers(found))
@@ -37,13 +31,12 @@ def fleet(source: PictureSource) -> Chapter:
 def _outliers(found: ClusteringRecord) -> tuple[str, list[str], list[list[str]]]:
     order = np.flatnonzero(found.outlier)
     order = order[np.abs(np.log(found.factor[order])).argsort()[::-1]]
-    cut = f", the {MOST_ROWS} oddest" if len(order) > MOST_ROWS else ""
     return (
-        f"{len(order):,} devices that behave like no other{cut}",
-        ["device", "nearest cluster|", "latency over its cluster's|"],
+        "Outliers, devices that behave like no other, the oddest first",
+        ["device", "latency over its cluster's|", "nearest cluster|"],
         [
-            [str(found.device_ids[i]), str(found.cluster[i]), f"{found.factor[i]:.2f}x"]
-            for i in order[:MOST_ROWS]
+            [str(found.device_ids[i]), f"{found.factor[i]:.2f}x", str(found.cluster[i])]
+            for i in order
         ],
     )
 
@@ -51,30 +44,30 @@ def _outliers(found: ClusteringRecord) -> tuple[str, list[str], list[list[str]]]
 def clusters(source: PictureSource) -> Chapter:
     """What groups there are, what is special about each, how sure that is."""
     section = Chapter("clusters", "The clusters")
-    draw(section, source, "clusters")
     found = source.clustering
     if found is None:
+        draw(section, source, "clusters")  # says what to do first
         return section
     if np.isfinite(found.stability):
-        section.sentences.append(
+        section.parts.append(
             f"Clustering {found.id} by {found.algorithm}; clusterings of resampled devices agree "
-            f"with it by an adjusted Rand index of {found.stability:.2f} (1: always the same)."
+            f"with it by an adjusted Rand index of {found.stability:.2f}."
         )
     section.tabulate(
         "What is special about each",
         [
-            *("cluster|", "devices|", "weight|", "latency|", "spread inside|", "stability|"),
-            *("what is special", "representatives"),
+            *("cluster|", "devices|", "latency|", "what is special", "weight|"),
+            *("spread inside|", "stability|", "representatives"),
         ],
         [
             [
                 str(c.cluster),
                 f"{c.devices:,}",
-                share(c.weight_share),
                 f"{c.relative_latency:.2f}x",
+                c.description,
+                share(c.weight_share),
                 share(c.spread, 1),
                 f"{c.stability:.2f}" if np.isfinite(c.stability) else "-",
-                c.description,
                 ", ".join(
                     str(d)
                     for d in found.device_ids[found.representative & (found.cluster == c.cluster)]
@@ -83,118 +76,37 @@ def clusters(source: PictureSource) -> Chapter:
             for c in found.clusters
         ],
     )
+    draw(section, source, "clusters")
     return section
 
 
 def surrogates(source: PictureSource) -> Chapter:
     """How well latencies of networks that were never measured are known."""
     section = Chapter("surrogates", "The surrogates")
-    draw(section, source, "parity", "learning")
     found = section.attempt(lambda: source.surrogates)
     if found:
+        word = "simulated" if source.simulated else "measured"
         section.tabulate(
             f"Surrogates of {found[0].model} (kind {found[0].kind}), on held-out configurations",
             [
-                *("cluster|", "rows|", "configurations|", "error|", "rank correlation|"),
-                *("in 90 % interval|", "dense, measured|", "warning"),
+                *("cluster|", "mean error|", "in 90 % interval|", "rank correlation|"),
+                *(f"dense, {word}|", "rows|", "configurations|", "warning"),
             ],
             [
                 [
                     str(r.cluster),
+                    share(r.mape, 1),
+                    share(r.coverage),
+                    f"{r.kendall_tau:.3f}" if np.isfinite(r.kendall_tau) else "-",
+                    latency(r.dense_ms),
                     f"{r.rows:,}",
                     f"{r.configurations:,}",
-                    share(r.mape, 1),
-                    f"{r.kendall_tau:.3f}" if np.isfinite(r.kendall_tau) else "-",
-                    share(r.coverage),
-                    latency(r.dense_ms),
-                    r.warning,
+                    r.warning or "-",
                 ]
                 for r in found
             ],
         )
-    return section
-
-
-def search(source: PictureSource) -> Chapter:
-    """What the search found and how it came to it."""
-    section = Chapter("search", "The search")
-    found = section.attempt(lambda: source.answer)
-    if found is not None:
-        study = source.searched
-        word = "simulated" if source.simulated else "measured"
-        _awareness(section, source)
-        section.tables.append(
-            comparison(
-                f"{study.name}: {study.model} within {format_flops(study.flops_low)} to "
-                f"{format_flops(study.flops_high)} FLOPs, predicted unless it says {word}",
-                found,
-                word,
-            )
-        )
-    draw(section, source, "history", "pareto", "layers")
-    _studies(section, source)
-    return section
-
-
-def _awareness(section: Chapter, source: PictureSource) -> None:
-    study = source.searched
-    worth = section.attempt(
-        lambda: single_cluster_baseline(source.problem, source.answer.found.counts, study.seed)
-    )
-    if worth is not None:
-        section.sentences.append(f"What it was worth to know the fleet: {worth.words}.")
-
-
-def _studies(section: Chapter, source: PictureSource) -> None:
-    found = source.store.query(
-        "SELECT study, model, sampler, flops_high, trials, feasible, best_fleet_mean_ms, state "
-        "FROM trial_summary ORDER BY study_id"
-    )
-    section.tabulate(
-        "All studies",
-        [
-            *("study", "model", "sampler", "budget|", "trials|", "feasible|"),
-            *("best fleet mean (predicted)|", "state"),
-        ],
-        [
-            [
-                *(str(v) for v in row[:3]),
-                format_flops(row[3]),
-                *(f"{v:,}" for v in row[4:6]),
-                "-" if row[6] is None else latency(row[6]),
-                str(row[7]),
-            ]
-            for row in found.rows
-        ],
-    )
-
-
-def verification(source: PictureSource) -> Chapter:
-    """What was promised against what was measured."""
-    section = Chapter("verification", "Verification")
-    draw(section, source, "promise")
-    found = section.attempt(lambda: source.verifications)
-    for verdict in stored_verdicts(found or ()):
-        word = "simulated" if verdict.simulated else "measured"
-        section.tabulate(
-            f"Trial {verdict.number}: the promise {verdict.words}",
-            [
-                *("cluster|", "devices|", "predicted|", "90 % interval|", f"{word}|"),
-                *("90 % interval|", "latency"),
-            ],
-            [
-                [
-                    str(check.cluster),
-                    str(check.devices),
-                    latency(check.predicted.value),
-                    interval(check.predicted.low, check.predicted.high),
-                    latency(check.measured.value),
-                    interval(check.measured.low, check.measured.high),
-                    check.words,
-                ]
-                for check in verdict.clusters
-            ],
-        )
+    draw(section, source, "parity", "learning")
     return section
 
 
@@ -206,5 +118,5 @@ def drift(source: PictureSource) -> Chapter:
         return section
     models = tuple(c.model for c in source.store.model_counts())
     found = findings(source.store, source.clustering, models)
-    section.sentences += [f"{f}." for f in found]
+    section.parts += [f"{f}." for f in found]
     return section

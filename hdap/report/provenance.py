@@ -3,26 +3,28 @@
 import hashlib
 import platform
 import shlex
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.records import StudyRecord
-from hdap.report.pictures.html_page import Chapter
+from hdap.report.pictures.html_page import MOST_ROWS, Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.requests.search_request import SearchRequest
 from hdap.requests.setting import settings_of
 
 PACKAGES = ("hdap", "numpy", "scipy", "scikit-learn", "xgboost", "optuna", "sqlalchemy", "torch")
-BLOCK = 1 << 20
+MOST_HASHED = 1 << 30
+"""Bytes of files that are read for their hashes: a second or two."""
 
 
 def provenance(source: PictureSource) -> Chapter:
     """Files with their hashes, settings and seeds, versions, and the commands in order."""
     section = Chapter("provenance", "Provenance")
-    section.sentences.append(f"Database: {source.store.name}.")
+    section.parts.append(f"Database: {source.store.name}.")
     if source.simulated:
-        section.sentences.append("It holds simulated rows: what rests on them was not measured.")
+        section.parts.append("It holds simulated rows: what rests on them was not measured.")
     files = _files(section, source)
     _settings(section, source)
     section.tabulate(
@@ -44,21 +46,23 @@ def _files(section: Chapter, source: PictureSource) -> list[str]:
         "GROUP BY i.ingest_id, i.source, i.started_at, i.rows_read, i.rows_added, i.rows_known, "
         "i.rows_rejected ORDER BY i.ingest_id"
     )
+    names = [str(row[0]) for row in found.rows]
     section.tabulate(
         "What was ingested (the content of rows is a sum of their hashes, in any order)",
-        ["file", "when (UTC)", "rows|", "added|", "known|", "rejected|", "content", "SHA-256 now"],
+        ["file", "rows|", "rejected|", "added|", "known|", "when (UTC)", "content", "SHA-256 now"],
         [
             [
                 str(row[0]),
+                *(f"{row[i]:,}" for i in (2, 5, 3, 4)),
                 str(row[1])[:19],
-                *(f"{v:,}" for v in row[2:6]),
                 _content(row[6:]),
-                _sha256(str(row[0])),
+                digest,
             ]
-            for row in found.rows
+            for row, digest in zip(found.rows, _digests(names), strict=True)
         ],
+        newest_last=True,
     )
-    return [str(row[0]) for row in found.rows]
+    return names
 
 
 def _content(sums: tuple[Any, ...]) -> str:
@@ -67,16 +71,21 @@ def _content(sums: tuple[Any, ...]) -> str:
     return digest[:16] if rows else "-"
 
 
-def _sha256(name: str) -> str:
-    """Of the file as it is today; a dash where it is not there any more or was no file."""
-    path = Path(name)
-    if not path.is_file():
-        return "-"
-    digest = hashlib.sha256()
+def _digests(names: list[str]) -> list[str]:
+    """Of each file as it is today; a dash where it is not there any more, was no file, or is not
+    shown, and where all that is newer already fills `MOST_HASHED`."""
+    left, digests = MOST_HASHED, ["-"] * len(names)
+    for i in reversed(range(max(0, len(names) - MOST_ROWS), len(names))):
+        path = Path(names[i])
+        if path.is_file() and path.stat().st_size <= left:
+            left -= path.stat().st_size
+            digests[i] = _sha256(path)
+    return digests
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _settings(section: Chapter, source: PictureSource) -> None:
@@ -114,7 +123,10 @@ def commands(source: PictureSource, files: list[str]) -> list[str]:
     """The commands that make what the report shows again, in order."""
     made = []
     if files:
-        made.append(shlex.join(["hdap", "ingest", *dict.fromkeys(files)]))
+        named = list(dict.fromkeys(files))
+        made.append(shlex.join(["hdap", "ingest", *named[-MOST_ROWS:]]))
+        if len(named) > MOST_ROWS:
+            made[-1] += f"  # and {len(named) - MOST_ROWS:,} before: the table ingests has them"
     if source.clustering is not None:
         c = source.clustering
         chosen = ["--clusters", str(c.parameters["clusters"])] * bool(c.parameters.get("clusters"))
@@ -123,15 +135,17 @@ def commands(source: PictureSource, files: list[str]) -> list[str]:
             + "".join(f" {part}" for part in chosen)
         )
     if source.study is not None:
-        made.append(_search(source.study))
+        made.append(search_command(source.study, name=source.study.name))
     return made
 
 
-def _search(study: StudyRecord) -> str:
-    words = ["hdap", "search", "--model", study.model, "--study", study.name]
+def search_command(study: StudyRecord, without: Collection[str] = (), name: str = "") -> str:
+    """The search as it was asked, as a command; `without` some settings and under no name."""
+    words = ["hdap", "search", "--model", study.model]
+    words += ["--study", name] if name else []
     for leaf in settings_of(SearchRequest):
         value, flag = study.settings.get(leaf.name), f"--{leaf.flag}"
-        if leaf.name == "model" or value in (None, False, leaf.default):
+        if leaf.name in ("model", *without) or value in (None, False, leaf.default):
             continue
         if isinstance(value, dict):
             words += [word for name, of in value.items() for word in (flag, f"{name}={of}")]

@@ -142,15 +142,20 @@ def write_verification(
     return asked
 
 
-def read_back(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
-    """Judge a trial by what was measured of it since its surrogates were fitted, and store that.
+def judged(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
+    """Judge a trial by what was measured of it since its surrogates were fitted.
 
     Raises NotEnoughDataError where no device measured found, uniform and dense since.
     """
     measurements = store.measurements(trial.study.model, after_mark=trial.mark)
     readings, runtime = _readings(trial, measurements)
     verdict = verify(trial.promise, trial.problem.fleet, readings, seed)
-    simulated = runtime == SIMULATED
+    return Verified(trial, verdict, runtime == SIMULATED, runtime)
+
+
+def read_back(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
+    """The same, and the verdict is stored. Raises as `judged`."""
+    done = judged(store, trial, seed)
     now = datetime.now(UTC)
     store.save_verification(
         [
@@ -166,14 +171,14 @@ def read_back(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
                 measured_high_ms=c.measured.high,
                 devices=c.devices,
                 holds=c.holds,
-                trial_holds=verdict.holds,
-                simulated=simulated,
+                trial_holds=done.verdict.holds,
+                simulated=done.simulated,
                 created_at=now,
             )
-            for c in verdict.clusters
+            for c in done.verdict.clusters
         ]
     )
-    return Verified(trial, verdict, simulated, runtime)
+    return done
 
 
 def _readings(trial: TrialInQuestion, measurements: Measurements) -> tuple[Readings, str]:

@@ -124,9 +124,11 @@ def _warning(score: Score, rows: int, data: TrainingData) -> str:
             f"measure {TRUSTED_ROWS - rows} more: hdap plan"
         )
     if score.mape > max(HIGH_ERROR, OVER_NOISE * np.nan_to_num(score.noise_floor)):
+        noise = f"far above the noise of {score.noise_floor:.1%}"
+        told = noise if np.isfinite(score.noise_floor) else f"above {HIGH_ERROR:.0%}"
         return (
-            f"the held-out error of {score.mape:.1%} is far above the noise of "
-            f"{score.noise_floor:.1%}: measure more configurations: hdap plan"
+            f"the held-out error of {score.mape:.1%} is {told}: measure more configurations: "
+            "hdap plan"
         )
     if score.coverage < LOW_COVERAGE:
         return f"only {score.coverage:.0%} of held-out medians lie in their 90 % interval"

@@ -3,22 +3,24 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from typer.testing import CliRunner, Result
 
 from hdap.cli import app
+from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.records import (
     CompressionStepRecord,
     EpochRecord,
     PortfolioRecord,
     VariantRecord,
-    VerificationRecord,
 )
 from hdap.fleet_data.store import Store
 from hdap.report.pictures import learning_picture as learning
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.write_report import Report, report
+from hdap.workflows.verify_trial import trial_in_question
 
 Hdap = Callable[..., Result]
 EVIL = "<img src=x onerror=document.title='run'>"
@@ -75,8 +77,13 @@ def full(
     hdap("ingest", str(fleet_file("resnet50")), str(sick), db=db)
     search = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "150")
     hdap(*search, "--study", "<i>first</i>", db=db)
+    proof = folder / "proof.csv"
     with Store.open(str(db)) as store:
-        _verify(store)
+        number, measured = _measured(store)
+        proof.write_text(measured)
+    hdap("ingest", str(proof), db=db)
+    hdap("verify", "--study", "<i>first</i>", "--trial", str(number), db=db)
+    with Store.open(str(db)) as store:
         later = folder / "later.csv"
         ids = store.clustering().device_ids[store.clustering().cluster == 0]
         slower = (
@@ -120,30 +127,19 @@ def _build(store: Store) -> None:
     store.save_portfolio(PortfolioRecord(*known, "flops", "bundle", {}, False, at, variants))
 
 
-def _verify(store: Store) -> None:
-    study = store.study()
-    trials = store.trials(study.id)
-    store.save_verification(
-        [
-            VerificationRecord(
-                study_id=study.id,
-                number=0,
-                cluster=k,
-                predicted_ms=float(trials.cluster_ms[0, k]),
-                predicted_low_ms=float(trials.cluster_low_ms[0, k]),
-                predicted_high_ms=float(trials.cluster_high_ms[0, k]),
-                measured_ms=float(trials.cluster_ms[0, k]) * 1.01,
-                measured_low_ms=float(trials.cluster_ms[0, k]) * 0.99,
-                measured_high_ms=float("nan"),
-                devices=2,
-                holds=True,
-                trial_holds=True,
-                simulated=False,
-                created_at=datetime(2026, 11, 22, tzinfo=UTC),
-            )
-            for k in range(trials.cluster_ms.shape[1])
-        ]
-    )
+def _measured(store: Store) -> tuple[int, str]:
+    """The trial to ship, and what its representatives measure of it: exactly what was promised."""
+    number = int(PictureSource.of(store).answer.numbers[0])
+    trial = trial_in_question(store, None, number)
+    fleet, channels = trial.clustering, format_channels(trial.problem.architecture, trial.counts)
+    rows = [
+        f"{fleet.device_ids[d]},{WORKLOAD},{ms * fleet.factor[d]:.4f},2026-11-21T0{i}:00:00Z,{text}"
+        for d in np.flatnonzero(fleet.representative)
+        for i, (ms, text) in enumerate(
+            zip(trial.promise.ms[fleet.cluster[d]], channels, strict=True)
+        )
+    ]
+    return number, "\n".join(["device_id,model,runtime,latency_ms,timestamp,channels", *rows, ""])
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def test_it_asks_no_network_and_the_console_stays_empty(opened: Opened, report: 
 
 def test_every_section_and_picture_is_there_and_drawn(opened: Opened) -> None:
     sections = opened.page.eval_on_selector_all("main > section", "all => all.map(s => s.id)")
-    assert sections == list(SECTIONS)
+    assert sections == ["decision", *SECTIONS]
     drawn = opened.page.eval_on_selector_all(
         ".chart",
         "all => all.filter(c => c.querySelector('svg .mark-symbol path, svg path'))"
@@ -70,6 +70,47 @@ def test_nothing_is_wider_than_the_page(opened: Opened) -> None:
         "all => all.filter(c => c.scrollWidth > c.clientWidth).map(c => c.dataset.figure)",
     )
     assert cut == []
+
+
+def test_no_word_of_a_picture_is_cut_off_and_every_bar_has_its_name(opened: Opened) -> None:
+    cut = opened.page.eval_on_selector_all(
+        ".chart svg text",
+        """all => all.filter(t => t.getAttribute('opacity') !== '0').filter(t => {
+            const word = t.getBoundingClientRect(), svg = t.closest('svg').getBoundingClientRect();
+            return word.left < svg.left - 1 || word.right > svg.right + 1;
+        }).map(t => t.closest('.chart').dataset.figure + ': ' + t.textContent)""",
+    )
+    assert cut == []
+    shown = "all => all.filter(t => t.getAttribute('opacity') !== '0')"
+    names = opened.page.eval_on_selector_all(
+        "#figure-layers .role-axis-label text", f"{shown}.map(t => t.textContent)"
+    )
+    bars = opened.page.locator("#figure-layers .mark-rect").first.locator("path").count()
+    assert len([name for name in names if not name.replace(".", "").isdigit()]) == bars
+
+
+def test_the_decision_is_one_screen_and_the_answer_stands_before_the_charts(
+    opened: Opened,
+) -> None:
+    bottom = opened.page.evaluate(
+        "document.querySelector('#decision .facts').getBoundingClientRect().bottom"
+    )
+    assert bottom <= 900
+    first = opened.page.evaluate(
+        "document.querySelector('main table, main figure').tagName.toLowerCase()"
+    )
+    assert first == "table"
+    assert opened.page.locator("h1").count() == 1
+    assert opened.page.locator("table").count() == opened.page.locator("caption").count()
+
+
+def test_the_columns_that_matter_are_seen_first(opened: Opened) -> None:
+    seen = opened.page.eval_on_selector_all(
+        "#answer thead th",
+        """all => all.filter(h => h.getBoundingClientRect().right <= window.innerWidth)
+            .map(h => h.textContent)""",
+    )
+    assert seen[:4] == ["network", "fleet mean", "vs dense", "kept importance"]
 
 
 def test_hovering_names_the_device(opened: Opened) -> None:

@@ -1,15 +1,20 @@
-"""`hdap report`: everything there is to see, in one file."""
+"""`hdap report`: the decision and everything that carries it, in one file."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.markup import escape
 
 from hdap.cli.settings.report_commands import ReportCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, next_steps, progress_bar, say
 from hdap.fleet_data.atomic_files import require_folder_of
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.report.write_report import report
+from hdap.report.write_report import Report, report
 
 
 def run(asked: ReportCommand) -> None:
-    """Write the page and say what is in it and what is missing."""
+    """Write the page and say what it says first, what is in it and what is missing."""
     out = asked.out
     require_folder_of(out)
     with (
@@ -21,30 +26,33 @@ def run(asked: ReportCommand) -> None:
         )
         page = made.html()
     out.write_text(page, encoding="utf-8")
-    figures = sum(len(section.figures) for section in made.sections)
-    missing = [text for section in made.sections for text in section.missing]
+    size = len(page.encode())
     if asked.as_json:
-        emit_json(
-            {
-                "out": str(out),
-                "bytes": len(page.encode()),
-                "title": made.title,
-                "sections": [
-                    {
-                        "section": section.name,
-                        "figures": [figure.name for figure in section.figures],
-                        "tables": [table.title for table in section.tables],
-                        "missing": section.missing,
-                    }
-                    for section in made.sections
-                ],
-            }
-        )
+        emit_json(_document(made) | {"out": str(out), "bytes": size})
         return
-    line(
-        f"{out}: {len(made.sections)} sections, {figures} pictures, "
-        f"{len(page.encode()) / 1e6:.1f} MB, opens offline"
-    )
-    for text in dict.fromkeys(missing):
+    shown = [section for section in made.sections if not section.empty]
+    figures = sum(len(section.figures) for section in shown)
+    line(f"{out}: {len(shown)} chapters, {figures} pictures, {size / 1e6:.1f} MB, opens offline")
+    for text in dict.fromkeys(text for section in made.sections for text in section.missing):
         say(f"not shown: {text}")
-    next_steps("hdap plot pareto --out pareto.png", "hdap dashboard")
+    decision = made.decision
+    line(f"[bold]{escape(decision.headline)}[/bold]: {escape(decision.sentence)}", markup=True)
+    for warning in decision.warnings:
+        line(warning)
+    next_steps(*(step.command for step in decision.steps))
+
+
+def _document(made: Report) -> dict[str, Any]:
+    return {
+        "title": made.title,
+        "decision": asdict(made.decision) | {"facts": dict(made.decision.facts)},
+        "sections": [
+            {
+                "section": section.name,
+                "figures": [figure.name for figure in section.figures],
+                "tables": [table.title for table in section.tables],
+                "missing": section.missing,
+            }
+            for section in made.sections
+        ],
+    }

@@ -11,7 +11,7 @@ from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, Silent, Text, View, gathered, layered
 
-ROW = 26
+ROW = 38
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class ClustersView(View):
     high: Annotated[Floats, Silent]
     stability: Annotated[Floats, Shown(format=".2f")]
     special: Annotated[Text, Shown("what is special")]
-    words: Annotated[Text, Silent]
+    named: Annotated[Text, Silent]
 
 
 class ClustersPicture(Picture[ClustersView]):
@@ -43,7 +43,7 @@ class ClustersPicture(Picture[ClustersView]):
             rows, "cluster", "devices", "weight_share", "description"
         )
         latency, spread, stability = gathered(rows, "relative_latency", "spread", "stability")
-        words = [f"{c.devices:,} devices, {c.weight_share:.0%} of the weight" for c in rows]
+        named = [f"{c.cluster}|{c.devices:,} devices, {c.weight_share:.0%}" for c in rows]
         return ClustersView(
             cluster,
             devices,
@@ -53,7 +53,7 @@ class ClustersPicture(Picture[ClustersView]):
             latency * (1 + spread),
             stability,
             special,
-            np.array(words),
+            np.array(named),
         )
 
     def says(self, data: ClustersView) -> str:
@@ -73,10 +73,13 @@ class ClustersPicture(Picture[ClustersView]):
         )
 
     def draw(self, data: ClustersView) -> alt.LayerChart:
-        base = data.chart().encode(y=data.y("cluster"))
+        names = alt.Axis(labelExpr="split(datum.label, '|')", labelOverlap=False)
+        base = data.chart().encode(
+            y=data.y("named", sort=None, title="cluster, and its share of the weight", axis=names)
+        )
         x = data.x(
             "latency",
-            scale=alt.Scale(type="log", nice=False, padding=60),
+            scale=alt.Scale(type="log", nice=False, padding=16),
             axis=alt.Axis(format="~g", labelExpr="datum.label ? datum.label + 'x' : ''"),
         )
         size = alt.Size("share:Q", legend=None, scale=alt.Scale(range=[40, 400]))
@@ -87,6 +90,5 @@ class ClustersPicture(Picture[ClustersView]):
             base.mark_point(filled=True, style="strong").encode(
                 x=x, size=size, tooltip=data.hover()
             ),
-            base.mark_text(dy=-12, style="words", fontSize=10).encode(x=x, text="words:N"),
-            height=max(120, (ROW + 12) * len(data.cluster)),
+            height=max(120, ROW * len(data.cluster)),
         )

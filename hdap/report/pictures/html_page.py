@@ -13,12 +13,16 @@ import vl_convert
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from hdap.fleet_data.errors import HdapError, StoreError
+from hdap.report.pictures.explained_words import FirstUses
 from hdap.report.pictures.looks import DARK, LIGHT, PAGE, Look
+from hdap.workflows.decision import ShippingDecision
 from hdap.workflows.text_cells import TextTable
 
 T = TypeVar("T")
 
 TEMPLATE = "page.html.j2"
+MOST_ROWS = 50
+"""Rows of a table; a longer one says so. A page of a huge fleet stays one that can be sent."""
 
 
 class Drawing(Protocol):
@@ -31,18 +35,36 @@ class Drawing(Protocol):
         """Its Vega-Lite specification."""
 
 
+Part = str | TextTable | Drawing
+
+
 @dataclass
 class Chapter:
-    """One chapter of a page. What could not be shown is in `missing`: why, and what to do first."""
+    """One chapter of a page: sentences, pictures and tables in the order in which they were added.
+
+    What could not be shown is in `missing`: why, and what to do first.
+    """
 
     name: str
     title: str
-    sentences: list[str] = field(default_factory=list)
-    figures: list[Any] = field(default_factory=list)
-    """Each a `Drawing`."""
-    tables: list[TextTable] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def figures(self) -> list[Drawing]:
+        """The pictures alone."""
+        return [part for part in self.parts if not isinstance(part, str | TextTable)]
+
+    @property
+    def tables(self) -> list[TextTable]:
+        """The tables alone."""
+        return [part for part in self.parts if isinstance(part, TextTable)]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to read in it but why."""
+        return not self.parts and not self.commands
 
     def attempt(self, make: Callable[[], T]) -> T | None:
         """What `make` gives; None where the database does not hold it yet, which is noted once.
@@ -58,40 +80,52 @@ class Chapter:
                 self.missing.append(str(error))
             return None
 
-    def tabulate(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Add a table unless it has no rows."""
-        if rows:
-            self.tables.append(TextTable(title, tuple(heads), tuple(map(tuple, rows))))
+    def tabulate(
+        self,
+        title: str,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        newest_last: bool = False,
+    ) -> None:
+        """Add a table unless it has no rows; of a long one its first rows, or its newest."""
+        shown = rows[-MOST_ROWS:] if newest_last else rows[:MOST_ROWS]
+        if len(shown) < len(rows):
+            which = "newest" if newest_last else "first"
+            title = f"{title}, the {which} {len(shown):,} of {len(rows):,}"
+        if shown:
+            self.parts.append(TextTable(title, tuple(heads), tuple(map(tuple, shown))))
 
 
-def report_page(title: str, lead: str, sections: Sequence[Chapter], *, simulated: bool) -> str:
-    """The report as one HTML document that opens without a network."""
-    figures = [figure for section in sections for figure in section.figures]
-    return _page(title, lead, sections, figures, simulated)
+def report_page(
+    title: str, decision: ShippingDecision, sections: Sequence[Chapter], *, simulated: bool
+) -> str:
+    """The report as one HTML document that opens without a network: the decision, then chapters.
+
+    Chapters that hold nothing share one line at its end.
+    """
+    return _page(title, decision, sections, simulated)
 
 
 def figure_page(title: str, figure: Drawing, *, simulated: bool) -> str:
     """One picture as such a document."""
-    section = Chapter(figure.name, title, figures=[figure])
-    return _page(title, "", [section], [figure], simulated)
+    return _page(title, None, [Chapter(figure.name, title, [figure])], simulated)
 
 
 def _page(
-    title: str,
-    lead: str,
-    sections: Sequence[Chapter],
-    figures: Sequence[Drawing],
-    simulated: bool,
+    title: str, decision: ShippingDecision | None, sections: Sequence[Chapter], simulated: bool
 ) -> str:
+    figures = [figure for section in sections for figure in section.figures]
     specs = {figure.name: figure.spec(width="container", words=False) for figure in figures}
     return (
         _environment()
         .get_template(TEMPLATE)
         .render(
             title=title,
-            lead=lead,
-            sections=sections,
-            single=len(sections) == 1,
+            decision=decision,
+            sections=[section for section in sections if not section.empty],
+            empty=[section for section in sections if section.empty],
+            first_uses=FirstUses(),
             simulated=simulated,
             made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             version=version("hdap"),

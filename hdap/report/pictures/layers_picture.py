@@ -18,6 +18,8 @@ from hdap.surrogate.models.fleet_model import FleetModel
 MOST_LAYERS = 60
 """Layers that are drawn: those that take the most time in the dense network."""
 ROW = 13
+LABELS = alt.Axis(labelLimit=120, labelOverlap=False, labelFontSize=9)
+"""Every bar has its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ class LayersPicture(Picture[LayersView]):
 
     def draw(self, data: LayersView) -> alt.LayerChart:
         title = "predicted, ms of the fleet mean (pale: dense)"
-        layer = data.y("layer", sort=None, title=None, axis=alt.Axis(labelLimit=120))
+        layer = data.y("layer", sort=None, title=None, axis=LABELS)
         base = data.chart().encode(y=layer, tooltip=data.hover())
         return layered(
             base.mark_bar(style="quiet", opacity=0.3, height=10).encode(

@@ -35,6 +35,8 @@ class Look:
             | {"gridColor": self.grid, "domainColor": self.quiet, "tickColor": self.quiet}
             | {"titleFontWeight": "normal", "labelLimit": 150, "labelOverlap": True}
             | {"labelSeparation": 8},
+            # a label at the edge is left out rather than cut off
+            "axisX": {"labelBound": True},
             "legend": text
             | {"orient": "bottom", "titleFontWeight": "normal", "symbolSize": 90, "columns": 4}
             | {"symbolOpacity": 1, "symbolBaseFillColor": self.quiet}

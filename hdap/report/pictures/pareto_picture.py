@@ -73,7 +73,9 @@ class ParetoPicture(Picture[ParetoView]):
         front = base.transform_filter("datum.front")
         names = [f"found (trial {data.found_number})", "uniform, same grid"]
         ms, kept = zip(data.found, data.uniform, strict=True)
-        named = chart(network=names, fleet_ms=ms, kept=kept).encode(x="kept:Q", y="fleet_ms:Q")
+        named = chart(network=names, fleet_ms=ms, kept=kept, place=[0, 1]).encode(
+            x="kept:Q", y="fleet_ms:Q"
+        )
         return layered(
             base.mark_point(filled=True, size=34, opacity=0.35, style="quiet"),
             front.mark_line(style="strong", interpolate="step-before", fillOpacity=0),
@@ -81,11 +83,21 @@ class ParetoPicture(Picture[ParetoView]):
             named.mark_point(filled=True, shape="diamond", size=170, style="best").encode(
                 tooltip=["network:N", *data.hover("fleet_ms", "kept")]
             ),
-            named.mark_text(align="left", dx=9, dy=15, style="words", fontWeight="bold").encode(
-                text="network:N"
-            ),
+            *(_name(named, i, data) for i in range(len(names))),
             height=340,
         )
+
+
+def _name(named: alt.Chart, place: int, data: ParetoView) -> alt.Chart:
+    """A network's name on the side of its point where there is room for it."""
+    kept = (data.found, data.uniform)[place][1]
+    middle = (data.kept.min() + data.kept.max()) / 2
+    if kept > middle:
+        words = named.mark_text(style="words", fontWeight="bold", align="right", dx=-9, dy=-10)
+    else:
+        words = named.mark_text(style="words", fontWeight="bold", align="left", dx=9, dy=15)
+    chosen: alt.Chart = words.transform_filter(f"datum.place == {place}")
+    return chosen.encode(text="network:N")
 
 
 def pareto_front(ms: Floats, kept: Floats) -> Bools:

@@ -51,7 +51,7 @@ def draw(chapter: Chapter, source: PictureSource, *kinds: str) -> None:
     for kind in kinds:
         figure = chapter.attempt(partial(PICTURES[kind].figure, source))
         if figure is not None:
-            chapter.figures.append(figure)
+            chapter.parts.append(figure)
 
 
 def picture(store: Store, kind: str, study: str | None = None, model: str | None = None) -> Figure:
