@@ -25,10 +25,12 @@ import polars as pl
 from hdap.fleet_data.atomic_files import require_folder_of
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.extras import require
+from hdap.fleet_data.ingest.reject_limit import reject_limit
 from hdap.fleet_data.records import StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
 from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.search_request import SearchRequest, settled
 from hdap.search.analysis.answer import Answer, answer
@@ -88,15 +90,25 @@ class Fleet:
     progress: Progress | None = None
     _open: list[Store] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def ingest(self, telemetry: "str | Path | pl.DataFrame | pd.DataFrame | pa.Table") -> Ingested:
+    def ingest(
+        self,
+        telemetry: "str | Path | pl.DataFrame | pd.DataFrame | pa.Table",
+        *,
+        max_rejected: str | None = None,
+    ) -> Ingested:
         """Load telemetry, one row a measurement: a CSV or Parquet file, or a frame.
 
         Columns are at least device_id, model and latency_ms. A bad row does not enter, and comes
-        back in `rejected_rows`; the same rows again add nothing.
+        back in `rejected_rows`; the same rows again add nothing. Where more rows than
+        `max_rejected` (`5%`, or a number of rows) are bad, nothing is stored.
 
-        Raises InputError for what is no such table.
+        Raises InputError for what is no such table or holds too many bad rows.
         """
-        return ingest_telemetry(self.store(create=True), telemetry, say, self._tell("ingest"))
+        asked = IngestRequest(
+            max_rejected=None if max_rejected is None else reject_limit(max_rejected)
+        )
+        store, tell = self.store(create=True), self._tell("ingest")
+        return ingest_telemetry(store, telemetry, asked, say, tell)
 
     def search(
         self,

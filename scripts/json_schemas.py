@@ -26,6 +26,7 @@ MAPS = {
     "tried",
     "files",
     "latency_ms",
+    "rejected",
 }
 """Objects whose keys are names from the data (width groups, clusters, files), not fields."""
 FREE = {"sql": {"type": "array", "items": {"type": "object"}}}

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +11,19 @@ from queue import Full, Queue
 
 import polars as pl
 
-from hdap.fleet_data.ingest.blocks import Block, RejectFile
-from hdap.fleet_data.ingest.byte_source import STANDARD_INPUT, ByteSource, open_source
+from hdap.fleet_data.errors import InputError, StoreError
+from hdap.fleet_data.ingest.blocks import Block
+from hdap.fleet_data.ingest.byte_source import (
+    STANDARD_INPUT,
+    ByteSource,
+    can_be_read_twice,
+    open_source,
+)
 from hdap.fleet_data.ingest.csv_reader import read_csv, read_header
 from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_frame, read_parquet
+from hdap.fleet_data.ingest.reject_file import RejectFile
+from hdap.fleet_data.ingest.reject_limit import RejectLimit
 from hdap.fleet_data.ingest.row_writer import RowWriter
 from hdap.fleet_data.ingest.validate import Checked, check
 from hdap.fleet_data.store import Store
@@ -33,9 +41,13 @@ class IngestReport:
     """The summary of one source.
 
     `rows = added + known + sum(rejected.values())`; `known` rows were stored before or stand
-    twice in the source. `rejected` counts rows by "column: reason". `devices`, `models` and
-    `configurations` count what the accepted rows are about, `first_at` and `last_at` their time
-    span. `undescribed_models` have no architecture in the store: their dense rows are kept.
+    twice in the source. `rejected` counts rows by "column: reason", `rejected_cause` is the one
+    cause that all of them share (empty: none or several), `rejected_path` lists them. Of the new
+    devices `default_named` have a name that looks like nobody gave it, `default_names` are the
+    first of these. `devices`, `models` and `configurations` count what the accepted rows are about,
+    `first_at` and `last_at` their time span. `undescribed_models` have no architecture in the
+    store: their dense rows are kept. `warnings` are what could not be done beside: the rows are
+    stored all the same.
     """
 
     source: str
@@ -43,7 +55,10 @@ class IngestReport:
     added: int
     known: int
     rejected: Mapping[str, int]
+    rejected_cause: str
     new_devices: int
+    default_named: int
+    default_names: tuple[str, ...]
     devices: int
     models: tuple[str, ...]
     new_configurations: int
@@ -53,15 +68,21 @@ class IngestReport:
     extra_columns: tuple[str, ...]
     undescribed_models: tuple[str, ...]
     rejected_path: Path | None
+    warnings: tuple[str, ...]
     seconds: float
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether rows came and the store has none of them."""
+        return bool(self.rejected) and self.added + self.known == 0
 
 
 def check_source(source: Path | str) -> None:
     """Whether a file can be opened and has a right header. Raises InputError.
 
-    Standard input is not looked at: what is read from it once cannot be read again.
+    Standard input and pipes are not looked at: what is read from them once is gone.
     """
-    if str(source) == STANDARD_INPUT:
+    if not can_be_read_twice(source):
         return
     with open_source(source) as opened:
         if opened.format == "parquet":
@@ -77,19 +98,23 @@ def ingest(
     trace: Trace = lambda model: None,
     progress: Progress | None = None,
     rejected_path: Path | None = None,
+    max_rejected: RejectLimit | None = None,
 ) -> IngestReport:
-    """Load one file, standard input for `-`, or a data frame with the same columns.
+    """Load one file or pipe, standard input for `-`, or a data frame with the same columns.
 
-    Rejected rows go to `FILE.rejected.csv`. One transaction: all rows land, or none. Rows that are
+    Rejected rows are listed in `rejected_path`, by default `FILE.rejected.csv`, in this folder
+    where that of the file cannot be written. One transaction: all rows land, or none. Rows that are
     stored already add nothing. Rows of a pruned model whose architecture neither the store nor
     `trace` has are rejected. `progress` is told the bytes (of a frame the rows) read and their
-    total (None: unknown). Raises InputError when the source cannot be read or is wrong as a whole,
-    StoreError when the database fails.
+    total (None: unknown). Raises InputError when the source cannot be read, is wrong as a whole or
+    has more rejected rows than `max_rejected`, StoreError when the database fails.
     """
     started = time.monotonic()
-    rejects = RejectFile(rejected_path or _default_rejected(source))
-    try:
+    places = (rejected_path,) if rejected_path else _places_of_rejects(source)
+    with closing(RejectFile(places)) as rejects:
         with _opened(source) as (name, size, read), store.ingesting(name) as writer:
+            if progress is not None:
+                progress(0, size)
             written = RowWriter(writer, trace)
             with _prefetched(read, _AHEAD) as blocks:
                 for checked, done in blocks:
@@ -98,19 +123,24 @@ def ingest(
                         progress(done, size)
             added = written.finish()
             rejected = rejects.counts.total()
+            if max_rejected is not None and not max_rejected.allows(rejected, written.rows):
+                raise _too_many(name, max_rejected, rejects, written.rows)
             known = written.rows - rejected - added
             writer.record(written.rows, known, rejected)
             undescribed = tuple(sorted(written.undescribed()))
-    except BaseException:
-        rejects.abandon()
-        raise
+        # from here on all is stored, and whatever fails is a warning
+        unfolded = _fold_log(store)
+        path = rejects.publish()
     return IngestReport(
         source=name,
         rows=written.rows,
         added=added,
         known=known,
         rejected=dict(rejects.counts.most_common()),
+        rejected_cause=rejects.cause.told(every_row=rejected == written.rows),
         new_devices=written.devices.added,
+        default_named=written.devices.default_names.count,
+        default_names=written.devices.default_names.first,
         devices=len(written.devices),
         models=tuple(sorted(written.models)),
         new_configurations=written.configurations.added,
@@ -119,9 +149,29 @@ def ingest(
         last_at=_time(written.last_us),
         extra_columns=tuple(name for name in written.columns if name not in BY_NAME),
         undescribed_models=undescribed,
-        rejected_path=rejects.commit(),
+        rejected_path=path,
+        warnings=(*unfolded, *rejects.problems),
         seconds=time.monotonic() - started,
     )
+
+
+def _too_many(name: str, limit: RejectLimit, rejects: RejectFile, rows: int) -> InputError:
+    path, rejected = rejects.publish(), rejects.counts.total()
+    most_often = rejects.counts.most_common(1)[0][0]
+    cause = rejects.cause.told(every_row=rejected == rows) or f"most often {most_often}"
+    listed = f" (each is listed in {path})" if path else ""
+    return InputError(
+        f"at most {limit} of the rows may be rejected, but {rejected:,} of the {rows:,} of {name} "
+        f"are to be, so nothing of it is stored: {cause}{listed}"
+    )
+
+
+def _fold_log(store: Store) -> tuple[str, ...]:
+    try:
+        store.fold_log()
+    except StoreError as error:
+        return (f"all rows are stored, but the log beside the database stays for now: {error}",)
+    return ()
 
 
 @contextmanager
@@ -186,13 +236,16 @@ def _prefetched(items: Iterator[_Item], ahead: int) -> Iterator[Iterator[_Item]]
         thread.join()
 
 
-def _default_rejected(source: Path | str | pl.DataFrame) -> Path:
+def _places_of_rejects(source: Path | str | pl.DataFrame) -> tuple[Path, ...]:
     if isinstance(source, pl.DataFrame):
-        return Path("frame.rejected.csv")
+        return (Path("frame.rejected.csv"),)
     if str(source) == STANDARD_INPUT:
-        return Path("stdin.rejected.csv")
+        return (Path("stdin.rejected.csv"),)
     path = Path(source)
-    return path.with_name(f"{path.name}.rejected.csv")
+    if path.is_relative_to("/dev") or path.is_relative_to("/proc"):  # what a shell makes of <(...)
+        return (Path("pipe.rejected.csv"),)
+    beside = path.with_name(f"{path.name}.rejected.csv")
+    return (beside, Path(beside.name))
 
 
 def _time(microseconds: int | None) -> datetime | None:

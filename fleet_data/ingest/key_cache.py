@@ -8,6 +8,7 @@ import polars as pl
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.configuration import format_channels, parse_channels
 from hdap.fleet_data.costs import flops, parameters
+from hdap.fleet_data.ingest.default_names import DefaultNames
 from hdap.fleet_data.ingest.row_hash import text_hashes
 from hdap.fleet_data.records import Ints
 from hdap.fleet_data.store.ingest_writer import IngestWriter
@@ -38,6 +39,7 @@ class KeyCache:
         schema = {"value": pl.String, "key": pl.Int64, "hash": pl.UInt64}
         self._known = pl.DataFrame(schema=schema)
         self.added = 0
+        self.default_names = DefaultNames()
 
     def __len__(self) -> int:
         return self._known.height
@@ -52,6 +54,7 @@ class KeyCache:
             learned = keys.with_columns(hash=text_hashes(keys["value"]))
             self._known = pl.concat([self._known, learned])
             self.added += added
+            self.default_names.add(keys["value"].tail(added))
         return frame.join(self._known, on="value", how="left", maintain_order="left")
 
 

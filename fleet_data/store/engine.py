@@ -122,9 +122,16 @@ class Database:
                 with connection.begin():
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                     yield connection
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 connection.invalidate()  # a fresh connection has the usual settings again
+
+    def fold_log(self) -> None:
+        """Bring what SQLite committed to its log into the database file; the log is emptied, unless
+        others read it. What is not folded now is not lost: later openers do it. Raises StoreError.
+        """
+        if self.is_sqlite:
+            with self._translated(), self.engine.connect() as connection:
+                driver_connection(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

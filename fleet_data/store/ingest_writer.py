@@ -39,6 +39,10 @@ class IngestStore(StorePart):
             yield writer
             writer.finish()
 
+    def fold_log(self) -> None:
+        """After an ingest, whose log is as large as the file. Raises StoreError."""
+        self._database.fold_log()
+
 
 class IngestWriter:
     """What an ingest may do within its transaction."""

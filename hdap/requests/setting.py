@@ -109,7 +109,7 @@ def settings_of(wanted: type, default: Any = MISSING) -> Iterator[Leaf]:
     """All settings of a dataclass, its own and nested ones, in order; `default` is its default."""
     for field, kind, marks in _fields(wanted):
         value = _default(field) if default is MISSING else getattr(default, field.name)
-        nested = _nested(kind)
+        nested = _nested(kind, marks)
         if nested is not None:
             left_out = {name for mark in marks if isinstance(mark, Without) for name in mark.names}
             for leaf in settings_of(nested, MISSING if value is None else value):
@@ -131,8 +131,8 @@ def build(
     the dataclasses raise.
     """
     found: dict[str, Any] = {}
-    for field, kind, _ in _fields(wanted):
-        nested = _nested(kind)
+    for field, kind, marks in _fields(wanted):
+        nested = _nested(kind, marks)
         if nested is not None:
             before = _default(field) if default is MISSING else getattr(default, field.name)
             found[field.name] = _build_nested(nested, before, values)
@@ -168,7 +168,10 @@ def _fields(wanted: type) -> Iterator[tuple[Field[Any], Any, tuple[Any, ...]]]:
         yield field, kind, tuple(marks)
 
 
-def _nested(kind: Any) -> type | None:
+def _nested(kind: Any, marks: tuple[Any, ...]) -> type | None:
+    """The dataclass of settings that a field is; not one that a single setting is read into."""
+    if any(isinstance(mark, Setting) for mark in marks):
+        return None
     inner = options_of(kind)[0]
     return inner if isinstance(inner, type) and is_dataclass(inner) else None
 

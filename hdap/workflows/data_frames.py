@@ -16,6 +16,7 @@ from hdap.fleet_data.ingest.ingest_file import IngestReport, ingest
 from hdap.fleet_data.records import ClusteringRecord, QueryResult, TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.networks.model_tracer import ModelTracer
+from hdap.requests.ingest_request import IngestRequest
 
 FIGURES = (
     *("number", "flops", "parameters", "fleet_mean_ms", "fleet_mean_low_ms", "fleet_mean_high_ms"),
@@ -36,21 +37,31 @@ class Ingested(IngestReport):
 
 
 def ingest_telemetry(
-    store: Store, telemetry: Any, say: Say, progress: Callable[[int, int | None], None]
+    store: Store,
+    telemetry: Any,
+    request: IngestRequest,
+    say: Say,
+    progress: Callable[[int, int | None], None],
 ) -> Ingested:
     """Load a file, or rows that polars can take: a frame of polars or pandas, a pyarrow table.
 
     Rejected rows of a file are in `FILE.rejected.csv` too. Raises InputError where it is neither,
-    or is wrong as a whole.
+    is wrong as a whole, or holds more rows to reject than the `request` allows.
     """
-    trace = ModelTracer(say)
+    trace, most = ModelTracer(say), request.max_rejected
     if isinstance(telemetry, str | Path):
-        report = ingest(store, telemetry, trace=trace, progress=progress)
+        report = ingest(store, telemetry, trace=trace, progress=progress, max_rejected=most)
         return _with_rejected(report, report.rejected_path)
     frame = as_polars(telemetry)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rejected.csv"
-        report = ingest(store, frame, trace=trace, progress=progress, rejected_path=path)
+        report = ingest(
+            *(store, frame),
+            trace=trace,
+            progress=progress,
+            rejected_path=path,
+            max_rejected=most,
+        )
         found = _with_rejected(report, report.rejected_path)
     return Ingested(**vars(found) | {"rejected_path": None})
 

@@ -402,12 +402,6 @@ def test_the_file_of_rejects_goes_when_nothing_is_rejected_any_more(load: Load) 
     assert not path.exists()
 
 
-def test_a_place_for_rejects_that_cannot_be_written_is_one_line(load: Load, store: Store) -> None:
-    with pytest.raises(InputError, match="give another path"):
-        load(f"{HEADER}\n{GOOD}\nbad\n", rejected_path=Path("/nonexistent/r.csv"))
-    assert len(store.measurements()) == 0
-
-
 def test_an_error_in_the_middle_leaves_nothing_behind(
     load: Load, store: Store, tmp_path: Path
 ) -> None:

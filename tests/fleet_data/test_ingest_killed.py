@@ -68,6 +68,7 @@ def test_a_killed_ingest_leaves_nothing_and_the_next_one_lands_whole(
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     child.stdout.close()
+    assert [path.name for path in telemetry.parent.iterdir() if "rejected" in path.name] == []
     with Store.open(url) as store:
         assert len(store.measurements()) == again
         assert len(store.devices().ids) == again

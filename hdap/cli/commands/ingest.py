@@ -4,41 +4,75 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hdap.cli.settings.fleet_commands import IngestCommand
-from hdap.cli.terminal.open_store import open_store
+from hdap.cli.terminal.open_store import open_store, tell_simulated
 from hdap.cli.terminal.output import emit_json, next_steps, progress_bar, say, table, warn
+from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, check_source, ingest
 from hdap.fleet_data.store import Store
 from hdap.networks.model_tracer import ModelTracer
 
 
 def run(asked: IngestCommand) -> None:
-    """Load the files and print what came of each."""
+    """Load the files and print what came of each, also where a later one fails."""
     sources = [file if file == "-" else Path(file) for file in asked.files]
     for source in sources:
         check_source(source)
+    reports: list[IngestReport] = []
     with open_store(asked.db) as store:
-        reports = [_ingest(store, source) for source in sources]
-        steps = _next(store)
-    if asked.as_json:
-        emit_json([asdict(report) for report in reports])
-        return
-    for report in reports:
-        _show(report)
-    next_steps(*steps)
+        try:
+            for source in sources:
+                reports.append(_ingest(store, source, asked))
+                _tell(store, reports[-1], asked)
+        finally:
+            if asked.as_json and reports:
+                emit_json([asdict(report) for report in reports])
+        in_vain = [report for report in reports if report.in_vain]
+        if in_vain:
+            raise InputError("; ".join(map(_nothing_added, in_vain)))
+        if not asked.as_json:
+            next_steps(*_next(store))
 
 
-def _ingest(store: Store, source: Path | str) -> IngestReport:
+def _ingest(store: Store, source: Path | str, asked: IngestCommand) -> IngestReport:
     with progress_bar(f"ingest {source}", "bytes") as bar:
+        at: tuple[int, int | None] = (0, None)
+
+        def progress(done: int, total: int | None) -> None:
+            nonlocal at
+            at = (done, total)
+            bar(*at, "")
+
+        def trace(model: str) -> Architecture | None:
+            bar(*at, f"tracing {model}")
+            return ModelTracer(say)(model)
+
         return ingest(
-            store,
-            source,
-            trace=ModelTracer(say),
-            progress=lambda done, total: bar(done, total, ""),
+            *(store, source),
+            trace=trace,
+            progress=progress,
+            max_rejected=asked.request.max_rejected,
         )
 
 
+def _tell(store: Store, report: IngestReport, asked: IngestCommand) -> None:
+    """The rows are stored: whatever fails from here on is no failure of theirs."""
+    try:
+        tell_simulated(store)
+    except HdapError as error:
+        warn(str(error))
+    if not asked.as_json:
+        _show(report)
+    for line in _warnings(report):
+        warn(line)
+
+
 def _next(store: Store) -> list[str]:
-    counts = store.model_counts()
+    try:
+        counts = store.model_counts()
+    except HdapError as error:
+        warn(str(error))
+        return []
     if not counts:
         return ["hdap ingest telemetry.csv"]
     pruned = [m.model for m in counts if m.measurements > m.dense_measurements]
@@ -57,6 +91,11 @@ def _show(report: IngestReport) -> None:
             ["rejected", f"{rejected:,}"],
             *([f"  {reason}", f"{count:,}"] for reason, count in report.rejected.items()),
             ["devices (new)", f"{report.devices:,} ({report.new_devices:,})"],
+            *(
+                [["  new by a default name", f"{report.default_named:,}"]]
+                if report.default_named
+                else []
+            ),
             ["models", ", ".join(report.models) or "-"],
             ["configurations (new)", f"{report.configurations:,} ({report.new_configurations:,})"],
             ["time span", _span(report)],
@@ -69,13 +108,44 @@ def _show(report: IngestReport) -> None:
         ],
         title=f"Ingest of {report.source}",
     )
-    if report.rejected_path:
-        warn(
-            f"{rejected:,} rows were rejected; each is listed with its reason in "
-            f"{report.rejected_path}"
+
+
+def _warnings(report: IngestReport) -> list[str]:
+    lines = []
+    if report.rejected and not report.in_vain:
+        rejected = sum(report.rejected.values())
+        was = _counted(rejected, "row was", "rows were")
+        cause = f": {report.rejected_cause}" if report.rejected_cause else ""
+        lines.append(f"{was} rejected{cause}{_listed(report)}")
+    lines += report.warnings
+    if report.default_named:
+        lines.append(
+            f"{_counted(report.default_named, 'new device has', 'new devices have')} a name that "
+            f"nobody gave it ({', '.join(report.default_names)}): what one of the fleet measured "
+            "counts as its own under its own name alone: measure.pyz --device-id NAME"
         )
-    for model in report.undescribed_models:
-        warn(f"{model}: no architecture is stored, so only its dense rows can be kept")
+    lines += [
+        f"{model}: no architecture is stored, so only its dense rows can be kept"
+        for model in report.undescribed_models
+    ]
+    return lines
+
+
+def _nothing_added(report: IngestReport) -> str:
+    rejected = sum(report.rejected.values())
+    many = "its only row was" if rejected == 1 else f"all {rejected:,} were"
+    cause = report.rejected_cause or f"most often {next(iter(report.rejected))}"
+    return f"a row of {report.source} must be good, but {many} rejected: {cause}{_listed(report)}"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count:,} {many}"
+
+
+def _listed(report: IngestReport) -> str:
+    if report.rejected_path is None:
+        return ""
+    return f" (each is listed with its reason in {report.rejected_path})"
 
 
 def _span(report: IngestReport) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from hdap.cli.settings.shared_flags import WithBoth, WithJson
 from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.setting import Rest, Setting
 from hdap.requests.shared_settings import Seed, SurrogateKind
@@ -19,12 +20,14 @@ class IngestCommand(WithBoth):
 
     Required columns: device_id, model, latency_ms. A bad row never enters and never stops the file:
     it goes to FILE.rejected.csv with line, column and reason. The same rows again add nothing.
-    Each file lands whole or not at all.
+    Each file lands whole or not at all. The exit status is 1 where all rows of one were rejected.
     """
+
+    request: IngestRequest = field(default_factory=IngestRequest)
 
     files: Annotated[
         tuple[str, ...],
-        Setting("CSV, gzipped CSV or Parquet files; - is standard input.", argument=True),
+        Setting("CSV, gzipped CSV or Parquet files or pipes; - is standard input.", argument=True),
     ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hdap.cli.terminal.output import mark_simulated, warn
+from hdap.cli.terminal.output import is_marked, mark_simulated, warn
 from hdap.fleet_data.store import Store
 
 
@@ -18,18 +18,15 @@ def open_store(
     as `Store.open` does.
     """
     with Store.open(db, create=create, read_only=read_only) as store:
-        told = False
+        mark_simulated(simulated=False if figures else None)
         if figures:
-            told = store.has_simulated()
-            if told:
-                warn(_words(store))
-        mark_simulated(simulated=told if figures else None)
+            tell_simulated(store)
         yield store
-        # an ingest may have brought the first of them
-        if figures and not told and store.has_simulated():
-            warn(_words(store))
-            mark_simulated(simulated=True)
 
 
-def _words(store: Store) -> str:
-    return f"{store.name} holds simulated rows: what rests on them was measured on no device"
+def tell_simulated(store: Store) -> None:
+    """Mark the output if it was not and the store holds simulated rows: at first, and whenever rows
+    were added."""
+    if not is_marked() and store.has_simulated():
+        warn(f"{store.name} holds simulated rows: what rests on them was measured on no device")
+        mark_simulated(simulated=True)

@@ -106,6 +106,11 @@ def mark_simulated(*, simulated: bool | None) -> None:
     _simulated.set(simulated)
 
 
+def is_marked() -> bool:
+    """Whether what is printed says that it rests on simulated data."""
+    return bool(_simulated.get())
+
+
 def line(text: str, *, markup: bool = False) -> None:
     """One line of results on standard output, marked where it rests on simulated data."""
     mark = f" ({MARK})" if _simulated.get() else ""
@@ -197,7 +202,7 @@ def _plain(value: Any) -> Any:
 def progress_bar(
     description: str, unit: Literal["bytes", "steps"] = "steps"
 ) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A bar with an ETA on standard error; call with (done, total, note).
+    """A bar on standard error, with a percentage and an ETA; call with (done, total, note).
 
     Nothing is drawn where standard error is not a terminal.
     """
@@ -212,24 +217,16 @@ def progress_bar(
 
 
 def _bar(unit: str) -> "Progress":
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    from hdap.cli.terminal.progress_columns import Amount, Left
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        amount,
+        Amount(unit),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        Left(),
         TextColumn("{task.fields[note]}"),
         console=err(),
         transient=True,
