@@ -1,7 +1,7 @@
 """Which channels go together: a thin, checked view of Torch-Pruning's dependency graph."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_pruning import DependencyGraph
-from torch_pruning.dependency import index_mapping
+from torch_pruning.dependency import Group, index_mapping
 from torch_pruning.ops import OPTYPE, module2type
 from torch_pruning.pruner.function import BasePruningFunc
 
@@ -31,6 +31,10 @@ _PASSIVE = {
     OPTYPE.SLICE,
     OPTYPE.OUTPUT,
 }
+
+# Steps from a root, as a multiple of all dependencies: real networks need a fifth. Where channels
+# are shifted against themselves (x[:, 1:] - x[:, :-1]) Torch-Pruning would go round for ever.
+_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +112,9 @@ class ChannelGraph:
         # Torch-Pruning works out all offsets anew for each question, in time quadratic in the
         # inputs of a concatenation. They cannot have changed: nothing is pruned in this graph.
         unchanged = patch.object(index_mapping, "update_index_mapping", lambda graph: None)
-        with unchanged, _unless_it_fails(root):
+        steps = sum(len(node.dependencies) for node in self._graph.module2node.values())
+        ending = patch.object(Group, "add_dep", _limited(Group.add_dep, _STEPS * steps))
+        with unchanged, ending, _unless_it_fails(root):
             return self._graph.get_pruning_group(
                 module, pruner.prune_out_channels, list(map(int, channels))
             )
@@ -213,6 +219,15 @@ def _first_that_fails(network: nn.Module, example: Tensor) -> nn.Module:
         except Exception:
             return _first_that_fails(child, inputs)
     return network
+
+
+def _limited(add: Callable[..., None], limit: int) -> Callable[..., None]:
+    def add_one(group: Group, *args: Any, **named: Any) -> None:
+        if len(group) > limit:
+            raise RecursionError("they depend on themselves, shifted")
+        add(group, *args, **named)
+
+    return add_one
 
 
 @contextmanager

@@ -89,5 +89,5 @@ def test_equivalence_fails_where_channels_mix_between_layers() -> None:
             return result
 
     network = Rolled()
-    with pytest.raises(UnsupportedModelError, match="`first` has channels"):
+    with pytest.raises(UnsupportedModelError, match="`second` comes after something"):
         verify_equivalence(network, describe(network, "rolled", (3, 8, 8)))

@@ -147,7 +147,7 @@ class SpatialGate(Toy):
         (Sliced, "second"),
         (PixelShuffled, "up"),
         (ChannelShuffled, "first"),
-        (WithImage, "first"),
+        (WithImage, "second"),
         (Scaled, "gamma"),
         (Twice, "again"),
         (Transposed, "up"),
