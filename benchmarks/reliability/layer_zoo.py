@@ -93,7 +93,7 @@ class _Table(nn.Module):
         if self.how == "embedding":
             places = torch.arange(x.shape[1], device=x.device)
             return cast(Tensor, x + self.embedding(places).view(-1, 1, 1))
-        return cast(Tensor, x + self.table[: x.shape[1]].view(-1, 1, 1))
+        return x + self.table[: x.shape[1]].view(-1, 1, 1)
 
 
 def _attention_over_channels(x: Tensor) -> Tensor:
