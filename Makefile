@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PHOTOGRAPHS := /usr/share/datasets/fashion-mnist
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo test lint types docs build clean
+.PHONY: setup demo proof test lint types docs build clean
 
 setup: $(READY)
 
@@ -17,6 +19,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup  ## the main job on the bundled measured fleet
 	$(BIN)/hdap demo
+
+proof: setup  ## accuracy at equal measured latency on real photographs: hours, and goes on where it was stopped
+	test -d $(PHOTOGRAPHS) || $(AS_ROOT) apt-get install --yes dataset-fashion-mnist
+	$(BIN)/python -m benchmarks.quality.frontier $(PROOF)
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -180,7 +180,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0].rstrip(":")
 
 
 def _folder_of(path: Path, edition: Edition) -> Path | None:

@@ -1,0 +1,100 @@
+"""Figures of the frontier: a row a training, and each arm against the best uniform network."""
+
+import math
+
+import polars as pl
+
+from benchmarks.quality.figures import words
+from benchmarks.quality.frontier_plan import (
+    DENSE,
+    SCRATCH,
+    TUNED,
+    UNIFORM,
+    WORDS,
+    Cell,
+    Settings,
+    Work,
+)
+
+DESCRIBED = ("grid", "channels", "flops", "parameters", "kept", "target", "latency", "reached")
+POINT = ["network", "point"]
+
+
+def rows_of(settings: Settings, work: Work) -> pl.DataFrame:
+    """A row a training that is done; latency is a share of the dense network's, measured."""
+    found = []
+    for file in sorted((work.folder / "trained").glob("*.json")):
+        result = work.read(f"trained/{file.stem}")
+        cell = Cell(*(result[name] for name in ("network", "seed", "arm", "point", "way")))
+        row = {"network": cell.network, "seed": cell.seed, "point": cell.point, "arm": cell.arm}
+        row |= {"way": cell.way, "accuracy": result["accuracy"], "loss": result["loss"]}
+        row |= {"untuned": result.get("untuned", math.nan)}
+        row |= {"cpu_s": result["cpu_s"], "share": settings.shares[cell.point]}
+        if cell.arm == DENSE:
+            row |= dict.fromkeys(DESCRIBED) | {"latency": 1.0, "kept": 1.0, "reached": True}
+        else:
+            widths = work.read(f"widths/{cell.network}-{cell.seed}")
+            known = widths[f"{cell.point}-{cell.arm}"]
+            row |= {name: known[name] for name in DESCRIBED}
+        found.append(row)
+    return pl.DataFrame(found, infer_schema_length=None)
+
+
+def report(rows: pl.DataFrame) -> str:
+    """A Markdown table a network and point."""
+    lines = [
+        f"dense {network}: {_points(_of(rows, network, DENSE, DENSE), 'accuracy')} %"
+        for network in rows["network"].unique(maintain_order=True)
+    ]
+    pruned = rows.filter(pl.col("arm") != DENSE)
+    for (network, point), own in pruned.group_by(POINT, maintain_order=True):
+        share = own["share"][0]
+        lines += ["", f"{network}, point {point} (uniform in multiples of 8 at {share:.0%} FLOPs)"]
+        lines += [
+            "",
+            "| arm | latency / dense | MFLOPs | kept | tuned, % | less uniform's | from scratch, % "
+            "| less uniform's |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        lines += [_line(own, arm) for arm in WORDS if arm in set(own["arm"])]
+    return "\n".join(lines)
+
+
+def missed(rows: pl.DataFrame) -> str:
+    """The arms that could not be brought to the latency, by name."""
+    slow = rows.filter(~pl.col("reached")).unique([*POINT, "seed", "arm"], maintain_order=True)
+    names = [f"{r['arm']} ({r['network']}, point {r['point']})" for r in slow.iter_rows(named=True)]
+    return f"\nslower than asked: {', '.join(names) or 'none'}"
+
+
+def paired(rows: pl.DataFrame, arm: str, way: str) -> list[float]:
+    """Points of accuracy over uniform's at one network and point, a number a seed."""
+    one = rows.filter((pl.col("arm") == arm) & (pl.col("way") == way))
+    other = rows.filter((pl.col("arm") == UNIFORM) & (pl.col("way") == way))
+    both = one.join(other, on="seed").sort("seed")
+    return [100.0 * float(x) for x in both["accuracy"] - both["accuracy_right"]]
+
+
+def _line(own: pl.DataFrame, arm: str) -> str:
+    mine = own.filter(pl.col("arm") == arm)
+    cells = [WORDS[arm], _mean(mine, "latency", 1.0, 3), _mean(mine, "flops", 1e-6, 1)]
+    cells.append(_mean(mine, "kept", 1.0, 3))
+    for way in (TUNED, SCRATCH):
+        trained = mine.filter(pl.col("way") == way)
+        difference = paired(own, arm, way)
+        cells.append(_points(trained, "accuracy"))
+        cells.append(words(difference) if difference and arm != UNIFORM else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def _of(rows: pl.DataFrame, network: object, arm: str, way: str) -> pl.DataFrame:
+    return rows.filter(network=network, arm=arm, way=way)
+
+
+def _points(rows: pl.DataFrame, column: str) -> str:
+    return _mean(rows, column, 100.0, 2)
+
+
+def _mean(rows: pl.DataFrame, column: str, scale: float, digits: int) -> str:
+    values = rows[column].to_numpy()
+    return f"{scale * float(values.mean()):.{digits}f}" if len(values) else ""

@@ -1,0 +1,181 @@
+"""Every arm brought to the same measured latency; no network is trained here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from benchmarks.quality.frontier_arms import (
+    LEVELS,
+    Family,
+    Trained,
+    searched_families,
+    torch_pruning_families,
+    uniform_families,
+)
+from benchmarks.quality.frontier_device import Rig
+from benchmarks.quality.frontier_plan import TP_GROUP, TP_MAGNITUDE, UNIFORM
+from benchmarks.quality.frontier_training import dense_network, photographs
+from hdap.fleet_data.architecture import Counts
+from hdap.fleet_data.configuration import format_channels
+from hdap.fleet_data.costs import flops, parameters
+from hdap.networks.channel_importance import importance_curves
+from hdap.networks.criteria import Evidence, channel_scores
+from hdap.search.problem.defaults import DEFAULT_PROXY
+from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import PROXIES
+from hdap.surrogate.models.base import FleetSurrogate
+from hdap.training.load_data import TrainingBatches
+
+OVER = 0.015
+"""An arm may take so much longer than the best uniform network: the noise of a measurement."""
+REFERENCE_GRID = 8
+
+
+@dataclass(eq=False)
+class Approach:
+    """One family on its way to a latency (a share of dense), a measured network at a time."""
+
+    family: Family
+    target: float
+    latency: FleetSurrogate
+    factor: float = 1.0
+    tried: dict[int, float] = field(default_factory=dict)
+
+    def level(self) -> int:
+        """The widest that is expected to be fast enough, where predictions err as they just did."""
+        low, high = 0, LEVELS - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.factor * self._predicted(middle) <= self.target
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    def learn(self, level: int, measured: float) -> None:
+        self.tried[level] = measured
+        self.factor = measured / self._predicted(level)
+
+    @property
+    def best(self) -> int:
+        """The slowest network that was measured and is fast enough; else the fastest."""
+        fit = [level for level, ms in self.tried.items() if ms <= self.target * (1.0 + OVER)]
+        return max(fit, key=self.tried.__getitem__) if fit else min(self.tried, key=self._ms)
+
+    def _ms(self, level: int) -> float:
+        return self.tried[level]
+
+    def _predicted(self, level: int) -> float:
+        ms = self.latency.predict(np.stack([self.family.counts(level), self._widest])).ms[:, 0]
+        return float(ms[0] / ms[1])
+
+    @cached_property
+    def _widest(self) -> Counts:
+        return self.family.of.rig.architecture.widths
+
+
+def brought(families: Sequence[Family], targets: Sequence[float], rig: Rig) -> list[Approach]:
+    """Each family as near below its target as a few rounds of measuring bring it."""
+    latency = rig.surrogate()
+    found = [Approach(f, target, latency) for f, target in zip(families, targets, strict=True)]
+    for _ in range(rig.settings.rounds):
+        levels = [approach.level() for approach in found]
+        rows = [a.family.counts(level) for a, level in zip(found, levels, strict=True)]
+        for approach, level, ms in zip(found, levels, rig.measured(rows), strict=True):
+            approach.learn(level, ms)
+    return found
+
+
+def choose_widths(rig: Rig, seed: int) -> None:
+    """Decide the widths of every arm at every point, save what they begin with, and measure all
+    of them in one interleaved run: `widths/NETWORK-SEED`."""
+    of = trained(rig, seed)
+    chosen: dict[str, tuple[Approach, int]] = {}
+    for point, share in enumerate(rig.settings.shares):
+        for arm, approach in _at_point(of, share).items():
+            chosen[f"{point}-{arm}"] = approach, approach.best
+            network = approach.family.network(approach.best)
+            state = {k: v.contiguous() for k, v in network.state_dict().items()}
+            save_file(state, rig.work.weights(rig.network, seed, point, arm))
+        rig.say(f"{rig.network}, seed {seed}: {share:.0%} of FLOPs has its networks")
+    rows = [approach.family.counts(level) for approach, level in chosen.values()]
+    timed = rig.time(rows, rig.settings.proved)
+    texts = format_channels(rig.architecture, np.stack(rows))
+    named = zip(chosen.items(), texts, strict=True)
+    content = {name: _described(of, *one, timed[text]) for (name, one), text in named}
+    rig.work.write(f"widths/{rig.network}-{seed}", content)
+
+
+def trained(rig: Rig, seed: int) -> Trained:
+    """The dense network of a seed with what its channels are worth."""
+    module = dense_network(rig.network, seed, rig.work)
+    settings = rig.settings
+    data = photographs(settings.images, settings.judged)
+    evidence = Evidence(seed, TrainingBatches(data, seed))
+    l2, taylor = (
+        channel_scores(name, module, rig.architecture, evidence) for name in ("l2", "taylor")
+    )
+    return Trained(rig, seed, module, l2, taylor)
+
+
+def _at_point(of: Trained, share: float) -> dict[str, Approach]:
+    """Uniform pruning on its best grid first: what that takes is the latency of all others."""
+    rig, arms = of.rig, of.rig.settings.arms
+    grids = uniform_families(of)
+    reference = next(family for family in grids if family.grid == REFERENCE_GRID)
+    (target,) = rig.measured([reference.counts(_level_of_flops(reference, share))])
+    best = _largest(brought(grids, [target] * len(grids), rig))
+    target = best.tried[best.best]
+    rig.say(f"{rig.network}: best grid {best.family.grid} at {target:.3f} of dense")
+    found = {UNIFORM: best}
+    for arm in (TP_MAGNITUDE, TP_GROUP):
+        if arm in arms:
+            families = torch_pruning_families(of, arm)
+            found[arm] = _largest(brought(families, [target] * len(families), rig))
+    makers = searched_families(of, best.family.grid)
+    searched = [make() for arm, make in makers.items() if arm in arms]
+    for approach in brought(searched, [target] * len(searched), rig):
+        found[approach.family.arm] = approach
+    return found
+
+
+def _largest(approaches: Sequence[Approach]) -> Approach:
+    """Of one method on several grids the network that has most FLOPs at this latency."""
+    fit = [a for a in approaches if a.tried[a.best] <= a.target * (1.0 + OVER)]
+
+    def size(approach: Approach) -> int:
+        counts = approach.family.counts(approach.best)
+        return int(flops(approach.family.of.rig.architecture, counts[None])[0])
+
+    return max(fit or approaches, key=size)
+
+
+def _level_of_flops(family: Family, share: float) -> int:
+    """The widest level with at most so much of the dense FLOPs."""
+    rows = np.stack([family.counts(level) for level in range(LEVELS)])
+    fits = flops(family.of.rig.architecture, rows) <= share * family.of.dense_flops
+    return int(np.flatnonzero(fits).max(initial=0))
+
+
+def _described(
+    of: Trained, approach: Approach, level: int, shares: Sequence[float]
+) -> dict[str, Any]:
+    """What is known of a chosen network before it is tuned."""
+    architecture, counts = of.rig.architecture, approach.family.counts(level)
+    curves = importance_curves(of.l2, architecture)
+    importance = Importance("l2", curves).with_proxy(PROXIES[DEFAULT_PROXY], architecture)
+    return {
+        "arm": approach.family.arm,
+        "grid": approach.family.grid,
+        "counts": counts.tolist(),
+        "channels": format_channels(architecture, counts[None])[0],
+        "flops": int(flops(architecture, counts[None])[0]),
+        "parameters": int(parameters(architecture, counts[None])[0]),
+        "kept": float(importance.kept(counts[None])[0]),
+        "target": approach.target,
+        "latency": float(np.median(shares)),
+        "latencies": list(shares),
+        "reached": float(np.median(shares)) <= approach.target * (1.0 + 2.0 * OVER),
+    }
