@@ -35,11 +35,12 @@ from hdap.networks.surgery import prune
 from hdap.requests.search_request import SearchRequest
 from hdap.search.driver.run_search import run_search
 from hdap.search.problem.budget import FlopsBand, band
+from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
+from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_space import SearchSpace
-from hdap.search.problem.uniform import uniform
 from hdap.workflows.build_problem import prepare_search
 from hdap.workflows.fleet_artifacts import ensure_clustering
 
@@ -71,6 +72,13 @@ class Trained:
         architecture = self.rig.architecture
         return int(flops(architecture, architecture.widths[None])[0])
 
+    def kept(self, counts: Counts) -> float:
+        """Kept importance of one configuration, as `hdap search` counts it with these weights."""
+        architecture = self.rig.architecture
+        importance = Importance("l2", importance_curves(self.l2, architecture))
+        importance = importance.with_proxy(PROXIES[DEFAULT_PROXY], architecture)
+        return float(importance.kept(counts[None])[0])
+
     def fleet(self) -> FleetWeights:
         """One device."""
         clustering = ensure_clustering(self.rig.store, lambda message: None)
@@ -95,6 +103,12 @@ class Family:
         if level not in self._known:
             self._known[level] = self.widths(share_of(level))
         return self._known[level]
+
+    def level_of_flops(self, budget: float) -> int:
+        """The widest level with at most so many FLOPs."""
+        rows = np.stack([self.counts(level) for level in range(LEVELS)])
+        fits = flops(self.of.rig.architecture, rows) <= budget
+        return int(np.flatnonzero(fits).max(initial=0))
 
     def network(self, level: int) -> nn.Module:
         """The dense network's weights that stay."""
@@ -192,9 +206,9 @@ def ncs(of: Trained) -> Family:
     return Family(NCS, of, _or_narrowest(widths, posed(1.0).space), of.l2)
 
 
-def ours(of: Trained, arm: str, grid: int = 1) -> Family:
-    """`hdap search`: with its default floor, with that of uniform pruning on a grid at the same
-    FLOPs, or for the most importance within a latency."""
+def ours(of: Trained, arm: str, uniformly: Family | None = None) -> Family:
+    """`hdap search`: with its default floor, with what the widest network of `uniformly` within the
+    same FLOPs keeps as its floor, or for the most importance within a latency."""
     rig = of.rig
     file = rig.work.weights(rig.network, of.seed)
     dense_ms = float(rig.surrogate().predict(rig.architecture.widths[None]).ms[0, 0])
@@ -205,12 +219,10 @@ def ours(of: Trained, arm: str, grid: int = 1) -> Family:
         if arm == OURS_LATENCY:
             request = replace(request, flops=None, latency=limit, objective="mean")
         problem = prepare_search(rig.store, request, lambda message: None).problem
-        if arm != OURS_FLOOR:
+        if uniformly is None:
             return problem
-        aligned = SearchSpace.build(rig.architecture, grid, min_share=LEAST)
-        kept = problem.importance.kept(uniform(aligned, problem.band)[None])[0]
-        most = problem.importance.kept(problem.space.widest[None])[0]
-        return replace(problem, floor=float(min(kept, most)))
+        counts = uniformly.counts(uniformly.level_of_flops(problem.band.high))
+        return replace(problem, floor=float(problem.importance.kept(counts[None])[0]))
 
     def widths(share: float) -> Counts:
         return _found(posed(share), "fleet", rig.settings.trials, of.seed)
@@ -218,13 +230,13 @@ def ours(of: Trained, arm: str, grid: int = 1) -> Family:
     return Family(arm, of, _or_narrowest(widths, SearchSpace.build(rig.architecture, 1)), of.l2)
 
 
-def searched_families(of: Trained, grid: int) -> dict[str, Callable[[], Family]]:
-    """The arms that search, by name; `grid` is that of the best uniform network."""
+def searched_families(of: Trained, uniformly: Family) -> dict[str, Callable[[], Family]]:
+    """The arms that search, by name; `uniformly` is uniform pruning on its best grid."""
     return {
         HALP: lambda: halp(of),
         NCS: lambda: ncs(of),
         OURS: lambda: ours(of, OURS),
-        OURS_FLOOR: lambda: ours(of, OURS_FLOOR, grid),
+        OURS_FLOOR: lambda: ours(of, OURS_FLOOR, uniformly),
         OURS_LATENCY: lambda: ours(of, OURS_LATENCY),
     }
 

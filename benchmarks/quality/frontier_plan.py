@@ -47,7 +47,7 @@ class Settings:
     epochs: int = 2
     learned: int = 60
     trials: int = 1_000
-    rounds: int = 3
+    rounds: int = 4
     seconds: float = 0.25
     proved: int = 5
 

@@ -22,11 +22,7 @@ from benchmarks.quality.frontier_training import dense_network, photographs
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import flops, parameters
-from hdap.networks.channel_importance import importance_curves
 from hdap.networks.criteria import Evidence, channel_scores
-from hdap.search.problem.defaults import DEFAULT_PROXY
-from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.proxies import PROXIES
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.training.load_data import TrainingBatches
 
@@ -125,38 +121,26 @@ def _at_point(of: Trained, share: float) -> dict[str, Approach]:
     rig, arms = of.rig, of.rig.settings.arms
     grids = uniform_families(of)
     reference = next(family for family in grids if family.grid == REFERENCE_GRID)
-    (target,) = rig.measured([reference.counts(_level_of_flops(reference, share))])
-    best = _largest(brought(grids, [target] * len(grids), rig))
+    (target,) = rig.measured([reference.counts(reference.level_of_flops(share * of.dense_flops))])
+    best = _keeping_most(brought(grids, [target] * len(grids), rig))
     target = best.tried[best.best]
     rig.say(f"{rig.network}: best grid {best.family.grid} at {target:.3f} of dense")
     found = {UNIFORM: best}
     for arm in (TP_MAGNITUDE, TP_GROUP):
         if arm in arms:
             families = torch_pruning_families(of, arm)
-            found[arm] = _largest(brought(families, [target] * len(families), rig))
-    makers = searched_families(of, best.family.grid)
+            found[arm] = _keeping_most(brought(families, [target] * len(families), rig))
+    makers = searched_families(of, best.family)
     searched = [make() for arm, make in makers.items() if arm in arms]
     for approach in brought(searched, [target] * len(searched), rig):
         found[approach.family.arm] = approach
     return found
 
 
-def _largest(approaches: Sequence[Approach]) -> Approach:
-    """Of one method on several grids the network that has most FLOPs at this latency."""
+def _keeping_most(approaches: Sequence[Approach]) -> Approach:
+    """Of one method on several grids the network that keeps most importance at this latency."""
     fit = [a for a in approaches if a.tried[a.best] <= a.target * (1.0 + OVER)]
-
-    def size(approach: Approach) -> int:
-        counts = approach.family.counts(approach.best)
-        return int(flops(approach.family.of.rig.architecture, counts[None])[0])
-
-    return max(fit or approaches, key=size)
-
-
-def _level_of_flops(family: Family, share: float) -> int:
-    """The widest level with at most so much of the dense FLOPs."""
-    rows = np.stack([family.counts(level) for level in range(LEVELS)])
-    fits = flops(family.of.rig.architecture, rows) <= share * family.of.dense_flops
-    return int(np.flatnonzero(fits).max(initial=0))
+    return max(fit or approaches, key=lambda a: a.family.of.kept(a.family.counts(a.best)))
 
 
 def _described(
@@ -164,8 +148,6 @@ def _described(
 ) -> dict[str, Any]:
     """What is known of a chosen network before it is tuned."""
     architecture, counts = of.rig.architecture, approach.family.counts(level)
-    curves = importance_curves(of.l2, architecture)
-    importance = Importance("l2", curves).with_proxy(PROXIES[DEFAULT_PROXY], architecture)
     return {
         "arm": approach.family.arm,
         "grid": approach.family.grid,
@@ -173,7 +155,7 @@ def _described(
         "channels": format_channels(architecture, counts[None])[0],
         "flops": int(flops(architecture, counts[None])[0]),
         "parameters": int(parameters(architecture, counts[None])[0]),
-        "kept": float(importance.kept(counts[None])[0]),
+        "kept": of.kept(counts),
         "target": approach.target,
         "latency": float(np.median(shares)),
         "latencies": list(shares),
