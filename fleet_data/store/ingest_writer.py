@@ -14,10 +14,10 @@ from hdap.fleet_data.store.bulk import allocate_keys, bulk_insert, copy_in, find
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart
 from hdap.fleet_data.store.schema import (
+    all_measurements,
     configurations,
     devices,
     ingests,
-    measurements,
     models,
     runtimes,
 )
@@ -52,7 +52,7 @@ class IngestWriter:
         self._sqlite = connection.dialect.name == "sqlite"
         if not self._sqlite:
             # marks must grow in the order of commits: one ingest at a time, readers go on
-            connection.exec_driver_sql("LOCK TABLE measurements IN SHARE ROW EXCLUSIVE MODE")
+            connection.exec_driver_sql("LOCK TABLE all_measurements IN SHARE ROW EXCLUSIVE MODE")
         started = {"source": source, "started_at": datetime.now(UTC)}
         zeros = dict.fromkeys(("rows_read", "rows_added", "rows_known", "rows_rejected"), 0)
         added = connection.execute(sa.insert(ingests).values(started | zeros))
@@ -134,7 +134,7 @@ class IngestWriter:
         bound = frame.drop(name for name in constants if name in frame.columns)
         values = ["?"] * bound.width + [str(value) for value in constants.values()]
         statement = (
-            f"INSERT OR IGNORE INTO measurements ({', '.join((*bound.columns, *constants))}) "
+            f"INSERT OR IGNORE INTO all_measurements ({', '.join((*bound.columns, *constants))}) "
             f"VALUES ({', '.join(values)})"
         )
         cursor = driver_connection(self._connection).executemany(statement, sqlite_rows(bound))
@@ -148,11 +148,11 @@ class IngestWriter:
             execute("DROP TABLE IF EXISTS pg_temp.staged")
             execute(
                 f"CREATE TEMP TABLE staged ON COMMIT DROP AS "
-                f"SELECT {names} FROM measurements WITH NO DATA"
+                f"SELECT {names} FROM all_measurements WITH NO DATA"
             )
         copy_in(self._connection, "staged", frame)
         added = execute(
-            f"INSERT INTO measurements ({names}, ingest_id) "
+            f"INSERT INTO all_measurements ({names}, ingest_id) "
             f"SELECT {names}, {int(self._ingest_id)} FROM staged ON CONFLICT DO NOTHING"
         )
         self._added += added.rowcount
@@ -198,18 +198,18 @@ class IngestWriter:
         )
 
     def _is_first(self) -> bool:
-        anything = sa.select(measurements.c.measurement_id).limit(1)
+        anything = sa.select(all_measurements.c.measurement_id).limit(1)
         return self._connection.scalar(anything) is None
 
 
 def _create_hash_index(connection: sa.Connection) -> int:
     """Sorting once is cheaper than keeping sorted; rows that stand twice go. How many went."""
     execute = driver_connection(connection).execute
-    unique = "CREATE UNIQUE INDEX measurements_row_hash ON measurements (row_hash)"
+    unique = "CREATE UNIQUE INDEX measurements_row_hash ON all_measurements (row_hash)"
     try:
         execute(unique)
     except sqlite3.IntegrityError:
-        execute("CREATE INDEX measurements_row_hash ON measurements (row_hash)")
+        execute("CREATE INDEX measurements_row_hash ON all_measurements (row_hash)")
         gone: int = execute(_DELETE_TWICE).rowcount
         execute("DROP INDEX measurements_row_hash")
         execute(unique)
@@ -217,9 +217,9 @@ def _create_hash_index(connection: sa.Connection) -> int:
     return 0
 
 
-_DELETE_TWICE = """DELETE FROM measurements WHERE measurement_id IN (
+_DELETE_TWICE = """DELETE FROM all_measurements WHERE measurement_id IN (
     SELECT measurement_id FROM (
         SELECT measurement_id,
             row_number() OVER (PARTITION BY row_hash ORDER BY measurement_id) AS place
-        FROM measurements)
+        FROM all_measurements)
     WHERE place > 1)"""

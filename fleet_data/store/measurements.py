@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, ModelCounts
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart, names_of
-from hdap.fleet_data.store.schema import configurations, devices, measurements, runtimes
+from hdap.fleet_data.store.schema import (
+    all_measurements,
+    configurations,
+    devices,
+    measurements,
+    runtimes,
+)
 from hdap.fleet_data.telemetry import CONTEXT, SIMULATED
 
 _BLOCK = 250_000
@@ -44,8 +50,9 @@ class MeasurementStore(StorePart):
             return _devices(connection)[1]
 
     def measurement_mark(self) -> int:
-        """A number that grows whenever measurements are added; 0 when there are none."""
-        newest = sa.select(sa.func.coalesce(sa.func.max(measurements.c.measurement_id), 0))
+        """A number that grows whenever measurements are added, read in another unit, set aside or
+        taken back; 0 when there are none."""
+        newest = sa.select(sa.func.coalesce(sa.func.max(all_measurements.c.measurement_id), 0))
         with self._database.reading() as connection:
             return int(connection.scalar(newest) or 0)
 
@@ -65,6 +72,7 @@ class MeasurementStore(StorePart):
 
     def model_counts(self) -> tuple[ModelCounts, ...]:
         """How much was measured of each model, by name."""
+        same = measurements.c.configuration_key == configurations.c.configuration_key
         dense = sa.case((configurations.c.channels == "", measurements.c.measurement_id))
         counted = (
             sa.select(
@@ -74,7 +82,7 @@ class MeasurementStore(StorePart):
                 sa.func.count(measurements.c.device_key.distinct()),
                 sa.func.count(measurements.c.configuration_key.distinct()),
             )
-            .select_from(measurements.join(configurations))
+            .select_from(measurements.join(configurations, same))
             .group_by(configurations.c.model)
             .order_by(configurations.c.model)
         )

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store.engine import Database, shown
 from hdap.fleet_data.store.schema import metadata
-from hdap.fleet_data.store.views import create_views
+from hdap.fleet_data.store.views import create_views, drop_views
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision, here so that opening a current database need not import alembic."""
 _ADVISORY_LOCK = 0x68646170  # "hdap"
 _FOLDER = Path(__file__).parent / "migrations"
@@ -83,4 +83,7 @@ def _bring_to_head(connection: sa.Connection) -> None:
         create_views(connection)
         command.stamp(config, "head")
     else:
+        # a view is of its version: no revision has to know what those before it were
+        drop_views(connection)
         command.upgrade(config, "head")
+        create_views(connection)

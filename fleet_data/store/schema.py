@@ -101,8 +101,20 @@ ingests = sa.Table(
     sa.Column("rows_rejected", sa.BigInteger, nullable=False),
 )
 
-measurements = sa.Table(
-    "measurements",
+unit_suspicions = sa.Table(
+    "unit_suspicions",
+    metadata,
+    _key("suspicion_id"),
+    _reference("device_key", "devices.device_key"),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("unit_ms", sa.Double, nullable=False),
+    sa.Column("factor", sa.Double, nullable=False),
+    sa.Column("typical_ms", sa.Double, nullable=False),
+    sa.Column("architecture", sa.Boolean, nullable=False),
+)
+
+all_measurements = sa.Table(
+    "all_measurements",
     metadata,
     _key("measurement_id"),
     _reference("device_key", "devices.device_key"),
@@ -117,7 +129,25 @@ measurements = sa.Table(
     *(sa.Column(name, sa.Double) for name in CONTEXT),
     sa.Column("extra", sa.Text),
     sa.Column("row_hash", sa.BigInteger, nullable=False),
+    # milliseconds of the unit that somebody said it is in; NULL: nobody did, so 1
+    sa.Column("unit_ms", sa.Double),
+    sa.Column("unit_sure", sa.Boolean),
+    _reference("suspicion_id", "unit_suspicions.suspicion_id", nullable=True),
     sa.Index("measurements_row_hash", "row_hash", unique=True),
+)
+sa.Index(
+    "measurements_set_aside",
+    all_measurements.c.suspicion_id,
+    sqlite_where=all_measurements.c.suspicion_id.is_not(None),
+    postgresql_where=all_measurements.c.suspicion_id.is_not(None),
+)
+
+_OF_READING = ("unit_ms", "unit_sure", "suspicion_id")
+
+measurements = sa.Table(
+    "measurements",
+    sa.MetaData(),  # a view: the rows that are not set aside
+    *(sa.Column(c.name, c.type) for c in all_measurements.columns if c.name not in _OF_READING),
 )
 
 clusterings = _table(

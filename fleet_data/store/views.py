@@ -6,7 +6,7 @@ import re
 import sqlalchemy as sa
 
 from hdap.fleet_data.errors import NotFoundError
-from hdap.fleet_data.store.schema import models, trials
+from hdap.fleet_data.store.schema import measurements, models, trials
 from hdap.fleet_data.telemetry import CONTEXT
 
 _LOCK = 0x68646171
@@ -14,14 +14,20 @@ _LONGEST_NAME = 63  # PostgreSQL cuts identifiers there
 
 
 def create_views(connection: sa.Connection) -> None:
-    """Create the views that every database has, or create them anew."""
-    for name in reversed(_VIEWS):  # a later one reads earlier ones
-        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-    connection.exec_driver_sql("DROP VIEW IF EXISTS telemetry")
+    """Create the views that every database has."""
     server = connection.dialect.name == "postgresql"
-    for name, query in (_VIEWS | {"telemetry": _telemetry(connection.dialect.name)}).items():
+    for name, query in _views(connection.dialect.name).items():
         statement = f"CREATE VIEW {name} AS {query}"
         connection.exec_driver_sql(statement.replace("%", "%%") if server else statement)
+
+
+def drop_views(connection: sa.Connection) -> None:
+    """Drop those that `create_views` made, in this or an earlier version."""
+    there = sa.inspect(connection).get_view_names()
+    cascade = " CASCADE" if connection.dialect.name == "postgresql" else ""
+    for name in _views(connection.dialect.name):
+        if name in there:
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}{cascade}")
 
 
 def create_trials_view(connection: sa.Connection, model: str) -> None:
@@ -95,12 +101,29 @@ _ISO_TIME = {
 _CONTEXT = ", ".join(f"m.{name}" for name in CONTEXT)
 
 
-def _telemetry(dialect: str) -> str:
+def _views(dialect: str) -> dict[str, str]:
+    """All of them, each after those that it reads."""
+    looks = ", s.unit_ms AS looks_like_ms, s.factor, i.source"
+    aside = """
+        JOIN unit_suspicions s ON s.suspicion_id = m.suspicion_id
+        JOIN ingests i ON i.ingest_id = m.ingest_id"""
+    return {
+        "measurements": f"SELECT {_COUNTED} FROM all_measurements m WHERE m.suspicion_id IS NULL",
+        "telemetry": _telemetry(dialect, "measurements"),
+        "set_aside": _telemetry(dialect, "all_measurements", looks) + aside,
+        **_VIEWS,
+    }
+
+
+_COUNTED = ", ".join(f"m.{column.name}" for column in measurements.columns)
+
+
+def _telemetry(dialect: str, rows: str, more: str = "") -> str:
     """The contract's columns again, as they were ingested."""
     return f"""
         SELECT d.device_id, c.model, m.latency_ms, c.channels, {_ISO_TIME[dialect]} AS timestamp,
-            m.latency_p95_ms, m.runs, m.batch_size, r.runtime, {_CONTEXT}, d.weight, m.extra
-        FROM measurements m
+            m.latency_p95_ms, m.runs, m.batch_size, r.runtime, {_CONTEXT}, d.weight, m.extra{more}
+        FROM {rows} m
         JOIN devices d ON d.device_key = m.device_key
         JOIN configurations c ON c.configuration_key = m.configuration_key
         LEFT JOIN runtimes r ON r.runtime_key = m.runtime_key"""

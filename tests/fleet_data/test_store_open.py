@@ -20,8 +20,11 @@ from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.store import migrate as migrating
 from hdap.fleet_data.store.engine import parse_url, shown
-from hdap.fleet_data.store.schema import metadata
+from hdap.fleet_data.store.schema import all_measurements, metadata
 from hdap.fleet_data.telemetry import COLUMNS
+
+
+NEW_IN_2 = ("unit_ms", "unit_sure", "suspicion_id")
 
 
 def refused(url: str, **options: Any) -> str:
@@ -35,7 +38,8 @@ def test_a_fresh_database_has_the_tables_and_views_of_the_schema(url: str) -> No
     with Store.open(url) as store, store._database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        views = {"telemetry", "best_trials", "pareto_trials", "trial_summary", "variant_latencies"}
+        views = {"measurements", "telemetry", "set_aside", "variant_latencies"}
+        views |= {"best_trials", "pareto_trials", "trial_summary"}
         assert set(sa.inspect(connection).get_view_names()) == views
 
 
@@ -44,13 +48,63 @@ def test_the_newest_migration_is_the_head_that_the_store_expects() -> None:
     assert migrating.HEAD in migrating._known()
 
 
-def test_a_database_of_the_baseline_gets_later_revisions_and_keeps_its_rows(
+def baseline(url: str) -> None:
+    """A database as the first release made it, with a device and a row."""
+    old = sa.MetaData()
+    for table in metadata.sorted_tables:
+        if table.name not in ("all_measurements", "unit_suspicions"):
+            table.to_metadata(old)
+    columns = [
+        sa.Column(
+            c.name,
+            c.type,
+            *(sa.ForeignKey(f.target_fullname) for f in c.foreign_keys),
+            primary_key=c.primary_key,
+            nullable=c.nullable,
+        )
+        for c in all_measurements.columns
+        if c.name not in NEW_IN_2
+    ]
+    rows = sa.Table("measurements", old, *columns)
+    sa.Index("measurements_row_hash", rows.c.row_hash, unique=True)
+    engine = sa.create_engine(parse_url(url))
+    with engine.begin() as connection:
+        old.create_all(connection)
+        for statement in (
+            "CREATE VIEW telemetry AS SELECT d.device_id, m.latency_ms FROM measurements m "
+            "JOIN devices d ON d.device_key = m.device_key",
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('0001')",
+            "INSERT INTO devices (device_id, weight) VALUES ('cam', 2.5)",
+            "INSERT INTO configurations (model, channels, content_hash) VALUES ('resnet50', '', 1)",
+            "INSERT INTO ingests (source, started_at, rows_read, rows_added, rows_known, "
+            "rows_rejected) VALUES ('t.csv', '2026-01-01 00:00:00', 1, 1, 0, 0)",
+            "INSERT INTO measurements (device_key, configuration_key, ingest_id, latency_ms, "
+            "row_hash) VALUES (1, 1, 1, 71.5, 5)",
+        ):
+            connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def test_a_database_of_the_first_release_becomes_one_of_this_and_keeps_its_rows(url: str) -> None:
+    baseline(url)
+    assert "open it once for writing" in refused(url, read_only=True)
+    for _ in range(2):
+        with Store.open(url) as store, store._database.reading() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+            assert store.measurements("resnet50").latency_ms.tolist() == [71.5]
+            found = store.query("SELECT device_id, model, weight FROM telemetry").rows
+            assert found == (("cam", "resnet50", 2.5),)
+            assert store.query("SELECT * FROM set_aside").rows == ()
+            assert store.query("SELECT * FROM trial_summary").rows == ()
+
+
+def test_a_database_gets_the_revisions_that_it_lacks(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Store.open(url) as store, store._database.writing() as connection:
         connection.execute(sa.text("INSERT INTO devices (device_id, weight) VALUES ('cam', 2.5)"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-        connection.execute(sa.text("DROP VIEW trial_summary"))
     later = tmp_path / "migrations"
     shutil.copytree(migrating._FOLDER, later)
     (later / "versions" / "r9000_later.py").write_text(
@@ -60,12 +114,10 @@ def test_a_database_of_the_baseline_gets_later_revisions_and_keeps_its_rows(
     )
     monkeypatch.setattr(migrating, "_FOLDER", later)
     monkeypatch.setattr(migrating, "HEAD", "9000")
-    assert "open it once for writing" in refused(url, read_only=True)
     for _ in range(2):
         with Store.open(url) as store:
             found = store.query("SELECT device_id, weight, site FROM devices").rows
             assert found == (("cam", 2.5, None),)
-            assert store.query("SELECT * FROM trial_summary").rows == ()
 
 
 def test_the_telemetry_view_has_the_contracts_columns(store: Store) -> None:

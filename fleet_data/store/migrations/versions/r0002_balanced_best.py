@@ -4,10 +4,6 @@ Revision ID: 0002
 Revises: 0001
 """
 
-from alembic import op
-
-from hdap.fleet_data.store.views import create_views
-
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -15,5 +11,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Views hold no data: they are made anew."""
-    create_views(op.get_bind())
+    """Views hold no data: `migrate` makes them anew after all revisions."""
