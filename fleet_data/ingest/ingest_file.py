@@ -28,10 +28,13 @@ from hdap.fleet_data.ingest.row_writer import RowWriter
 from hdap.fleet_data.ingest.validate import Checked, check
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import BY_NAME
+from hdap.fleet_data.units.latency_unit import LatencyUnits
+from hdap.fleet_data.units.set_aside import FRAME, SetAside
 
 _AHEAD = 2
 _POLL_SECONDS = 0.1
-_FRAME = "data frame"
+AS_WRITTEN = LatencyUnits()
+"""Nobody says a unit: milliseconds."""
 Progress = Callable[[int, int | None], None]
 _Item = tuple[Checked, int]
 
@@ -46,8 +49,9 @@ class IngestReport:
     devices `default_named` have a name that looks like nobody gave it, `default_names` are the
     first of these. `devices`, `models` and `configurations` count what the accepted rows are about,
     `first_at` and `last_at` their time span. `undescribed_models` have no architecture in the
-    store: their dense rows are kept. `warnings` are what could not be done beside: the rows are
-    stored all the same.
+    store: their dense rows are kept. `read_anew` rows are in another unit than they were read in
+    before; `set_aside` is all that the store sets aside now, rows of earlier sources too.
+    `warnings` are what could not be done beside: the rows are stored all the same.
     """
 
     source: str
@@ -67,6 +71,8 @@ class IngestReport:
     last_at: datetime | None
     extra_columns: tuple[str, ...]
     undescribed_models: tuple[str, ...]
+    read_anew: int
+    set_aside: tuple[SetAside, ...]
     rejected_path: Path | None
     warnings: tuple[str, ...]
     seconds: float
@@ -99,15 +105,18 @@ def ingest(
     progress: Progress | None = None,
     rejected_path: Path | None = None,
     max_rejected: RejectLimit | None = None,
+    units: LatencyUnits = AS_WRITTEN,
 ) -> IngestReport:
     """Load one file or pipe, standard input for `-`, or a data frame with the same columns.
 
     Rejected rows are listed in `rejected_path`, by default `FILE.rejected.csv`, in this folder
     where that of the file cannot be written. One transaction: all rows land, or none. Rows that are
     stored already add nothing. Rows of a pruned model whose architecture neither the store nor
-    `trace` has are rejected. `progress` is told the bytes (of a frame the rows) read and their
-    total (None: unknown). Raises InputError when the source cannot be read, is wrong as a whole or
-    has more rejected rows than `max_rejected`, StoreError when the database fails.
+    `trace` has are rejected. `units` say what latencies are in, of rows that are stored too; rows
+    that look as if they were in another unit are set aside. `progress` is told the bytes (of a
+    frame the rows) read and their total (None: unknown). Raises InputError when the source cannot
+    be read, is wrong as a whole or has more rejected rows than `max_rejected`, StoreError when the
+    database fails.
     """
     started = time.monotonic()
     places = (rejected_path,) if rejected_path else _places_of_rejects(source)
@@ -115,7 +124,7 @@ def ingest(
         with _opened(source) as (name, size, read), store.ingesting(name) as writer:
             if progress is not None:
                 progress(0, size)
-            written = RowWriter(writer, trace)
+            written = RowWriter(writer, trace, units)
             with _prefetched(read, _AHEAD) as blocks:
                 for checked, done in blocks:
                     rejects.add(written.write(checked))
@@ -128,6 +137,7 @@ def ingest(
             known = written.rows - rejected - added
             writer.record(written.rows, known, rejected)
             undescribed = tuple(sorted(written.undescribed()))
+            set_aside = writer.set_aside()
         # from here on all is stored, and whatever fails is a warning
         unfolded = _fold_log(store)
         path = rejects.publish()
@@ -149,6 +159,8 @@ def ingest(
         last_at=_time(written.last_us),
         extra_columns=tuple(name for name in written.columns if name not in BY_NAME),
         undescribed_models=undescribed,
+        read_anew=written.read_anew,
+        set_aside=set_aside,
         rejected_path=path,
         warnings=(*unfolded, *rejects.problems),
         seconds=time.monotonic() - started,
@@ -178,7 +190,7 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 def _opened(source: Path | str | pl.DataFrame) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     if isinstance(source, pl.DataFrame):
-        yield _FRAME, source.height, _frame_blocks(source)
+        yield FRAME, source.height, _frame_blocks(source)
         return
     with open_source(source) as opened:
         yield opened.name, opened.size, ((check(b), opened.position()) for b in _blocks(opened))
@@ -186,7 +198,7 @@ def _opened(source: Path | str | pl.DataFrame) -> Iterator[tuple[str, int | None
 
 def _frame_blocks(frame: pl.DataFrame) -> Iterator[_Item]:
     done = 0
-    for block in read_frame(_FRAME, frame):
+    for block in read_frame(FRAME, frame):
         done += block.frame.height
         yield check(block), done
 

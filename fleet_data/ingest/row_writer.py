@@ -8,7 +8,9 @@ from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes
 from hdap.fleet_data.ingest.validate import Checked
 from hdap.fleet_data.store.ingest_writer import IngestWriter
+from hdap.fleet_data.store.unit_levels import LevelSums
 from hdap.fleet_data.telemetry import COLUMNS
+from hdap.fleet_data.units.latency_unit import LatencyUnits
 
 # what is stored as it is, and in which column; texts become keys, weights go to the devices
 _STORED = {c.name: c.name for c in COLUMNS if c.role in ("measurement", "context")}
@@ -18,8 +20,11 @@ _STORED = {k: v for k, v in _STORED.items() if k != "runtime"} | {"timestamp": "
 class RowWriter:
     """Takes the blocks of one source and keeps count."""
 
-    def __init__(self, writer: IngestWriter, trace: Trace) -> None:
+    def __init__(self, writer: IngestWriter, trace: Trace, units: LatencyUnits) -> None:
         self._writer = writer
+        self._units = units
+        self._levels = LevelSums()
+        self.read_anew = 0
         self.devices = KeyCache(writer, "device")
         self.runtimes = KeyCache(writer, "runtime")
         self.configurations = ConfigurationKeys(writer, trace)
@@ -71,17 +76,23 @@ class RowWriter:
         if "extra" in frame.columns:
             columns["extra"] = frame["extra"]
         columns["row_hash"] = pl.Series(row_hashes(known))
-        self._writer.add_measurements(pl.DataFrame(columns))
+        rows = pl.DataFrame(columns)
+        self._writer.add_measurements(rows)
+        if self._units.said:
+            self._writer.adopt(rows["row_hash"])
+        self._levels.add(_unknown_filled(rows))
         if "weight" in frame.columns:
             weights = pl.DataFrame({"device_key": device["key"], "weight": frame["weight"]})
             both = pl.concat([self._weights, weights.drop_nulls()])
             self._weights = both.unique("device_key", keep="last", maintain_order=True)
 
     def finish(self) -> int:
-        """Write what is known at the end only: weights; how many rows were added."""
+        """Write what is known at the end only: weights, units; how many rows were added."""
         if self._weights.height:
             self._writer.set_weights(self._weights)
-        return self._writer.finish()
+        added = self._writer.finish()
+        self.read_anew = self._writer.settle_units(self._levels.total(), self._units)
+        return added
 
     def _count(self, frame: pl.DataFrame) -> None:
         self.models.update(frame["model"].unique())
@@ -93,6 +104,24 @@ class RowWriter:
         ).row(0)
         self.first_us = least if self.first_us is None else min(self.first_us, least)
         self.last_us = most if self.last_us is None else max(self.last_us, most)
+
+
+def _unknown_filled(rows: pl.DataFrame) -> pl.DataFrame:
+    """What a level is made of, with what stands for unknown."""
+    optional = {
+        "runtime_key": pl.lit(0, pl.Int64),
+        "batch_size": pl.lit(1, pl.Int64),
+        "cpu_freq_mhz": pl.lit(None, pl.Float64),
+    }
+    return rows.select(
+        "device_key",
+        "configuration_key",
+        "latency_ms",
+        *(
+            (pl.col(n).fill_null(unknown) if n in rows.columns else unknown).alias(n)
+            for n, unknown in optional.items()
+        ),
+    )
 
 
 def _channel_rejects(checked: Checked, frame: pl.DataFrame) -> pl.DataFrame:

@@ -9,16 +9,20 @@ from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.records import ImportanceRecord, ModelRecord
 from hdap.fleet_data.store.mapper import to_record
 from hdap.fleet_data.store.part import StorePart, insert, names_of, newest, not_found
-from hdap.fleet_data.store.schema import configurations, importances, models
+from hdap.fleet_data.store.schema import all_measurements, configurations, importances, models
+from hdap.fleet_data.store.unit_store import judge_units
 
 
 class ArchitectureStore(StorePart):
     """Architectures and importances."""
 
     def save_architecture(self, architecture: Architecture) -> None:
-        """Add the model or replace its architecture."""
+        """Add the model or replace its architecture; its rows are judged by it."""
         with self._database.writing() as connection:
             put_architecture(connection, architecture)
+            newest = sa.select(sa.func.coalesce(sa.func.max(all_measurements.c.measurement_id), 0))
+            # what the network can take at all is known only now
+            judge_units(connection, None, int(connection.scalar(newest) or 0))
 
     def architecture(self, model: str) -> Architecture:
         """The stored architecture. Raises NotFoundError naming the stored ones."""

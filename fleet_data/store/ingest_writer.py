@@ -1,5 +1,6 @@
 """The writing side of an ingest: one transaction that takes rows by the hundred thousand."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from hdap.fleet_data.store.schema import (
     models,
     runtimes,
 )
+from hdap.fleet_data.store.unit_store import apply_units, judge_units, list_set_aside
+from hdap.fleet_data.units.latency_unit import LatencyUnits
+from hdap.fleet_data.units.set_aside import SetAside
 
 _TEXTS = {"device": devices.c.device_id, "runtime": runtimes.c.runtime}
 
@@ -59,6 +63,7 @@ class IngestWriter:
         self._ingest_id: int = (added.inserted_primary_key or (0,))[0]
         self._index_last = self._sqlite and self._is_first()
         self._added = 0
+        self._newest = _newest(connection)
         self._staged: tuple[str, ...] | None = None
         if self._index_last:
             connection.exec_driver_sql("DROP INDEX measurements_row_hash")
@@ -158,6 +163,33 @@ class IngestWriter:
         self._added += added.rowcount
         execute("TRUNCATE pg_temp.staged")
 
+    def adopt(self, row_hashes: pl.Series) -> None:
+        """Make rows that are stored already this ingest's: it says how to read them."""
+        if self._index_last:
+            return
+        one = f"UPDATE all_measurements SET ingest_id = {int(self._ingest_id)} WHERE row_hash "
+        driver = driver_connection(self._connection)
+        if self._sqlite:
+            hashes = json.dumps(row_hashes.to_list())
+            driver.execute(one + "IN (SELECT value FROM json_each(?))", [hashes])
+            return
+        driver.execute(one + "= ANY(%s)", [row_hashes.to_list()])
+
+    def settle_units(self, fresh: pl.DataFrame, units: LatencyUnits) -> int:
+        """Read the rows as somebody says, and judge all; `fresh` are levels of the ingest's rows
+        (`unit_levels`). How many rows are read in another unit than before. After `finish`."""
+        changed = 0
+        if units.said:
+            found = apply_units(self._connection, self._ingest_id, fresh, units, self._newest)
+            fresh, changed = found
+        if changed or self._added:
+            judge_units(self._connection, fresh, self._newest)
+        return changed
+
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """As `Store.set_aside`, within this ingest."""
+        return list_set_aside(self._connection)
+
     def set_weights(self, weights: pl.DataFrame) -> None:
         """Set the weights of devices, once an ingest: `device_key`, `weight`."""
         if self._sqlite:
@@ -198,8 +230,12 @@ class IngestWriter:
         )
 
     def _is_first(self) -> bool:
-        anything = sa.select(all_measurements.c.measurement_id).limit(1)
-        return self._connection.scalar(anything) is None
+        return _newest(self._connection) == 0
+
+
+def _newest(connection: sa.Connection) -> int:
+    newest = sa.select(sa.func.coalesce(sa.func.max(all_measurements.c.measurement_id), 0))
+    return int(connection.scalar(newest) or 0)
 
 
 def _create_hash_index(connection: sa.Connection) -> int:

@@ -15,6 +15,7 @@ from hdap.fleet_data.store.network_store import NetworkStore
 from hdap.fleet_data.store.query import QueryStore
 from hdap.fleet_data.store.studies import StudyStore
 from hdap.fleet_data.store.trial_store import TrialStore
+from hdap.fleet_data.store.unit_store import UnitStore
 
 
 class Store(
@@ -26,6 +27,7 @@ class Store(
     TrialStore,
     NetworkStore,
     QueryStore,
+    UnitStore,
 ):
     """Records in, records out; every method is one transaction.
 

@@ -19,8 +19,8 @@ from hdap.fleet_data.units.plausible import limits, within
 FACTORS = np.array([60.0, 1e3, 6e4, 1e6])
 """By what units differ: minutes and seconds, and each and the next thousandth."""
 SLOWER, FASTER = 20.0, 15.0
-"""Beyond these a device is not slow or fast but read in another unit. A device may have many reasons
-to be slow, and few to be faster than most of its kind."""
+"""Beyond these a device is not slow or fast but read in another unit. A device has many reasons to
+be slow, and few to be faster than most of its kind."""
 CLASS = float(np.sqrt(60.0 * 1e3))
 """Half-way between the two smallest factors: what only software explains stays below."""
 GAP = 6.0

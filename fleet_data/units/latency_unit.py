@@ -85,6 +85,6 @@ def unit_text(ms: float) -> str:
 
 
 def unit_name(ms: float) -> str:
-    """The unit of so many milliseconds in words: `microseconds`, `units of 60ms`."""
+    """The unit of so many milliseconds in words: `microseconds`, `another unit (60ms)`."""
     text = unit_text(ms)
-    return _NAMES.get(text, f"units of {text}")
+    return _NAMES.get(text, f"another unit ({text})")

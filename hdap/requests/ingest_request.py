@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from hdap.fleet_data.ingest.reject_limit import RejectLimit, reject_limit
+from hdap.fleet_data.units.latency_unit import LatencyUnits, parse_units
 from hdap.requests.setting import Setting
 
 
@@ -18,3 +19,18 @@ class IngestRequest:
             read=reject_limit,
         ),
     ] = None
+    unit: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Unit of the latencies: ns, us, ms, s, min; cam-7=us for one device; repeatable. "
+            "Repairs rows that were read in another one."
+        ),
+    ] = ()
+    sure: Annotated[
+        bool, Setting("The unit is right, whatever the fleet says: set nothing aside.")
+    ] = False
+
+    @property
+    def units(self) -> LatencyUnits:
+        """What is said of units. Raises InputError for what is none."""
+        return parse_units(self.unit, self.sure)

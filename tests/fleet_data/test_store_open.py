@@ -23,7 +23,6 @@ from hdap.fleet_data.store.engine import parse_url, shown
 from hdap.fleet_data.store.schema import all_measurements, metadata
 from hdap.fleet_data.telemetry import COLUMNS
 
-
 NEW_IN_2 = ("unit_ms", "unit_sure", "suspicion_id")
 
 

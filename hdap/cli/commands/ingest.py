@@ -10,11 +10,13 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, check_source, ingest
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.networks.model_tracer import ModelTracer
 
 
 def run(asked: IngestCommand) -> None:
     """Load the files and print what came of each, also where a later one fails."""
+    units = asked.request.units
     sources = [file if file == "-" else Path(file) for file in asked.files]
     for source in sources:
         check_source(source)
@@ -22,19 +24,24 @@ def run(asked: IngestCommand) -> None:
     with open_store(asked.db) as store:
         try:
             for source in sources:
-                reports.append(_ingest(store, source, asked))
+                reports.append(_ingest(store, source, asked, units))
                 _tell(store, reports[-1], asked)
         finally:
             if asked.as_json and reports:
                 emit_json([asdict(report) for report in reports])
+        for each in reports[-1].set_aside:
+            warn(str(each))
         in_vain = [report for report in reports if report.in_vain]
         if in_vain:
             raise InputError("; ".join(map(_nothing_added, in_vain)))
         if not asked.as_json:
-            next_steps(*_next(store))
+            repairs = [each.repair for each in reports[-1].set_aside]
+            next_steps(*(repairs or _next(store)))
 
 
-def _ingest(store: Store, source: Path | str, asked: IngestCommand) -> IngestReport:
+def _ingest(
+    store: Store, source: Path | str, asked: IngestCommand, units: LatencyUnits
+) -> IngestReport:
     with progress_bar(f"ingest {source}", "bytes") as bar:
         at: tuple[int, int | None] = (0, None)
 
@@ -52,6 +59,7 @@ def _ingest(store: Store, source: Path | str, asked: IngestCommand) -> IngestRep
             trace=trace,
             progress=progress,
             max_rejected=asked.request.max_rejected,
+            units=units,
         )
 
 
@@ -88,6 +96,7 @@ def _show(report: IngestReport) -> None:
             ["rows read", f"{report.rows:,}"],
             ["added", f"{report.added:,}"],
             ["already known", f"{report.known:,}"],
+            *([["read in another unit", f"{report.read_anew:,}"]] if report.read_anew else []),
             ["rejected", f"{rejected:,}"],
             *([f"  {reason}", f"{count:,}"] for reason, count in report.rejected.items()),
             ["devices (new)", f"{report.devices:,} ({report.new_devices:,})"],
