@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hdap.fleet_data.records import Bools
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.schema import configurations, models, runtimes
-from hdap.fleet_data.units.levels import Levels, ModelFacts, dense_equivalent
+from hdap.fleet_data.units.latency_levels import LatencyLevels, ModelFacts, dense_equivalent
 
 PLACE = ("device_key", "configuration_key", "runtime_key", "batch_size")
 """What rows of one level agree in."""
@@ -108,7 +108,7 @@ def stored_levels(connection: sa.Connection, newest: int) -> pl.DataFrame:
 class KnownLevels:
     """Levels as the domain judges them, what is known of their models, and the models' names."""
 
-    levels: Levels
+    levels: LatencyLevels
     facts: ModelFacts
     models: tuple[str, ...]
 
@@ -131,7 +131,7 @@ def known_levels(connection: sa.Connection, levels: pl.DataFrame, stored: Bools)
     model, batch = frame["model"].to_numpy(), frame["batch_size"].to_numpy().astype(np.float64)
     latency = np.exp((frame["log_sum"] / frame["rows"]).to_numpy())
     macs = frame["macs"].fill_null(np.nan).to_numpy()
-    judged = Levels(
+    judged = LatencyLevels(
         device=frame["device_key"].to_numpy(),
         model=model,
         runtime=frame["runtime_key"].to_numpy(),

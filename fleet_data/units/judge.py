@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.fleet_data.units.levels import Levels, ModelFacts
+from hdap.fleet_data.units.latency_levels import LatencyLevels, ModelFacts
 from hdap.fleet_data.units.plausible import limits, within
 
 FACTORS = np.array([60.0, 1e3, 6e4, 1e6])
@@ -42,7 +42,7 @@ class Verdicts:
     architecture: Bools
 
 
-def judge(levels: Levels, facts: ModelFacts) -> Verdicts:
+def judge(levels: LatencyLevels, facts: ModelFacts) -> Verdicts:
     """Judge all groups; `model` and `runtime` of `levels` index `facts`."""
     mode = modes_of(levels)
     modes = Modes.of(levels, mode)
@@ -83,7 +83,7 @@ class Modes:
     enough: Bools
 
     @classmethod
-    def of(cls, levels: Levels, mode: Ints) -> "Modes":
+    def of(cls, levels: LatencyLevels, mode: Ints) -> "Modes":
         """What the groups of each mode have in common; means are weighted by rows."""
         count = int(mode.max(initial=-1)) + 1
         first = np.unique(mode, return_index=True)[1]
@@ -114,7 +114,7 @@ class Modes:
         return Modes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
-def modes_of(levels: Levels) -> Ints:
+def modes_of(levels: LatencyLevels) -> Ints:
     """The mode of each group, numbered from 0."""
     if not len(levels):
         return np.zeros(0, dtype=np.int64)

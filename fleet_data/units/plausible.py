@@ -10,7 +10,7 @@ network of a quarter of it 1 s on a Cortex-M7 (0.04e9 MAC/s).
 import numpy as np
 
 from hdap.fleet_data.records import Bools, Floats, Ints
-from hdap.fleet_data.units.levels import ModelFacts
+from hdap.fleet_data.units.latency_levels import ModelFacts
 
 FASTEST = 30e12
 FASTEST_CPU = 4e12

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
 from hdap.fleet_data.units.judge import Modes, factors, middle, modes_of
+from hdap.fleet_data.units.latency_levels import LatencyLevels
 from hdap.fleet_data.units.latency_unit import LatencyUnits
-from hdap.fleet_data.units.levels import Levels
 
 
-def where_said(units: LatencyUnits, levels: Levels, devices: Sequence[str]) -> Floats:
+def where_said(units: LatencyUnits, levels: LatencyLevels, devices: Sequence[str]) -> Floats:
     """Milliseconds per unit of each of n groups of a file's rows, as they are written in it; NaN
     where nothing is said.
 
@@ -35,7 +35,7 @@ def where_said(units: LatencyUnits, levels: Levels, devices: Sequence[str]) -> F
     return found
 
 
-def _meant(levels: Levels, unit_ms: float) -> NDArray[np.bool_]:
+def _meant(levels: LatencyLevels, unit_ms: float) -> NDArray[np.bool_]:
     """The groups that a unit of all is meant for (n)."""
     mode = modes_of(levels)
     modes = Modes.of(levels, mode)

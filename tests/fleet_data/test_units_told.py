@@ -14,8 +14,8 @@ from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Measurements
 from hdap.fleet_data.units.judge import judge
+from hdap.fleet_data.units.latency_levels import LatencyLevels, ModelFacts, dense_equivalent
 from hdap.fleet_data.units.latency_unit import LatencyUnits, parse_units, unit_ms, unit_text
-from hdap.fleet_data.units.levels import Levels, ModelFacts, dense_equivalent
 from hdap.simulation.presets import PRESETS, preset
 from hdap.simulation.simulated_fleet import draw_fleet
 from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
@@ -23,7 +23,7 @@ from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
 FACTORS = (60.0, 1e3, 1e6, 6e4)
 BOTH_WAYS = tuple(sorted([*FACTORS, *(1.0 / f for f in FACTORS)]))
 
-Seen = tuple[Levels, ModelFacts]
+Seen = tuple[LatencyLevels, ModelFacts]
 
 
 def levels_of(
@@ -32,13 +32,13 @@ def levels_of(
     macs: float | np.ndarray = np.nan,
     dense: float = np.nan,
     clock: np.ndarray | float = np.nan,
-) -> Levels:
+) -> LatencyLevels:
     """Every row as a level of its own, of one model in one runtime."""
     n = len(latency_ms)
     batch = np.ones(n)
     work = np.broadcast_to(np.asarray(macs, dtype=np.float64), (n,))
     zeros = np.zeros(n, dtype=np.int64)
-    return Levels(
+    return LatencyLevels(
         device,
         zeros,
         zeros,
@@ -99,9 +99,9 @@ def bundled(
     return make
 
 
-def scaled(levels: Levels, rows: np.ndarray, factor: float) -> Levels:
+def scaled(levels: LatencyLevels, rows: np.ndarray, factor: float) -> LatencyLevels:
     log_ms = np.where(rows, levels.log_ms + np.log(factor), levels.log_ms)
-    return Levels(**(vars(levels) | {"log_ms": log_ms}))
+    return LatencyLevels(**(vars(levels) | {"log_ms": log_ms}))
 
 
 @pytest.mark.parametrize("model", ["resnet50", "mobilenetv1_100"])

@@ -1,6 +1,5 @@
 """What is looked at to tell a unit: how long each device took, row after row summed up."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,7 +13,7 @@ that computes all the time) and 0 (one that waits for launches), so that either 
 
 
 @dataclass(frozen=True)
-class Levels:
+class LatencyLevels:
     """Columns of n groups of rows that agree in device, configuration, runtime and batch size and
     lie near each other.
 
@@ -39,9 +38,9 @@ class Levels:
     def __len__(self) -> int:
         return len(self.log_ms)
 
-    def at(self, chosen: Bools | Ints) -> "Levels":
+    def at(self, chosen: Bools | Ints) -> "LatencyLevels":
         """The chosen groups."""
-        return Levels(*(getattr(self, f.name)[chosen] for f in fields(self)))
+        return LatencyLevels(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,3 @@ def dense_equivalent(latency_ms: Floats, batch: Floats, flops: Floats, dense: Fl
     share = np.where(np.isfinite(flops) & np.isfinite(dense), flops / dense, 1.0)
     result: Floats = np.log(latency_ms / batch) - WORK_EXPONENT * np.log(share)
     return result
-
-
-def concatenate(parts: Sequence[Levels]) -> Levels:
-    """All groups of several parts, in order."""
-    return Levels(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Levels)))
