@@ -34,8 +34,6 @@ STYLES = {
     OURS_FLOOR: ("#0072B2", "X"),
     OURS_LATENCY: ("#004060", "*"),
 }
-APART = 0.006
-"""Between arms at one latency, in shares of dense."""
 
 
 def draw(rows: pl.DataFrame, stem: Path) -> None:
@@ -45,7 +43,9 @@ def draw(rows: pl.DataFrame, stem: Path) -> None:
         figure, axes = plt.subplots(1, len(networks), figsize=(9, 5.2), squeeze=False)
         for axis, network in zip(axes[0], networks, strict=True):
             _panel(axis, rows.filter(network=network), network)
-        handles, names = axes[0][0].get_legend_handles_labels()
+        handles, names = max(
+            (axis.get_legend_handles_labels() for axis in axes[0]), key=lambda found: len(found[1])
+        )
         figure.legend(handles, names, loc="lower center", ncols=3, frameon=False)
         seeds = rows["seed"].n_unique()
         figure.suptitle(
@@ -74,13 +74,13 @@ def _panel(axis: Axes, rows: pl.DataFrame, network: str) -> None:
     dense = 100.0 * rows.filter(arm=DENSE)["accuracy"].to_numpy()
     if len(dense):
         axis.axhline(float(dense.mean()), color="#999999", linestyle=":", label=WORDS[DENSE])
-    for place, (arm, (colour, marker)) in enumerate(STYLES.items()):
+    for arm, (colour, marker) in STYLES.items():
         own = rows.filter(arm=arm, way=TUNED)
         points = [p for _, p in own.group_by("point", maintain_order=True)]
         if not points:
             continue
         found = [interval((100.0 * p["accuracy"]).to_list()) for p in points]
-        at = [float(p["latency"].to_numpy().mean()) + APART * (place - 3.5) for p in points]
+        at = [float(p["latency"].to_numpy().mean()) for p in points]
         axis.errorbar(
             at,
             [mean for mean, _ in found],
