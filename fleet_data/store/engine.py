@@ -157,9 +157,14 @@ def sqlite_uri(path: str, mode: str) -> str:
     """
     file = Path(path).absolute()
     uri = f"file:{quote(str(file))}?mode={mode}"
-    wal = file.with_name(f"{file.name}-wal")
-    frozen = mode == "ro" and not os.access(file.parent, os.W_OK) and not wal.exists()
+    frozen = mode == "ro" and not os.access(file.parent, os.W_OK) and not has_log(file)
     return f"{uri}&immutable=1" if frozen else uri
+
+
+def has_log(database: Path) -> bool:
+    """Whether an SQLite file has a log beside it of what is not yet in itself."""
+    log = database.with_name(f"{database.name}-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _sqlite_engine(url: sa.URL, read_only: bool) -> sa.Engine:

@@ -19,11 +19,16 @@ _ADVISORY_LOCK = 0x68646170  # "hdap"
 _FOLDER = Path(__file__).parent / "migrations"
 
 
+class OutdatedError(StoreError):
+    """An earlier release's database that was opened for reading alone."""
+
+
 def migrate(database: Database, *, create: bool) -> None:
     """Create or upgrade to `HEAD` in one transaction, or do nothing when it is there already.
 
     Raises StoreError for a database of an unknown version, for one that is not hdap's, and for an
-    empty one when `create` is false or the database is read-only.
+    empty one when `create` is false or the database is read-only; OutdatedError for one that has to
+    be upgraded and is read-only.
     """
     with database.reading() as connection:
         if not _is_behind(connection, database, create):
@@ -51,9 +56,9 @@ def _is_behind(connection: sa.Connection, database: Database, create: bool) -> b
             "upgrade hdap (pip install -U hdap), or name another database and ingest again"
         )
     if database.read_only:
-        raise StoreError(
-            f"{place} has schema version {version}, this hdap needs {HEAD}: "
-            "open it once for writing (`hdap status`) to upgrade it"
+        raise OutdatedError(
+            f"{place} has schema version {version}, this hdap needs {HEAD}, and it is read-only: "
+            "copy it to where it can be written, it is upgraded there when it is first opened"
         )
     return True
 

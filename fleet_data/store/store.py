@@ -1,16 +1,19 @@
 """The store: everything hdap knows, in one SQLite file or PostgreSQL database."""
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import sqlalchemy as sa
+
 from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store.architectures import ArchitectureStore
 from hdap.fleet_data.store.clusterings import ClusteringStore
-from hdap.fleet_data.store.engine import DEFAULT_URL, Database, parse_url, shown
+from hdap.fleet_data.store.engine import DEFAULT_URL, Database, has_log, parse_url, shown
 from hdap.fleet_data.store.ingest_writer import IngestStore
 from hdap.fleet_data.store.measurements import MeasurementStore
-from hdap.fleet_data.store.migrate import migrate
+from hdap.fleet_data.store.migrate import OutdatedError, migrate
 from hdap.fleet_data.store.network_store import NetworkStore
 from hdap.fleet_data.store.query import QueryStore
 from hdap.fleet_data.store.studies import StudyStore
@@ -39,19 +42,22 @@ class Store(
     def open(cls, url: str = DEFAULT_URL, *, create: bool = True, read_only: bool = False) -> Self:
         """Open and, where needed, create or upgrade the store at a URL or path.
 
-        Raises StoreError: no database there (`create` false or `read_only`), not one of hdap's, of
-        a newer version, unreachable, or its driver is not installed.
+        With `read_only` nothing but an upgrade is written; a database that cannot be written at all
+        can be opened so. Raises StoreError: no database there (`create` false or `read_only`), not
+        one of hdap's, of a newer version, unreachable, not writable, or its driver is not
+        installed.
         """
         location = parse_url(url)
         if location.drivername == "sqlite":
-            _check_path(Path(str(location.database)), create=create and not read_only)
-        database = Database(location, read_only=read_only)
+            path = Path(str(location.database))
+            _check_path(path, create=create and not read_only, read_only=read_only)
         try:
-            migrate(database, create=create)
-        except BaseException:
-            database.close()
-            raise
-        return cls(database)
+            return cls(_ready(location, create, read_only))
+        except OutdatedError:
+            if not can_be_written(location):
+                raise
+            _ready(location, False, False).close()
+            return cls(_ready(location, create, read_only))
 
     @property
     def name(self) -> str:
@@ -74,10 +80,54 @@ class Store(
         self.close()
 
 
-def _check_path(path: Path, *, create: bool) -> None:
+def can_be_written(location: sa.URL) -> bool:
+    """Whether a database could be opened for writing, as far as that is seen from outside: SQLite
+    needs to write into its folder, too. A server is asked when it is written to."""
+    if location.drivername != "sqlite":
+        return True
+    path = Path(str(location.database))
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _ready(location: sa.URL, create: bool, read_only: bool) -> Database:
+    """The database, at the schema of this version."""
+    database = Database(location, read_only=read_only)
+    try:
+        migrate(database, create=create)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check_path(path: Path, *, create: bool, read_only: bool) -> None:
     if path.is_dir():
         raise StoreError(f"the database must be a file, {path} is a directory: name a file in it")
     if not path.parent.is_dir():
         raise StoreError(f"the database's directory must exist, {path.parent} does not: create it")
     if not create and not path.exists():
         raise StoreError(f"there is no database {path}: run `hdap ingest` first or give --db")
+    if can_be_written(sa.URL.create("sqlite", database=str(path))):
+        return
+    if read_only:
+        _check_log(path)
+        return
+    if not path.exists():
+        raise StoreError(f"{path} must be in a folder that can be written: give another with --db")
+    raise StoreError(
+        f"the database {path} must be writable for this, but it or its folder is read-only: copy "
+        "it to where it can be written (status, devices, trials, sql, report, plot only read it)"
+    )
+
+
+def _check_log(path: Path) -> None:
+    """A log is read by its index, which SQLite makes where it is missing."""
+    if (
+        has_log(path)
+        and not path.with_name(f"{path.name}-shm").exists()
+        and not os.access(path.parent, os.W_OK)
+    ):
+        raise StoreError(
+            f"the database {path} has a log ({path.name}-wal) that cannot be read in a read-only "
+            "folder: copy both to where they can be written"
+        )

@@ -63,7 +63,7 @@ def _from_channels(model: str, channels: str) -> PrunePlan:
 
 
 def _from_trial(asked: PruneCommand) -> PrunePlan:
-    with open_store(asked.db, create=False) as store:
+    with open_store(asked.db, create=False, read_only=True) as store:
         plan = plan_from_trial(store, asked.study, asked.trial, asked.model)
     if plan.origin is not None:
         best = "" if asked.trial is not None else " (its best)"

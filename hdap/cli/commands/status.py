@@ -15,7 +15,7 @@ from hdap.workflows.artifacts import latest_clustering
 
 def run(asked: StatusCommand) -> None:
     """Print what there is and the next sensible command."""
-    with open_store(asked.db, create=False) as store:
+    with open_store(asked.db, create=False, read_only=True) as store:
         document = _document(store, asked.model)
     emit_json(document) if asked.as_json else _show(document)
 

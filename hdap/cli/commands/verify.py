@@ -23,7 +23,7 @@ def run(asked: VerifyCommand) -> None:
     out = asked.out
     if out is not None:
         require_free(out)
-    with open_store(asked.db, create=False) as store:
+    with open_store(asked.db, create=False, read_only=out is not None) as store:
         trial = trial_in_question(store, asked.study, asked.trial)
         done = None if out is not None else read_back(store, trial, asked.seed)
     if out is not None:
