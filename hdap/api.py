@@ -28,6 +28,7 @@ from hdap.fleet_data.extras import require
 from hdap.fleet_data.ingest.reject_limit import reject_limit
 from hdap.fleet_data.records import StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.store.engine import can_be_written, parse_url
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.ingest_request import IngestRequest
@@ -229,9 +230,14 @@ class Fleet:
         return Path(out)
 
     def store(self, *, create: bool = False) -> Store:
-        """The database itself: records in, records out. Raises StoreError where there is none."""
+        """The database itself: records in, records out; only out where it cannot be written.
+
+        Raises StoreError where there is none.
+        """
         if not self._open:
-            self._open.append(Store.open(str(self.url), create=create))
+            url = str(self.url)
+            read_only = not create and not can_be_written(parse_url(url))
+            self._open.append(Store.open(url, create=create, read_only=read_only))
         return self._open[0]
 
     def close(self) -> None:

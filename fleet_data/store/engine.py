@@ -70,6 +70,15 @@ def _sqlite(path: str) -> sa.URL:
     return sa.URL.create("sqlite", database=str(Path(path).expanduser()))
 
 
+def can_be_written(location: sa.URL) -> bool:
+    """Whether a database could be opened for writing, as far as that is seen from outside: SQLite
+    needs to write into its folder, too. A server is asked when it is written to."""
+    if location.drivername != "sqlite":
+        return True
+    path = Path(str(location.database))
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
 class Database:
     """One database: an engine, and transactions on it.
 
@@ -98,7 +107,7 @@ class Database:
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction: committed at the end, rolled back on any error. Raises StoreError."""
         if self.read_only:
-            raise StoreError(f"the database {shown(self.url)} was opened read-only")
+            raise self._is_read_only()
         with self._translated(), self.engine.connect() as connection, connection.begin():
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -113,7 +122,7 @@ class Database:
                 yield connection
             return
         if self.read_only:
-            raise StoreError(f"the database {shown(self.url)} was opened read-only")
+            raise self._is_read_only()
         with self._translated(), self.engine.connect() as connection:
             driver = driver_connection(connection)
             try:
@@ -143,6 +152,12 @@ class Database:
             if type(error).__module__.split(".")[0] == "psycopg":
                 raise translate(error, self.url) from error
             raise
+
+    def _is_read_only(self) -> StoreError:
+        return StoreError(
+            f"the database {shown(self.url)} must be writable for this, but is read-only: copy it "
+            "to where it can be written"
+        )
 
     def close(self) -> None:
         """Give all connections back."""

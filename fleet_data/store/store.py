@@ -10,7 +10,14 @@ import sqlalchemy as sa
 from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store.architectures import ArchitectureStore
 from hdap.fleet_data.store.clusterings import ClusteringStore
-from hdap.fleet_data.store.engine import DEFAULT_URL, Database, has_log, parse_url, shown
+from hdap.fleet_data.store.engine import (
+    DEFAULT_URL,
+    Database,
+    can_be_written,
+    has_log,
+    parse_url,
+    shown,
+)
 from hdap.fleet_data.store.ingest_writer import IngestStore
 from hdap.fleet_data.store.measurements import MeasurementStore
 from hdap.fleet_data.store.migrate import OutdatedError, migrate
@@ -78,15 +85,6 @@ class Store(
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def can_be_written(location: sa.URL) -> bool:
-    """Whether a database could be opened for writing, as far as that is seen from outside: SQLite
-    needs to write into its folder, too. A server is asked when it is written to."""
-    if location.drivername != "sqlite":
-        return True
-    path = Path(str(location.database))
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 
 def _ready(location: sa.URL, create: bool, read_only: bool) -> Database:

@@ -1,5 +1,6 @@
 """The command line application: its commands, and what an error looks like on a terminal."""
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +48,7 @@ from hdap.cli.settings.training_commands import (
     PortfolioTrainCommand,
 )
 from hdap.cli.terminal.output import error_line
+from hdap.cli.terminal.streams import nobody_reads, outlive_readers, write
 from hdap.fleet_data.errors import HdapError
 
 COMMANDS: dict[str, type] = {
@@ -87,7 +89,8 @@ GROUPS = {
 
 
 class _Commands(TyperGroup):
-    """Turns errors into one line and an exit status: 1 a problem, 130 Ctrl-C."""
+    """Turns errors into one line and an exit status: 1 a problem, 130 Ctrl-C. Output that nobody
+    reads to its end (`| head`) is no problem."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -95,6 +98,9 @@ class _Commands(TyperGroup):
         except HdapError as error:
             error_line(str(error))
             raise typer.Exit(1) from error
+        except BrokenPipeError as error:  # of what prints past our consoles
+            nobody_reads(sys.stdout)
+            raise typer.Exit(0) from error
         except KeyboardInterrupt as error:
             error_line("stopped by Ctrl-C; what was stored is kept")
             raise typer.Exit(130) from error
@@ -118,13 +124,13 @@ def _print_settings(context: typer.Context) -> None:
         configured: Any = context.default_map or {}
         for word in words.split():
             configured = configured.get(word, {})
-        typer.echo(table_of(words, defaults(wanted, configured)))
+        write(table_of(words, defaults(wanted, configured)) + "\n")
     raise typer.Exit
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"hdap {version('hdap')}")
+        write(f"hdap {version('hdap')}\n")
         raise typer.Exit
 
 
@@ -181,4 +187,5 @@ _add_commands()
 
 def main() -> None:
     """Entry point of the `hdap` script."""
+    outlive_readers()
     app()

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
-import typer
-
 from hdap.cli.settings.fleet_commands import SqlCommand
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, out, table, warn
+from hdap.cli.terminal.streams import write
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import QueryLimits, QueryResult, QueryRows
 
@@ -77,7 +76,7 @@ def _markdown(result: QueryResult) -> None:
     rows = [result.columns, *(["" if v is None else _cell(v) for v in row] for row in result.rows)]
     lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
     rule = "| " + " | ".join("--:" if right else "---" for right in _numeric(result)) + " |"
-    typer.echo("\n".join([lines[0], rule, *lines[1:]]))
+    write("\n".join([lines[0], rule, *lines[1:]]) + "\n")
 
 
 def _escaped(cell: str) -> str:

@@ -16,6 +16,7 @@ import typer
 
 from hdap.cli.options.config_file import effective, settings_in_order, table_of
 from hdap.cli.terminal.output import QUIET, USUAL, VERBOSE, report_usage, set_verbosity
+from hdap.cli.terminal.streams import write
 from hdap.fleet_data.errors import HdapError
 from hdap.fleet_data.extras import require
 from hdap.requests.setting import Leaf, Rest, SettingError, build, options_of
@@ -45,7 +46,7 @@ def command(words: str, wanted: type) -> Callable[..., None]:
 
     def call(context: typer.Context, **values: Any) -> None:
         if values["dump_config"]:
-            typer.echo(table_of(words, effective(wanted, values)), nl=False)
+            write(table_of(words, effective(wanted, values)))
             return
         set_verbosity(QUIET if values["quiet"] else VERBOSE if values["verbose"] else USUAL)
         try:

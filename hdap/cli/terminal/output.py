@@ -16,13 +16,13 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from hdap.cli.terminal.layout import Head, Justify, lay_out
+from hdap.cli.terminal.streams import write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -179,7 +179,7 @@ def emit_json(document: Any, *, marked: bool = True) -> None:
     if marked and simulated is not None:
         for part in plain if isinstance(plain, list) else [plain]:
             part.setdefault("simulated", simulated)
-    typer.echo(json.dumps(plain, indent=2, allow_nan=False))
+    write(json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:
