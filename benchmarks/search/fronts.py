@@ -20,8 +20,8 @@ from hdap.fleet_data.records import TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.search_request import SearchRequest
-from hdap.search.analysis.pareto_front import nondominated
 from hdap.search.driver.run_search import run_search
+from hdap.search.problem.dominance import nondominated
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.workflows.search_fleet import new_search
 

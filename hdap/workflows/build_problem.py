@@ -10,7 +10,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
-from hdap.fleet_data.costs import flops
+from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, StudyRecord
 from hdap.fleet_data.store import Store
@@ -18,6 +18,7 @@ from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.analysis.per_cluster import check_per_cluster
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
+from hdap.search.problem.enumeration import reached
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.objectives import ACCURACY, FLOPS, Goals, Objective, parse_goals
@@ -65,6 +66,12 @@ def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSe
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
+    if 1 < problem.band.low < budget.low:
+        say(
+            f"nothing on the grid lies within {100 * request.tolerance:g} % below the budget of "
+            f"{format_flops(budget.high)} FLOPs: the nearest that does not exceed it has "
+            f"{format_flops(problem.band.low)}"
+        )
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
     return PreparedSearch(request, problem, profile, clustering)
@@ -94,8 +101,9 @@ def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | 
 def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture) -> FlopsBand:
     """The FLOPs that a request allows.
 
-    A budget is a band that is spent, but only a cap beside a latency budget or where FLOPs are an
-    objective themselves; without one the cap is then the dense model.
+    A budget is a ceiling, and all but a few percent of it is spent. Beside a latency budget, or
+    where FLOPs are an objective themselves, anything below it is allowed, and without one anything
+    up to the dense model.
 
     Raises:
         InputError: there is no budget at all, or it is no number.
@@ -134,6 +142,7 @@ def build_search_problem(
     if allowed.low == 1:
         least = int(flops(architecture, space.smallest[None, :])[0])
         allowed = replace(allowed, low=min(least, allowed.high))
+    allowed = reached(space, allowed)
     problem = SearchProblem.build(
         space,
         allowed,
@@ -146,7 +155,7 @@ def build_search_problem(
         limit_ms=limit,
     )
     # A budget out of reach is said here, before anyone waits for it.
-    return problem, profile(space, allowed, problem.uniform)
+    return problem, profile(space, allowed, problem.uniform, problem.every)
 
 
 def objective_text(problem: SearchProblem) -> str:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
@@ -174,11 +176,17 @@ def run(
             say(f"other machines join with: hdap search --resume {name} --storage ...")
         seed = request.seed
         source: ProposalSource
-        if accuracy is None and (workers > 1 or ledger.shared):
+        few = problem.every is not None and request.sampler == "fleet"
+        if accuracy is None and (workers > 1 or ledger.shared) and not few:
             source = WorkerPool(problem, workers, request.sampler, seed, ledger.host, say)
         else:
             seed = worker_seed(seed, ledger.host, 0) if ledger.shared else seed
             source = InProcess(problem, request.sampler, seed, accuracy)
+        if not source.resumable:
+            say(
+                f"sampler {request.sampler}: should this search be interrupted, --resume goes on "
+                f"from its trials, but not to those that it would have found"
+            )
         alone = isinstance(source, InProcess) and not ledger.shared
         result = drive(
             source,
@@ -189,7 +197,8 @@ def run(
             on_batch=keep,
             progress=progress,
         )
-    store.finish_study(search.record.id, "finished" if result.stopped == "finished" else "stopped")
+    complete = result.stopped in ("finished", "exhausted")
+    store.finish_study(search.record.id, "finished" if complete else "stopped")
     return result
 
 
@@ -236,11 +245,17 @@ def certified(search: Search, found: Answer) -> float | None:
     """How far (a fraction) the answer is at most above the best possible for these surrogates.
 
     By what the search minimised, doubt included; None where nothing can be said (`lower_bound`).
+    Where few configurations meet the budget the best of them is known.
     """
-    bound = lower_bound(search.problem)
+    problem, counts = search.problem, found.found.counts[None]
+    bound = lower_bound(problem)
     if bound is None:
         return None
-    return bound.gap(float(search.problem.ucb_ms(found.found.counts[None])[0]))
+    least = bound.value_ms
+    if problem.every is not None:
+        scores = problem.scores(np.vstack([counts, problem.every]))
+        least = max(least, float(scores.value[scores.violation == 0.0].min()))
+    return replace(bound, value_ms=least).gap(float(problem.ucb_ms(counts)[0]))
 
 
 def _joined_search(store: Store, request: SearchRequest, name: str, say: Say) -> Search:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdap.fleet_data.records import Bools, Floats, Ints, TrialBatch
+from hdap.fleet_data.records import Floats, Ints, TrialBatch
+from hdap.search.problem.dominance import nondominated
 from hdap.search.problem.objectives import ACCURACY, KEPT, Goals
 
 AUGMENTED = 0.05
@@ -28,19 +29,6 @@ class FrontRow:
     fleet_p95_ms: float
     kept_importance: float
     balanced: bool
-
-
-def nondominated(values: Floats) -> Bools:
-    """Rows of `n x m` that no other row beats, all columns minimised; the first of equal rows."""
-    order = np.lexsort(values.T[::-1])
-    kept = np.zeros(len(values), dtype=np.bool_)
-    front = np.empty((0, values.shape[1]))
-    for row in order:
-        # Sorted by the first column, so a row can be beaten by earlier ones alone.
-        if not (front <= values[row]).all(axis=1).any():
-            kept[row] = True
-            front = np.vstack([front, values[row]])
-    return kept
 
 
 def values_of(trials: TrialBatch) -> Floats:

@@ -109,4 +109,5 @@ def rank_correlations(problem: SearchProblem, found: Counts, seed: int = 0) -> F
     ranks = rankdata(problem.latency.predict(sample).log_ms, axis=0)
     if ranks.shape[1] == 1:
         return np.ones((1, 1))
-    return np.asarray(np.nan_to_num(np.corrcoef(ranks, rowvar=False), nan=1.0))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a sample may hold one network alone
+        return np.asarray(np.nan_to_num(np.corrcoef(ranks, rowvar=False), nan=1.0))

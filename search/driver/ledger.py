@@ -6,17 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from hdap.fleet_data.records import TrialBatch
+from hdap.search.driver.unseen import ConfigurationSet
 from hdap.search.problem.evaluation import joined
 
 
 class Ledger(ABC):
     """The finished trials of one study, the first `limit` of them.
 
-    Only finished trials ever enter, so a worker that dies leaves nothing half-done behind. Every
-    trial has a number of its own; numbers are given in the order of entry, from 0. `before` are
-    trials that the study has already and whoever asks knows. `at_once` trials may be added in one
-    call without keeping the caller too long; a `shared` one hears of trials that others add. `host`
-    makes the seeds of a process that joins or goes on with the study its own.
+    Only finished trials ever enter, so a worker that dies leaves nothing half-done behind. No
+    configuration enters twice, and every trial has a number of its own, ascending in the order of
+    entry. `before` are trials that the study has already and whoever asks knows. `at_once` trials
+    may be added in one call without keeping the caller too long; a `shared` one hears of trials
+    that others add. `host` makes the seeds of a process that joins or goes on with the study its
+    own.
     """
 
     at_once = 1000
@@ -24,6 +26,7 @@ class Ledger(ABC):
 
     def __init__(self, limit: int, before: TrialBatch | None = None) -> None:
         self.limit, self.before = limit, before
+        self.configurations = ConfigurationSet(None if before is None else before.counts)
         self.host = 0 if before is None else len(before)
 
     @property
@@ -33,7 +36,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def add(self, trials: TrialBatch) -> None:
-        """Enter trials; their own numbers mean nothing. What exceeds `limit` is left out."""
+        """Enter trials; their own numbers mean nothing. What exceeds `limit` is left out, and what
+        the study has already."""
 
     @abstractmethod
     def news(self) -> TrialBatch | None:
@@ -47,6 +51,7 @@ class LocalLedger(Ledger):
     def __init__(self, limit: int, before: TrialBatch | None = None) -> None:
         super().__init__(limit, before)
         self._done = 0 if before is None else len(before)
+        self._next = 0 if before is None or not self._done else int(before.number.max()) + 1
         self._new: list[TrialBatch] = []
 
     @property
@@ -54,10 +59,13 @@ class LocalLedger(Ledger):
         return self._done
 
     def add(self, trials: TrialBatch) -> None:
-        trials = trials.take(np.arange(min(len(trials), self.limit - self._done)))
-        numbers = np.arange(self._done, self._done + len(trials))
+        places = np.flatnonzero(self.configurations.lacks(trials.counts))
+        places = places[: self.limit - self._done]
+        trials = trials.take(places[self.configurations.add(trials.counts[places])])
+        numbers = np.arange(self._next, self._next + len(trials))
         self._new.append(replace(trials, number=numbers))
         self._done += len(trials)
+        self._next += len(trials)
 
     def news(self) -> TrialBatch | None:
         new, self._new = self._new, []

@@ -15,6 +15,7 @@ from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
 from hdap.search.driver.ledger import Ledger
+from hdap.search.driver.unseen import ConfigurationSet
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.objectives import ACCURACY
@@ -36,7 +37,9 @@ class OptunaLedger(Ledger):
     Each trial is added finished, in a transaction of its own: parameters are positions on the grid
     of counts; its user attributes hold the channels in words, FLOPs, kept importance and the
     predicted fleet mean, so that any reader of Optuna's storage shows them. A trial that is in the
-    storage is done, whatever happens to the process that found it.
+    storage is done, whatever happens to the process that found it. Where two processes enter one
+    configuration at the same moment, the trial of the lower number counts and the other one is none
+    of the study's, for whoever reads it.
 
     With `accuracy` that of a trial travels with it: as a user attribute, and as one of its values
     or a constraint. Nobody evaluates it again.
@@ -68,6 +71,7 @@ class OptunaLedger(Ledger):
         )
         self._id = storage.get_study_id_from_name(study)
         self._known: set[int] = set() if before is None else set(before.number.tolist())
+        self._heard = ConfigurationSet(None if before is None else before.counts)
         _check_problem(self.study, problem, accuracy)
         finished = self._finished()
         if len(finished) < len(self._known):
@@ -76,30 +80,33 @@ class OptunaLedger(Ledger):
                 f"but holds {len(finished):,}: it was searched without this storage; go on without "
                 f"--storage and --workers, or start a new study"
             )
-        self._highest = max((t.number for t in finished), default=-1)
         self.host = uuid.uuid4().int & 0xFFFFFFFF
         self.study.set_user_attr(f"{JOINED} {self.host:08x}", datetime.now(UTC).isoformat())
 
     @property
     def done(self) -> int:
-        return min(self._highest + 1, self.limit)
+        return min(len(self.configurations), self.limit)
 
     def add(self, trials: TrialBatch) -> None:
-        for trial in self._told(trials):
-            if self.done >= self.limit:
-                break
-            key = self._storage.create_new_trial(self._id, trial)
-            number = self._storage.get_trial_number_from_id(key)
-            self._highest = max(self._highest, number)
+        places = np.flatnonzero(self.configurations.lacks(trials.counts))
+        fresh = trials.take(places[: self.limit - self.done])
+        for trial in self._told(fresh) if len(fresh) else []:
+            self._storage.create_new_trial(self._id, trial)
+        self.configurations.add(fresh.counts)
 
     def news(self) -> TrialBatch | None:
         fresh = [t for t in self._finished() if t.number not in self._known]
         if not fresh:
             return None
         self._known |= {t.number for t in fresh}
-        self._highest = max(self._highest, *self._known)
+        counts = np.stack([counts_of(self.problem.space, t.params) for t in fresh])
+        self.configurations.add(counts)
+        room = self.limit - len(self._heard)
+        places = np.flatnonzero(self._heard.add(counts))[: max(room, 0)]
+        if not len(places):
+            return None
+        fresh, counts = [fresh[place] for place in places], counts[places]
         with one_blas_thread():
-            counts = np.stack([counts_of(self.problem.space, t.params) for t in fresh])
             found = self.problem.evaluate(counts)
         if self.accuracy is not None:
             accuracy = np.array([t.user_attrs.get(ACCURACY, np.nan) for t in fresh])
@@ -110,10 +117,10 @@ class OptunaLedger(Ledger):
         return found.trials(numbers, times[:, 0], times[:, 1])
 
     def _finished(self) -> list[FrozenTrial]:
-        """Trials of this problem below the limit, by number; others' own experiments are left."""
+        """Trials of this problem, by number; others' own experiments are left."""
         every = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         mine = self._space.keys()
-        return [t for t in every if t.number < self.limit and mine <= t.params.keys()]
+        return [t for t in every if mine <= t.params.keys()]
 
     def _told(self, trials: TrialBatch) -> list[FrozenTrial]:
         with one_blas_thread():

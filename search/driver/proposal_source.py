@@ -10,6 +10,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import TrialBatch
+from hdap.search.driver.unseen import Unseen
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.search_problem import SearchProblem
@@ -18,6 +19,8 @@ from hdap.surrogate.learning.blas_threads import one_blas_thread
 
 State = Mapping[str, Any]
 EVALUATED_AT_ONCE = 10
+DRY = 8
+"""Batches without anything new after which a sampler is taken to have no more to propose."""
 LOOK_AHEAD = 4
 """Generations between two batches: accuracy is dear, so only their best is evaluated."""
 
@@ -54,6 +57,16 @@ class ProposalSource(ABC):
     def scored(self) -> int:
         """Configurations that the surrogates were asked about so far."""
 
+    @property
+    @abstractmethod
+    def exhausted(self) -> bool:
+        """Whether nothing is left to propose that the study does not have."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a study that was stopped goes on to the trials of one that never was."""
+        return False
+
     def state(self) -> State:
         """What the next proposals depend on, ready for JSON; empty where it cannot be said."""
         return {}
@@ -65,7 +78,9 @@ class ProposalSource(ABC):
 class InProcess(ProposalSource):
     """One sampler, asked in this process; where others search the study too it learns of theirs.
 
-    With `accuracy` the sampler looks ahead, so that the few it proposes are worth evaluating.
+    What the study has already is not proposed again, whatever the sampler does: another near it
+    takes its place. With `accuracy` the sampler looks ahead, so that the few it proposes are worth
+    evaluating.
     """
 
     def __init__(
@@ -82,37 +97,53 @@ class InProcess(ProposalSource):
         self._batch = min(kind.batch, EVALUATED_AT_ONCE) if accuracy else kind.batch
         self._heard: list[TrialBatch] = []
         self._own: set[bytes] = set()
-        self._evaluated = 0
+        self._unseen = Unseen(problem, seed)
+        self._evaluated = self._dry = 0
 
     @property
     def scored(self) -> int:
         return self._evaluated + self.sampler.scored
 
+    @property
+    def exhausted(self) -> bool:
+        return self._unseen.left == 0 or self._dry >= DRY
+
+    @property
+    def resumable(self) -> bool:
+        return self.sampler.resumable
+
     def start(self, known: TrialBatch | None, state: State, at_once: int) -> None:
         self._batch = min(self._batch, at_once)
         if known is not None:
             self.sampler.restore(state, known.counts)
+            self._unseen.note(known.counts)
             self._learn(known)
 
     def advance(self, wanted: int) -> Iterator[TrialBatch]:
         for others in self._heard:
             self.sampler.inject(others.counts)
+            self._unseen.note(others.counts)
             self._learn(others)
         self._heard = []
-        n, started = min(self._batch, wanted), _now()
+        n, started = min(self._batch, wanted, self._unseen.left or wanted), _now()
         if self.accuracy:
             for _ in range(LOOK_AHEAD):
                 if not self.sampler.refine(n):
                     break
-        found = _evaluated(self.problem, self.sampler.propose_many(n))
+        proposed = self.sampler.propose_many(n)
+        new, instead = self._unseen.replaced(proposed)
+        found = _evaluated(self.problem, np.vstack([proposed, instead]))
         if self.accuracy:
             found = self.accuracy.evaluated(self.problem.goals, found)
-        self.sampler.tell(found.scores)
-        self._evaluated += n
-        new = _timed(found, started)
-        self._learn(new)
-        self._own |= {row.tobytes() for row in new.counts}
-        yield new
+        self.sampler.tell(found.scores.at(np.arange(n)))
+        self._evaluated += len(found.counts)
+        fresh = np.append(new, np.ones(len(instead), dtype=np.bool_))
+        self._dry = 0 if fresh.any() else self._dry + 1
+        if fresh.any():
+            trials = _timed(found, started).take(fresh)
+            self._learn(trials)
+            self._own |= {row.tobytes() for row in trials.counts}
+            yield trials
 
     def hear(self, new: TrialBatch) -> None:
         others = np.array([row.tobytes() not in self._own for row in new.counts], dtype=np.bool_)

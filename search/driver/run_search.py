@@ -24,7 +24,8 @@ FLUSH_SECONDS = 0.5
 """Trials wait no longer than this, plus one scoring call, before they are handed on."""
 
 OnBatch = Callable[[TrialBatch, State], None]
-Stopped = Literal["finished", "timeout", "settled", "stopped", "interrupted"]
+Stopped = Literal["finished", "exhausted", "timeout", "settled", "stopped", "interrupted"]
+"""Why a search ended; `exhausted`: nothing was left that the study did not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def drive(
     progress: Callable[[SearchProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SearchResult:
-    """Search until the ledger's study is complete, `timeout` seconds passed or someone stops it.
+    """Search until the ledger's study is complete, nothing new is left, `timeout` seconds passed or
+    someone stops it.
 
     Args:
         state: the sampler's after the trials that the ledger began with.
@@ -202,6 +204,8 @@ class _Search:
             return over
         if patience is not None and self._idle >= patience:
             return "settled"
+        if self.source.exhausted:
+            return "exhausted"
         return "stopped" if should_stop and should_stop() else None
 
     def advance(self, timeout: float | None) -> None:

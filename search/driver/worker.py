@@ -35,10 +35,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class FoundTrials:
-    """What a worker found, and how many configurations it has asked the surrogates about in all."""
+    """What a worker found (None: nothing new), how many configurations it has asked the surrogates
+    about in all, and whether it has no more to propose."""
 
-    trials: TrialBatch
+    trials: TrialBatch | None
     scored: int
+    exhausted: bool
 
 
 @dataclass(frozen=True)
@@ -78,5 +80,5 @@ def _serve(connection: Connection, job: Job, seed: int, first: bool) -> None:
         wanted: Wanted = connection.recv()
         if wanted.elsewhere is not None:
             source.hear(wanted.elsewhere)
-        for found in source.advance(wanted.trials):
-            connection.send(FoundTrials(found, source.scored))
+        found = next(source.advance(wanted.trials), None)
+        connection.send(FoundTrials(found, source.scored, source.exhausted))

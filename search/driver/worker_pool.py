@@ -41,6 +41,7 @@ class _Worker:
     asked: int = 0
     batches: int = 0
     scored: int = 0
+    exhausted: bool = False
     known: set[bytes] = field(default_factory=set)
 
 
@@ -79,6 +80,10 @@ class WorkerPool(ProposalSource):
     def scored(self) -> int:
         return self._scored_by_dead + sum(worker.scored for worker in self._workers)
 
+    @property
+    def exhausted(self) -> bool:
+        return bool(self._workers) and all(worker.exhausted for worker in self._workers)
+
     def start(self, known: TrialBatch | None, state: State, at_once: int) -> None:
         self._batch = min(self._batch, at_once)
         self._heard = [] if known is None else [known]
@@ -109,8 +114,10 @@ class WorkerPool(ProposalSource):
                 self._let_go(worker, message.reason)
                 continue
             worker.asked, worker.scored = 0, message.scored
-            worker.known |= {row.tobytes() for row in message.trials.counts}
-            yield message.trials
+            worker.exhausted = message.exhausted
+            if message.trials is not None:
+                worker.known |= {row.tobytes() for row in message.trials.counts}
+                yield message.trials
 
     def hear(self, new: TrialBatch) -> None:
         self._heard.append(new)
@@ -131,7 +138,7 @@ class WorkerPool(ProposalSource):
         for worker in self._workers:
             lacking = wanted - sum(w.asked for w in self._workers)
             asked = min(self._batch, lacking)
-            if worker.asked or asked < 1:
+            if worker.asked or worker.exhausted or asked < 1:
                 continue
             elsewhere = self._best_unknown_to(worker) if worker.batches % EXCHANGE == 0 else None
             worker.batches += 1

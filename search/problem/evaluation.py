@@ -41,7 +41,8 @@ class Scores:
 
     def at(self, rows: Ints | Bools) -> "Scores":
         """The chosen rows."""
-        return Scores(self.value[rows], self.violation[rows])
+        values = None if self.values is None else self.values[rows]
+        return Scores(self.value[rows], self.violation[rows], values)
 
     @staticmethod
     def joined(*parts: "Scores") -> "Scores":

@@ -1,18 +1,16 @@
-"""Exact repair of proposals into the FLOPs band: no candidate is ever thrown away for its FLOPs.
-
-FLOPs are a quadratic form of the counts, `constant + linear . c + c . Q . c` with no negative
-coefficient, so what one group must become for the band to hold is a closed form: one square root.
-"""
+"""Exact repair of proposals into the FLOPs band: no candidate is ever thrown away for its FLOPs."""
 
 from functools import cached_property
 
 import numpy as np
 
 from hdap.fleet_data.architecture import Counts
-from hdap.fleet_data.costs import flops_form, format_flops
+from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.enumeration import fullest
+from hdap.search.problem.quadratic_flops import QuadraticFlops
 from hdap.search.problem.search_space import SearchSpace
 
 SCALINGS = 5
@@ -39,27 +37,20 @@ class Repair:
     """
 
     def __init__(self, space: SearchSpace, band: FlopsBand) -> None:
-        form = flops_form(space.architecture)
         self.space = space
         self.band = band
-        # In units of 1 / divisor FLOPs everything is an integer, so float64 is exact.
-        self._divisor = form.divisor
-        self._low = float(band.low * form.divisor)
-        self._high = float((band.high + 1) * form.divisor - 1)
-        self._constant = float(form.constant)
-        self._linear = np.asarray(form.linear, dtype=np.float64)
-        self._mixed = np.asarray(form.quadratic + form.quadratic.T, dtype=np.float64) / 2.0
-        self._square = np.diag(self._mixed).copy()
+        self._form = QuadraticFlops(space.architecture)
+        self._low, self._high = self._form.limits(band)
         self._require_reach()
         self.anchor = self._find_anchor()
 
     def flops(self, counts: Counts) -> Floats:
         """FLOPs, exact: `n x groups` -> `n`."""
-        return np.floor(self._cost(counts.astype(np.float64)) / self._divisor)
+        return self._form.flops(self._form.cost(counts.astype(np.float64)))
 
     def slopes(self, counts: Counts) -> Floats:
         """FLOPs that one more channel of a group costs, to first order: `n x groups`."""
-        return self._slopes(counts.astype(np.float64)) / self._divisor
+        return self._form.slopes(counts.astype(np.float64)) / self._form.divisor
 
     def pair_flops(
         self, center: Counts, group: Ints, change: Ints, first: Ints, second: Ints
@@ -70,11 +61,10 @@ class Repair:
         `first[i]` and `second[i]`.
         """
         values = center[None].astype(np.float64)
-        own = (self._slopes(values)[0, group] + self._square[group] * change) * change
-        cross = 2.0 * self._mixed[group[first], group[second]] * change[first] * change[second]
-        cost = self._cost(values)[0] + own[first] + own[second] + cross
-        flops: Floats = np.floor(cost / self._divisor)
-        return flops
+        own = (self._form.slopes(values)[0, group] + self._form.square[group] * change) * change
+        cross = 2.0 * self._form.mixed[group[first], group[second]] * change[first] * change[second]
+        cost = self._form.cost(values)[0] + own[first] + own[second] + cross
+        return self._form.flops(cost)
 
     def __call__(self, counts: Floats | Counts, reluctance: Floats | None = None) -> Counts:
         """Repaired configurations.
@@ -102,17 +92,9 @@ class Repair:
             moved[rows] = some
         return moved, self._gap(moved) != 0.0
 
-    def _slopes(self, counts: Floats) -> Floats:
-        found: Floats = self._linear + 2.0 * (counts @ self._mixed)
-        return found
-
-    def _cost(self, counts: Floats) -> Floats:
-        total: Floats = self._constant + ((counts @ self._mixed + self._linear) * counts).sum(1)
-        return total
-
     def _gap(self, counts: Counts) -> Floats:
         """How far costs are above the band (> 0) or below it (< 0), 0 inside: `n`."""
-        return self._excess(self._cost(counts.astype(np.float64)))
+        return self._excess(self._form.cost(counts.astype(np.float64)))
 
     def _excess(self, cost: Floats) -> Floats:
         found: Floats = np.maximum(cost - self._high, 0.0) + np.minimum(cost - self._low, 0.0)
@@ -130,9 +112,9 @@ class Repair:
         for _ in range(SCALINGS):
             at = np.clip(values * factor, low, high)
             growing = np.where((at > low) & (at < high), values, 0.0)
-            slope = (self._slopes(at) * growing).sum(1)
+            slope = (self._form.slopes(at) * growing).sum(1)
             # A row pressed against its bounds has no slope: nudge it inwards.
-            change = (target - self._cost(at)) / np.maximum(slope, 1e-3 * target)
+            change = (target - self._form.cost(at)) / np.maximum(slope, 1e-3 * target)
             factor *= np.clip(1.0 + change[:, None] / factor, 0.5, 2.0)
         every[far] = self.space.snap(np.clip(values * factor, low, high))
         return every
@@ -154,15 +136,15 @@ class Repair:
 
     def _best_single(self, counts: Counts, reluctance: Floats) -> Counts:
         values = counts.astype(np.float64)
-        cost, slopes = self._cost(values)[:, None], self._slopes(values)
+        cost, slopes = self._form.cost(values)[:, None], self._form.slopes(values)
         down = cost > self._high
         needed = np.where(down, self._high, self._low) - cost
-        edge = counts + _solve(self._square, slopes, needed)
+        edge = counts + _solve(self._form.square, slopes, needed)
         past = np.where(down, self.space.at_most(edge), self.space.at_least(edge))
         short = np.clip(np.where(down, past + 1, past - 1), 0, self.space.sizes - 1)
         # Two moves a group: past the near edge of the band, and the last one short of it.
         step = np.stack([self.space.counts(x) - counts for x in (past, short)])
-        miss = np.abs(self._excess(cost + (slopes + self._square * step) * step))
+        miss = np.abs(self._excess(cost + (slopes + self._form.square * step) * step))
         # Hits by their price; then misses, by what they leave.
         rank = np.where(miss > 0.0, 1e12 + miss, np.abs(step) / self.space.widest * reluctance)
         rank[step == 0] = np.inf
@@ -187,8 +169,8 @@ class Repair:
     def _best_pair(self, counts: Counts) -> Counts:
         groups, step = self._steps_around(counts)
         values = counts[None].astype(np.float64)
-        own = (self._slopes(values)[0, groups] + self._square[groups] * step) * step
-        cost = self._cost(values)[0]
+        own = (self._form.slopes(values)[0, groups] + self._form.square[groups] * step) * step
+        cost = self._form.cost(values)[0]
         # For every first move the second ones whose cost is nearest to what is then missing;
         # the product of two neighbouring groups is left to the exact check.
         order = own.argsort(kind="stable")
@@ -196,7 +178,7 @@ class Repair:
         near = np.searchsorted(own[order], missing)[:, None] + np.arange(-PAIR_NEAR, PAIR_NEAR)
         second = order[np.clip(near, 0, len(order) - 1)]
         first = np.broadcast_to(np.arange(len(order))[:, None], second.shape)
-        cross = 2.0 * self._mixed[groups[first], groups[second]] * step[first] * step[second]
+        cross = 2.0 * self._form.mixed[groups[first], groups[second]] * step[first] * step[second]
         miss = np.abs(self._excess(cost + own[first] + own[second] + cross))
         miss[groups[first] == groups[second]] = np.inf
         move = np.abs(step) / self.space.widest[groups]
@@ -237,6 +219,9 @@ class Repair:
         rng = np.random.default_rng(0)
         moved, outside = self._attempt(np.vstack([ratios, self.space.random(64, rng)]))
         if outside.all():
+            nearest = fullest(self.space, self.band.high)
+            if self._gap(nearest[None])[0] == 0.0:
+                return nearest
             raise InfeasibleError(
                 f"no grid point lies within the band of {self.band.low}-{self.band.high} FLOPs: "
                 f"widen `--flops-tol` or lower `--step` (now {self.space.step})"

@@ -13,6 +13,7 @@ from hdap.fleet_data.records import Floats
 from hdap.search.problem.accuracy import AccuracyModel
 from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK
+from hdap.search.problem.enumeration import configurations_within
 from hdap.search.problem.evaluation import Evaluation, Scores
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
@@ -131,6 +132,11 @@ class SearchProblem:
     def repair(self) -> Repair:
         """Moves any proposal into the band."""
         return Repair(self.space, self.band)
+
+    @cached_property
+    def every(self) -> Counts | None:
+        """All configurations in the band where they are few: `n x groups`; else None."""
+        return configurations_within(self.space, self.band)
 
     @cached_property
     def uniform(self) -> Counts:

@@ -24,6 +24,7 @@ class ProfileRow:
 class SearchProfile:
     """The space of a search and whether its budget can be met.
 
+    `configurations` are those that meet it where they are few enough to be counted (else None).
     `rows` are the narrowest allowed network, uniform pruning at the budget (left out when the
     budget cannot be met) and the dense model. `obstacle` says in one line why the budget cannot
     be met and what to do; it is empty when it can.
@@ -33,6 +34,7 @@ class SearchProfile:
     fixed: int
     step: int
     log10_size: float
+    configurations: int | None
     band: FlopsBand
     rows: tuple[ProfileRow, ...]
     obstacle: str
@@ -43,10 +45,16 @@ class SearchProfile:
         return not self.obstacle
 
 
-def profile(space: SearchSpace, band: FlopsBand, pruned: Counts | None = None) -> SearchProfile:
+def profile(
+    space: SearchSpace,
+    band: FlopsBand,
+    pruned: Counts | None = None,
+    every: Counts | None = None,
+) -> SearchProfile:
     """Profile of a search in `space` for the budget `band`; never raises for the budget itself.
 
-    `pruned` is uniform pruning to the budget where that is not one of FLOPs alone.
+    `pruned` is uniform pruning to the budget where that is not one of FLOPs alone; `every` are the
+    configurations in the band where they are known.
     """
     obstacle = ""
     named = {"minimum": space.smallest}
@@ -60,6 +68,7 @@ def profile(space: SearchSpace, band: FlopsBand, pruned: Counts | None = None) -
         fixed=len(space.fixed),
         step=space.step,
         log10_size=space.log10_size,
+        configurations=None if every is None else len(every),
         band=band,
         rows=tuple(_row(space, name, counts) for name, counts in named.items()),
         obstacle=obstacle,

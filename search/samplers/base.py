@@ -66,8 +66,11 @@ class GridSampler(BaseSampler):
     `distributions`; parameters beyond those are drawn at random. `state` and `restore` make a
     resumed study the same as one that never stopped: `restore` is called before the first
     proposal, with the state after the last of the trials that are already there; an empty state
-    (it was lost) makes a fresh start that knows the trials.
+    (it was lost) makes a fresh start that knows the trials. One whose state cannot be kept says so
+    by `resumable`.
     """
+
+    resumable = True
 
     def __init__(self, problem: SearchProblem, seed: int) -> None:
         self.problem = problem
@@ -76,7 +79,10 @@ class GridSampler(BaseSampler):
 
     @abstractmethod
     def propose(self) -> Counts:
-        """The next configuration: `groups`, on the grid and in the band."""
+        """The next configuration: `groups`, on the grid and in the band.
+
+        One that a trial had already is allowed: the driver takes another near it.
+        """
 
     def propose_many(self, n: int) -> Counts:
         """The next n configurations: `n x groups`."""

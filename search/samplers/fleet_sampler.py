@@ -15,7 +15,8 @@ LOOKED_AHEAD = 8
 """Generations that a sampler looks ahead while nobody asks: its CPU is wanted elsewhere too."""
 
 GENERATIONS = 8
-"""Generations to look through for a configuration that no trial had yet, before repeating one."""
+"""Generations to look through for a configuration that no trial had yet, before repeating one; and
+a single one as long as that was in vain."""
 
 
 class FleetSampler(GridSampler):
@@ -34,6 +35,7 @@ class FleetSampler(GridSampler):
         self._queue: list[Counts] = []
         self._seen: set[bytes] = set()
         self._looked_ahead = 0
+        self._dry = False
         self._lock = Lock()
 
     @property
@@ -46,11 +48,11 @@ class FleetSampler(GridSampler):
             self._looked_ahead = 0
             if not self._seen and not self._queue:
                 self._queue.append(self.problem.uniform)
-            for _ in range(GENERATIONS):
+            for _ in range(1 if self._dry else GENERATIONS):
                 if self._queue:
                     break
-                fresh = self.evolution.step()
-                self._queue = self._unseen(fresh)
+                self._queue = self._unseen(self.evolution.step())
+            self._dry = not self._queue
             found = self._queue.pop(0) if self._queue else self.evolution.best
             self._seen.add(found.tobytes())
             return found
@@ -80,10 +82,12 @@ class FleetSampler(GridSampler):
         return [row for row in rows if row.tobytes() not in self._seen]
 
     def state(self) -> dict[str, Any]:
-        return {"evolution": self.evolution.state(), "queue": [x.tolist() for x in self._queue]}
+        queue = [x.tolist() for x in self._queue]
+        return {"evolution": self.evolution.state(), "queue": queue, "dry": self._dry}
 
     def restore(self, state: Mapping[str, Any], told: Counts) -> None:
         if state:
             self.evolution.restore(state["evolution"])
             self._queue = [np.array(x, dtype=np.int64) for x in state["queue"]]
+            self._dry = bool(state.get("dry", False))
         self._seen = {row.tobytes() for row in np.ascontiguousarray(told, dtype=np.int64)}

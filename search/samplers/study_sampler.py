@@ -23,6 +23,8 @@ class StudySampler(GridSampler):
     Its state cannot be had, so a resumed study goes on from the same trials with a fresh generator.
     """
 
+    resumable = False
+
     def __init__(self, problem: SearchProblem, kind: SamplerKind, sampler: BaseSampler) -> None:
         super().__init__(problem, 0)
         self.kind = kind

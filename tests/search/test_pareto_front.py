@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, TrialBatch
 from hdap.search.analysis.answer import answer
-from hdap.search.analysis.pareto_front import distances, front, nondominated, values_of
+from hdap.search.analysis.pareto_front import distances, front, values_of
 from hdap.search.driver.run_search import ResumeState, run_search
 from hdap.search.problem.budget import FlopsBand
+from hdap.search.problem.dominance import nondominated
 from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.front_sampler import parts

@@ -82,10 +82,3 @@ def test_the_best_survives_restarts(make_problem: Make) -> None:
         values.append(problem.scores(evolution.best[None]).value[0])
     assert evolution.state()["restarts"] >= 2
     assert (np.diff(values) <= 0.0).all()
-
-
-def test_a_space_of_few_configurations_is_searched_without_end(make_problem: Make) -> None:
-    problem = make_problem("mobilenetv1_100", "95%", tolerance=0.04, step=512)
-    trials = run_search(problem, "fleet", trials=120).trials
-    assert trials is not None
-    assert len(trials) == 120

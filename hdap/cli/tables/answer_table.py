@@ -32,10 +32,13 @@ def show_profile(search: Search) -> None:
     )
     fixed = f", {found.fixed} of them fixed" if found.fixed else ""
     limit = "" if problem.limit_ms is None else f"{_limit(search)} at "
+    few = found.configurations
+    many = f"about 10^{found.log10_size:.0f} configurations; " if few is None else ""
+    met = "can be met" if few is None else f"is met by {_configurations(few)}"
     out().print(
-        f"{found.groups} width groups{fixed} in steps of {found.step}: about 10^"
-        f"{found.log10_size:.0f} configurations; budget {limit}{format_flops(found.band.low)} to "
-        f"{format_flops(found.band.high)} FLOPs " + ("can be met" if found.reachable else "")
+        f"{found.groups} width groups{fixed} in steps of {found.step}: {many}budget {limit}"
+        f"{format_flops(found.band.low)} to {format_flops(found.band.high)} FLOPs "
+        + (met if found.reachable else "")
     )
 
 
@@ -54,7 +57,7 @@ def show(
         show_front(goals, found.front, f"Pareto front of {goals.text}", ROWS)
     _table(search, found)
     _gist(search, result, found)
-    if above_best is not None:
+    if above_best is not None and not all_scored(search, result):
         line(
             f"within {percent(above_best)} of the best possible for these surrogates: no allowed "
             f"configuration is predicted faster by more (a lower bound, doubt included)"
@@ -104,6 +107,25 @@ def _gist(search: Search, result: SearchResult, found: Answer) -> None:
         f"{done:,} trials in study {search.record.name}; {result.scored:,} configurations scored "
         f"in {result.seconds:.1f} s ({rate:,.0f} a second); {result.stopped}"
     )
+    if all_scored(search, result):
+        few = search.profile.configurations or 0
+        said = f"all {few:,} configurations" if few > 1 else "the only configuration"
+        line(f"{said} within the budget {'were' if few > 1 else 'was'} scored: none is better")
+
+
+def all_scored(search: Search, result: SearchResult) -> bool:
+    """Whether there is no configuration within the budget that this study has not looked at."""
+    every, done = search.problem.every, 0 if result.trials is None else len(result.trials)
+    # The default sampler looks at all of a small space before its second trial.
+    return every is not None and (done >= len(every) or (_default(search) and done > 1))
+
+
+def _default(search: Search) -> bool:
+    return search.request.sampler == "fleet"
+
+
+def _configurations(number: int) -> str:
+    return "1 configuration" if number == 1 else f"{number:,} configurations"
 
 
 def _gained(search: Search, found: Answer) -> str:
@@ -195,6 +217,8 @@ def document(
         "clustering": search.clustering.id,
         "step": search.problem.space.step,
         "trials": 0 if result.trials is None else len(result.trials),
+        "configurations": search.profile.configurations,
+        "all_scored": all_scored(search, result),
         "scored": result.scored,
         "seconds": result.seconds,
         "stopped": result.stopped,

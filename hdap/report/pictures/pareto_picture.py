@@ -11,7 +11,7 @@ from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Silent, View, chart, layered
-from hdap.search.analysis.pareto_front import nondominated
+from hdap.search.problem.dominance import nondominated
 
 
 @dataclass(frozen=True, eq=False)
