@@ -7,6 +7,7 @@ import numpy as np
 
 from hdap.clustering.fingerprint import Axis, Fingerprint
 from hdap.fleet_data.records import Bools
+from hdap.fleet_data.wording import percent, times
 
 TYPICAL = "typical"
 LATENCY_MATERIAL = 1.03
@@ -70,8 +71,8 @@ def _latency(relative: float) -> str:
     if ratio < LATENCY_MATERIAL:
         return ""
     if ratio >= IN_TIMES:
-        return f"{ratio:.1f}x {word} than the fleet"
-    return f"{100 * (ratio - 1):.0f} % {word} than the fleet"
+        return f"{times(ratio)} {word} than the fleet"
+    return f"{percent(ratio - 1, 0)} {word} than the fleet"
 
 
 def _slope(here: float, fleet: float, prints: Fingerprint) -> str:
@@ -88,11 +89,11 @@ def _slope(here: float, fleet: float, prints: Fingerprint) -> str:
 def _tail(here: float, fleet: float, prints: Fingerprint) -> str:
     if here - fleet < TAIL_MATERIAL:
         return ""
-    return f"unsteady tail (p95 {100 * np.expm1(here):.0f} % above the median)"
+    return f"unsteady tail (p95 {percent(np.expm1(here), 0)} above the median)"
 
 
 def _spread(here: float, fleet: float, prints: Fingerprint) -> str:
-    return f"unsteady (varies by {100 * here:.0f} %)" if here - fleet >= SPREAD_MATERIAL else ""
+    return f"unsteady (varies by {percent(here, 0)})" if here - fleet >= SPREAD_MATERIAL else ""
 
 
 LATENCY_WORDS: dict[str, Callable[[float, float, Fingerprint], str]] = {
@@ -107,9 +108,7 @@ def _slow_clock(name: str, here: float, fleet: float, relative_latency: float) -
     value = words.unit.format(here)
     if relative_latency < THROTTLED_LATENCY:
         return f"{words.low} ({value})"
-    return (
-        f"throttles ({words.low[4:]} {value}, {100 * (1 - here / fleet):.0f} % below the fleet's)"
-    )
+    return f"throttles ({words.low[4:]} {value}, {percent(1 - here / fleet, 0)} below the fleet's)"
 
 
 def _context(name: str, here: float, fleet: float, span: float) -> str:

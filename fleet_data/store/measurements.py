@@ -89,6 +89,20 @@ class MeasurementStore(StorePart):
         with self._database.reading() as connection:
             return tuple(ModelCounts(*row) for row in connection.execute(counted))
 
+    def pruned_configurations(self, model: str) -> int:
+        """How many pruned configurations of a model were measured at one workload, the batch size
+        and runtime with the most pruned rows: what a surrogate has to learn from."""
+        counted = (
+            sa.select(sa.func.count(measurements.c.configuration_key.distinct()))
+            .select_from(measurements.join(configurations))
+            .where(configurations.c.model == model, configurations.c.channels != "")
+            .group_by(sa.func.coalesce(measurements.c.batch_size, 1), measurements.c.runtime_key)
+            .order_by(sa.func.count().desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(counted) or 0
+
     def measurements(self, model: str | None = None, *, after_mark: int = 0) -> Measurements:
         """All measurements (of one model) in the order in which they came, those after a mark.
 

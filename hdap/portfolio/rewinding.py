@@ -52,7 +52,7 @@ def train_levels(
         recipe=wanted.recipe,
         rate=wanted.rate,
         scope=wanted.scope,
-        rewind=wanted.rewind,
+        rewind=wanted.rewind_to,
     )
     record.write(wanted.out)
     return _Levels(start, data, wanted, watch, record).remaining()
@@ -101,14 +101,14 @@ class _Levels:
         if number:
             masks = without_smallest(self._module, self._names, wanted.rate, wanted.scope)
             resume = self._rewound(masks)
-        elif not wanted.rewind:
+        elif not wanted.rewind_to:
             self._keep_rewind(None)
         own = replace(wanted, out=wanted.out / name, run=f"{wanted.run or wanted.out.name}-{name}")
         session = TrainingSession(self._manifest, self._data, own, watch, force=True)
         session.last_good = f"{wanted.out} holds the {len(self._record.levels)} levels before"
 
         def keep(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
-            if not number and epoch.number == wanted.rewind:
+            if not number and epoch.number == wanted.rewind_to:
                 self._keep_rewind(snapshot())
 
         try:

@@ -78,10 +78,11 @@ def resumable(wanted: SparseTraining) -> TrainingRecord:
     otherwise.
     """
     record = read_record(wanted.out)
-    chosen = ("data", "rate", "scope", "rewind")
+    chosen = ("data", "rate", "scope")
+    begun, now = ({name: getattr(x, name) for name in chosen} for x in (record, wanted))
     require_unchanged(
-        {**asdict(record.recipe), **{name: getattr(record, name) for name in chosen}},
-        {**asdict(wanted.recipe), **{name: getattr(wanted, name) for name in chosen}},
+        {**asdict(record.recipe), **begun, "rewind": record.rewind},
+        {**asdict(wanted.recipe), **now, "rewind": wanted.rewind_to},
         "a sparse training",
     )
     done = len(record.levels)
@@ -93,7 +94,7 @@ def resumable(wanted: SparseTraining) -> TrainingRecord:
     if done > wanted.levels:
         raise InputError(
             f"`--resume` needs levels to do, but {wanted.out} has all {done - 1}; "
-            "give more --levels"
+            "give more --sparse-levels"
         )
     return record
 

@@ -1,12 +1,19 @@
 """The decision that a database supports: from everything that is known of it to a few lines."""
 
-import shlex
-
 import numpy as np
 
 from hdap.fleet_data.costs import flops, format_flops, parameters
 from hdap.fleet_data.errors import HdapError, InfeasibleError, StoreError
-from hdap.fleet_data.wording import UNKNOWN, counted, interval, kept, latency, percent, times
+from hdap.fleet_data.wording import (
+    UNKNOWN,
+    amount,
+    counted,
+    interval,
+    kept,
+    latency,
+    percent,
+    times,
+)
 from hdap.report.candidate import ShippingCandidate, candidate
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.provenance import search_command
@@ -14,6 +21,8 @@ from hdap.search.analysis.judgement import Conclusion, Interval
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 from hdap.workflows.decision import NextStep, Outcome, ShippingDecision
 from hdap.workflows.detect_drift import findings
+from hdap.workflows.next_commands import command_line, free_name, learnable, plan_command
+from hdap.workflows.next_commands import search_command as search_usual
 
 MOST_WARNINGS = 3
 """What speaks against it, on one screen; the chapters have the rest."""
@@ -39,7 +48,7 @@ def decide(source: PictureSource) -> ShippingDecision:
 def _before_searching(source: PictureSource) -> ShippingDecision:
     counts = next((c for c in source.store.model_counts() if c.model == source.model), None)
     if counts is None:
-        step = NextStep("hdap ingest telemetry.csv", "loads what the devices measured")
+        step = NextStep("hdap ingest TELEMETRY.csv", "loads what the devices measured")
         told = "The database holds no measurements."
         return ShippingDecision("nothing yet", "Nothing to ship yet", told, steps=(step,))
     pruned = counts.configurations - bool(counts.dense_measurements)
@@ -47,11 +56,10 @@ def _before_searching(source: PictureSource) -> ShippingDecision:
         f"{counts.devices:,} devices sent {counts.measurements:,} measurements of {counts.model}, "
         f"of {pruned:,} pruned networks; nothing was searched yet."
     )
-    search = _command("search", "--model", counts.model, "--flops", "25%")
-    step = NextStep(search, "finds the network to ship")
-    if pruned < LEAST_FLEET:
+    step = NextStep(search_usual(counts.model), "finds the network to ship")
+    if not learnable(source.store, counts):
         purpose = f"asks devices for pruned networks; a search needs {LEAST_FLEET} at least"
-        step = NextStep(_command("plan", "--model", counts.model, "--out", "bundles"), purpose)
+        step = NextStep(plan_command(counts.model), purpose)
     return ShippingDecision(
         "nothing yet", f"Nothing to ship of {counts.model} yet", told, steps=(step,)
     )
@@ -131,8 +139,8 @@ def _what(source: PictureSource, found: ShippingCandidate) -> str:
     dense_flops, dense_parameters = flops(architecture, whole), parameters(architecture, whole)
     told = (
         f"Trial {found.number} of study {found.study.name}: {format_flops(found.flops)} FLOPs "
-        f"(dense {format_flops(int(dense_flops[0]))}), {found.parameters / 1e6:.2f} M parameters "
-        f"(dense {int(dense_parameters[0]) / 1e6:.2f} M)."
+        f"(dense {format_flops(int(dense_flops[0]))}), {amount(found.parameters)} parameters "
+        f"(dense {amount(int(dense_parameters[0]))})."
     )
     return told + (f" The balanced one of {found.front:,} on its front." if found.front else "")
 
@@ -222,21 +230,15 @@ def _steps(found: ShippingCandidate, outcome: Outcome) -> tuple[NextStep, ...]:
     this = ("--study", study.name, "--trial", str(found.number))
     if outcome == "ship":
         purpose = "makes the network, to be tuned"
-        return (NextStep(_command("prune", *this, "--out", "pruned"), purpose),)
+        return (NextStep(command_line("prune", *this, "--out", free_name("pruned")), purpose),)
     if outcome == "measure first":
         purpose = "writes what the representatives are to measure"
-        return (NextStep(_command("verify", *this, "--out", "proof"), purpose),)
+        return (NextStep(command_line("verify", *this, "--out", free_name("proof")), purpose),)
     if found.verdict is not None and found.verdict.off:
         again = search_command(study)
         return (NextStep(again, "fits anew with what was measured, and searches again"),)
-    more = ("--model", study.model, "--from-study", study.name, "--out", "more")
     purpose = "asks devices for more measurements, so that predictions get better"
-    return (NextStep(_command("plan", *more), purpose),)
-
-
-def _command(*words: str) -> str:
-    """As it can be pasted, whatever stands in a name."""
-    return shlex.join(["hdap", *words])
+    return (NextStep(plan_command(study.model, study.name), purpose),)
 
 
 def _known(source: PictureSource, word: str, over: Interval) -> str:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from hdap.fleet_data.records import ClusteringRecord
+from hdap.fleet_data.wording import latency, number, percent, times
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
 from hdap.workflows.detect_drift import findings
-from hdap.workflows.text_cells import latency, share
 
 
 def fleet(source: PictureSource) -> Chapter:
@@ -34,10 +34,7 @@ def _outliers(found: ClusteringRecord) -> tuple[str, list[str], list[list[str]]]
     return (
         "Outliers, devices that behave like no other, the oddest first",
         ["device", "latency over its cluster's|", "nearest cluster|"],
-        [
-            [str(found.device_ids[i]), f"{found.factor[i]:.2f}x", str(found.cluster[i])]
-            for i in order
-        ],
+        [[str(found.device_ids[i]), times(found.factor[i]), str(found.cluster[i])] for i in order],
     )
 
 
@@ -63,10 +60,10 @@ def clusters(source: PictureSource) -> Chapter:
             [
                 str(c.cluster),
                 f"{c.devices:,}",
-                f"{c.relative_latency:.2f}x",
+                times(c.relative_latency),
                 c.description,
-                share(c.weight_share),
-                share(c.spread, 1),
+                percent(c.weight_share),
+                percent(c.spread),
                 f"{c.stability:.2f}" if np.isfinite(c.stability) else "-",
                 ", ".join(
                     str(d)
@@ -95,9 +92,9 @@ def surrogates(source: PictureSource) -> Chapter:
             [
                 [
                     str(r.cluster),
-                    share(r.mape, 1),
-                    share(r.coverage),
-                    f"{r.kendall_tau:.3f}" if np.isfinite(r.kendall_tau) else "-",
+                    percent(r.mape),
+                    percent(r.coverage, 0),
+                    number(r.kendall_tau),
                     latency(r.dense_ms),
                     f"{r.rows:,}",
                     f"{r.configurations:,}",

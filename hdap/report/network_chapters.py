@@ -4,10 +4,10 @@ import numpy as np
 
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.records import EpochRecord
+from hdap.fleet_data.wording import amount, interval, kept, latency, megabytes, number, percent
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
-from hdap.workflows.text_cells import interval, latency, share
 
 
 def training(source: PictureSource) -> Chapter:
@@ -29,10 +29,10 @@ def training(source: PictureSource) -> Chapter:
                 name,
                 mine[-1].model,
                 str(mine[-1].epoch),
-                share(mine[-1].accuracy, 1),
-                share(float(np.nanmax([e.accuracy for e in mine])), 1),
-                f"{mine[-1].validation_loss:.3f}",
-                f"{np.median([e.images_per_second for e in mine]):,.0f}",
+                percent(mine[-1].accuracy),
+                percent(float(np.nanmax([e.accuracy for e in mine]))),
+                number(mine[-1].validation_loss),
+                number(float(np.median([e.images_per_second for e in mine]))),
                 str(mine[-1].seed),
                 mine[-1].checkpoint,
             ]
@@ -58,9 +58,9 @@ def _compression(section: Chapter, source: PictureSource, run: str) -> None:
                 format_flops(s.flops),
                 latency(s.predicted_ms),
                 interval(s.predicted_low_ms, s.predicted_high_ms),
-                share(s.accuracy_before, 1),
-                share(s.accuracy_pruned, 1),
-                share(s.accuracy_after, 1),
+                percent(s.accuracy_before),
+                percent(s.accuracy_pruned),
+                percent(s.accuracy_after),
             ]
             for s in source.store.compression_steps(run)
         ],
@@ -79,17 +79,17 @@ def elastic(source: PictureSource) -> Chapter:
         for level in plan.levels
     }
     section.tabulate(
-        f"Levels of {plan.model} for {plan.target_ms:.1f} ms, each a prefix of the next",
+        f"Levels of {plan.model} for {latency(plan.target_ms)}, each a prefix of the next",
         ["level|", "FLOPs|", "parameters|", "kept importance|", "accuracy|", "serves (predicted)"],
         [
             [
                 str(level.level),
                 format_flops(level.flops),
-                f"{level.parameters / 1e6:.2f} M",
-                f"{level.kept_importance:.3f}",
-                share(level.accuracy, 1),
+                amount(level.parameters),
+                kept(level.kept_importance),
+                percent(level.accuracy),
                 "; ".join(
-                    f"cluster {p.cluster} at {p.clock:.0%} in {latency(p.latency_ms)}"
+                    f"cluster {p.cluster} at {percent(p.clock, 0)} in {latency(p.latency_ms)}"
                     for p in served[level.level]
                 )
                 or "-",
@@ -117,10 +117,10 @@ def portfolio(source: PictureSource) -> Chapter:
             [
                 v.variant,
                 format_flops(v.flops),
-                f"{v.parameters / 1e6:.2f} M",
-                f"{v.bytes / 1e6:.2f}",
-                share(v.accuracy, 1),
-                f"{v.kept_importance:.3f}" if np.isfinite(v.kept_importance) else "-",
+                amount(v.parameters),
+                megabytes(v.bytes),
+                percent(v.accuracy),
+                kept(v.kept_importance),
                 latency(v.fleet_mean_ms),
                 interval(v.fleet_mean_low_ms, v.fleet_mean_high_ms),
                 latency(v.measured_here_ms),

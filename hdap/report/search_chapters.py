@@ -1,12 +1,13 @@
 """The chapters on a search: its answer, what was measured of it, how it came to it."""
 
 from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.wording import UNKNOWN, interval, latency
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
 from hdap.search.analysis.judgement import stored_verdicts
 from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
-from hdap.workflows.text_cells import comparison, interval, latency
+from hdap.workflows.text_cells import comparison
 
 
 def answer(source: PictureSource) -> Chapter:
@@ -61,7 +62,7 @@ def _studies(section: Chapter, source: PictureSource) -> None:
         [
             [
                 str(row[0]),
-                "-" if row[6] is None else latency(row[6]),
+                UNKNOWN if row[6] is None else latency(row[6]),
                 format_flops(row[3]),
                 *(f"{v:,}" for v in row[4:6]),
                 str(row[7]),

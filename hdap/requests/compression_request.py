@@ -65,7 +65,7 @@ class CompressRequest:
         float, Setting("How far below its budget a step may end.", flag="flops-tol")
     ] = DEFAULT_TOLERANCE
     trials: Annotated[
-        int, Setting("Trials of each step's search.", flag="search-trials", low=1)
+        int, Setting("Trials of each step's search.", also="search-trials", low=1)
     ] = 2000
     teacher: Teacher = ""
     validation_share: ValidationShare = 0.1

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hdap.requests.setting import Setting
-from hdap.requests.shared_settings import Model, Seed
+from hdap.requests.shared_settings import Model, Seed, Step
 from hdap.search.problem.defaults import DEFAULT_RISK, DEFAULT_THRESHOLD
 
 
@@ -67,7 +67,7 @@ class LevelRequest:
     min_levels: Annotated[int, Setting("At least so many levels.")] = 1
     max_levels: Annotated[int, Setting("Look at no more levels than this (at most 16).")] = 5
     flops_range: Annotated[str | None, Setting("FLOPs of all levels, 0.5G-2.4G or 10%-60%.")] = None
-    step: Annotated[int, Setting("Channels move in such steps. 0: the one that pays.")] = 0
+    step: Step = 0
     min_width: Annotated[int | None, Setting("No group below so many channels.")] = None
     risk: Annotated[float, Setting("Standard deviations of doubt added to a latency.")] = (
         DEFAULT_RISK

@@ -59,7 +59,7 @@ class PortfolioRequest:
         ),
     ] = None
     trials: Annotated[
-        int, Setting("Trials of each search of --flops.", flag="search-trials", low=1)
+        int, Setting("Trials of each search of --flops.", also="search-trials", low=1)
     ] = 2000
     tolerance: Annotated[
         float, Setting("How far below its budget a searched network may be.", flag="flops-tol")

@@ -64,7 +64,8 @@ class SparseTraining(TrainingRequest):
     """What is to be done: `levels` sparse ones after the dense one, without a teacher.
 
     Each loses `rate` of the weights that are left, by `scope` (see `hdap.portfolio.magnitude`), and
-    goes on from the weights after `rewind` epochs of the dense training, 0: from its first ones.
+    goes on from the weights after `rewind` epochs of the dense training, 0: from its first ones;
+    None: after the first, where more follow.
     Raises `InputError` when a number is out of range.
     """
 
@@ -73,11 +74,17 @@ class SparseTraining(TrainingRequest):
         DENSE_RECIPE
     )
     teacher: str = ""
-    levels: Annotated[int, Setting("Sparse levels after the dense one.", low=1)] = 25
+    levels: Annotated[
+        int, Setting("Sparse levels after the dense one.", flag="sparse-levels", low=1)
+    ] = 25
     rate: Annotated[float, Setting("Part of the weights left that a level loses.")] = 0.2
     rewind: Annotated[
-        int, Setting("Epoch whose weights every level goes back to; 0: the first ones.")
-    ] = 1
+        int | None,
+        Setting(
+            "Epoch whose weights every level goes back to; 0: the first ones. Default: 1, of one "
+            "epoch 0."
+        ),
+    ] = None
     scope: Annotated[
         str,
         Setting(
@@ -90,10 +97,15 @@ class SparseTraining(TrainingRequest):
         rules = {
             "levels >= 1": self.levels >= 1,
             "0 < rate < 1": 0 < self.rate < 1,
-            f"0 <= rewind < {self.recipe.epochs} epochs": 0 <= self.rewind < self.recipe.epochs,
+            f"0 <= rewind < {self.recipe.epochs} epochs": 0 <= self.rewind_to < self.recipe.epochs,
             f"scope is one of {', '.join(SCOPES)}": self.scope in SCOPES,
         }
         require_rules(self, "a sparse training", rules)
+
+    @property
+    def rewind_to(self) -> int:
+        """The epoch whose weights every level goes back to."""
+        return min(1, self.recipe.epochs - 1) if self.rewind is None else self.rewind
 
 
 def image_readers(workers: int | None, data: str) -> int:

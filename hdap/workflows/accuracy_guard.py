@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from hdap.fleet_data.errors import InfeasibleError
+from hdap.fleet_data.wording import counted, percent
 from hdap.networks.criteria import Evidence
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.prune_plan import PrunePlan
@@ -71,8 +72,9 @@ def first_that_passes(
             return Passed(made, plan.origin.trial, accuracy, tried)
     best = max(tried, key=lambda trial: tried[trial])
     raise InfeasibleError(
-        f"step {guard.step} must keep {guard.ratio:.0%} of its accuracy of {guard.before:.1%} on "
-        f"images held out of training before it is tuned, but the best of {len(tried)} trials, "
-        f"{best}, has {tried[best]:.1%}; take more --steps, tune longer, or lower "
+        f"step {guard.step} must keep {percent(guard.ratio, 0)} of its accuracy of "
+        f"{percent(guard.before)} on images held out of training before it is tuned, but the best "
+        f"of {counted(len(tried), 'trial')}, {best}, has {percent(tried[best])}; take more "
+        "--steps, tune longer, or lower "
         "--min-accuracy-ratio"
     )

@@ -10,6 +10,7 @@ from hdap.fleet_data.wording import counted, percent, times
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.surrogate.training_data.training_cells import training_data
 from hdap.surrogate.validation.calibration_check import Residuals, off_by, residuals
+from hdap.workflows.next_commands import command_line, plan_command, search_command
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -94,7 +95,7 @@ def _changed(seen: Drift, models: tuple[str, ...]) -> list[Finding]:
             f"cluster {change.cluster} grew {percent(abs(change.change))} {word} "
             f"({counted(change.devices, 'device')})"
         )
-        command = f"hdap plan --model {models[0]} --out bundles" if models else "hdap plan"
+        command = plan_command(models[0]) if models else "hdap plan"
         found.append(Finding("changed clusters", "", says, "measure again", command))
     return found
 
@@ -119,8 +120,12 @@ def _of_surrogates(store: "Store", clustering: ClusteringRecord, model: str) -> 
         return []
     except HdapError as error:
         says = f"the surrogates of {model} cannot be compared ({error})"
-        return [Finding("surrogates", model, says, "fit again", f"hdap fit --model {model}")]
+        return [Finding("surrogates", model, says, "fit again", _fit(model))]
     return [_of_residuals(model, r) for r in seen]
+
+
+def _fit(model: str) -> str:
+    return command_line("fit", "--model", model)
 
 
 def _of_residuals(model: str, seen: Residuals) -> Finding:
@@ -134,8 +139,9 @@ def _of_residuals(model: str, seen: Residuals) -> Finding:
         word = "slower" if seen.bias > 0 else "faster"
         says += f"{percent(abs(seen.bias))} {word} than predicted"
     if seen.off:
-        return Finding("surrogates", model, says, "fit again", f"hdap fit --model {model}")
+        return Finding(
+            "surrogates", model, says, "fit again", command_line("fit", "--model", model)
+        )
     if not seen.left:
         return Finding("surrogates", model, says, "nothing", "")
-    command = f"hdap search --model {model} --flops 25%"
-    return Finding("surrogates", model, says, "search again", command)
+    return Finding("surrogates", model, says, "search again", search_command(model))

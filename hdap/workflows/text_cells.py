@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.wording import amount, interval, kept, latency, times
 from hdap.search.analysis.answer import Answer, AnswerRow
 
 GAP = "  "
@@ -43,21 +44,6 @@ class TextTable:
     __repr__ = __str__
 
 
-def latency(value: float) -> str:
-    """Milliseconds; NaN as a dash."""
-    return f"{value:.2f} ms" if value == value else "-"
-
-
-def interval(low: float, high: float) -> str:
-    """Ends of an interval; NaN as a dash."""
-    return f"{low:.2f}-{high:.2f}" if low == low and high == high else "-"
-
-
-def share(value: float, digits: int = 0) -> str:
-    """A fraction as a percentage; NaN as a dash."""
-    return f"{100 * value:.{digits}f} %" if value == value else "-"
-
-
 def answer_columns(*objectives: Column, measured: str = "measured") -> list[Column]:
     """What is said of each network of an answer; `objectives` stand beside the fleet mean.
 
@@ -66,15 +52,15 @@ def answer_columns(*objectives: Column, measured: str = "measured") -> list[Colu
     return [
         ("network", "left", lambda x: NAMES[x.name] + f", {measured}" * x.measured),
         ("FLOPs", "right", lambda x: format_flops(x.flops)),
-        ("parameters", "right", lambda x: f"{x.parameters / 1e6:.2f} M"),
+        ("parameters", "right", lambda x: amount(x.parameters)),
         ("fleet mean", "right", lambda x: latency(x.fleet_mean_ms)),
         ("90 % interval", "right", lambda x: interval(x.fleet_mean_low_ms, x.fleet_mean_high_ms)),
         *objectives,
         ("p95 of devices", "right", lambda x: latency(x.fleet_p95_ms)),
         ("worst cluster", "right", lambda x: f"{latency(x.worst_cluster_ms)} ({x.worst_cluster})"),
-        ("kept importance", "right", lambda x: f"{x.kept_importance:#.3g}"),
-        ("vs dense", "right", lambda x: f"{x.over_dense:.2f}x"),
-        ("vs uniform", "right", lambda x: f"{x.over_uniform:.2f}x"),
+        ("kept importance", "right", lambda x: kept(x.kept_importance)),
+        ("vs dense", "right", lambda x: times(x.over_dense)),
+        ("vs uniform", "right", lambda x: times(x.over_uniform)),
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.wording import percent
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.evolution import Evolution
@@ -72,15 +73,15 @@ class Networks:
     @property
     def words(self) -> str:
         """The advice in one line."""
-        needed = f"one more must save {100 * self.threshold:g} % of the fleet mean beyond doubt"
+        needed = f"one more must save {percent(self.threshold)} of the fleet mean beyond doubt"
         if self.advised > 1:
             saved = 1.0 - self.chosen.fleet_mean_ms / self.splits[0].fleet_mean_ms
-            told = f"{self.advised} networks: predicted {100 * saved:.1f} % faster than one"
+            told = f"{self.advised} networks: predicted {percent(saved)} faster than one"
             return f"{told} ({needed})"
         if len(self.splits) == 1:
             return "one network: the fleet is one cluster"
         best = self.splits[1]
-        told = f"a second saves {100 * best.gain:.1f} % with a doubt of {100 * best.doubt:.1f} %"
+        told = f"a second saves {percent(best.gain)} with a doubt of {percent(best.doubt)}"
         return f"one network: {told} ({needed})"
 
 

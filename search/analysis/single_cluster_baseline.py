@@ -7,6 +7,7 @@ from scipy.stats import rankdata
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
+from hdap.fleet_data.wording import number, percent
 from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers import moves
@@ -57,10 +58,10 @@ class SingleClusterBaseline:
         """One line for people."""
         if len(self.ranks) == 1:
             return "the fleet is one cluster: one device would have done"
-        gain = f"{100 * abs(self.gain):.1f} % {'slower' if self.gain >= 0 else 'faster'}"
+        gain = f"{percent(abs(self.gain))} {'slower' if self.gain >= 0 else 'faster'}"
         told = (
             f"the best for cluster {self.largest} alone is predicted {gain} on the whole fleet; "
-            f"clusters rank configurations with correlation {self.lowest_rank:.3f} or more"
+            f"clusters rank configurations with correlation {number(self.lowest_rank)} or more"
         )
         return f"{told}: one device would have done" if self.one_device_would_do else told
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hdap.fleet_data.errors import InfeasibleError
+from hdap.fleet_data.wording import kept
 from hdap.search.nested.chain_search import ChainSearch
 from hdap.search.nested.nested_chain import Chain, NestedRequest
 
@@ -31,13 +32,13 @@ class Nested:
     @property
     def words(self) -> str:
         """The advice in one line."""
-        needed = f"one more must keep {100 * self.threshold:g} points more on average"
+        needed = f"one more must keep {kept(self.threshold)} more on average"
         later = [chain for chain in self.chains if len(chain) > self.advised]
         told = f"{self.advised} level{'s' * (self.advised != 1)} worth having ({needed}"
         if not later:
             return f"{told}; no more were looked at or would differ)"
         gain = later[0].mean_kept - self.chosen.mean_kept
-        return f"{told}; {len(later[0])} would keep {100 * gain:+.1f})"
+        return f"{told}; {len(later[0])} would keep {kept(gain)} more)"
 
 
 def nested(request: NestedRequest, progress: Callable[[int, int], None] | None = None) -> Nested:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import ClusteringRecord, Ints, Measurements, SurrogateRecord
+from hdap.fleet_data.wording import percent
 from hdap.surrogate.learning.pooled_cells import require_configurations
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import BASE_LINES, SURROGATES
@@ -124,14 +125,14 @@ def _warning(score: Score, rows: int, data: TrainingData) -> str:
             f"measure {TRUSTED_ROWS - rows} more: hdap plan"
         )
     if score.mape > max(HIGH_ERROR, OVER_NOISE * np.nan_to_num(score.noise_floor)):
-        noise = f"far above the noise of {score.noise_floor:.1%}"
-        told = noise if np.isfinite(score.noise_floor) else f"above {HIGH_ERROR:.0%}"
+        noise = f"far above the noise of {percent(score.noise_floor)}"
+        told = noise if np.isfinite(score.noise_floor) else f"above {percent(HIGH_ERROR, 0)}"
         return (
-            f"the held-out error of {score.mape:.1%} is {told}: measure more configurations: "
+            f"the held-out error of {percent(score.mape)} is {told}: measure more configurations: "
             "hdap plan"
         )
     if score.coverage < LOW_COVERAGE:
-        return f"only {score.coverage:.0%} of held-out medians lie in their 90 % interval"
+        return f"only {percent(score.coverage, 0)} of held-out medians lie in their 90 % interval"
     return ""
 
 

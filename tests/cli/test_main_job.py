@@ -29,7 +29,7 @@ def test_the_answer_beats_uniform_and_keeps_the_floor(hdap: Hdap, database: Path
     assert document["latency"] == "predicted"
 
 
-def test_search_prints_profile_table_awareness_bars_and_next_commands(
+def test_search_prints_profile_awareness_table_and_next_commands(
     hdap: Hdap, database: Path
 ) -> None:
     done = hdap(
@@ -43,10 +43,20 @@ def test_search_prints_profile_table_awareness_bars_and_next_commands(
         "predicted unless it says measured",
         "uniform, same grid",
         "fleet-awareness:",
-        "layer4.2.conv2",
         "next: hdap trials",
     ):
         assert part in text, part
+    assert "layer4.2.conv2" not in text
+    screen = done.stdout.splitlines()[-24:]
+    assert "uniform, same" in " ".join(" ".join(screen).split())
+    assert sum(line.startswith("found (trial") for line in screen) == 1
+
+
+def test_bars_of_all_groups_are_told_to_who_wants_all(hdap: Hdap, database: Path) -> None:
+    done = hdap(
+        *("search", "--model", "resnet50", "--flops", "25%", "--trials", "100", "-v"), db=database
+    )
+    assert "layer4.2.conv2" in done.stdout
 
 
 def test_the_same_seed_gives_the_same_answer(hdap: Hdap, database: Path) -> None:

@@ -5,7 +5,20 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from hdap.cli.terminal.output import emit_json, number, percent
+from hdap.cli.terminal.output import emit_json, line, table
+from hdap.fleet_data.wording import (
+    amount,
+    counted,
+    interval,
+    kept,
+    latency,
+    megabytes,
+    milliseconds,
+    number,
+    percent,
+    seconds,
+    times,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,6 +27,45 @@ from hdap.cli.terminal.output import emit_json, number, percent
 )
 def test_numbers_show_three_significant_figures(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        *((0.0813, "0.0813 ms"), (0.742, "0.742 ms"), (0.9996, "1.00 ms"), (7.42, "7.42 ms")),
+        *((18.706, "18.71 ms"), (145.23, "145.2 ms"), (2191.98, "2,192 ms")),
+        *((math.nan, "-"), (math.inf, "-")),
+    ],
+)
+def test_latencies_keep_three_or_four_digits(ms: float, text: str) -> None:
+    assert latency(ms) == text
+
+
+def test_what_is_unknown_is_a_dash_whatever_it_is_a_figure_of() -> None:
+    for figure in (number, percent, milliseconds, latency, times, kept, amount, megabytes, seconds):
+        assert {figure(x) for x in (math.nan, math.inf, -math.inf)} == {"-"}
+    assert interval(math.nan, 1.0) == interval(1.0, math.inf) == "-"
+
+
+def test_a_figure_has_one_precision_and_one_unit() -> None:
+    assert (times(1.85), kept(0.4484), percent(0.4484)) == ("1.85x", "0.448", "44.8 %")
+    assert (amount(25_557_032), amount(14_300), amount(12)) == ("25.6 M", "14.3 k", "12")
+    assert (megabytes(241_000), seconds(0.05), seconds(518.2)) == ("0.241 MB", "0.05 s", "518 s")
+    assert (counted(1, "cluster"), counted(1440, "row")) == ("1 cluster", "1,440 rows")
+
+
+def test_off_a_terminal_a_page_is_as_wide_as_columns_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "word " * 60
+    for width in (60, 80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        line(words)
+        table([("a", "left"), ("b", "right")], [[words, "1"]], title="t")
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= width
+    monkeypatch.delenv("COLUMNS")
+    line(words)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_percentages_of_unknown_values_are_a_dash() -> None:

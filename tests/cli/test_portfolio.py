@@ -59,7 +59,16 @@ def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     db, fleet = str(folder / "hdap.db"), str(folder / "fleet")
-    levels = ("--levels", "3", "--rate", "0.7", "--model", MODEL, "--out", str(folder / "sparse"))
+    levels = (
+        "--sparse-levels",
+        "3",
+        "--rate",
+        "0.7",
+        "--model",
+        MODEL,
+        "--out",
+        str(folder / "sparse"),
+    )
     for step in (
         ("simulate", "--out", fleet, "--model", MODEL, *FLEET),
         ("model", MODEL, "--db", db),

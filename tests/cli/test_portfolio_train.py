@@ -24,7 +24,7 @@ def _error(done: Result) -> str:
 
 
 def test_every_level_is_kept_and_its_epochs_are_in_the_database(hdap: Hdap, here: Path) -> None:
-    done = hdap(*BEGIN, "--levels", "2", "--json", db="hdap.db")
+    done = hdap(*BEGIN, "--sparse-levels", "2", "--json", db="hdap.db")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert [level["name"] for level in told["levels"]] == ["level-00", "level-01", "level-02"]
@@ -37,18 +37,27 @@ def test_every_level_is_kept_and_its_epochs_are_in_the_database(hdap: Hdap, here
     assert set(runs) == {f"levels-level-{n:02d}" for n in range(3)}
 
 
+def test_one_epoch_is_enough(hdap: Hdap, here: Path) -> None:
+    once = (*TRAIN, "--model", MODEL, "--epochs", "1", "--batch-size", "32")
+    done = hdap(*once, "--sparse-levels", "1", "--json", db="hdap.db")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rewind"] == 0
+
+
 def test_it_goes_on_as_it_began_and_says_what_comes_next(hdap: Hdap, here: Path) -> None:
-    assert hdap(*BEGIN, "--levels", "1", db="hdap.db").exit_code == 0
-    done = hdap(*TRAIN, "--resume", "--levels", "2", "--model", MODEL, db="hdap.db")
+    assert hdap(*BEGIN, "--sparse-levels", "1", db="hdap.db").exit_code == 0
+    done = hdap(*TRAIN, "--resume", "--sparse-levels", "2", "--model", MODEL, db="hdap.db")
     assert done.exit_code == 0, done.output
     assert "resuming after level-01" in done.stderr
     assert "level-02" in done.stdout
     assert (
         f"hdap portfolio build --sparse levels --out levels-bundle --model {MODEL}" in done.stdout
     )
-    unnamed = _error(hdap(*TRAIN, "--resume", "--levels", "3", db="hdap.db"))
+    unnamed = _error(hdap(*TRAIN, "--resume", "--sparse-levels", "3", db="hdap.db"))
     assert "runs only when you name it" in unnamed
-    other = hdap(*TRAIN, "--resume", "--levels", "3", "--lr", "0.5", "--model", MODEL, db="hdap.db")
+    other = hdap(
+        *TRAIN, "--resume", "--sparse-levels", "3", "--lr", "0.5", "--model", MODEL, db="hdap.db"
+    )
     assert "lr=0.01, but got 0.5" in _error(other)
 
 

@@ -156,3 +156,15 @@ def test_no_command_is_imported_to_be_told_of(line: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "loaded: []", done.stderr
+
+
+@pytest.mark.parametrize("flag", ["levels", "trials", "steps", "step"])
+def test_a_flag_of_many_commands_means_one_thing(flag: str) -> None:
+    leaves = [leaf for wanted in COMMANDS.values() for leaf in settings_of(wanted)]
+    mine = [leaf for leaf in leaves if flag in (leaf.flag, leaf.setting.also)]
+    assert mine
+    assert len({str(leaf.kind) for leaf in mine}) == 1
+    words = {"levels": "levels", "trials": "Trials", "steps": "Steps", "step": "Grid"}
+    assert all(words[flag] in leaf.setting.help for leaf in mine)
+    # one of a search is called the same wherever it searches
+    assert not any(leaf.flag == "search-trials" for leaf in leaves)

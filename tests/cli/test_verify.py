@@ -122,7 +122,8 @@ def test_a_first_plan_comes_from_dense_telemetry_alone(loop: Loop) -> None:
     assert "First batch of loopnet:net" in text
     assert "expected, not promised" in text
     assert "the measured ResNet-50 fleet that ships with hdap" in text
-    assert text.endswith("next: hdap search --model loopnet:net --flops 25%")
+    measure = r"next: hdap measure \S+/bundle-1 --device-id sim-\w+"
+    assert re.search(measure + r" then: hdap ingest \S+/\*/measured-\*\.csv --db \S+$", text)
     readme = (loop.folder / "bundles" / "README.txt").read_text()
     assert "bundle-1/  ->  sim-" in readme
     assert (loop.folder / "bundles" / "bundle-1" / "measure.pyz").exists()

@@ -4,18 +4,13 @@ from math import isnan
 from typing import Any
 
 from hdap.cli.settings.fleet_commands import ClusterCommand
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import (
-    emit_json,
-    line,
-    next_steps,
-    percent,
-    progress_bar,
-    say,
-    show_rows,
-)
+from hdap.cli.terminal.output import emit_json, line, progress_bar, say, show_rows
 from hdap.fleet_data.records import ClusteringRecord
+from hdap.fleet_data.wording import UNKNOWN, counted, percent, times
 from hdap.workflows.fleet_artifacts import ensure_clustering
+from hdap.workflows.next_commands import for_models
 
 
 def run(asked: ClusterCommand) -> None:
@@ -24,7 +19,12 @@ def run(asked: ClusterCommand) -> None:
         record = ensure_clustering(
             store, say, asked.choice, lambda done, total: bar(done, total, "")
         )
-    emit_json(document(record)) if asked.as_json else show(record)
+        steps = [] if asked.as_json else for_models(store)
+    if asked.as_json:
+        emit_json(document(record))
+        return
+    show(record)
+    next_steps("hdap devices --outliers" if record.outlier.any() else "hdap devices", *steps)
 
 
 def document(record: ClusteringRecord) -> dict[str, Any]:
@@ -65,9 +65,9 @@ def show(record: ClusteringRecord) -> None:
         ("cluster", "right", lambda c: f"{c.cluster}"),
         ("devices", "right", lambda c: f"{c.devices:,}"),
         ("weight", "right", lambda c: percent(c.weight_share)),
-        ("latency vs fleet", "right", lambda c: f"{c.relative_latency:.2f}x"),
+        ("latency vs fleet", "right", lambda c: times(c.relative_latency)),
         ("spread inside", "right", lambda c: percent(c.spread)),
-        ("stability", "right", lambda c: "-" if isnan(c.stability) else f"{c.stability:.2f}"),
+        ("stability", "right", lambda c: UNKNOWN if isnan(c.stability) else f"{c.stability:.2f}"),
         ("what is special", "left", lambda c: c.description),
         ("representatives", "left", lambda c: ", ".join(_representatives(record, c.cluster))),
         title=f"Clustering {record.id} by {record.algorithm}",
@@ -77,7 +77,8 @@ def show(record: ClusteringRecord) -> None:
     if outliers:
         shown = ", ".join(outliers[:10]) + (" ..." if len(outliers) > 10 else "")
         line(
-            f"{len(outliers):,} outliers (they count in the fleet mean with the nearest cluster): "
+            f"{counted(len(outliers), 'outlier')} (each counts in the fleet mean with its nearest "
+            f"cluster): "
             f"{shown}"
         )
     if not isnan(record.stability):
@@ -85,4 +86,3 @@ def show(record: ClusteringRecord) -> None:
             f"stability {record.stability:.2f}: mean adjusted Rand index of resampled clusterings "
             "(1 = always the same)"
         )
-    next_steps("hdap devices --outliers" if outliers else "hdap devices", "hdap fit --model MODEL")

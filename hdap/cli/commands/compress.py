@@ -6,8 +6,9 @@ from hdap.cli.settings.training_commands import CompressCommand
 from hdap.cli.tables import compression_table as compressed
 from hdap.cli.tables.training_watch import read_data
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, percent, say
+from hdap.cli.terminal.output import emit_json, say
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import percent
 from hdap.networks.criteria import criterion
 from hdap.requests.training_request import image_readers
 from hdap.workflows.artifacts import measured_architecture

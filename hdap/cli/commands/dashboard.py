@@ -1,5 +1,6 @@
 """`hdap dashboard`: Optuna's own dashboard on the studies."""
 
+import shlex
 import webbrowser
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -12,8 +13,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna_dashboard import wsgi
 
 from hdap.cli.settings.report_commands import DashboardCommand
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import line, next_steps, progress_bar
+from hdap.cli.terminal.output import line, progress_bar
 from hdap.cli.terminal.output import out as page
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
@@ -59,7 +61,7 @@ def run(asked: DashboardCommand) -> None:
     if out is None:
         _serve(storage, asked.port, asked.browser)
     else:
-        next_steps(f"optuna-dashboard {out}")
+        next_steps(f"optuna-dashboard {shlex.quote(str(out))}")
 
 
 def _storage(out: Path | None) -> BaseStorage:

@@ -7,9 +7,11 @@ from pathlib import Path
 from hdap.cli.commands import cluster, fit, ingest, search
 from hdap.cli.settings.fleet_commands import ClusterCommand, DemoCommand, FitCommand, IngestCommand
 from hdap.cli.settings.search_commands import SearchCommand
-from hdap.cli.terminal.output import next_steps, out
+from hdap.cli.terminal.next_steps import next_steps, with_yours
+from hdap.cli.terminal.output import note, out
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.search_request import SearchRequest
+from hdap.workflows.next_commands import command_line
 
 FLEET = "microfleet-resnet50.csv.gz"
 
@@ -28,12 +30,9 @@ def run(asked: DemoCommand) -> None:
     _heading(f"hdap search --model resnet50 --flops {asked.flops}")
     request = SearchRequest("resnet50", asked.flops, trials=asked.trials, seed=asked.seed)
     search.run(SearchCommand(request=request, db=db))
-    out().print(f"\nthe database of this demo: {path}", soft_wrap=True, markup=False)
-    next_steps(
-        f"export HDAP_DB={path}",
-        'hdap sql "SELECT * FROM trial_summary"',
-        "hdap ingest YOUR-TELEMETRY.csv --db yours.db",
-    )
+    note(f"\nthe database of this demo: {path}")
+    next_steps(command_line("sql", "SELECT * FROM trial_summary", "--db", path))
+    with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv --db yours.db")
 
 
 def _heading(command: str) -> None:

@@ -1,8 +1,10 @@
 """`hdap devices`: the devices, their cluster and how they compare inside it."""
 
 from hdap.cli.settings.fleet_commands import DevicesCommand
+from hdap.cli.terminal.next_steps import next_steps, with_yours
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, number, show_rows
+from hdap.cli.terminal.output import emit_json, line, show_rows
+from hdap.fleet_data.wording import counted, number, times
 from hdap.workflows.list_devices import list_devices
 
 
@@ -25,12 +27,14 @@ def run(asked: DevicesCommand) -> None:
         (
             "latency vs its cluster",
             "right",
-            lambda d: "-" if d["factor"] is None else f"{d['factor']:.2f}x",
+            lambda d: "-" if d["factor"] is None else times(d["factor"]),
         ),
         ("measurements", "right", lambda d: f"{d['measurements']:,}"),
         optional=("weight", "measurements"),
     )
-    line(f"{len(rows):,} of {total:,} devices shown")
+    line(f"{len(rows):,} of {counted(total, 'device')} shown")
     clustered = any(r["cluster"] is not None for r in rows)
-    waiting = "hdap cluster" if total else "hdap ingest telemetry.csv"
-    next_steps("hdap status" if clustered else waiting)
+    if clustered or total:
+        next_steps("hdap status" if clustered else "hdap cluster")
+    else:
+        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")

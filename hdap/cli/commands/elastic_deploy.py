@@ -1,15 +1,18 @@
 """`hdap elastic deploy`: the levels of a trained elastic network as a folder for devices."""
 
+import shlex
 from dataclasses import asdict
 
 import numpy as np
 
 from hdap.cli.settings.training_commands import ElasticDeployCommand
-from hdap.cli.terminal.output import emit_json, line, next_steps
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import emit_json, line
 from hdap.elastic import load_elastic
 from hdap.elastic.level_file import read_level_file
 from hdap.elastic.onnx_levels import write_levels
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import counted, megabytes, times
 from hdap.networks.onnx_files import to_onnx
 
 
@@ -30,9 +33,10 @@ def run(asked: ElasticDeployCommand) -> None:
         emit_json({"out": str(out), **asdict(written)})
         return
     line(
-        f"{written.levels} levels in {out}: {written.bytes / 1e6:.1f} MB, "
-        f"{written.bytes / written.widest_bytes:.2f}x the widest alone "
-        f"(written apart {written.unshared_bytes / written.widest_bytes:.2f}x)"
+        f"{counted(written.levels, 'level')} in {out}: {megabytes(written.bytes)}, "
+        f"{times(written.bytes / written.widest_bytes)} the widest alone "
+        f"(written apart {times(written.unshared_bytes / written.widest_bytes)})"
     )
     if levels is not None:
-        next_steps(f"python3 {out}/controller.pyz {out}/levels.json --cluster 0")
+        script, file = (shlex.quote(str(out / name)) for name in ("controller.pyz", "levels.json"))
+        next_steps(f"python3 {script} {file} --cluster 0")

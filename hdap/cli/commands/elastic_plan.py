@@ -4,19 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from hdap.cli.settings.training_commands import ElasticPlanCommand
+from hdap.cli.terminal.next_steps import next_steps, with_yours
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import (
-    emit_json,
-    line,
-    next_steps,
-    number,
-    percent,
-    progress_bar,
-    say,
-    show_rows,
-)
+from hdap.cli.terminal.output import emit_json, line, note, progress_bar, say, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.documents import write_document
+from hdap.fleet_data.wording import amount, interval, kept, latency, percent
+from hdap.workflows.next_commands import command_line, free_name
 from hdap.workflows.plan_levels import LevelPlan, level_file, plan_levels
 
 
@@ -57,8 +51,8 @@ def show(plan: LevelPlan, out: Path | None) -> None:
         record.levels,
         ("level", "right", lambda x: f"{x.level}"),
         ("FLOPs", "right", lambda x: format_flops(x.flops)),
-        ("parameters", "right", lambda x: f"{x.parameters / 1e6:.2f} M"),
-        ("kept", "right", lambda x: percent(x.kept_importance)),
+        ("parameters", "right", lambda x: amount(x.parameters)),
+        ("kept importance", "right", lambda x: kept(x.kept_importance)),
         ("accuracy", "right", lambda x: percent(x.accuracy)),
         title=f"{record.model}: {len(record.levels)} levels, each a prefix of the next",
     )
@@ -66,24 +60,25 @@ def show(plan: LevelPlan, out: Path | None) -> None:
     show_rows(
         plan.found.chains,
         ("levels", "right", lambda c: f"{len(c)}"),
-        ("mean kept", "right", lambda c: percent(c.mean_kept)),
-        ("worst kept", "right", lambda c: percent(c.worst_kept)),
+        ("mean kept importance", "right", lambda c: kept(c.mean_kept)),
+        ("worst kept importance", "right", lambda c: kept(c.worst_kept)),
         title="How many levels are worth having",
     )
     line(plan.found.words)
-    file = out or "levels.json"
-    if out is not None:
-        line(f"written: {out}")
-    next_steps(
-        f"hdap elastic train --model {record.model} --levels {file} --data DATA --out CHECKPOINT",
-        f"hdap plan --model {record.model} --levels {file} --out bundles",
-    )
+    if out is None:
+        note("not written: --out levels.json keeps them for training and for devices")
+        return
+    line(f"written: {out}")
+    these = ("--model", record.model, "--levels", out)
+    next_steps(command_line("plan", *these, "--out", free_name("bundles")))
+    train = command_line("elastic", "train", *these, "--data", "IMAGES", "--out")
+    with_yours("IMAGES", f"{train} {free_name('elastic')}")
 
 
 def _show_points(plan: LevelPlan) -> None:
 
     record = plan.record
-    kept = {level.level: level.kept_importance for level in record.levels}
+    importance = {level.level: level.kept_importance for level in record.levels}
     accuracy = {level.level: level.accuracy for level in record.levels}
     widest = len(record.levels) - 1
     largest = {(p.cluster, p.clock): p.latency_ms for p in record.points if p.level == widest}
@@ -91,12 +86,12 @@ def _show_points(plan: LevelPlan) -> None:
         [p for p in record.points if p.chosen],
         ("cluster", "right", lambda p: f"{p.cluster}"),
         ("clock", "right", lambda p: f"{100 * p.clock:g} %"),
-        ("largest ms", "right", lambda p: number(largest[p.cluster, p.clock])),
+        ("widest level", "right", lambda p: latency(largest[p.cluster, p.clock])),
         ("level", "right", lambda p: f"{p.level}"),
-        ("predicted ms", "right", lambda p: number(p.latency_ms)),
-        ("90 %", "right", lambda p: f"{number(p.latency_low_ms)}-{number(p.latency_high_ms)}"),
-        ("kept", "right", lambda p: percent(kept[p.level])),
+        ("predicted", "right", lambda p: latency(p.latency_ms)),
+        ("90 % interval", "right", lambda p: interval(p.latency_low_ms, p.latency_high_ms)),
+        ("kept importance", "right", lambda p: kept(importance[p.level])),
         ("accuracy", "right", lambda p: percent(accuracy[p.level])),
-        title=f"Which level meets {number(record.target_ms)} ms, predicted",
-        optional=("accuracy", "largest ms"),
+        title=f"Which level meets {latency(record.target_ms)}, predicted",
+        optional=("accuracy", "widest level"),
     )

@@ -7,13 +7,15 @@ from typing import Any
 
 from hdap.cli.settings.training_commands import ElasticTrainCommand
 from hdap.cli.tables.training_watch import read_data, store_of_first, watching
-from hdap.cli.terminal.output import emit_json, line, next_steps, number, percent, say, table
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import emit_json, line, say, table
 from hdap.elastic.elastic_checkpoint import read_elastic_manifest
 from hdap.elastic.elastic_training import ElasticResult, go_on, train_elastic, unfinished
 from hdap.elastic.levels import Levels, read_levels, uniform_levels
 from hdap.fleet_data.atomic_files import require_free_folder
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import number, percent, times
 from hdap.networks.checkpoint import FILES, Checkpoint, start_network
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.prune_plan import WeightsSource
@@ -23,6 +25,7 @@ from hdap.requests.training_request import ElasticTraining
 from hdap.training.datasets import Data
 from hdap.training.distributed import processes
 from hdap.training.training_session import TrainingWatch, begun_tuning
+from hdap.workflows.next_commands import command_line, export_command, free_name, model_flag
 
 Train = Callable[[Data, ElasticTraining, TrainingWatch], ElasticResult]
 
@@ -99,8 +102,9 @@ def show(done: ElasticResult, wanted: ElasticTraining) -> None:
         title=f"{manifest.model} on validation images, trained {manifest.mode}",
     )
     line(
-        f"run {manifest.tunings[-1].run}: all levels take {model.storage_ratio:.3f}x the bytes of "
-        f"the dense network, {model.extra_bytes:,} more"
+        f"run {manifest.tunings[-1].run}: all levels take {times(model.storage_ratio)} the bytes "
+        f"of the dense network, {model.extra_bytes:,} more"
     )
-    named = f" --model {manifest.model}" if ":" in manifest.model else ""
-    next_steps(f"hdap export {wanted.out} --level 0 --format onnx --out {wanted.out}-0.onnx{named}")
+    folder = free_name(f"{wanted.out}-deployed")
+    deploy = ("elastic", "deploy", wanted.out, "--out", folder, *model_flag(manifest.model))
+    next_steps(export_command(wanted.out, manifest.model, "--level", 0), command_line(*deploy))

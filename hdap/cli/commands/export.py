@@ -4,11 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from hdap.cli.settings.search_commands import ExportCommand
-from hdap.cli.terminal.output import emit_json, out, say
+from hdap.cli.terminal.output import emit_json, note, say
 from hdap.elastic.elastic_checkpoint import load_elastic_checkpoint
 from hdap.fleet_data.atomic_files import require_free_file
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import megabytes
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint
 from hdap.networks.export_formats.base import ExportOptions
 from hdap.networks.exporting import Exported, export
@@ -58,12 +61,10 @@ def document(loaded: Checkpoint, kind: str, done: Exported) -> dict[str, Any]:
 def show(kind: str, done: Exported) -> None:
     """The export as a person reads it."""
     batches = ", ".join(map(str, done.batches))
-    out().print(
-        f"[bold]{done.files[0]}[/bold]: {kind}, {done.bytes / 1e6:.1f} MB; largest relative error "
-        f"against torch {done.error:.1e} on random batches of {batches}",
-        soft_wrap=True,
+    note(
+        f"[bold]{escape(str(done.files[0]))}[/bold]: {kind}, {megabytes(done.bytes)}; "
+        f"largest relative error against torch {done.error:.1e} on random batches of {batches}",
+        markup=True,
     )
     for file in done.files[1:]:
-        out().print(
-            f"weights lie in {file}: ONNX files end at 2 GB; keep both together", soft_wrap=True
-        )
+        note(f"weights lie in {file}: ONNX files end at 2 GB; keep both together")

@@ -6,8 +6,10 @@ from typing import Any
 
 from hdap.cli.settings.training_commands import FinetuneCommand
 from hdap.cli.tables.training_watch import read_data, store_of_first, watching
-from hdap.cli.terminal.output import emit_json, line, next_steps, number, percent, say, table
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import emit_json, line, say, table
 from hdap.fleet_data.atomic_files import require_free_folder
+from hdap.fleet_data.wording import counted, number, percent, seconds
 from hdap.networks.checkpoint import FILES, Checkpoint, load_checkpoint
 from hdap.requests.setting import build
 from hdap.requests.training_request import TrainingRequest
@@ -16,6 +18,7 @@ from hdap.training.finetuning import fine_tune, quality_before, resumable
 from hdap.training.network_quality import Quality
 from hdap.training.training_session import begun_tuning
 from hdap.training.training_state import History
+from hdap.workflows.next_commands import export_command
 
 
 def run(asked: FinetuneCommand) -> None:
@@ -72,7 +75,7 @@ def show(done: Checkpoint, history: History, before: Quality | None, out: Path) 
     """What was trained as a person reads it."""
     last, tuning = history.last, done.manifest.tunings[-1]
     rows = [] if before is None else [("as pruned", before.accuracy, before.loss)]
-    rows.append((f"after {last.number} epochs", last.accuracy, last.validation_loss))
+    rows.append((f"after {counted(last.number, 'epoch')}", last.accuracy, last.validation_loss))
     table(
         [("network", "left"), ("accuracy", "right"), ("loss", "right")],
         [[name, percent(accuracy), number(loss)] for name, accuracy, loss in rows],
@@ -80,7 +83,6 @@ def show(done: Checkpoint, history: History, before: Quality | None, out: Path) 
     )
     line(
         f"run {tuning.run}: {tuning.recipe.optimizer}, seed {tuning.recipe.seed}, "
-        f"{sum(epoch.seconds for epoch in history.epochs):.0f} s of training"
+        f"{seconds(sum(epoch.seconds for epoch in history.epochs))} of training"
     )
-    named = f" --model {done.manifest.model}" if ":" in done.manifest.model else ""
-    next_steps(f"hdap export {out} --format onnx --out {out}.onnx{named}")
+    next_steps(export_command(out, done.manifest.model))

@@ -7,12 +7,15 @@ from typing import Any
 from hdap.cli.settings.fleet_commands import FitCommand
 from hdap.cli.tables import what_if_table as asking
 from hdap.cli.terminal.layout import Justify
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, percent, say, show_rows, warn
+from hdap.cli.terminal.output import emit_json, line, say, show_rows, warn
+from hdap.fleet_data.wording import number, percent
 from hdap.surrogate.validation.cross_validation import Score
 from hdap.surrogate.validation.fit_surrogates import FitResult
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
+from hdap.workflows.next_commands import search_command
 
 
 def run(asked: FitCommand) -> None:
@@ -61,7 +64,7 @@ def show(result: FitResult) -> None:
         ("configurations", "right", lambda x: f"{x[0].cells:,}"),
         ("held-out error", "right", lambda x: percent(x[0].mape)),
         ("noise", "right", lambda x: percent(x[0].noise_floor)),
-        ("rank correlation", "right", lambda x: f"{x[0].kendall_tau:.3f}"),
+        ("rank correlation", "right", lambda x: number(x[0].kendall_tau)),
         ("in 90 % interval", "right", lambda x: percent(x[0].coverage, 0)),
         *(_error_of(name, scores) for name, scores in result.base_lines.items()),
         title=f"{record.kind} surrogates of {record.model}, on held-out configurations",
@@ -74,7 +77,7 @@ def show(result: FitResult) -> None:
         say(note)
     for warning in result.warnings:
         warn(warning)
-    next_steps(f"hdap search --model {record.model} --flops 25%")
+    next_steps(search_command(record.model))
 
 
 def _error_of(

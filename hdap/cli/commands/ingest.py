@@ -4,14 +4,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hdap.cli.settings.fleet_commands import IngestCommand
+from hdap.cli.terminal.next_steps import next_steps, with_yours
 from hdap.cli.terminal.open_store import open_store, tell_simulated
-from hdap.cli.terminal.output import emit_json, next_steps, progress_bar, say, table, warn
+from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, check_source, ingest
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.units.latency_unit import LatencyUnits
+from hdap.fleet_data.wording import seconds
 from hdap.networks.model_tracer import ModelTracer
+from hdap.workflows.next_commands import for_models
 
 
 def run(asked: IngestCommand) -> None:
@@ -36,7 +39,10 @@ def run(asked: IngestCommand) -> None:
             raise InputError("; ".join(map(_nothing_added, in_vain)))
         if not asked.as_json:
             repairs = [each.repair for each in reports[-1].set_aside]
-            next_steps(*(repairs or _next(store)))
+            if repairs:
+                next_steps(*repairs)
+            else:
+                _offer(store)
 
 
 def _ingest(
@@ -75,16 +81,17 @@ def _tell(store: Store, report: IngestReport, asked: IngestCommand) -> None:
         warn(line)
 
 
-def _next(store: Store) -> list[str]:
+def _offer(store: Store) -> None:
     try:
-        counts = store.model_counts()
+        measured = bool(store.measured_models())
+        steps = for_models(store)
     except HdapError as error:
         warn(str(error))
-        return []
-    if not counts:
-        return ["hdap ingest telemetry.csv"]
-    pruned = [m.model for m in counts if m.measurements > m.dense_measurements]
-    return [f"hdap search --model {name} --flops 25%" for name in pruned[:3]] or ["hdap cluster"]
+        return
+    if measured:
+        next_steps(*(steps or ["hdap cluster"]))
+    else:
+        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")
 
 
 def _show(report: IngestReport) -> None:
@@ -113,7 +120,7 @@ def _show(report: IngestReport) -> None:
                 if report.extra_columns
                 else []
             ),
-            ["seconds", f"{report.seconds:.1f} ({rate:,.0f} rows a second)"],
+            ["took", f"{seconds(report.seconds)} ({rate:,.0f} rows a second)"],
         ],
         title=f"Ingest of {report.source}",
     )

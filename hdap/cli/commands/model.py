@@ -1,11 +1,16 @@
 """`hdap model`: what a network is to the search."""
 
+from rich.markup import escape
+
 from hdap.cli.settings.fleet_commands import ModelCommand
+from hdap.cli.terminal.next_steps import next_steps, with_yours
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, next_steps, out, say, show_rows, table
+from hdap.cli.terminal.output import emit_json, note, say, show_rows, table
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
+from hdap.fleet_data.wording import amount, counted, percent
 from hdap.workflows.artifacts import ensure_architecture, ensure_importance
+from hdap.workflows.next_commands import for_models
 
 
 def run(asked: ModelCommand) -> None:
@@ -14,7 +19,13 @@ def run(asked: ModelCommand) -> None:
         architecture = ensure_architecture(store, asked.name, say)
         if asked.weights or asked.pretrained:
             ensure_importance(store, architecture, asked.weights, asked.pretrained, say)
-        _show(architecture, asked.layers, asked.as_json)
+        steps = for_models(store, (architecture.model,))
+    _show(architecture, asked.layers, asked.as_json)
+    if asked.as_json:
+        return
+    next_steps(*steps)
+    if not steps:
+        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")
 
 
 def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:
@@ -51,17 +62,18 @@ def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:
         table(
             [("layer", "left"), ("kind", "left"), ("FLOPs", "right"), ("share", "right")],
             [
-                [layer.name, layer.kind, format_flops(int(m)), f"{m / total:.1%}"]
+                [layer.name, layer.kind, format_flops(int(m)), percent(m / total)]
                 for layer, m in zip(architecture.layers, macs, strict=True)
                 if layer.has_matrix
             ],
         )
-    out().print(
-        f"[bold]{architecture.model}[/bold]: {len(architecture.groups)} width groups, "
-        f"{format_flops(total)} FLOPs, {size / 1e6:.2f} M parameters, "
-        f"input {'x'.join(map(str, architecture.input_shape))}"
+    groups = counted(len(architecture.groups), "width group")
+    note(
+        f"[bold]{escape(architecture.model)}[/bold]: {groups}, "
+        f"{format_flops(total)} FLOPs, {amount(size)} parameters, "
+        f"input {'x'.join(map(str, architecture.input_shape))}",
+        markup=True,
     )
-    next_steps("hdap ingest telemetry.csv", f"hdap search --model {architecture.model} --flops 25%")
 
 
 def _members(names: tuple[str, ...]) -> str:

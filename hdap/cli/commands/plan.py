@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from hdap.cli.settings.fleet_commands import PlanCommand
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, next_steps, percent, progress_bar, say, show_rows
-from hdap.cli.terminal.output import out as page
+from hdap.cli.terminal.output import emit_json, note, progress_bar, say, show_rows
 from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.wording import counted, megabytes, percent
+from hdap.workflows.next_commands import command_line, measured_files
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
 from hdap.workflows.write_plan import require_free, write_plan
 
@@ -74,23 +76,19 @@ def show(batch: PlannedBatch, out: Path, size: int) -> None:
         title=f"{_kind(batch)} of {batch.architecture.model}",
     )
     clusters = len(batch.clustering.clusters)
-    page().print(
-        f"{batch.measurements:,} measurements of {batch.fresh:,} new configurations "
-        f"({format_flops(batch.low)} to {format_flops(batch.high)} FLOPs) in {clusters} clusters, "
-        f"the dense network beside them; about {max(1, round(batch.seconds / 60))} min a device; "
-        f"{size / 1e6:.0f} MB",
-        markup=False,
-        soft_wrap=True,
+    note(
+        f"{counted(batch.measurements, 'measurement')} of "
+        f"{counted(batch.fresh, 'new configuration')} ({format_flops(batch.low)} to "
+        f"{format_flops(batch.high)} FLOPs) in {counted(clusters, 'cluster')}, the dense network "
+        f"beside them; about {max(1, round(batch.seconds / 60))} min a device; {megabytes(size)}"
     )
-    page().print(
+    note(
         f"expected held-out error afterwards: {percent(batch.expected_error)} (expected, not "
-        f"promised: the learning curve of {batch.curve.source})",
-        markup=False,
-        soft_wrap=True,
+        f"promised: the learning curve of {batch.curve.source})"
     )
+    note("each folder is for the devices beside it; its README.txt says how to run it there")
     first = batch.bundles[0]
     next_steps(
-        f"hdap measure {out / first.name} --device-id {first.devices[0]}",
-        f"hdap ingest {out}/*/measured-*.csv",
-        f"hdap search --model {batch.architecture.model} --flops 25%",
+        command_line("measure", out / first.name, "--device-id", first.devices[0]),
+        then=[f"hdap ingest {measured_files(out, '*')}"],
     )

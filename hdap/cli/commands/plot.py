@@ -1,8 +1,9 @@
 """`hdap plot`: one picture."""
 
 from hdap.cli.settings.report_commands import PlotCommand
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps
+from hdap.cli.terminal.output import emit_json, line
 from hdap.fleet_data.errors import InputError
 from hdap.report.pictures.looks import LOOKS
 from hdap.report.pictures.registry import PICTURES, picture

@@ -4,10 +4,11 @@ from contextvars import copy_context
 from socket import socket
 
 from hdap.cli.settings.training_commands import PortfolioServeCommand
-from hdap.cli.terminal.output import line, mark_simulated, number, percent, say, show_rows
+from hdap.cli.terminal.output import line, mark_simulated, say, show_rows
 from hdap.cli.terminal.output import out as page
 from hdap.device.switcher import DeviceError, Switcher, SwitchSettings, read_policy
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import number, percent
 from hdap.serving.http_server import serve
 from hdap.serving.listening import listen
 from hdap.serving.registry import POLICIES

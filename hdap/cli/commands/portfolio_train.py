@@ -6,16 +6,10 @@ from typing import Any
 
 from hdap.cli.settings.training_commands import PortfolioTrainCommand
 from hdap.cli.tables.training_watch import read_data, watching
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import (
-    emit_json,
-    line,
-    next_steps,
-    number,
-    percent,
-    say,
-    show_rows,
-)
+from hdap.cli.terminal.output import emit_json, line, say, show_rows
+from hdap.fleet_data.wording import number, percent, seconds
 from hdap.networks.checkpoint import start_network
 from hdap.networks.manifest import NetworkManifest, read_manifest
 from hdap.networks.prune_plan import WeightsSource
@@ -24,6 +18,7 @@ from hdap.portfolio.sparse_training import SparseLevelRecord, read_record, resum
 from hdap.requests.setting import build
 from hdap.requests.training_request import SparseTraining
 from hdap.training.training_session import TrainingWatch
+from hdap.workflows.next_commands import command_line, free_name, model_flag
 
 
 def run(asked: PortfolioTrainCommand) -> None:
@@ -70,7 +65,7 @@ def document(wanted: SparseTraining, model: str, levels: list[SparseLevelRecord]
         "data": wanted.data,
         "recipe": asdict(wanted.recipe),
         "rate": wanted.rate,
-        "rewind": wanted.rewind,
+        "rewind": wanted.rewind_to,
         "scope": wanted.scope,
         "levels": [asdict(level) for level in levels],
     }
@@ -85,13 +80,14 @@ def show(wanted: SparseTraining, model: str, levels: list[SparseLevelRecord]) ->
         ("share", "right", lambda x: percent(x.density, 2)),
         ("accuracy", "right", lambda x: percent(x.accuracy)),
         ("loss", "right", lambda x: number(x.validation_loss)),
-        ("training", "right", lambda x: f"{x.seconds:.1f} s"),
+        ("training", "right", lambda x: seconds(x.seconds)),
         title=f"{model} on validation images",
     )
     line(
-        f"{sum(level.seconds for level in levels):.0f} s of training; each level loses "
+        f"{seconds(sum(level.seconds for level in levels))} of training; each level loses "
         f"{percent(wanted.rate, 0)} of its weights ({wanted.scope}) and goes back to "
-        f"epoch {wanted.rewind}"
+        f"epoch {wanted.rewind_to}"
     )
-    named = f" --model {model}" if ":" in model else ""
-    next_steps(f"hdap portfolio build --sparse {wanted.out} --out {wanted.out}-bundle{named}")
+    bundle = free_name(f"{wanted.out}-bundle")
+    build = ("portfolio", "build", "--sparse", wanted.out, "--out", bundle)
+    next_steps(command_line(*build, *model_flag(model)))

@@ -6,11 +6,12 @@ from typing import Any
 
 from hdap.cli.settings.search_commands import PruneCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, next_steps, number, progress_bar, say, table, warn
-from hdap.cli.terminal.output import out as page
+from hdap.cli.terminal.output import emit_json, note, progress_bar, say, table, warn
 from hdap.fleet_data.atomic_files import require_free_folder
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.wording import UNKNOWN, interval, latency, megabytes, percent, seconds
 from hdap.networks.checkpoint import FILES, save_checkpoint
 from hdap.networks.prune_plan import (
     PrunePlan,
@@ -21,6 +22,7 @@ from hdap.networks.prune_plan import (
 from hdap.networks.pruned_network import PrunedNetwork
 from hdap.networks.tracing import trace
 from hdap.requests.search_request import SearchRequest
+from hdap.workflows.next_commands import command_line, export_command, free_name
 from hdap.workflows.prune_network import check_criterion, prune_network, weights_to_prune
 from hdap.workflows.search_fleet import find_or_run, summarize_search
 
@@ -75,7 +77,7 @@ def _from_search(asked: PruneCommand) -> PrunePlan:
     request = SearchRequest(
         str(asked.model),
         asked.flops,
-        trials=asked.search_trials,
+        trials=asked.trials,
         seed=asked.seed,
         weights=None if asked.weights is None else str(asked.weights.resolve()),
         pretrained=asked.pretrained,
@@ -86,7 +88,7 @@ def _from_search(asked: PruneCommand) -> PrunePlan:
                 store,
                 request,
                 say,
-                lambda p: bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms"),
+                lambda p: bar(p.done, p.trials, f"best so far {latency(p.best_ms)}"),
             )
         found, worth = summarize_search(search, result)
         if not asked.as_json:
@@ -124,7 +126,7 @@ def document(made: PrunedNetwork, out: Path) -> dict[str, Any]:
 def show(made: PrunedNetwork, out: Path) -> None:
     """What was pruned as a person reads it."""
     dense, pruned, origin = made.dense, made.pruned, made.manifest.origin
-    predicted = "-" if origin is None else f"{origin.predicted_fleet_mean_ms:.2f} ms"
+    predicted = UNKNOWN if origin is None else latency(origin.predicted_fleet_mean_ms)
     table(
         [("", "left"), ("dense", "right"), ("pruned", "right"), ("left", "right")],
         [
@@ -132,36 +134,31 @@ def show(made: PrunedNetwork, out: Path) -> None:
                 "FLOPs",
                 f"{dense.flops:,}",
                 f"{pruned.flops:,}",
-                f"{pruned.flops / dense.flops:.1%}",
+                percent(pruned.flops / dense.flops),
             ],
             [
                 "parameters",
                 f"{dense.parameters:,}",
                 f"{pruned.parameters:,}",
-                f"{pruned.parameters / dense.parameters:.1%}",
+                percent(pruned.parameters / dense.parameters),
             ],
             [
                 "weights",
-                f"{dense.bytes / 1e6:.1f} MB",
-                f"{pruned.bytes / 1e6:.1f} MB",
-                f"{pruned.bytes / dense.bytes:.1%}",
+                megabytes(dense.bytes),
+                megabytes(pruned.bytes),
+                percent(pruned.bytes / dense.bytes),
             ],
             ["fleet mean, predicted", "-", predicted, "-"],
         ],
         title=f"{made.manifest.model} pruned by {made.manifest.criterion}",
     )
     if origin is not None:
-        page().print(
-            f"predicted for trial {origin.trial} of {origin.study}, with 90 %: "
-            f"{origin.predicted_fleet_mean_low_ms:.2f}-{origin.predicted_fleet_mean_high_ms:.2f} "
-            "ms; measure it: "
-            f"hdap verify --study {origin.study} --trial {origin.trial} --out check",
-            markup=False,
-            soft_wrap=True,
-        )
-    page().print(
-        f"run and counted: FLOPs and parameters are as promised; surgery took {made.seconds:.2f} s",
-        soft_wrap=True,
+        ends = interval(origin.predicted_fleet_mean_low_ms, origin.predicted_fleet_mean_high_ms)
+        note(f"predicted for trial {origin.trial} of {origin.study}, with 90 %: {ends} ms")
+    note(
+        "run and counted: FLOPs and parameters are as promised; surgery took "
+        f"{seconds(made.seconds)}"
     )
-    named = f" --model {made.manifest.model}" if ":" in made.manifest.model else ""
-    next_steps(f"hdap export {out} --format onnx --out {out}.onnx{named}")
+    check = () if origin is None else ("--study", origin.study, "--trial", origin.trial)
+    proof = ("verify", *check, "--out", free_name("proof"))
+    next_steps(export_command(out, made.manifest.model), *([command_line(*proof)] if check else []))

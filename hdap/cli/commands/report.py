@@ -6,11 +6,15 @@ from typing import Any
 from rich.markup import escape
 
 from hdap.cli.settings.report_commands import ReportCommand
+from hdap.cli.terminal.next_steps import next_steps, with_yours
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, progress_bar, say
+from hdap.cli.terminal.output import emit_json, line, progress_bar, say
 from hdap.fleet_data.atomic_files import require_folder_of
+from hdap.fleet_data.wording import counted, megabytes
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.write_report import Report, report
+
+YOURS = "TELEMETRY.csv"
 
 
 def run(asked: ReportCommand) -> None:
@@ -32,14 +36,19 @@ def run(asked: ReportCommand) -> None:
         return
     shown = [section for section in made.sections if not section.empty]
     figures = sum(len(section.figures) for section in shown)
-    line(f"{out}: {len(shown)} chapters, {figures} pictures, {size / 1e6:.1f} MB, opens offline")
+    told = f"{counted(len(shown), 'chapter')}, {counted(figures, 'picture')}"
+    line(f"{out}: {told}, {megabytes(size)}, opens offline")
     for text in dict.fromkeys(text for section in made.sections for text in section.missing):
         say(f"not shown: {text}")
     decision = made.decision
     line(f"[bold]{escape(decision.headline)}[/bold]: {escape(decision.sentence)}", markup=True)
     for warning in decision.warnings:
         line(warning)
-    next_steps(*(step.command for step in decision.steps))
+    for step in decision.steps:
+        if YOURS in step.command:
+            with_yours(YOURS, step.command)
+        else:
+            next_steps(step.command)
 
 
 def _document(made: Report) -> dict[str, Any]:

@@ -5,8 +5,9 @@ import typer
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, number, progress_bar, say
+from hdap.cli.terminal.output import emit_json, progress_bar, say
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import latency
 from hdap.requests.search_request import SearchRequest, settled
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
@@ -54,7 +55,7 @@ def _run(store: Store, search: Search, asked: SearchCommand) -> None:
     with progress_bar("searching") as bar:
 
         def show(p: SearchProgress) -> None:
-            bar(p.done, p.trials, f"best so far {number(p.best_ms, 4)} ms (predicted)")
+            bar(p.done, p.trials, f"best so far {latency(p.best_ms)} (predicted)")
 
         result = search_fleet.run(
             store, search, asked.timeout, show, asked.workers, asked.storage, say

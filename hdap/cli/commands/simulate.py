@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hdap.cli.settings.fleet_commands import SimulateCommand
-from hdap.cli.terminal.output import emit_json, next_steps, progress_bar, say
-from hdap.cli.terminal.output import out as page
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import emit_json, note, progress_bar, say
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.documents import read_document
 from hdap.fleet_data.errors import InputError
@@ -15,6 +15,7 @@ from hdap.simulation.bundles import answer_bundle
 from hdap.simulation.fleet_folder import make_folder, read_fleet, write_fleet
 from hdap.simulation.presets import preset
 from hdap.simulation.telemetry_stream import TelemetryPlan
+from hdap.workflows.next_commands import command_line
 
 
 def run(asked: SimulateCommand) -> None:
@@ -42,8 +43,8 @@ def run(asked: SimulateCommand) -> None:
     if asked.as_json:
         emit_json(asdict(report))
         return
-    page().print(str(report), markup=False, soft_wrap=True)
-    next_steps(f"hdap ingest {report.telemetry} --db {asked.out / 'simulated.db'}")
+    note(str(report))
+    next_steps(_ingest(report.telemetry, asked.out))
 
 
 def _architecture(name: str) -> Architecture:
@@ -69,5 +70,10 @@ def _answer(asked: SimulateCommand, bundle: Path) -> None:
     if asked.as_json:
         emit_json({"simulated": True, "file": str(path), "rows": len(answered.rows)})
         return
-    page().print(f"{answered} in {path}", markup=False, soft_wrap=True)
-    next_steps(f"hdap ingest {path}")
+    note(f"{answered} in {path}")
+    next_steps(_ingest(path, asked.out))
+
+
+def _ingest(file: Path | str, out: Path) -> str:
+    """Into a database of its own: simulated rows beside measured ones would mark all of them."""
+    return command_line("ingest", file, "--db", out / "simulated.db")

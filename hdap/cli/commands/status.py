@@ -4,13 +4,15 @@ from dataclasses import asdict
 from typing import Any
 
 from hdap.cli.settings.fleet_commands import StatusCommand
+from hdap.cli.terminal.next_steps import as_typed, next_steps, with_yours
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, out, show_rows
+from hdap.cli.terminal.output import emit_json, line, note, show_rows
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted
 from hdap.search.analysis.judgement import stored_verdicts
 from hdap.workflows.artifacts import latest_clustering
+from hdap.workflows.next_commands import command_line, for_models
 
 
 def run(asked: StatusCommand) -> None:
@@ -55,7 +57,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "models": models,
         "verified": _verified(store, [m["model"] for m in models]),
         "drift": _drift(store, clustering, [m["model"] for m in models]),
-        "next": _next(models),
+        "next": _next(store, models),
     }
 
 
@@ -89,15 +91,13 @@ def _state(there: bool, current: bool) -> str:
     return ("current" if current else "stale") if there else "missing"
 
 
-def _next(models: list[dict[str, Any]]) -> str:
-    if not models:
-        return "hdap ingest telemetry.csv"
-    pruned = [m for m in models if m["measurements"] > m["dense_measurements"]]
-    if not pruned:
-        return f"hdap plan --model {models[0]['model']} --out bundles"
-    if not pruned[0]["studies"]:
-        return f"hdap search --model {pruned[0]['model']} --flops 25%"
-    return f"hdap trials --study {pruned[0]['studies'][-1]}"
+def _next(store: Store, models: list[dict[str, Any]]) -> str:
+    """The next command; empty where none works before there is other telemetry."""
+    searched = [m["studies"][-1] for m in models if m["studies"]]
+    if searched:
+        return command_line("trials", "--study", searched[0])
+    steps = for_models(store, tuple(m["model"] for m in models))
+    return steps[0] if steps else "hdap devices" if models else ""
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -116,11 +116,17 @@ def _show(document: dict[str, Any]) -> None:
         ("studies", "left", lambda m: ", ".join(m["studies"]) or "-"),
     )
     if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
-        out().print("what is stale is made anew by the next search")
+        note("what is stale is made anew by the next search")
     for verified in document["verified"]:
-        out().print(verified["line"], markup=False, soft_wrap=True)
+        line(verified["line"])
     if document["drift"]:
-        out().print(f"since clustering {document['clustering_id']}:", markup=False)
+        note(f"since clustering {document['clustering_id']}:")
     for finding in document["drift"]:
-        out().print(f"  {finding['line']}", markup=False, soft_wrap=True)
-    next_steps(document["next"])
+        told = finding["says"]
+        if finding["action"] != "nothing":
+            told += f": {finding['action']} ({as_typed(finding['command'])})"
+        line(f"  {told}")
+    if document["next"]:
+        next_steps(document["next"])
+    else:
+        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")

@@ -6,14 +6,17 @@ from typing import Any
 from hdap.cli.settings.search_commands import TrialsCommand
 from hdap.cli.tables.front_table import documents, show_front
 from hdap.cli.terminal.layout import Justify
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, next_steps, number, out, percent, show_rows
+from hdap.cli.terminal.output import emit_json, line, out, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import QueryResult, StudyRecord
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import UNKNOWN, amount, interval, kept, latency, percent
 from hdap.search.analysis.pareto_front import FrontRow, front
 from hdap.search.problem.objectives import OBJECTIVES, Goals, parse_goals
+from hdap.workflows.next_commands import command_line, free_name
 
 FIGURES = (
     "number, flops, parameters, fleet_mean_ms, fleet_mean_low_ms, fleet_mean_high_ms, "
@@ -62,7 +65,7 @@ def _print_front(
     show_front(goals, rows, f"{record.name}: Pareto front of {record.objective}", limit)
     if rows:
         balanced = next(row.number for row in rows if row.balanced)
-        next_steps(f"hdap trials --study {record.name} --trial {balanced}")
+        next_steps(command_line("trials", "--study", record.name, "--trial", balanced))
 
 
 def _dicts(found: QueryResult) -> list[dict[str, Any]]:
@@ -109,28 +112,32 @@ def _trial(store: Store, record: StudyRecord, trial: int) -> dict[str, Any]:
 def _show_trial(document: dict[str, Any]) -> None:
     line(
         f"[bold]trial {document['number']}[/bold] of {document['study']} ({document['model']}): "
-        f"{format_flops(document['flops'])} FLOPs, {document['parameters'] / 1e6:.2f} M "
-        f"parameters, kept importance {number(document['kept_importance'])}",
+        f"{format_flops(document['flops'])} FLOPs, {amount(document['parameters'])} "
+        f"parameters, kept importance {kept(document['kept_importance'])}",
         markup=True,
     )
+    ends = interval(document["fleet_mean_low_ms"], document["fleet_mean_high_ms"])
     line(
-        f"predicted fleet mean {document['fleet_mean_ms']:.2f} ms "
-        f"({document['fleet_mean_low_ms']:.2f}-{document['fleet_mean_high_ms']:.2f} with 90 %), "
-        f"p95 of devices {document['fleet_p95_ms']:.2f} ms"
+        f"predicted fleet mean {latency(document['fleet_mean_ms'])} ({ends} with 90 %), "
+        f"p95 of devices {latency(document['fleet_p95_ms'])}"
     )
     show_rows(
         document["clusters"],
         ("cluster", "right", lambda c: str(c["cluster"])),
-        ("predicted latency", "right", lambda c: f"{c['latency_ms']:.2f} ms"),
+        ("predicted latency", "right", lambda c: latency(c["latency_ms"])),
         (
             "90 % interval",
             "right",
-            lambda c: f"{c['latency_low_ms']:.2f}-{c['latency_high_ms']:.2f}",
+            lambda c: interval(c["latency_low_ms"], c["latency_high_ms"]),
         ),
     )
     channels = ";".join(f"{name}={count}" for name, count in document["channels"].items())
     out().print(f"channels: {channels}", soft_wrap=True, markup=False)
-    next_steps(f"hdap trials --study {document['study']} --pareto")
+    this = ("--study", document["study"], "--trial", document["number"])
+    next_steps(
+        command_line("trials", "--study", document["study"], "--pareto"),
+        command_line("prune", *this, "--out", free_name("pruned")),
+    )
 
 
 def _show_list(record: StudyRecord, rows: list[dict[str, Any]], pareto: bool) -> None:
@@ -139,25 +146,26 @@ def _show_list(record: StudyRecord, rows: list[dict[str, Any]], pareto: bool) ->
         rows,
         ("trial", "right", lambda t: str(t["number"])),
         ("FLOPs", "right", lambda t: format_flops(t["flops"])),
-        ("fleet mean", "right", lambda t: f"{t['fleet_mean_ms']:.2f} ms"),
+        ("fleet mean", "right", lambda t: latency(t["fleet_mean_ms"])),
         (
             "90 % interval",
             "right",
-            lambda t: f"{t['fleet_mean_low_ms']:.2f}-{t['fleet_mean_high_ms']:.2f}",
+            lambda t: interval(t["fleet_mean_low_ms"], t["fleet_mean_high_ms"]),
         ),
         *_own_column(record),
-        ("p95 of devices", "right", lambda t: f"{t['fleet_p95_ms']:.2f} ms"),
+        ("p95 of devices", "right", lambda t: latency(t["fleet_p95_ms"])),
         (
             "worst cluster",
             "right",
-            lambda t: f"{t['worst_cluster_ms']:.2f} ms ({t['worst_cluster']})",
+            lambda t: f"{latency(t['worst_cluster_ms'])} ({t['worst_cluster']})",
         ),
-        ("kept importance", "right", lambda t: number(t["kept_importance"])),
+        ("kept importance", "right", lambda t: kept(t["kept_importance"])),
         title=f"{record.name}: {what}, predicted latency",
         optional=("p95 of devices", "worst cluster", "kept importance"),
     )
     if rows:
-        next_steps(f"hdap trials --study {record.name} --trial {rows[0]['number']}")
+        number = rows[0]["number"]
+        next_steps(command_line("trials", "--study", record.name, "--trial", number))
 
 
 def _own_column(record: StudyRecord) -> list[tuple[str, Justify, Callable[[Any], str]]]:
@@ -167,12 +175,12 @@ def _own_column(record: StudyRecord) -> list[tuple[str, Justify, Callable[[Any],
         return []
     head = f"{first.title}, cautious"
     if first.unit == "ms":
-        return [(head, "right", lambda t: f"{t['ucb_ms']:.2f} ms")]
+        return [(head, "right", lambda t: latency(t["ucb_ms"]))]
     return [(head, "right", lambda t: percent(1.0 - t["value_1"]))]
 
 
 def _best(ms: float | None) -> str:
-    return "-" if ms is None else f"{ms:.2f} ms"
+    return UNKNOWN if ms is None else latency(ms)
 
 
 def _show_studies(rows: list[dict[str, Any]]) -> None:
@@ -188,6 +196,5 @@ def _show_studies(rows: list[dict[str, Any]]) -> None:
         ("state", "left", lambda s: s["state"]),
         optional=("feasible", "sampler", "state"),
     )
-    next_steps(
-        "hdap trials --study STUDY --pareto" if rows else "hdap search --model MODEL --flops 25%"
-    )
+    newest = rows[-1]["study"] if rows else None
+    next_steps(*([] if newest is None else [command_line("trials", "--study", newest, "--pareto")]))

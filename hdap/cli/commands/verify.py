@@ -6,9 +6,11 @@ import typer
 
 from hdap.cli.settings.search_commands import VerifyCommand
 from hdap.cli.tables import verdict_table as verdict
+from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, next_steps, progress_bar, table
-from hdap.cli.terminal.output import out as page
+from hdap.cli.terminal.output import emit_json, note, progress_bar, table
+from hdap.fleet_data.wording import UNKNOWN
+from hdap.workflows.next_commands import command_line, measured_files
 from hdap.workflows.verify_trial import (
     TrialInQuestion,
     read_back,
@@ -41,19 +43,23 @@ def run(asked: VerifyCommand) -> None:
 def _show_bundle(
     asked: TrialInQuestion, out: Path, devices: tuple[list[str], ...], as_json: bool
 ) -> None:
-    again = f"hdap verify --study {asked.study.name} --trial {asked.number}"
     if as_json:
         document = {"out": str(out), "representatives": devices[0], "sample": devices[1]}
         emit_json(document | {"study": asked.study.name, "trial": asked.number})
         return
     table(
         [("", "left"), ("", "left")],
-        [["representatives", ", ".join(devices[0])], ["sample of others", ", ".join(devices[1])]],
+        [
+            ["representatives", ", ".join(devices[0])],
+            ["sample of others", ", ".join(devices[1]) or UNKNOWN],
+        ],
         title=f"{out}: trial {asked.number} of {asked.study.name}, uniform and dense, to run on",
     )
-    page().print(f"the list is in {out / 'devices.txt'}", markup=False, soft_wrap=True)
+    note(f"the list is in {out / 'devices.txt'}; two devices a cluster give an interval")
     next_steps(
-        f"hdap measure {out} --device-id {devices[0][0]}",
-        f"hdap ingest {out}/measured-*.csv",
-        again,
+        command_line("measure", out, "--device-id", devices[0][0]),
+        then=[
+            f"hdap ingest {measured_files(out)}",
+            command_line("verify", "--study", asked.study.name, "--trial", asked.number),
+        ],
     )

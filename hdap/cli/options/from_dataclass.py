@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 from hdap.cli.options.config_file import effective, settings_in_order, table_of
+from hdap.cli.terminal.next_steps import Named, remember_named
 from hdap.cli.terminal.output import QUIET, USUAL, VERBOSE, report_usage, set_verbosity
 from hdap.cli.terminal.streams import write
 from hdap.fleet_data.errors import HdapError
@@ -48,6 +49,7 @@ def command(words: str, wanted: type) -> Callable[..., None]:
         if values["dump_config"]:
             write(table_of(words, effective(wanted, values)))
             return
+        remember_named(_named(context))
         set_verbosity(QUIET if values["quiet"] else VERBOSE if values["verbose"] else USUAL)
         try:
             _run(words, wanted, _given(context, leaves, values), tuple(context.args))
@@ -83,6 +85,16 @@ def _run(words: str, wanted: type, given: Mapping[str, Any], rest: tuple[str, ..
     if hasattr(wanted, "EXTRA"):
         require(wanted.EXTRA)
     import_module(f"hdap.cli.commands.{words.replace(' ', '_')}").run(asked)
+
+
+def _named(context: typer.Context) -> Named:
+    """What only this command line knows; variables and hdap.toml are there for the next one too."""
+
+    def told(at: Any, name: str) -> str:
+        source = at.get_parameter_source(name)
+        return str(at.params[name]) if source is not None and source.name == "COMMANDLINE" else ""
+
+    return Named(told(context, "db"), told(context.find_root(), "config"))
 
 
 def _given(context: typer.Context, leaves: list[Leaf], values: Mapping[str, Any]) -> dict[str, Any]:

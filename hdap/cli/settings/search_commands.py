@@ -99,7 +99,9 @@ class PruneCommand(WithBoth):
     flops: Annotated[
         str | None, Setting("Instead of a trial: search --model at this budget first.")
     ] = None
-    search_trials: Annotated[int, Setting("Trials of the search of --flops.", low=1)] = 2000
+    trials: Annotated[
+        int, Setting("Trials of the search of --flops.", also="search-trials", low=1)
+    ] = 2000
     model: AnyModel = None
     weights: DenseWeights = None
     pretrained: Pretrained = False

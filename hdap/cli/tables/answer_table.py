@@ -8,13 +8,16 @@ from rich.markup import escape
 
 from hdap.cli.tables.front_table import ROWS, documents, show_front
 from hdap.cli.tables.networks_table import networks_document, show_networks
-from hdap.cli.terminal.output import line, next_steps, number, out, percent, show_rows
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import line, note, out, show_rows, verbose
 from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.wording import amount, counted, kept, latency, percent, seconds, times
 from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.workflows.compare_networks import ClusterAssignment
+from hdap.workflows.next_commands import command_line, free_name, plan_command
 from hdap.workflows.search_fleet import Search
 from hdap.workflows.text_cells import Column, answer_columns
 
@@ -28,16 +31,16 @@ def show_profile(search: Search) -> None:
         found.rows,
         ("before searching", "left", lambda row: row.name),
         ("FLOPs", "right", lambda row: format_flops(row.flops)),
-        ("parameters", "right", lambda row: f"{row.parameters / 1e6:.2f} M"),
+        ("parameters", "right", lambda row: amount(row.parameters)),
     )
     fixed = f", {found.fixed} of them fixed" if found.fixed else ""
     limit = "" if problem.limit_ms is None else f"{_limit(search)} at "
     few = found.configurations
     many = f"about 10^{found.log10_size:.0f} configurations; " if few is None else ""
-    met = "can be met" if few is None else f"is met by {_configurations(few)}"
-    out().print(
-        f"{found.groups} width groups{fixed} in steps of {found.step}: {many}budget {limit}"
-        f"{format_flops(found.band.low)} to {format_flops(found.band.high)} FLOPs "
+    met = "can be met" if few is None else f"is met by {counted(few, 'configuration')}"
+    note(
+        f"{counted(found.groups, 'width group')}{fixed} in steps of {found.step}: {many}budget "
+        f"{limit}{format_flops(found.band.low)} to {format_flops(found.band.high)} FLOPs "
         + (met if found.reachable else "")
     )
 
@@ -55,8 +58,9 @@ def show(
         out().print()
         goals = search.problem.goals
         show_front(goals, found.front, f"Pareto front of {goals.text}", ROWS)
-    _table(search, found)
-    _gist(search, result, found)
+    if verbose():
+        _bars(search, found.found)
+    _effort(search, result)
     if above_best is not None and not all_scored(search, result):
         line(
             f"within {percent(above_best)} of the best possible for these surrogates: no allowed "
@@ -65,14 +69,17 @@ def show(
     line(f"fleet-awareness: {worth.words}")
     if compared is not None:
         show_networks(compared)
-    _bars(search, found.found)
+    # the answer comes last: it is what a screen of 24 lines ends with
+    _table(search, found)
+    _gist(search, found)
     name = search.record.name
     trial = int(found.numbers[0])
+    this = ("--study", name, "--trial", trial)
     next_steps(
-        f"hdap trials --study {name} --pareto",
-        f"hdap plan --model {search.record.model} --from-study {name} --out bundles",
-        f"hdap verify --study {name} --trial {trial} --out proof",
-        f"hdap prune --study {name} --trial {trial} --out pruned",
+        command_line("trials", "--study", name, "--pareto"),
+        plan_command(search.record.model, name),
+        command_line("verify", *this, "--out", free_name("proof")),
+        command_line("prune", *this, "--out", free_name("pruned")),
     )
 
 
@@ -91,21 +98,24 @@ def _objective(first: Objective) -> list[Column]:
     if first in OBJECTIVES.values():
         return []
     if first.unit == "ms":
-        return [(first.title, "right", lambda x: f"{x.objective:.2f} ms")]
+        return [(first.title, "right", lambda x: latency(x.objective))]
     return [(first.title, "right", lambda x: percent(x.objective))]
 
 
-def _gist(search: Search, result: SearchResult, found: Answer) -> None:
+def _gist(search: Search, found: Answer) -> None:
     line(
         f"[bold]{'balanced' if found.front else 'found'}[/bold] (trial {int(found.numbers[0])}): "
         f"{escape(_gained(search, found))} ({escape(_kept_by(search))})",
         markup=True,
     )
+
+
+def _effort(search: Search, result: SearchResult) -> None:
     done = 0 if result.trials is None else len(result.trials)
     rate = result.scored / max(result.seconds, 1e-9)
-    out().print(
-        f"{done:,} trials in study {search.record.name}; {result.scored:,} configurations scored "
-        f"in {result.seconds:.1f} s ({rate:,.0f} a second); {result.stopped}"
+    note(
+        f"{counted(done, 'trial')} in study {search.record.name}; {result.scored:,} configurations "
+        f"scored in {seconds(result.seconds)} ({rate:,.0f} a second); {result.stopped}"
     )
     if all_scored(search, result):
         few = search.profile.configurations or 0
@@ -124,29 +134,25 @@ def _default(search: Search) -> bool:
     return search.request.sampler == "fleet"
 
 
-def _configurations(number: int) -> str:
-    return "1 configuration" if number == 1 else f"{number:,} configurations"
-
-
 def _gained(search: Search, found: Answer) -> str:
     """What was won over uniform pruning, in terms of what was asked."""
     best, uniform, problem = found.found, found.uniform, search.problem
     first = problem.goals.first
-    dense = f"{best.over_dense:.2f}x faster than dense"
-    kept = f"{number(best.kept_importance)} of importance where uniform pruning"
-    at = f"keeps {kept} keeps {number(uniform.kept_importance)}"
+    dense = f"{times(best.over_dense)} faster than dense"
+    more = f"{kept(best.kept_importance)} of importance where uniform pruning"
+    at = f"keeps {more} keeps {kept(uniform.kept_importance)}"
     if best.kept_importance >= uniform.kept_importance:
         at = "at no less kept importance"
     if problem.limit_ms is not None:
         return (
-            f"{first.title} predicted at {best.objective:.2f} ms, doubt included within "
-            f"{problem.limit_ms:g} ms; keeps {kept} on the same grid within the same latency keeps "
-            f"{number(uniform.kept_importance)}; {dense}"
+            f"{first.title} predicted at {latency(best.objective)}, doubt included within "
+            f"{problem.limit_ms:g} ms; keeps {more} on the same grid within the same latency keeps "
+            f"{kept(uniform.kept_importance)}; {dense}"
         )
     if problem.goals.several:
         return (
-            f"predicted {best.over_uniform:.2f}x as fast as uniform pruning on the same grid at "
-            f"the whole budget and {dense}; keeps {kept} keeps {number(uniform.kept_importance)}"
+            f"predicted {times(best.over_uniform)} faster than uniform pruning on the same grid at "
+            f"the whole budget and {dense}; {at}"
         )
     if first.unit == "share":
         return (
@@ -157,8 +163,8 @@ def _gained(search: Search, found: Answer) -> str:
     over = "" if first.title == "fleet mean" else f"in {first.title} "
     ratio, over_dense = uniform.objective / best.objective, found.dense.objective / best.objective
     return (
-        f"predicted {ratio:.2f}x faster {over}than uniform pruning on the same grid and "
-        f"{over_dense:.2f}x faster than dense, {at}"
+        f"predicted {times(ratio)} faster {over}than uniform pruning on the same grid and "
+        f"{times(over_dense)} faster than dense, {at}"
     )
 
 

@@ -6,14 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hdap.cli.terminal.output import line, next_steps, number, percent, progress_bar, say, show_rows
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import line, progress_bar, say, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import counted, interval, latency, number, percent, times
 from hdap.search.driver.run_search import SearchProgress
 from hdap.training.training_session import TrainingWatch
 from hdap.training.training_state import Epoch, TrainingProgress
 from hdap.workflows.compress_network import Compression, CompressWatch, tuned_folder
 from hdap.workflows.compression_journal import Journal
+from hdap.workflows.next_commands import command_line, export_command, free_name
 
 
 @contextmanager
@@ -58,27 +61,27 @@ def show(journal: Journal, schedule: Sequence[int], out: Path) -> None:
         ("trial", "left", lambda s: f"{s.trial} of {s.study}"),
         ("budget", "right", lambda s: format_flops(schedule[s.step - 1])),
         ("FLOPs", "right", lambda s: format_flops(s.flops)),
-        ("fleet mean, predicted", "right", lambda s: f"{number(s.predicted_ms, 4)} ms"),
+        ("fleet mean, predicted", "right", lambda s: latency(s.predicted_ms)),
         (
             "90 % interval",
             "right",
-            lambda s: f"{number(s.predicted_low_ms, 4)}-{number(s.predicted_high_ms, 4)}",
+            lambda s: interval(s.predicted_low_ms, s.predicted_high_ms),
         ),
         ("accuracy before", "right", lambda s: percent(s.accuracy_before)),
         ("pruned", "right", lambda s: percent(s.accuracy_pruned)),
         ("tuned", "right", lambda s: percent(s.accuracy_after or 0.0)),
         ("on validation images", "right", lambda s: percent(s.validation_accuracy or 0.0)),
-        title=f"{model} compressed in {len(steps)} steps, accuracy on held-out training images",
+        title=f"{model} compressed in {counted(len(steps), 'step')}, accuracy on held-out images",
         optional=("90 % interval", "budget"),
     )
     last = steps[-1]
     line(
-        f"predicted {last.dense_ms / last.predicted_ms:.2f}x faster than dense on the fleet; "
+        f"predicted {times(last.dense_ms / last.predicted_ms)} faster than dense on the fleet; "
         f"accuracy {percent(journal.accuracy_dense)} -> {percent(last.accuracy_after or 0.0)}"
     )
     final = tuned_folder(out, last.step)
-    named = f" --model {model}" if ":" in model else ""
+    this = ("--study", last.study, "--trial", last.trial)
     next_steps(
-        f"hdap verify --study {last.study} --trial {last.trial} --out proof",
-        f"hdap export {final} --format onnx --out {out}.onnx{named}",
+        command_line("verify", *this, "--out", free_name("proof")),
+        export_command(final, model),
     )

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hdap.cli.terminal.output import line, number, percent, table
+from hdap.cli.terminal.output import line, table
 from hdap.fleet_data.costs import format_flops
+from hdap.fleet_data.wording import interval, kept, latency, percent
 from hdap.search.analysis.pareto_front import FrontRow
 from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT, Goals, Objective
 
@@ -27,10 +28,10 @@ def show_front(goals: Goals, rows: Sequence[FrontRow], title: str, limit: int) -
             [
                 str(row.number),
                 *(_cell(*c) for c in zip(names, goals.objectives, row.shown, strict=True)),
-                f"{row.fleet_mean_ms:.2f} ms",
-                f"{row.fleet_mean_low_ms:.2f}-{row.fleet_mean_high_ms:.2f}",
+                latency(row.fleet_mean_ms),
+                interval(row.fleet_mean_low_ms, row.fleet_mean_high_ms),
                 *([] if FLOPS in names else [format_flops(row.flops)]),
-                *([] if KEPT in names else [number(row.kept_importance)]),
+                *([] if KEPT in names else [kept(row.kept_importance)]),
                 "balanced" if row.balanced else "",
             ]
             for row in chosen
@@ -72,6 +73,6 @@ def _cell(name: str, objective: Objective | None, value: float) -> str:
     if name == FLOPS:
         return format_flops(round(value))
     if name == KEPT:
-        return number(value)
+        return kept(value)
     in_ms = objective is not None and objective.unit == "ms"
-    return f"{value:.2f} ms" if in_ms else percent(value)
+    return latency(value) if in_ms else percent(value)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from hdap.cli.terminal.output import line, percent, show_rows
+from hdap.cli.terminal.output import line, show_rows
+from hdap.fleet_data.wording import latency, percent
 from hdap.workflows.compare_networks import ClusterAssignment
 
 
@@ -13,8 +14,8 @@ def show_networks(compared: ClusterAssignment) -> None:
     show_rows(
         range(len(own)),
         ("cluster", "right", str),
-        ("one for all", "right", lambda k: f"{ms[0, k]:.2f} ms"),
-        ("its own best", "right", lambda k: f"{ms[own[k], k]:.2f} ms"),
+        ("one for all", "right", lambda k: latency(ms[0, k])),
+        ("its own best", "right", lambda k: latency(ms[own[k], k])),
         ("trial", "right", lambda k: str(numbers[own[k]])),
         ("one for all costs", "right", lambda k: f"{100 * found.costs[k]:+.1f} %"),
         title=f"the price of one for all (trial {numbers[0]}), predicted",
@@ -22,7 +23,7 @@ def show_networks(compared: ClusterAssignment) -> None:
     show_rows(
         found.splits,
         ("networks", "right", lambda s: str(s.networks)),
-        ("fleet mean", "right", lambda s: f"{s.fleet_mean_ms:.2f} ms"),
+        ("fleet mean", "right", lambda s: latency(s.fleet_mean_ms)),
         ("saves over one less", "right", lambda s: "-" if s.networks == 1 else percent(s.gain)),
         ("doubt", "right", lambda s: "-" if s.networks == 1 else percent(s.doubt)),
         ("clusters served by each trial", "left", lambda s: _served(compared, s.rows.tolist())),

@@ -5,10 +5,13 @@ from math import isfinite
 from typing import Any
 
 from hdap.cli.terminal.layout import Justify
-from hdap.cli.terminal.output import line, next_steps, number, percent, show_rows, table
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import line, show_rows, table
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
+from hdap.fleet_data.wording import amount, counted, interval, kept, latency, megabytes, percent
 from hdap.portfolio.build_variants import Built
+from hdap.workflows.next_commands import command_line
 
 
 def document(built: Built) -> dict[str, Any]:
@@ -27,36 +30,38 @@ def document(built: Built) -> dict[str, Any]:
 def show(built: Built) -> None:
     """The portfolio as a person reads it."""
     record = built.record
-    count = f"{len(record.variants)} variant{'s' * (len(record.variants) != 1)}"
+    count = counted(len(record.variants), "variant")
     show_rows(
         record.variants,
         ("variant", "left", lambda v: v.variant),
         ("from", "left", lambda v: str(v.provenance["label"])),
         ("FLOPs", "right", lambda v: format_flops(v.flops)),
-        ("parameters", "right", lambda v: f"{v.parameters:,}"),
-        ("size", "right", lambda v: f"{v.bytes / 1e6:.2f} MB"),
-        ("kept importance", "right", lambda v: number(v.kept_importance)),
+        ("parameters", "right", lambda v: amount(v.parameters)),
+        ("size", "right", lambda v: megabytes(v.bytes)),
+        ("kept importance", "right", lambda v: kept(v.kept_importance)),
         *_column(record, "accuracy", "accuracy", lambda v: percent(v.accuracy)),
-        *_column(record, "fleet_mean_ms", "fleet mean, predicted", lambda v: _ms(v.fleet_mean_ms)),
+        *_column(
+            record, "fleet_mean_ms", "fleet mean, predicted", lambda v: latency(v.fleet_mean_ms)
+        ),
         *_column(
             record,
             "fleet_mean_ms",
-            "90 %",
-            lambda v: _interval(v.fleet_mean_low_ms, v.fleet_mean_high_ms),
+            "90 % interval",
+            lambda v: interval(v.fleet_mean_low_ms, v.fleet_mean_high_ms),
         ),
-        *_column(record, "measured_here_ms", "measured here", lambda v: _ms(v.measured_here_ms)),
+        *_column(
+            record, "measured_here_ms", "measured here", lambda v: latency(v.measured_here_ms)
+        ),
         title=f"portfolio {record.id}: {count} of {record.model}",
-        optional=("parameters", "90 %", "kept importance"),
+        optional=("parameters", "90 % interval", "kept importance"),
     )
     if record.clustering_id is not None:
         _clusters(record)
     for left in record.settings["left_out"]:
         line(f"left out: {left['variant']} ({left['label']}) {left['why']}")
     line(f"compared by {', '.join(record.settings['compared_by'])}; bundle: {record.bundle}")
-    next_steps(
-        f"hdap portfolio serve {record.bundle}",
-        f'hdap sql "SELECT * FROM variants WHERE portfolio_id = {record.id}"',
-    )
+    asked = f"SELECT * FROM variants WHERE portfolio_id = {record.id}"
+    next_steps(command_line("portfolio", "serve", record.bundle), command_line("sql", asked))
 
 
 def _column(
@@ -77,16 +82,8 @@ def _clusters(record: PortfolioRecord) -> None:
 
 
 def _cell(cluster: VariantClusterRecord) -> str:
-    told = f"{number(cluster.predicted_ms)} ms"
-    told += f" ({_interval(cluster.predicted_low_ms, cluster.predicted_high_ms)})"
+    told = latency(cluster.predicted_ms)
+    told += f" ({interval(cluster.predicted_low_ms, cluster.predicted_high_ms)})"
     if cluster.devices:
-        told += f", measured {number(cluster.measured_ms)} ms"
+        told += f", measured {latency(cluster.measured_ms)}"
     return told
-
-
-def _interval(low: float, high: float) -> str:
-    return f"{number(low)}-{number(high)}" if isfinite(low) else "-"
-
-
-def _ms(value: float) -> str:
-    return f"{number(value)} ms" if isfinite(value) else "-"

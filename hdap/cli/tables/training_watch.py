@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import leave_it_to_others, number, percent, progress_bar, say, warn
+from hdap.cli.terminal.output import leave_it_to_others, progress_bar, say, warn
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import number, percent
 from hdap.requests.compression_request import CompressRequest
 from hdap.requests.portfolio_request import PortfolioRequest
 from hdap.requests.training_request import TrainingRequest

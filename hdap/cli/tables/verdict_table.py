@@ -3,9 +3,19 @@
 from math import isfinite
 from typing import Any
 
-from hdap.cli.terminal.output import next_steps, out, show_rows
+from rich.markup import escape
+
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import note, show_rows
 from hdap.fleet_data.wording import UNKNOWN, counted, interval, latency, percent, times
-from hdap.search.analysis.judgement import SAMPLE_WITHIN, ClusterCheck, Interval, Verdict
+from hdap.search.analysis.judgement import (
+    SAMPLE_WITHIN,
+    ClusterCheck,
+    Conclusion,
+    Interval,
+    Verdict,
+)
+from hdap.workflows.next_commands import command_line, free_name, plan_command
 from hdap.workflows.verify_trial import TrialInQuestion, Verified
 
 
@@ -68,33 +78,36 @@ def show(done: Verified) -> None:
     sample = verdict.sample
     if len(sample.device):
         others = counted(len(sample.device), "other device")
-        out().print(
+        note(
             f"clustering: {sample.agreeing} of {others} as their cluster ({word}, within "
             f"{percent(SAMPLE_WITHIN, 0)})"
         )
     else:
-        out().print("clustering: not checked, no other device measured")
-    if verdict.holds:
-        out().print(f"[bold green]holds[/bold green]: {name} keeps its promise ({word})")
-    else:
-        colour = "yellow" if verdict.conclusion == "not shown" else "red"
-        out().print(f"[bold {colour}]{verdict.conclusion}[/bold {colour}]: {name} ({word})")
+        note("clustering: not checked, no other device measured")
+    colours: dict[Conclusion, str] = {"holds": "green", "not shown": "yellow"}
+    colour = f"bold {colours.get(verdict.conclusion, 'red')}"
+    kept = " keeps its promise" * verdict.holds
+    told = f"[{colour}]{verdict.conclusion}[/{colour}]: {escape(name)}{kept} ({word})"
+    note(told, markup=True)
     for reason in verdict.reasons:
-        out().print(f"  {reason}", markup=False, soft_wrap=True)
+        note(f"  {reason}")
+    if verdict.conclusion == "not shown":
+        note("measure its bundle on more devices, or longer (--rounds 3), and ingest that")
     next_steps(*_next(verdict, trial))
 
 
 def _next(verdict: Verdict, trial: TrialInQuestion) -> list[str]:
     study = trial.study
+    this = ("--study", study.name, "--trial", trial.number)
     if verdict.holds:
-        return [f"hdap trials --study {study.name} --trial {trial.number}"]
+        return [command_line("prune", *this, "--out", free_name("pruned"))]
     if verdict.off:
-        return [f"hdap fit --model {study.model}"]
+        return [command_line("fit", "--model", study.model)]
     if verdict.conclusion == "not shown":
-        return [f"hdap verify --study {study.name} --trial {trial.number} --out more"]
+        return [command_line("verify", *this, "--out", free_name("proof"))]
     if not verdict.sample.holds:
         return ["hdap cluster"]
-    return [f"hdap plan --model {study.model} --from-study {study.name} --out more"]
+    return [plan_command(study.model, study.name)]
 
 
 def _word(done: Verified) -> str:

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from hdap.cli.terminal.output import line, next_steps, number, say, table, warn
+from hdap.cli.terminal.next_steps import next_steps
+from hdap.cli.terminal.output import line, say, table, warn
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import ClusteringRecord, Floats
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import interval, latency, times
 from hdap.surrogate.context.context_effect import Context, ContextRange
 from hdap.surrogate.models.base import FleetSurrogate, Prediction
 from hdap.workflows.fleet_artifacts import ensure_surrogates, fit_surrogates
+from hdap.workflows.next_commands import plan_command
 
 FIELDS = {"clock": "clock_scale", "temperature": "temperature_shift", "load": "load_shift"}
 
@@ -139,10 +142,10 @@ def show(asked: WhatIf) -> None:
         table(
             [
                 ("cluster", "right"),
-                ("today ms", "right"),
-                ("90 %", "right"),
-                ("what if ms", "right"),
-                ("90 % then", "right"),
+                ("today", "right"),
+                ("90 % interval", "right"),
+                ("what if", "right"),
+                ("90 % interval then", "right"),
                 ("times as long", "right"),
                 ("clock MHz", "right"),
                 ("seen MHz", "right"),
@@ -152,7 +155,7 @@ def show(asked: WhatIf) -> None:
                     f"{k}",
                     *_cells(asked.today, i, k),
                     *_cells(asked.then, i, k),
-                    f"{asked.then.ms[i, k] / asked.today.ms[i, k]:.2f}",
+                    times(asked.then.ms[i, k] / asked.today.ms[i, k]),
                     *_clock_cells(asked, k),
                 ]
                 for k in range(len(asked.shares))
@@ -165,8 +168,8 @@ def show(asked: WhatIf) -> None:
         zip((asked.names[0], asked.names[-1]), means, strict=True)
     ).items():
         line(
-            f"fleet mean of {name}: predicted {number(then)} ms instead of {number(today)}, "
-            f"{then / today:.2f} times as long"
+            f"fleet mean of {name}: predicted {latency(then)} instead of {latency(today)}, "
+            f"{times(then / today)} as long"
         )
     beyond = _never_seen(asked)
     if beyond:
@@ -174,7 +177,7 @@ def show(asked: WhatIf) -> None:
             f"clusters {', '.join(map(str, beyond))} never reported such a clock: what others did "
             "stands in for them, and their intervals are wider"
         )
-    next_steps(f"hdap plan --model {asked.model}")
+    next_steps(plan_command(asked.model))
 
 
 def _never_seen(asked: WhatIf) -> list[int]:
@@ -188,7 +191,7 @@ def _never_seen(asked: WhatIf) -> list[int]:
 def _cells(prediction: Prediction, network: int, cluster: int) -> list[str]:
     low, high = prediction.low_ms[network, cluster], prediction.high_ms[network, cluster]
     middle = prediction.ms[network, cluster]
-    return [number(float(middle)), f"{number(float(low))}-{number(float(high))}"]
+    return [latency(float(middle)), interval(float(low), float(high))]
 
 
 def _clock_cells(asked: WhatIf, cluster: int) -> list[str]:

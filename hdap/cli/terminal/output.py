@@ -6,6 +6,7 @@ carries results alone. Progress bars appear only where standard error is a termi
 
 import json
 import math
+import os
 import resource
 import sys
 import time
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MARK = "simulated data"
+LOG_WIDTH = 160
+"""Off a terminal: a table in a log must not wrap at 80 columns."""
+LEAST_WIDTH = 20
 QUIET, USUAL, VERBOSE = range(3)
 _simulated: ContextVar[bool | None] = ContextVar("simulated", default=None)
 _level: ContextVar[int] = ContextVar("level", default=USUAL)
@@ -37,20 +41,34 @@ _began: ContextVar[float] = ContextVar("began", default=0.0)
 
 @cache
 def _console(stderr: bool) -> Console:
-    # Off a terminal a fixed, wide page: a table in a log must not wrap at 80 columns.
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 160
-    return Console(stderr=stderr, width=width, highlight=False)
+    return Console(stderr=stderr, highlight=False)
 
 
 def out() -> Console:
     """Standard output."""
-    return _console(False)
+    return _sized(_console(False), sys.stdout)
 
 
 def err() -> Console:
     """Standard error."""
-    return _console(True)
+    return _sized(_console(True), sys.stderr)
+
+
+def _sized(console: Console, stream: TextIO) -> Console:
+    if not stream.isatty():
+        console.width = _asked_width() or LOG_WIDTH
+    return console
+
+
+def _asked_width() -> int:
+    """What COLUMNS asks for; 0 where it asks for nothing."""
+    asked = os.environ.get("COLUMNS", "")
+    return max(int(asked), LEAST_WIDTH) if asked.isdecimal() and int(asked) else 0
+
+
+def _whole_lines() -> bool:
+    """Whether lines stay whole: in a log, where nobody said how wide a page is."""
+    return not out().is_terminal and not _asked_width()
 
 
 def leave_it_to_others() -> None:
@@ -62,6 +80,16 @@ def set_verbosity(level: int) -> None:
     """How much is told from now on: results and warnings (QUIET), steps too, their times too."""
     _level.set(level)
     _began.set(time.monotonic())
+
+
+def quiet() -> bool:
+    """Whether results alone are printed."""
+    return _level.get() == QUIET
+
+
+def verbose() -> bool:
+    """Whether everything is told."""
+    return _level.get() == VERBOSE
 
 
 def report_usage() -> None:
@@ -93,14 +121,6 @@ def error_line(message: str) -> None:
     err().print(f"[red]error:[/red] {escape(one_line)}", soft_wrap=True)
 
 
-def next_steps(*commands: str) -> None:
-    """The next sensible commands, the last lines of a command's output."""
-    if _level.get() == QUIET:
-        return
-    for command in commands:
-        out().print(f"[dim]next:[/dim] [bold]{escape(command)}[/bold]", soft_wrap=True)
-
-
 def mark_simulated(*, simulated: bool | None) -> None:
     """Say whether what is printed from now on rests on simulated data; None: on no data at all."""
     _simulated.set(simulated)
@@ -114,7 +134,12 @@ def is_marked() -> bool:
 def line(text: str, *, markup: bool = False) -> None:
     """One line of results on standard output, marked where it rests on simulated data."""
     mark = f" ({MARK})" if _simulated.get() else ""
-    out().print(f"{text}{mark}", markup=markup, soft_wrap=not out().is_terminal)
+    note(f"{text}{mark}", markup=markup)
+
+
+def note(text: str, *, markup: bool = False) -> None:
+    """One line on standard output that rests on no figures: where a file lies, what to do."""
+    out().print(text, markup=markup, soft_wrap=_whole_lines())
 
 
 def table(
@@ -232,18 +257,3 @@ def _bar(unit: str) -> "Progress":
         transient=True,
         disable=_level.get() == QUIET or not err().is_terminal or err().quiet,
     )
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A figure for a table cell: `digits` significant ones, thousands grouped, NaN as a dash."""
-    if not math.isfinite(value):
-        return "-"
-    if value == 0:
-        return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}"
-
-
-def percent(fraction: float, digits: int = 1) -> str:
-    """A fraction as a percentage; NaN as a dash."""
-    return f"{100 * fraction:.{digits}f} %" if math.isfinite(fraction) else "-"

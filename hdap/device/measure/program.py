@@ -191,7 +191,7 @@ def _measure_rest(
     if remain:
         say(f"the time is over with {remain} of {len(order)} left; start again to go on")
     marked = sum(bool(r["marked"]) for r in results.rows)
-    say(f"{results.path}: {len(results.rows)} rows, {marked} marked; next: hdap ingest on it")
+    say(f"{results.path}: {len(results.rows)} rows, {marked} marked: bring it back to be ingested")
     return int(session.failed > 0)
 
 

@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.wording import percent, times
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, Silent, Text, View, gathered, layered
@@ -43,7 +44,7 @@ class ClustersPicture(Picture[ClustersView]):
             rows, "cluster", "devices", "weight_share", "description"
         )
         latency, spread, stability = gathered(rows, "relative_latency", "spread", "stability")
-        named = [f"{c.cluster}|{c.devices:,} devices, {c.weight_share:.0%}" for c in rows]
+        named = [f"{c.cluster}|{c.devices:,} devices, {percent(c.weight_share)}" for c in rows]
         return ClustersView(
             cluster,
             devices,
@@ -66,10 +67,9 @@ class ClustersPicture(Picture[ClustersView]):
         )
         slowest = data.latency.max() / data.latency.min()
         return (
-            f"Cluster {data.cluster[largest]} carries {data.share[largest]:.0%} of the fleet's "
-            f"weight; a line is one "
-            f"standard deviation of its devices; the slowest takes {slowest:.1f} times as long "
-            f"as the fastest{again}."
+            f"Cluster {data.cluster[largest]} carries {percent(data.share[largest])} of the "
+            "fleet's weight; a line is one standard deviation of its devices; the slowest takes "
+            f"{times(slowest)} as long as the fastest{again}."
         )
 
     def draw(self, data: ClustersView) -> alt.LayerChart:

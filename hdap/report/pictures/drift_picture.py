@@ -9,6 +9,7 @@ import numpy as np
 from hdap.clustering.cluster_drift import MATERIAL, drift
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, Silent, Text, View, chart, gathered, layered
@@ -58,8 +59,8 @@ class DriftPicture(Picture[DriftView]):
         moved = data.cluster[data.changed]
         if not len(moved):
             return (
-                f"None of {len(data.cluster)} clusters changed beyond noise and {MATERIAL:.0%} "
-                f"over {data.rows:,} everyday measurements."
+                f"None of {len(data.cluster)} clusters changed beyond noise and "
+                f"{percent(MATERIAL, 0)} over {data.rows:,} everyday measurements."
             )
         names = ", ".join(str(k) for k in moved)
         return f"Clusters {names} changed beyond noise over {data.rows:,} everyday measurements."

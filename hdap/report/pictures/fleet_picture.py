@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints
+from hdap.fleet_data.wording import times
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, Text, View, chart, layered
@@ -88,7 +89,7 @@ class FleetPicture(Picture[DevicesView]):
         sick = f"; {data.outliers:,} of them behave like no other" if data.outliers else ""
         return (
             f"{data.total:,} devices of one kind fall into {data.clusters} clusters and lie "
-            f"{data.apart:.1f} times apart in latency{sick}."
+            f"{times(data.apart)} apart in latency{sick}."
         )
 
     def notes(self, data: DevicesView) -> tuple[str, ...]:

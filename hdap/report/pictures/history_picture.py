@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.fleet_data.wording import times
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Silent, View, chart, layered, named_line
@@ -53,7 +54,7 @@ class HistoryPicture(Picture[HistoryView]):
         best = int(data.trial[data.better][-1])
         share = data.uniform_ms / float(data.ucb_ms.min())
         return (
-            f"Trial {best} of {data.last + 1:,} is the last to improve, to {share:.2f} times as "
+            f"Trial {best} of {data.last + 1:,} is the last to improve, to {times(share)} as "
             "fast as uniform pruning by what was minimised (predicted, with a margin of doubt)."
         )
 

@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Floats
+from hdap.fleet_data.wording import latency
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Text, View, layered
@@ -54,8 +55,8 @@ class LatencyPicture(Picture[LatencyCurves]):
     def says(self, data: LatencyCurves) -> str:
         found, uniform, dense = data.mean
         return (
-            f"In the fleet's mean the found network takes {found:.1f} ms (predicted), uniform "
-            f"pruning {uniform:.1f} ms (predicted), dense {dense:.1f} ms "
+            f"In the fleet's mean the found network takes {latency(found)} (predicted), uniform "
+            f"pruning {latency(uniform)} (predicted), dense {latency(dense)} "
             f"({data.names[2][7:]}); a curve further left is a faster fleet."
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import layer_channels, layer_macs
 from hdap.fleet_data.records import Floats
+from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Text, View, layered
@@ -69,8 +70,9 @@ class LayersPicture(Picture[LayersView]):
         most = saved.argsort()[::-1][:3]
         share = saved[most].sum() / saved.sum()
         return (
-            f"{', '.join(str(n) for n in data.layer[most])} save the most, {share:.0%} of all that "
-            f"is saved; a bar is a layer's predicted share of the fleet's mean, by {data.by}."
+            f"{', '.join(str(n) for n in data.layer[most])} save the most, {percent(share, 0)} of "
+            f"all that is saved; a bar is a layer's predicted share of the fleet's mean, by "
+            f"{data.by}."
         )
 
     def notes(self, data: LayersView) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, View, layered, named_line
@@ -58,13 +59,14 @@ class LearningPicture(Picture[LearningView]):
 
     def says(self, data: LearningView) -> str:
         floor = (
-            f"; noise alone makes {data.noise:.1%}, which no model can beat"
+            f"; noise alone makes {percent(data.noise)}, which no model can beat"
             if np.isfinite(data.noise)
             else ""
         )
         return (
             f"With at most {data.rows[-1]} measurements of pruned networks a cluster the held-out "
-            f"error is {data.error[-1]:.1%}, with {data.rows[0]} it is {data.error[0]:.1%}{floor}."
+            f"error is {percent(data.error[-1])}, with {data.rows[0]} it is "
+            f"{percent(data.error[0])}{floor}."
         )
 
     def draw(self, data: LearningView) -> alt.LayerChart:

@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.wording import latency
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, View, gathered, layered, named_line
@@ -44,8 +45,8 @@ class LevelsPicture(Picture[LevelsView]):
         slowest = float(np.nanmax(data.widest_ms))
         return (
             f"Predicted: with a level for each cluster and clock no point takes more than "
-            f"{np.nanmax(data.ms):.1f} ms (target {data.target_ms:.1f} ms), where the widest level "
-            f"takes up to {slowest:.1f} ms."
+            f"{latency(np.nanmax(data.ms))} (target {latency(data.target_ms)}), where the "
+            f"widest level takes up to {latency(slowest)}."
         )
 
     def draw(self, data: LevelsView) -> alt.LayerChart:

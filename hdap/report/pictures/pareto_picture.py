@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.fleet_data.wording import latency, times
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Silent, View, chart, layered
@@ -58,9 +59,9 @@ class ParetoPicture(Picture[ParetoView]):
     def says(self, data: ParetoView) -> str:
         gain = data.uniform[0] / data.found[0]
         return (
-            f"Trial {data.found_number} is predicted {gain:.2f} times as fast on the fleet as "
-            f"uniform pruning on the same grid ({data.found[0]:.2f} against {data.uniform[0]:.2f} "
-            "ms); the line joins the trials that none beats in both."
+            f"Trial {data.found_number} is predicted {times(gain)} as fast on the fleet as "
+            f"uniform pruning on the same grid ({latency(data.found[0])} against "
+            f"{latency(data.uniform[0])}); the line joins the trials that none beats in both."
         )
 
     def notes(self, data: ParetoView) -> tuple[str, ...]:

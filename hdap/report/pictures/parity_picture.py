@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Floats
+from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.fleet_picture import cluster_colour
 from hdap.report.pictures.picture_source import PictureSource
@@ -62,8 +63,8 @@ class ParityPicture(Picture[ParityView]):
     def says(self, data: ParityView) -> str:
         return (
             f"On {data.total:,} medians of networks that no surrogate had seen, predictions err by "
-            f"{data.error:.1%} in the mean and {data.covered:.0%} lie in the 90 % interval; what "
-            "lies on the diagonal was predicted exactly."
+            f"{percent(data.error)} in the mean and {percent(data.covered, 0)} lie in the 90 % "
+            "interval; what lies on the diagonal was predicted exactly."
         )
 
     def notes(self, data: ParityView) -> tuple[str, ...]:

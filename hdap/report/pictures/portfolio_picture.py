@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Floats, PortfolioRecord
+from hdap.fleet_data.wording import number, percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Text, View, gathered, layered
@@ -56,8 +57,8 @@ class PortfolioPicture(Picture[PortfolioView]):
         low, high = int(data.cost.argmin()), int(data.cost.argmax())
         return (
             f"From {data.variant[low]} to {data.variant[high]}: {data.cost_title} from "
-            f"{data.cost[low]:.3g} to {data.cost[high]:.3g}, {data.quality_title} from "
-            f"{data.quality[low]:.1%} to {data.quality[high]:.1%}."
+            f"{number(data.cost[low])} to {number(data.cost[high])}, {data.quality_title} from "
+            f"{percent(data.quality[low])} to {percent(data.quality[high])}."
         )
 
     def draw(self, data: PortfolioView) -> alt.LayerChart:

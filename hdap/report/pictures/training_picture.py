@@ -7,6 +7,7 @@ import altair as alt
 import numpy as np
 
 from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Text, View, gathered, layered
@@ -46,7 +47,7 @@ class TrainingPicture(Picture[TrainingView]):
         if best is None:
             return "No epoch has an accuracy."
         return (
-            f"The best accuracy on validation images is {data.accuracy[best]:.1%}, of run "
+            f"The best accuracy on validation images is {percent(data.accuracy[best])}, of run "
             f"{data.run[best]} after epoch {data.epoch[best]}."
         )
 

@@ -1,0 +1,284 @@
+"""What a person sees: all that is offered works, no figure is NaN, every width is obeyed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.reliability.attack import ROOT, Attack, Outcome, Ran, Tally, run_hdap
+
+NETWORK = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+def net():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 3),
+    )
+    network.input_shape = (3, 16, 16)
+    return network
+
+def images():
+    torch.manual_seed(1)
+    labels = torch.arange(96) % 3
+    pixels = 0.3 * torch.randn(96, 3, 16, 16)
+    pixels[torch.arange(96), labels] += 1.0
+    return TensorDataset(pixels, labels), None
+"""
+MODEL = "tinynet:net"
+PRUNED = [f"0={a};3={b}" for a in (4, 8, 16, 24) for b in (8, 16, 32)]
+NO_FIGURE = re.compile(r"(?<![\w/.-])[+-]?(nan|inf|infinity)x?(?![\w/.])", re.IGNORECASE)
+WIDTHS = (60, 80, 120)
+ONE_LINE = ("next:", "then:", "with ", "channels:")
+"""Lines that are there to be pasted stay whole."""
+HEAD = "device_id,model,channels,latency_ms,timestamp"
+SERVES = ("portfolio serve", "dashboard")
+
+
+def _row(device: str, channels: str, ms: float, minute: int = 0) -> str:
+    return f"{device},{MODEL},{channels},{ms:.4f},2026-11-21T09:{minute:02d}:00Z"
+
+
+def _pruned_ms(channels: str) -> float:
+    first, second = (int(part.partition("=")[2]) for part in channels.split(";"))
+    return 0.2 + 0.004 * first + 0.004 * second + 0.0003 * first * second
+
+
+def _dense(*devices: str) -> list[str]:
+    return [_row(d, "", 1.0 + 0.01 * i, i) for d in devices for i in range(12)]
+
+
+def _measured(device: str, count: int) -> list[str]:
+    return [_row(device, c, _pruned_ms(c), 20 + i) for i, c in enumerate(PRUNED[:count])]
+
+
+THIN = {
+    "one row": [_row("a", "", 1.0)],
+    "one device": _dense("a"),
+    "one pruned row": [*_dense("a"), *_measured("a", 1)],
+    "four configurations": [*_dense("a", "b"), *_measured("a", 4)],
+    "eight configurations, once each": [_row("a", "", 1.0), *_measured("a", 8)],
+    "three devices": [*_dense("a", "b", "c"), *_measured("a", 12), *_measured("b", 9)],
+}
+"""Telemetry that is hardly any."""
+
+
+def _begin(folder: Path, rows: list[str], name: str = "hdap.db") -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tinynet.py").write_text(NETWORK)
+    (folder / "rows.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    wrong = run_hdap("model", MODEL, "--db", name, cwd=folder).badly(code=0)
+    return wrong + run_hdap("ingest", "rows.csv", "--db", name, cwd=folder).badly(code=0)
+
+
+@dataclass
+class Walk:
+    """Follows what commands offer, each kind of command once, where it is offered."""
+
+    tally: Tally
+    seen: set[str] = field(default_factory=set)
+
+    def follow(self, folder: Path, shown: str, of: str, depth: int = 0) -> None:
+        steps = [line for line in shown.splitlines() if line.startswith(("next: ", "then: "))]
+        after: Path | None = None
+        for number, line in enumerate(steps):
+            command = line[len("next: ") :]
+            kind = _kind(command)
+            if line.startswith("then:") and after is not None:
+                place = after
+            else:
+                place = folder.parent / f"{folder.name}-{depth}{number}"
+                shutil.copytree(folder, place, dirs_exist_ok=True)
+            after = place
+            if line.startswith("next:") and kind in self.seen:
+                continue
+            self.seen.add(kind)
+            ran = _shell(command, place)
+            self.tally.add([f"offered by {of}: {wrong}" for wrong in _wrong(ran, kind)])
+            if depth < 9:
+                self.follow(place, ran.out, kind, depth + 1)
+
+
+def _kind(command: str) -> str:
+    words = command.split()
+    if words[0] != "hdap":
+        return words[0]
+    name = " ".join(words[1:3]) if words[1] in ("elastic", "portfolio") else words[1]
+    flags = [w for w in words if w in ("--out", "--pareto", "--trial", "--outliers", "--levels")]
+    return " ".join([name, *flags])
+
+
+def _wrong(ran: Ran, kind: str) -> list[str]:
+    if kind.startswith(SERVES):  # runs until it is ended
+        return [] if "Ctrl-C ends it" in ran.out else [f"{ran.words}: {ran.shown[-300:]}"]
+    judged = kind == "verify" and re.search("^(does not hold|not shown)", ran.out, re.MULTILINE)
+    return ran.badly(code=1 if judged else 0)
+
+
+def _shell(command: str, folder: Path) -> Ran:
+    """A command as it is pasted into a shell; `hdap` is this checkout's."""
+    script = folder / "hdap-of-this-checkout"
+    script.mkdir(exist_ok=True)
+    program = script / "hdap"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m hdap "$@"\n')
+    program.chmod(0o755)
+    beside = Path(sys.executable).parent  # other programs of this environment
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("HDAP_")}
+    clean |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "80"}
+    clean |= {"PYTHONUNBUFFERED": "1", "PATH": f"{script}:{beside}:{clean.get('PATH', '')}"}
+    limit = 20.0 if _kind(command).startswith(SERVES) else 400.0
+    try:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=clean, capture_output=True, timeout=limit
+        )
+    except subprocess.TimeoutExpired as over:
+        return Ran((command,), None, _text(over.stdout), _text(over.stderr))
+    return Ran((command,), done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _text(shown: bytes | None) -> str:
+    return (shown or b"").decode(errors="replace")
+
+
+def every_next(folder: Path, cases: int) -> Outcome:
+    """From each thin telemetry on, whatever is offered is run."""
+    tally = Tally()
+    for number, rows in enumerate(THIN.values()):
+        place = folder / f"thin {number}"  # a blank, as folders have
+        tally.add(_begin(place, rows))
+        walk = Walk(tally)
+        for command in ("cluster", "status", "devices", "model " + MODEL, "ingest rows.csv"):
+            ran = run_hdap(*command.split(), cwd=place)
+            tally.add(ran.badly(code=0))
+            walk.follow(place, ran.out, command)
+    return tally.outcome()
+
+
+def every_next_of_training(folder: Path, cases: int) -> Outcome:
+    """What the commands that train and deploy offer, under names with blanks."""
+    tally = Tally()
+    place = folder / "training"
+    tally.add(_begin(place, THIN["three devices"], "my fleet.db"))
+    data = ("--data", "tinynet:images", "--epochs", "1")
+    db, model = ("--db", "my fleet.db"), ("--model", MODEL)
+    search = ("--flops", "50%", "--trials", "30", "--study", "my study", "--step", "4")
+    levels = ("--levels", "my levels.json")
+    walk = Walk(tally)
+    for words in (
+        ("search", *model, *search, *db),
+        ("prune", "--study", "my study", "--out", "my pruned", *db),
+        ("finetune", "my pruned", "--out", "my tuned", *data, *model, *db),
+        ("elastic", "plan", *model, "--target-latency", "2ms", "--out", "my levels.json", *db),
+        ("elastic", "train", *model, *levels, "--out", "my elastic", *data, *db),
+        ("portfolio", "train", *model, "--sparse-levels", "1", "--out", "my sparse", *data, *db),
+        ("report", "--out", "my report.html", *db),
+        ("simulate", "--out", "my simulation", "--devices", "20"),
+    ):
+        ran = run_hdap(*words, cwd=place, timeout=600.0)
+        tally.add(ran.badly(code=0))
+        walk.follow(place, ran.out, words[0])
+    return tally.outcome()
+
+
+def no_figure_is_nan(folder: Path, cases: int) -> Outcome:
+    """Every command that shows figures, on thin data, for people, for machines and as a report."""
+    tally = Tally()
+    for number, (name, rows) in enumerate(THIN.items()):
+        place = folder / str(number)
+        tally.add(_begin(place, rows))
+        for ran in _shown(place):
+            tally.add([*ran.badly(), *_nan(ran, name)])
+    return tally.outcome()
+
+
+def _shown(place: Path) -> Iterator[Ran]:
+    search = ("search", "--model", MODEL, "--flops", "50%", "--trials", "30", "--step", "4")
+    what_if = ("fit", "--model", MODEL, "--what-if", "clock=0.6")
+    for words in (
+        *(("cluster",), ("fit", "--model", MODEL), what_if, ("status",), ("devices",)),
+        *((*search, "--study", "s"), (*search, "--study", "t", "--per-cluster")),
+        *(("trials",), ("trials", "--pareto"), ("trials", "--trial", "0"), ("trials", "--studies")),
+    ):
+        yield run_hdap(*words, cwd=place)
+        if words[0] != "search":
+            yield run_hdap(*words, "--json", cwd=place)
+    yield from _verified(place)
+    ran = run_hdap("report", cwd=place)
+    page = place / "report.html"
+    text = re.sub(r"<(script|style).*?</\1>", "", page.read_text(), flags=re.DOTALL)
+    yield Ran(("report", "(its page)"), ran.code, re.sub(r"<[^>]*>", " ", text), "")
+
+
+def _verified(place: Path) -> Iterator[Ran]:
+    """A trial measured once on one device, four times as fast as was promised."""
+    if run_hdap("trials", "--trial", "0", cwd=place).code:
+        return
+    run_hdap("verify", "--trial", "0", "--out", "proof", cwd=place)
+    manifest = json.loads((place / "proof" / "manifest.json").read_text())
+    channels = [entry["channels"] for entry in manifest["configurations"]]
+    rows = [_row("a", c, 0.25 * (_pruned_ms(c) if c else 1.0), 50) for c in channels]
+    (place / "proof.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    yield run_hdap("ingest", "proof.csv", cwd=place)
+    for words in (("verify", "--trial", "0"), ("status",)):
+        yield run_hdap(*words, cwd=place)
+        yield run_hdap(*words, "--json", cwd=place)
+
+
+def _nan(ran: Ran, name: str) -> list[str]:
+    found = NO_FIGURE.search(ran.shown)
+    return [f"{name}: {' '.join(ran.words)} shows {found.group()!r}"] if found else []
+
+
+def the_answer_ends_the_screen(folder: Path, cases: int) -> Outcome:
+    """The last 24 lines of a search hold table, answer and what comes next; so at each width."""
+    tally = Tally()
+    tally.add(_begin(folder, THIN["three devices"]))
+    for width in (80, 120):
+        ran = run_hdap(
+            *("search", "--model", MODEL, "--flops", "50%", "--trials", "30", "--step", "4"),
+            cwd=folder,
+            env={"COLUMNS": str(width)},
+        )
+        screen = "\n".join(ran.out.splitlines()[-24:])
+        parts = ("dense", "uniform", "found (trial", "vs dense", "next: hdap prune")
+        tally.add(ran.badly(code=0) + [f"not on the screen: {p}" for p in parts if p not in screen])
+    return tally.outcome()
+
+
+def widths_are_obeyed(folder: Path, cases: int) -> Outcome:
+    """No line of what is piped is longer than COLUMNS says, but for what is there to be pasted."""
+    tally = Tally()
+    tally.add(_begin(folder, THIN["three devices"]))
+    search = ("search", "--model", MODEL, "--flops", "50%", "--trials", "30", "--step", "4")
+    for words in (
+        *(("cluster",), ("fit", "--model", MODEL), search, ("status",), ("devices",)),
+        *(("trials",), ("trials", "--pareto"), ("trials", "--studies"), ("model", MODEL)),
+        *(("sql", "SELECT * FROM trial_summary"), ("ingest", "rows.csv")),
+        *(("--help",), ("search", "--help"), ("portfolio", "train", "--help")),
+    ):
+        for width in WIDTHS:
+            ran = run_hdap(*words, cwd=folder, env={"COLUMNS": str(width)})
+            long = [
+                x for x in ran.out.splitlines() if len(x) > width and not x.startswith(ONE_LINE)
+            ]
+            told = [f"{' '.join(words)} at {width}: {len(x)} characters: {x}" for x in long[:1]]
+            tally.add(ran.badly(code=0) + told)
+    return tally.outcome()
+
+
+ATTACKS = (
+    Attack("every next", every_next),
+    Attack("every next of training", every_next_of_training),
+    Attack("no figure is NaN", no_figure_is_nan),
+    Attack("the answer ends the screen", the_answer_ends_the_screen),
+    Attack("widths are obeyed", widths_are_obeyed),
+)

@@ -1,0 +1,84 @@
+"""Which command comes next, as it can be typed in the state that the database is in."""
+
+import shlex
+from pathlib import Path
+
+from hdap.fleet_data.records import ModelCounts
+from hdap.fleet_data.store import Store
+from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
+
+BUDGET = "25%"
+MOST_MODELS = 3
+"""Models that are told what comes next; a person works on one."""
+
+
+def command_line(*words: object) -> str:
+    """A command of hdap as a shell takes it, whatever is in its words."""
+    return f"hdap {shlex.join(map(str, words))}"
+
+
+def model_flag(model: str) -> tuple[str, ...]:
+    """What a checkpoint of this model needs to be loaded: its factory, if it is one."""
+    return ("--model", model) if ":" in model else ()
+
+
+def measured_files(*folders: str | Path) -> str:
+    """The results in a bundle's folder, for a shell; `*` stands for all folders."""
+    parts = [str(part) if part == "*" else shlex.quote(str(part)) for part in folders]
+    return f"{'/'.join(parts)}/measured-*.csv"
+
+
+def free_name(name: str) -> str:
+    """`name`, or with a number where something of that name is there already: `bundles-2`."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(name).with_stem(f"{Path(name).stem}-{number}")
+    return str(path)
+
+
+def export_command(checkpoint: str | Path, model: str, *more: object) -> str:
+    """Write a checkpoint as ONNX beside it; `more` goes between."""
+    written = free_name(f"{checkpoint}.onnx")
+    rest = ("--format", "onnx", "--out", written, *model_flag(model))
+    return command_line("export", checkpoint, *more, *rest)
+
+
+def search_command(model: str) -> str:
+    """Search at a usual budget."""
+    return command_line("search", "--model", model, "--flops", BUDGET)
+
+
+def plan_command(model: str, study: str | None = None) -> str:
+    """Choose networks to measure, around what a study found if one is named."""
+    around = () if study is None else ("--from-study", study)
+    return command_line("plan", "--model", model, *around, "--out", free_name("bundles"))
+
+
+def for_models(store: Store, models: tuple[str, ...] = ()) -> list[str]:
+    """For each measured model (of these): search where enough was measured of it, else measure
+    more. Empty where nothing was measured, or nothing of a model that can be traced.
+    """
+    found = []
+    for counts in store.model_counts():
+        if models and counts.model not in models:
+            continue
+        if learnable(store, counts):
+            found.append(search_command(counts.model))
+        elif _traceable(store, counts.model):
+            found.append(plan_command(counts.model))
+    # a search first: it is what all others lead to
+    return sorted(found, key=lambda line: not line.startswith("hdap search"))[:MOST_MODELS]
+
+
+def learnable(store: Store, counts: ModelCounts) -> bool:
+    """Whether a surrogate has enough pruned configurations, all at one workload."""
+    # the first is known already, and the second reads every measurement of the model
+    if counts.configurations < LEAST_FLEET:
+        return False
+    return store.pruned_configurations(counts.model) >= LEAST_FLEET
+
+
+def _traceable(store: Store, model: str) -> bool:
+    """Whether networks of a model can be made here: it is described, or a person's own code."""
+    return ":" in model or model in {record.model for record in store.models()}

@@ -1,0 +1,132 @@
+"""What a command offers next is a command that works where it is offered."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import Result
+
+from hdap.cli import app
+from hdap.cli.app import COMMANDS
+from hdap.cli.options.config_file import flags
+from hdap.cli.terminal.next_steps import WITHOUT_DATABASE, Named, as_typed, remember_named
+from hdap.fleet_data.store import Store
+from hdap.workflows.next_commands import command_line, for_models, free_name, measured_files
+
+Hdap = Callable[..., Result]
+HEAD = "device_id,model,channels,latency_ms,timestamp"
+
+
+def _offered(text: str) -> list[str]:
+    return re.findall(r"^(?:next|then): (.*)$", text, re.MULTILINE)
+
+
+def _file(folder: Path, pruned: int) -> Path:
+    dense = [f"d{i},resnet50,,{50 + i},2026-11-21T00:0{i}:00Z" for i in range(3)]
+    some = [f"d0,resnet50,conv1={8 * i},{40 + i},2026-11-21T01:0{i}:00Z" for i in range(1, 8)]
+    other = [f"d1,resnet50,layer1.0.conv1={8 * i},{45 + i},2026-11-21T02:00:00Z" for i in (1, 2)]
+    path = folder / f"{pruned}.csv"
+    path.write_text("\n".join([HEAD, *dense, *[*some, *other][:pruned]]) + "\n")
+    return path
+
+
+def test_commands_without_a_database_are_those_that_take_none() -> None:
+    assert {words for words, wanted in COMMANDS.items() if "db" not in flags(wanted)} == (
+        WITHOUT_DATABASE
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "named", "expected"),
+    [
+        ("hdap status", Named(), "hdap status"),
+        ("hdap status", Named(db="my fleet.db"), "hdap status --db 'my fleet.db'"),
+        ("hdap measure out", Named(db="a.db"), "hdap measure out"),
+        ("hdap elastic deploy x", Named(db="a.db"), "hdap elastic deploy x"),
+        ("hdap portfolio build x", Named(db="a.db"), "hdap portfolio build x --db a.db"),
+        ("hdap ingest x --db b.db", Named(db="a.db"), "hdap ingest x --db b.db"),
+        ("hdap trials", Named(config="c d.toml"), "hdap --config 'c d.toml' trials"),
+        ("optuna-dashboard x", Named(db="a.db"), "optuna-dashboard x"),
+        (
+            "hdap trials",
+            Named(db="postgresql://me:secret@host/x"),
+            "hdap trials --db 'postgresql://me:***@host/x'",
+        ),
+    ],
+)
+def test_what_was_named_on_the_command_line_is_named_again(
+    command: str, named: Named, expected: str
+) -> None:
+    remember_named(named)
+    assert as_typed(command) == expected
+    remember_named(Named())
+
+
+def test_names_with_blanks_survive_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shlex.split(command_line("trials", "--study", "my 'own' study"))[-1] == "my 'own' study"
+    assert measured_files(Path("my bundles"), "*") == "'my bundles'/*/measured-*.csv"
+    monkeypatch.chdir(tmp_path)
+    assert free_name("bundles") == "bundles"
+    Path("bundles").mkdir()
+    Path("x.onnx").touch()
+    assert (free_name("bundles"), free_name("x.onnx")) == ("bundles-2", "x-2.onnx")
+
+
+@pytest.mark.parametrize(("pruned", "next_one"), [(0, "plan"), (7, "plan"), (8, "search")])
+def test_a_search_is_offered_where_enough_was_measured_for_one(
+    hdap: Hdap, fresh: Callable[[Path], Path], tmp_path: Path, pruned: int, next_one: str
+) -> None:
+    db = fresh(tmp_path / "hdap.db")
+    told = [hdap("ingest", str(_file(tmp_path, pruned)), db=db)]
+    told += [hdap(command, db=db) for command in ("cluster", "status")]
+    for done in told:
+        assert done.exit_code == 0, done.output
+        commands = [line.split() for line in _offered(done.stdout)]
+        assert commands[-1][1] == next_one
+        assert commands[-1][-2:] == ["--db", str(db)]
+    words = _offered(told[0].stdout)[-1].split()[1:]
+    if next_one == "search":
+        done = hdap(*words, "--trials", "20")
+        assert done.exit_code == 0, done.output
+
+
+def test_pruned_rows_of_two_workloads_are_not_counted_together(
+    hdap: Hdap, fresh: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    db = fresh(tmp_path / "hdap.db")
+    path = _file(tmp_path, 8)
+    lines = path.read_text().splitlines()
+    rows = [f"{line},{1 + (i > 8)}" for i, line in enumerate(lines[1:], start=1)]
+    path.write_text("\n".join([f"{HEAD},batch_size", *rows]) + "\n")
+    assert hdap("ingest", str(path), db=db).exit_code == 0
+    with Store.open(str(db)) as store:
+        assert for_models(store)[0].startswith("hdap plan ")
+
+
+def test_what_needs_something_of_the_reader_is_not_called_next(
+    hdap: Hdap, fresh: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    db = fresh(tmp_path / "hdap.db")
+    for command in (("status",), ("devices",), ("model", "resnet50")):
+        done = hdap(*command, db=db)
+        assert done.exit_code == 0, done.output
+        assert _offered(done.stdout) == []
+        assert f"with TELEMETRY.csv of yours: hdap ingest TELEMETRY.csv --db {db}" in done.stdout
+
+
+def test_what_is_offered_is_read_by_the_command_line(hdap: Hdap, database: Path) -> None:
+    for words in (
+        *(("status",), ("devices",), ("trials",), ("trials", "--pareto"), ("trials", "--studies")),
+        *(("trials", "--trial", "0"), ("cluster",), ("fit", "--model", "resnet50")),
+    ):
+        done = hdap(*words, db=database)
+        offered = _offered(done.stdout)
+        assert offered, words
+        for line in offered:
+            first, *rest = shlex.split(line)
+            assert first == "hdap"
+            # raises where an option is missing or unknown
+            get_command(app).commands[rest[0]].make_context(rest[0], rest[1:])  # type: ignore[attr-defined]
