@@ -87,12 +87,23 @@ def _verified(store: Store, models: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def _off(store: Store, model: str) -> bool:
+    """Whether the newest promise of a model that was measured missed by a factor."""
+    studies = [study for study in store.studies() if study.model == model]
+    verdicts = [v for s in studies for v in stored_verdicts(store.verifications(s.id))]
+    return bool(verdicts) and max(verdicts, key=lambda v: v.created_at).off
+
+
 def _state(there: bool, current: bool) -> str:
     return ("current" if current else "stale") if there else "missing"
 
 
 def _next(store: Store, models: list[dict[str, Any]]) -> str:
     """The next command; empty where none works before there is other telemetry."""
+    # a prediction that missed by a factor is mended before anything rests on it
+    off = [m["model"] for m in models if m["surrogates"] != "current" and _off(store, m["model"])]
+    if off:
+        return command_line("fit", "--model", off[0])
     searched = [m["studies"][-1] for m in models if m["studies"]]
     if searched:
         return command_line("trials", "--study", searched[0])
