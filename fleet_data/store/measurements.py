@@ -1,5 +1,6 @@
 """Devices and measurements as columns, millions of rows at a time."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -89,19 +90,26 @@ class MeasurementStore(StorePart):
         with self._database.reading() as connection:
             return tuple(ModelCounts(*row) for row in connection.execute(counted))
 
-    def pruned_configurations(self, model: str) -> int:
-        """How many pruned configurations of a model were measured at one workload, the batch size
-        and runtime with the most pruned rows: what a surrogate has to learn from."""
-        counted = (
-            sa.select(sa.func.count(measurements.c.configuration_key.distinct()))
-            .select_from(measurements.join(configurations))
+    def pruned_pairs(self, model: str) -> tuple[tuple[str, int], ...]:
+        """Which device measured which pruned configuration (its key) of a model, at the batch size
+        and runtime with the most pruned rows: what surrogates learn from."""
+        m = measurements.c
+        key = (sa.func.coalesce(m.batch_size, 1), m.runtime_key, devices.c.device_id)
+        wanted = (
+            sa.select(*key, m.configuration_key, sa.func.count())
+            .select_from(measurements)
+            .join(configurations, m.configuration_key == configurations.c.configuration_key)
+            .join(devices, m.device_key == devices.c.device_key)
             .where(configurations.c.model == model, configurations.c.channels != "")
-            .group_by(sa.func.coalesce(measurements.c.batch_size, 1), measurements.c.runtime_key)
-            .order_by(sa.func.count().desc())
-            .limit(1)
+            .group_by(*key, m.configuration_key)
         )
         with self._database.reading() as connection:
-            return connection.scalar(counted) or 0
+            found = [tuple(row) for row in connection.execute(wanted)]
+        rows: Counter[tuple[int, int | None]] = Counter()
+        for batch, runtime, _, _, count in found:
+            rows[batch, runtime] += count
+        most = max(rows, key=lambda workload: rows[workload], default=None)
+        return tuple((device, conf) for b, r, device, conf, _ in found if (b, r) == most)
 
     def measurements(self, model: str | None = None, *, after_mark: int = 0) -> Measurements:
         """All measurements (of one model) in the order in which they came, those after a mark.

@@ -57,7 +57,7 @@ def _before_searching(source: PictureSource) -> ShippingDecision:
         f"of {pruned:,} pruned networks; nothing was searched yet."
     )
     step = NextStep(search_usual(counts.model), "finds the network to ship")
-    if not learnable(source.store, counts):
+    if not learnable(source.store, counts.model):
         purpose = f"asks devices for pruned networks; a search needs {LEAST_FLEET} at least"
         step = NextStep(plan_command(counts.model), purpose)
     return ShippingDecision(

@@ -1,11 +1,14 @@
 """Which command comes next, as it can be typed in the state that the database is in."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from hdap.fleet_data.records import ModelCounts
+from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
+from hdap.workflows.artifacts import latest_clustering
 
 BUDGET = "25%"
 MOST_MODELS = 3
@@ -59,24 +62,51 @@ def for_models(store: Store, models: tuple[str, ...] = ()) -> list[str]:
     """For each measured model (of these): search where enough was measured of it, else measure
     more. Empty where nothing was measured, or nothing of a model that can be traced.
     """
+    clustering = latest_clustering(store)
     found = []
     for counts in store.model_counts():
         if models and counts.model not in models:
             continue
-        if learnable(store, counts):
+        measured = "few"
+        # the first is known already, and the second reads every pruned measurement of the model
+        if counts.configurations >= LEAST_FLEET:
+            measured = _measured(store.pruned_pairs(counts.model), clustering)
+        if measured == "enough":
             found.append(search_command(counts.model))
+        elif measured == "unsure":
+            found.append("hdap cluster")
         elif _traceable(store, counts.model):
             found.append(plan_command(counts.model))
     # a search first: it is what all others lead to
-    return sorted(found, key=lambda line: not line.startswith("hdap search"))[:MOST_MODELS]
+    first = sorted(dict.fromkeys(found), key=lambda line: not line.startswith("hdap search"))
+    return first[:MOST_MODELS]
 
 
-def learnable(store: Store, counts: ModelCounts) -> bool:
-    """Whether a surrogate has enough pruned configurations, all at one workload."""
-    # the first is known already, and the second reads every measurement of the model
-    if counts.configurations < LEAST_FLEET:
-        return False
-    return store.pruned_configurations(counts.model) >= LEAST_FLEET
+def learnable(store: Store, model: str) -> bool:
+    """Whether a surrogate has enough pruned configurations to learn from."""
+    return _measured(store.pruned_pairs(model), latest_clustering(store)) == "enough"
+
+
+def _measured(
+    pairs: Sequence[tuple[str, int]], clustering: ClusteringRecord | None
+) -> Literal["enough", "unsure", "few"]:
+    """Whether devices that are no outliers measured enough pruned configurations; unsure where no
+    clustering has said who is one, and it depends on a single device."""
+    by_device: dict[str, set[int]] = {}
+    for device, configuration in pairs:
+        by_device.setdefault(device, set()).add(configuration)
+    if clustering is not None:
+        for device in clustering.device_ids[clustering.outlier].tolist():
+            by_device.pop(device, None)
+    if len(set[int]().union(*by_device.values())) < LEAST_FLEET:
+        return "few"
+    if clustering is None and len(by_device) > 1:
+        # a device is an outlier at most where there are others
+        for device in by_device:
+            rest = (known for other, known in by_device.items() if other != device)
+            if len(set[int]().union(*rest)) < LEAST_FLEET:
+                return "unsure"
+    return "enough"
 
 
 def _traceable(store: Store, model: str) -> bool:

@@ -4,7 +4,10 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 from typer.main import get_command
 from typer.testing import Result
@@ -13,7 +16,9 @@ from hdap.cli import app
 from hdap.cli.app import COMMANDS
 from hdap.cli.options.config_file import flags
 from hdap.cli.terminal.next_steps import WITHOUT_DATABASE, Named, as_typed, remember_named
+from hdap.fleet_data.records import ModelCounts
 from hdap.fleet_data.store import Store
+from hdap.workflows import next_commands
 from hdap.workflows.next_commands import command_line, for_models, free_name, measured_files
 
 Hdap = Callable[..., Result]
@@ -27,7 +32,7 @@ def _offered(text: str) -> list[str]:
 def _file(folder: Path, pruned: int) -> Path:
     dense = [f"d{i},resnet50,,{50 + i},2026-11-21T00:0{i}:00Z" for i in range(3)]
     some = [f"d0,resnet50,conv1={8 * i},{40 + i},2026-11-21T01:0{i}:00Z" for i in range(1, 8)]
-    other = [f"d1,resnet50,layer1.0.conv1={8 * i},{45 + i},2026-11-21T02:00:00Z" for i in (1, 2)]
+    other = [f"d0,resnet50,layer1.0.conv1={8 * i},{45 + i},2026-11-21T02:00:00Z" for i in (1, 2)]
     path = folder / f"{pruned}.csv"
     path.write_text("\n".join([HEAD, *dense, *[*some, *other][:pruned]]) + "\n")
     return path
@@ -104,6 +109,24 @@ def test_pruned_rows_of_two_workloads_are_not_counted_together(
     assert hdap("ingest", str(path), db=db).exit_code == 0
     with Store.open(str(db)) as store:
         assert for_models(store)[0].startswith("hdap plan ")
+
+
+@pytest.mark.parametrize(
+    ("clustered", "outlier", "next_one"),
+    [(False, "", "hdap cluster"), (True, "", "hdap search"), (True, "b", "hdap plan")],
+)
+def test_what_outliers_measured_does_not_count(
+    clustered: bool, outlier: str, next_one: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = np.array(["a", "b"], dtype=object)
+    record = SimpleNamespace(device_ids=ids, outlier=ids == outlier)
+    store = SimpleNamespace(
+        model_counts=lambda: [ModelCounts("net:x", 20, 10, 2, 9)],
+        pruned_pairs=lambda model: [("a", i) for i in range(7)] + [("b", i) for i in (6, 7)],
+    )
+    known = record if clustered else None
+    monkeypatch.setattr(next_commands, "latest_clustering", lambda store: known)
+    assert for_models(cast(Store, store))[0].startswith(next_one)
 
 
 def test_what_needs_something_of_the_reader_is_not_called_next(

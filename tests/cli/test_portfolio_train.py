@@ -67,7 +67,7 @@ def test_it_goes_on_as_it_began_and_says_what_comes_next(hdap: Hdap, here: Path)
         (("--rate", "1"), "`0 < rate < 1`"),
         (("--rewind", "2"), "`0 <= rewind < 2 epochs`"),
         (("--scope", "filters"), "global, layer"),
-        (("--data", "nowhere"), "neither"),
+        (("--data", "nowhere"), "is none of them"),
         (("--resume",), "portfolio-training.json"),
     ],
 )
