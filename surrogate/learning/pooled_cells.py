@@ -13,12 +13,14 @@ LEAST_OWN = 8
 """Pruned cells below which a cluster cannot be learned alone."""
 LEAST_FLEET = 8
 """Pruned configurations below which nothing can be learned."""
+LEAST_FOLD = 6
+"""Those that are left of so few while a fifth of them is held out."""
 
 
-def require_configurations(data: TrainingData) -> None:
+def require_configurations(data: TrainingData, least: int = LEAST_FLEET) -> None:
     """Raises NotEnoughDataError where the fleet has too few pruned configurations to learn from."""
     have = len(np.unique(data.configuration[~data.dense]))
-    if have < LEAST_FLEET:
+    if have < least:
         raise NotEnoughDataError(
             f"a surrogate of {data.architecture.model} needs measurements of at least "
             f"{LEAST_FLEET} pruned configurations, but got {have} ({len(data):,} rows in all); "
@@ -29,7 +31,7 @@ def require_configurations(data: TrainingData) -> None:
 def cells_by_cluster(data: TrainingData) -> tuple[Cells, ...]:
     """The cells that each of the K clusters learns from: its own, or where they are too few those
     of the whole fleet moved to its level."""
-    require_configurations(data)
+    require_configurations(data, LEAST_FOLD)
     cells = data.cells
     dense = (cells.counts == data.architecture.widths).all(axis=1)
     level = _levels(data, cells, dense)

@@ -30,7 +30,7 @@ from hdap.surrogate.learning.fleet_learning import (
     learned_context,
 )
 from hdap.surrogate.learning.physics import TERMS, Physics, compute_share
-from hdap.surrogate.learning.pooled_cells import require_configurations
+from hdap.surrogate.learning.pooled_cells import LEAST_FOLD, require_configurations
 from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step, pack, unpack
 from hdap.surrogate.training_data.training_cells import TrainingData
 
@@ -62,7 +62,7 @@ class FleetModel(FleetSurrogate):
 
     @classmethod
     def fit(cls, data: TrainingData, seed: int = 0) -> Self:
-        require_configurations(data)
+        require_configurations(data, LEAST_FOLD)
         rng = np.random.default_rng(seed)
         with one_blas_thread():
             parameters = learned(data, at_most(data.cells, MAX_CELLS, rng), rng)
