@@ -70,12 +70,12 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
     n, devices = len(measurements), len(measurements.devices.ids)
     cluster, known, outlier = _membership(measurements, clustering)
     new = np.arange(n) >= n - new_rows
-    everyday = _everyday(measurements)
+    usual = everyday(measurements)
     # Of a device whose every old row was taken beside pruned ones there is nothing better.
-    quiet = np.bincount(measurements.device[everyday & ~new], minlength=devices) > 0
-    everyday |= _dense(measurements) & ~new & ~quiet[measurements.device]
+    quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
+    usual |= _dense(measurements) & ~new & ~quiet[measurements.device]
     value = _centred(measurements, ~new & _dense(measurements))
-    usable = everyday & np.isfinite(value)
+    usable = usual & np.isfinite(value)
     old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
     new_median = grouped_median(measurements.device[usable & new], value[usable & new], devices)
     change = new_median - old_median
@@ -117,7 +117,7 @@ def _dense(measurements: Measurements) -> Bools:
     return result
 
 
-def _everyday(measurements: Measurements) -> Bools:
+def everyday(measurements: Measurements) -> Bools:
     """Dense rows with no pruned row of their device within a session before or after."""
     dense, times = _dense(measurements), measurements.measured_at
     timed = np.isfinite(times)

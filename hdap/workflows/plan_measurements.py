@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdap.clustering.grouping import grouped_median
 from hdap.elastic.level_file import read_level_file
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
@@ -31,6 +30,7 @@ from hdap.search.planning.plan_bundles import (
 from hdap.search.problem.budget import parse_flops_range
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 from hdap.surrogate.models.registry import SURROGATES
+from hdap.surrogate.training_data.own_runs import contradicted, own_dense
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.build_problem import stored_problem
@@ -224,13 +224,12 @@ def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[
     """Median dense latency (ms) of each of these devices that sent any.
 
     A bundle carries it, so that what a session measures beside its own reference is reported at the
-    device's everyday speed, as the dense rows of its telemetry are.
+    device's everyday speed, as the dense rows of its telemetry are. Where the device's own runs
+    contradict its telemetry it is what they measured.
     """
-    dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
-    rows = np.flatnonzero(dense[measurements.configuration])
-    ids = measurements.devices.ids
-    medians = grouped_median(measurements.device[rows], measurements.latency_ms[rows], len(ids))
-    at = {str(device): i for i, device in enumerate(ids)}
+    usual, own = own_dense(measurements)
+    medians = np.where(contradicted(measurements) | ~np.isfinite(usual), own, usual)
+    at = {str(device): i for i, device in enumerate(measurements.devices.ids)}
     found = {device: float(medians[at[device]]) for device in devices if device in at}
     return {device: ms for device, ms in found.items() if np.isfinite(ms)}
 

@@ -11,6 +11,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
+from hdap.surrogate.training_data.own_runs import rows_of_one_scale
 from hdap.surrogate.training_data.row_selection import (
     capped,
     nothing_left,
@@ -140,6 +141,7 @@ def training_data(
     notes: list[str] = []
     rows = rows_of_model(architecture, measurements, notes)
     rows, member = rows_of_known_devices(measurements, clustering, rows, notes)
+    rows, member = rows_of_one_scale(measurements, clustering.cluster[member], rows, member, notes)
     rows, member = capped(measurements, clustering.cluster[member], rows, member)
     configuration, _ = compact(measurements.configuration[rows])
     used = np.unique(measurements.configuration[rows])

@@ -227,6 +227,26 @@ def test_a_network_that_does_not_run_here_is_named_and_skipped(device: Run, bund
     assert len(_rows(bundle / "measured-unit-1.csv")) == 2
 
 
+@pytest.mark.parametrize("times", [1.96, 0.4, 1000.0])
+def test_a_baseline_that_the_run_contradicts_is_named_and_not_used(
+    device: Run, bundle: Path, times: float
+) -> None:
+    assert device(*QUICK).returncode == 0
+    out = bundle / "measured-unit-1.csv"
+    measured = float(_rows(out)[0]["baseline_ms"])
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["baseline_ms"] = {"unit-1": times * measured}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = device(*QUICK)  # all is measured: only the baseline is settled again
+    assert f"telemetry says {times * measured:.3g} ms for the dense network" in done.stderr
+    assert f"just measured {measured:.3g} ms" in done.stderr
+    assert {float(row["baseline_ms"]) for row in _rows(out)} == {measured}
+    manifest["baseline_ms"] = {"unit-1": 1.2 * measured}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert "telemetry says" not in device(*QUICK).stderr
+    assert float(_rows(out)[0]["baseline_ms"]) == pytest.approx(1.2 * measured, rel=1e-6)
+
+
 def test_two_devices_in_one_file_keep_their_own_baselines(device: Run, bundle: Path) -> None:
     out = ("--out", "both.csv")
     assert device(*QUICK, *out, "--baseline-ms", "100").returncode == 0

@@ -47,7 +47,7 @@ from hdap.device.measure.bundle_manifest import (
 from hdap.device.measure.context import device_identity
 from hdap.device.measure.measuring_session import MeasuringSession, ProgressLine, say, schedule
 from hdap.device.measure.protocol import Protocol, stopwatch
-from hdap.device.measure.results_file import ResultsFile
+from hdap.device.measure.results_file import ResultsFile, contradiction
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import Runtime
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
@@ -177,6 +177,7 @@ def _measure_rest(
         stop_at=time.monotonic() + options.max_seconds,
         left=left,
     )
+    told = None if options.baseline_ms else manifest.baselines.get(device)
     progress = ProgressLine(len(left), sys.stderr.isatty())
     remain = len(left)
     try:
@@ -187,7 +188,10 @@ def _measure_rest(
         return 130
     finally:
         progress.end()
-        results.finish(session.key, session.fixed_ms)
+        doubt = contradiction(results.of(session.key), told)
+        if doubt:
+            say(doubt)
+        results.finish(session.key, None if doubt else session.fixed_ms)
     if remain:
         say(f"the time is over with {remain} of {len(order)} left; start again to go on")
     marked = sum(bool(r["marked"]) for r in results.rows)

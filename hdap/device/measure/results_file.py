@@ -62,6 +62,8 @@ SCALED = (
     "latency_p99_ms",
 )
 """Columns that are a ratio times the baseline."""
+CONTRADICTS = 1.6
+"""Heat and other load make everyday telemetry slower than a session, by less than this."""
 
 
 class ResultsFile:
@@ -204,10 +206,8 @@ def _line(row: Row) -> str:
 
 def rescale(rows: Sequence[Row], fixed_ms: float | None = None) -> None:
     """Give `rows` one baseline (ms): `fixed_ms`, or what `baseline` makes of them."""
-    names = ("reference_quiet_ms", "reference_cpu_ms", "reference_wait")
-    quiet, cpu, waits = ([float(r[name]) for r in rows if r[name]] for name in names)
     # as it is written: doing it again must change nothing
-    common = float(number_text(fixed_ms or baseline(quiet, cpu, waits)))
+    common = float(number_text(fixed_ms or own_baseline(rows)))
     for row in rows:
         old = float(row["baseline_ms"])
         for name in SCALED:
@@ -217,6 +217,28 @@ def rescale(rows: Sequence[Row], fixed_ms: float | None = None) -> None:
         row["baseline_ms"] = number_text(common)
         drift = 100 * (float(row["reference_ms"]) / common - 1)
         row["reference_drift_pct"] = f"{drift:.2f}"
+
+
+def own_baseline(rows: Sequence[Row]) -> float:
+    """The reference's latency (ms) as these rows measured it."""
+    names = ("reference_quiet_ms", "reference_cpu_ms", "reference_wait")
+    return baseline(*([float(r[name]) for r in rows if r[name]] for name in names))
+
+
+def contradiction(rows: Sequence[Row], told_ms: float | None) -> str:
+    """What to say where telemetry tells another latency of the reference than `rows` measured, so
+    that every latency would be off by as much; empty where they agree."""
+    if not rows or told_ms is None:
+        return ""
+    own = own_baseline(rows)
+    times = max(told_ms / own, own / told_ms)
+    if times <= CONTRADICTS:
+        return ""
+    return (
+        f"telemetry says {told_ms:.3g} ms for the dense network of this device, which just "
+        f"measured {own:.3g} ms ({times:.1f}x apart): the measured one is used (--baseline-ms "
+        f"{told_ms:.3g} insists)"
+    )
 
 
 def number_text(value: float | None) -> str:
