@@ -12,7 +12,7 @@ What is said on the way goes to the logger `hdap`, at level INFO. Every error is
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -96,6 +96,8 @@ class Fleet:
         telemetry: "str | Path | pl.DataFrame | pd.DataFrame | pa.Table",
         *,
         max_rejected: str | None = None,
+        unit: str | Sequence[str] = (),
+        sure: bool = False,
     ) -> Ingested:
         """Load telemetry, one row a measurement: a CSV or Parquet file, or a frame.
 
@@ -103,10 +105,16 @@ class Fleet:
         back in `rejected_rows`; the same rows again add nothing. Where more rows than
         `max_rejected` (`5%`, or a number of rows) are bad, nothing is stored.
 
+        Latencies are milliseconds, or what `unit` says (`us`, or `cam-7=us` for one device), also
+        of rows that were stored in another unit. Rows that look as if they were in another one are
+        in `set_aside` and count nowhere; `sure` that they are right, they do.
+
         Raises InputError for what is no such table or holds too many bad rows.
         """
         asked = IngestRequest(
-            max_rejected=None if max_rejected is None else reject_limit(max_rejected)
+            max_rejected=None if max_rejected is None else reject_limit(max_rejected),
+            unit=(unit,) if isinstance(unit, str) else tuple(unit),
+            sure=sure,
         )
         store, tell = self.store(create=True), self._tell("ingest")
         return ingest_telemetry(store, telemetry, asked, say, tell)

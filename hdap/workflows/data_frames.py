@@ -48,9 +48,15 @@ def ingest_telemetry(
     Rejected rows of a file are in `FILE.rejected.csv` too. Raises InputError where it is neither,
     is wrong as a whole, or holds more rows to reject than the `request` allows.
     """
-    trace, most = ModelTracer(say), request.max_rejected
+    trace, most, units = ModelTracer(say), request.max_rejected, request.units
     if isinstance(telemetry, str | Path):
-        report = ingest(store, telemetry, trace=trace, progress=progress, max_rejected=most)
+        report = ingest(
+            *(store, telemetry),
+            trace=trace,
+            progress=progress,
+            max_rejected=most,
+            units=units,
+        )
         return _with_rejected(report, report.rejected_path)
     frame = as_polars(telemetry)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,6 +67,7 @@ def ingest_telemetry(
             progress=progress,
             rejected_path=path,
             max_rejected=most,
+            units=units,
         )
         found = _with_rejected(report, report.rejected_path)
     return Ingested(**vars(found) | {"rejected_path": None})

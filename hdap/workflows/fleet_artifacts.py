@@ -37,6 +37,8 @@ def ensure_clustering(
     """
     latest = latest_clustering(store)
     mark = store.measurement_mark()
+    for each in store.set_aside():
+        say(str(each))
     if choice is None and latest is not None and latest.measurement_mark == mark:
         say(f"clustering {latest.id} is current: {_count(latest)}")
         return latest
@@ -64,9 +66,11 @@ def _cluster(
 ) -> ClusteringRecord:
     measurements = store.measurements()
     if len(measurements) == 0:
+        aside = store.set_aside()
+        holds = f"sets all aside ({aside[0].says})" if aside else "holds none"
+        remedy = aside[0].repair if aside else "hdap ingest telemetry.csv"
         raise NotEnoughDataError(
-            "clustering needs measurements, but the database holds none; "
-            "load telemetry first: hdap ingest telemetry.csv"
+            f"clustering needs measurements, but the database {holds}; load telemetry: {remedy}"
         )
     record = cluster(
         measurements,
@@ -121,7 +125,10 @@ def ensure_surrogates(
         say(f"surrogates of {architecture.model} are current ({kind}, {records[0].rows:,} rows)")
         return load_surrogate(kind, architecture, tuple(r.payload for r in records))
     say(f"fitting surrogates of {architecture.model} ({kind})")
-    return fit_surrogates(store, architecture, clustering, kind, seed).surrogate
+    found = fit_surrogates(store, architecture, clustering, kind, seed)
+    for note in found.notes:
+        say(note)
+    return found.surrogate
 
 
 def fit_surrogates(

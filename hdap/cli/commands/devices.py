@@ -13,6 +13,7 @@ def run(asked: DevicesCommand) -> None:
     with open_store(asked.db, create=False, read_only=True) as store:
         total = int(store.query("SELECT COUNT(*) FROM devices").rows[0][0])
         found = list_devices(store, asked.cluster, asked.outliers, asked.limit)
+        aside = store.set_aside()
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     if asked.as_json:
         emit_json(rows)
@@ -33,6 +34,8 @@ def run(asked: DevicesCommand) -> None:
         optional=("weight", "measurements"),
     )
     line(f"{len(rows):,} of {counted(total, 'device')} shown")
+    for each in aside:
+        line(str(each))
     clustered = any(r["cluster"] is not None for r in rows)
     if clustered or total:
         next_steps("hdap status" if clustered else "hdap cluster")

@@ -23,7 +23,7 @@ def run(asked: StatusCommand) -> None:
 
 
 def _document(store: Store, model: str | None) -> dict[str, Any]:
-    mark = store.measurement_mark()
+    mark, aside = store.measurement_mark(), store.set_aside()
     clustering = latest_clustering(store)
     models: list[dict[str, Any]] = []
     for counts in store.model_counts():
@@ -57,7 +57,8 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "models": models,
         "verified": _verified(store, [m["model"] for m in models]),
         "drift": _drift(store, clustering, [m["model"] for m in models]),
-        "next": _next(store, models),
+        "set_aside": [asdict(each) | {"line": str(each)} for each in aside],
+        "next": aside[0].repair if aside and not models else _next(store, models),
     }
 
 
@@ -128,6 +129,8 @@ def _show(document: dict[str, Any]) -> None:
     )
     if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
         note("what is stale is made anew by the next search")
+    for each in document["set_aside"]:
+        line(each["line"])
     for verified in document["verified"]:
         line(verified["line"])
     if document["drift"]:
