@@ -40,7 +40,9 @@ class SetAside:
         why = f"{times} the fleet"
         if self.architecture:
             speed = "slower" if self.factor > 1 else "faster"
-            typical = f"{self.typical_ms:,.0f}" if self.typical_ms >= 100 else f"{self.typical_ms:.3g}"
+            typical = (
+                f"{self.typical_ms:,.0f}" if self.typical_ms >= 100 else f"{self.typical_ms:.3g}"
+            )
             why = f"{typical} ms for {self.model} is {speed} than any device"
         looks = f"look{'' if several else 's'} like {unit_name(self.unit_ms)}"
         return f"{who} {looks}: {why}; {self.rows:,} row{'s' * (self.rows != 1)}"

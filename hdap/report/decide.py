@@ -23,6 +23,7 @@ from hdap.workflows.decision import NextStep, Outcome, ShippingDecision
 from hdap.workflows.detect_drift import findings
 from hdap.workflows.next_commands import command_line, free_name, learnable, plan_command
 from hdap.workflows.next_commands import search_command as search_usual
+from hdap.workflows.text_cells import mean_and_median
 
 MOST_WARNINGS = 3
 """What speaks against it, on one screen; the chapters have the rest."""
@@ -153,7 +154,7 @@ def _speed(source: PictureSource, found: ShippingCandidate) -> str:
         f"{times(found.over_dense.value)} than dense, {times(found.over_uniform)} than uniform "
         f"pruning ({found.word}). Fleet mean {latency(found.predicted.value)} (predicted, 90 % "
         f"interval {interval(found.predicted.low, found.predicted.high)}), dense "
-        f"{latency(found.dense.fleet_mean_ms)} ({dense_word})"
+        f"{mean_and_median(found.dense)} ({dense_word})"
     )
     if found.verdict is not None:
         told += f"; {found.word} {latency(found.verdict.fleet.measured.value)}"

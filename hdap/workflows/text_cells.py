@@ -15,7 +15,10 @@ NAMES = {
     "uniform": "uniform, same grid",
     "found": "found",
 }
-DECIDING = ("network", "fleet mean", "vs dense", "kept importance", "vs uniform", "90 % interval")
+DECIDING = (
+    *("network", "fleet mean", "vs dense", "kept importance", "vs uniform", "90 % interval"),
+    "fleet median",
+)
 Column = tuple[str, Literal["left", "right"], Callable[[AnswerRow], str]]
 """Head, side, and what stands in it for a row."""
 
@@ -44,16 +47,25 @@ class TextTable:
     __repr__ = __str__
 
 
-def answer_columns(*objectives: Column, measured: str = "measured") -> list[Column]:
-    """What is said of each network of an answer; `objectives` stand beside the fleet mean.
+def mean_and_median(row: AnswerRow) -> str:
+    """The fleet's mean, and its median where they disagree."""
+    median = f" (median {latency(row.fleet_median_ms)})"
+    return latency(row.fleet_mean_ms) + median * row.skewed
+
+
+def answer_columns(answer: Answer, *objectives: Column, measured: str = "measured") -> list[Column]:
+    """What is said of each network of an answer; `objectives` stand beside the fleet mean, and so
+    does the median where it is another.
 
     `measured` is the word for what is not predicted: `simulated` where no device measured it.
     """
+    median: Column = ("fleet median", "right", lambda x: latency(x.fleet_median_ms))
     return [
         ("network", "left", lambda x: NAMES[x.name] + f", {measured}" * x.measured),
         ("FLOPs", "right", lambda x: format_flops(x.flops)),
         ("parameters", "right", lambda x: amount(x.parameters)),
         ("fleet mean", "right", lambda x: latency(x.fleet_mean_ms)),
+        *([median] if answer.skewed else []),
         ("90 % interval", "right", lambda x: interval(x.fleet_mean_low_ms, x.fleet_mean_high_ms)),
         *objectives,
         ("p95 of devices", "right", lambda x: latency(x.fleet_p95_ms)),
@@ -66,7 +78,7 @@ def answer_columns(*objectives: Column, measured: str = "measured") -> list[Colu
 
 def comparison(title: str, answer: Answer, measured: str = "measured") -> TextTable:
     """Dense, uniform and found beside each other, on a narrow page what decides seen first."""
-    columns = answer_columns(measured=measured)
+    columns = answer_columns(answer, measured=measured)
     columns.sort(key=lambda column: (*DECIDING, column[0]).index(column[0]))
     heads = tuple(head + "|" * (side == "right") for head, side, _ in columns)
     rows = tuple(tuple(cell(row) for _, _, cell in columns) for row in answer.rows)

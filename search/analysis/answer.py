@@ -9,12 +9,13 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
 from hdap.search.analysis.pareto_front import FrontRow, best_first, front
-from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.search_problem import SearchProblem
 
 SHORTLIST = 10
 APART = 2
 """Configurations of a short list differ in at least this many width groups."""
+MEDIAN_APART = 0.05
+"""Where mean and median of the fleet disagree by more, both are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class AnswerRow:
     """One network and what is known of it; latencies in ms, predicted unless `measured`.
 
     A predicted fleet mean has a 90 % interval; of a measured one (the dense model, in everyday
-    telemetry) `fleet_mean_low_ms` and `fleet_mean_high_ms` are NaN. `objective` is what a person
+    telemetry) `fleet_mean_low_ms` and `fleet_mean_high_ms` are NaN. `fleet_median_ms` is what half
+    of the weight of devices does not exceed. `objective` is what a person
     reads of the first latency objective, in its unit. Speed-ups are ratios of fleet means, so that
     over a measured dense model nothing is gained by predicting it too slow.
     """
@@ -34,6 +36,7 @@ class AnswerRow:
     fleet_mean_ms: float
     fleet_mean_low_ms: float
     fleet_mean_high_ms: float
+    fleet_median_ms: float
     fleet_p95_ms: float
     objective: float
     worst_cluster_ms: float
@@ -42,6 +45,12 @@ class AnswerRow:
     over_dense: float
     over_uniform: float
     measured: bool = False
+
+    @property
+    def skewed(self) -> bool:
+        """Whether mean and median disagree so that one does not stand for both."""
+        apart = abs(self.fleet_mean_ms - self.fleet_median_ms)
+        return apart > MEDIAN_APART * min(self.fleet_mean_ms, self.fleet_median_ms)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,11 @@ class Answer:
         rows = (self.dense, self.unaligned, self.uniform, self.found)
         return tuple(row for row in rows if row is not None)
 
+    @property
+    def skewed(self) -> bool:
+        """Whether mean and median of the fleet disagree in any row."""
+        return any(row.skewed for row in self.rows)
+
 
 def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None = None) -> Answer:
     """The answer of a search; `dense_ms` is the dense model as measured on each of K clusters.
@@ -86,7 +100,7 @@ def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None =
         named["unaligned"] = problem.uniform_in(problem.space.unaligned())
     counts = np.vstack([*named.values(), trials.counts[chosen]])
     names = [*named, *(f"trial {n}" for n in trials.number[chosen])]
-    rows = _rows(problem.evaluate(counts), names)
+    rows = _rows(problem, counts, names)
     if dense_ms is not None and np.isfinite(dense_ms).all():
         rows = _over_measured(problem, rows, dense_ms)
     table = dict(zip(named, rows, strict=False))
@@ -151,6 +165,7 @@ def _over_measured(
         fleet_mean_ms=mean,
         fleet_mean_low_ms=float("nan"),
         fleet_mean_high_ms=float("nan"),
+        fleet_median_ms=float(fleet.percentile(ms, 0.5)[0]),
         fleet_p95_ms=float(fleet.percentile(ms)[0]),
         objective=float(problem.goals.first.reported(fleet, ms)[0]),
         worst_cluster_ms=float(worst_ms[0]),
@@ -162,7 +177,9 @@ def _over_measured(
     return (dense, *others)
 
 
-def _rows(found: Evaluation, names: list[str]) -> tuple[AnswerRow, ...]:
+def _rows(problem: SearchProblem, counts: Counts, names: list[str]) -> tuple[AnswerRow, ...]:
+    found = problem.evaluate(counts)
+    median = problem.fleet.percentile(found.cluster_ms, 0.5)
     dense, aligned = found.fleet_mean_ms[:2]
     return tuple(
         AnswerRow(
@@ -173,6 +190,7 @@ def _rows(found: Evaluation, names: list[str]) -> tuple[AnswerRow, ...]:
             fleet_mean_ms=float(found.fleet_mean_ms[i]),
             fleet_mean_low_ms=float(found.fleet_mean_low_ms[i]),
             fleet_mean_high_ms=float(found.fleet_mean_high_ms[i]),
+            fleet_median_ms=float(median[i]),
             fleet_p95_ms=float(found.fleet_p95_ms[i]),
             objective=float(found.objective[i]),
             worst_cluster_ms=float(found.worst_cluster_ms[i]),

@@ -87,7 +87,7 @@ def _table(search: Search, found: Answer) -> None:
     out().print()
     show_rows(
         found.rows,
-        *answer_columns(*_objective(search.problem.goals.first)),
+        *answer_columns(found, *_objective(search.problem.goals.first)),
         title=f"{search.record.model} {_asked(search)}, predicted unless it says measured",
         optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
     )
