@@ -4,8 +4,9 @@ A device's rows of one model fall apart into *modes*, each in one unit, at gaps 
 clock or configuration makes. A mode is compared with the fleet's devices: with those stored before
 where there are some, else with all, by their median. Where the median itself is none that the
 architecture can have on any device, the modes that can are the fleet, or the whole is shifted to
-where it can be. Real devices of one label lie within a factor of ten of each other, units a factor
-of 60 or more: the border is half-way, and what lies beyond is named after the nearest unit.
+where it can be. Real devices of one label lie within a factor of ten or so of each
+other, units a factor of 60 or more: the border is between, and what lies beyond is named after the
+nearest unit.
 """
 
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from hdap.fleet_data.units.plausible import limits, within
 
 FACTORS = np.array([60.0, 1e3, 6e4, 1e6])
 """By what units differ: minutes and seconds, and each and the next thousandth."""
-SLOWER, FASTER = 20.0, 15.0
+SLOWER, FASTER = 30.0, 15.0
 """Beyond these a device is not slow or fast but read in another unit. A device has many reasons to
-be slow, and few to be faster than most of its kind."""
+be slow, and few to be faster than most of its kind: in the measured fleets the slowest take 2.5
+times the median and the fastest 0.6 times, so that a slow one ten times slower stays below 30, and
+a fast one times 60 lies above."""
 CLASS = float(np.sqrt(60.0 * 1e3))
 """Half-way between the two smallest factors: what only software explains stays below."""
 GAP = 6.0

@@ -105,13 +105,15 @@ def scaled(levels: LatencyLevels, rows: np.ndarray, factor: float) -> LatencyLev
 
 
 @pytest.mark.parametrize("model", ["resnet50", "mobilenetv1_100"])
-def test_measured_fleets_raise_no_alarm_and_every_factor_of_any_device_is_found(
+def test_in_measured_fleets_every_factor_of_any_device_is_found_and_no_real_slowness(
     bundled: Callable[[str], Seen], model: str
 ) -> None:
     levels, facts = bundled(model)
     assert (judge(levels, facts).factor == 1.0).all()
     for device in np.unique(levels.device):
         mine = levels.device == device
+        for slow in (0.3, 3.0, 10.0):
+            assert (judge(scaled(levels, mine, slow), facts).factor == 1.0).all()
         for factor in BOTH_WAYS:
             found = judge(scaled(levels, mine, factor), facts).factor
             np.testing.assert_allclose(found, np.where(mine, factor, 1.0))
