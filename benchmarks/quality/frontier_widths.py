@@ -29,6 +29,8 @@ from hdap.training.load_data import TrainingBatches
 OVER = 0.015
 """An arm may take so much longer than the best uniform network: the noise of a measurement."""
 REFERENCE_GRID = 8
+STEPS = 12
+"""Levels looked through for another network: a quarter more or less of what the arm counts."""
 
 
 @dataclass(eq=False)
@@ -42,7 +44,18 @@ class Approach:
     tried: dict[int, float] = field(default_factory=dict)
 
     def level(self) -> int:
-        """The widest that is expected to be fast enough, where predictions err as they just did."""
+        """The widest that is expected to be fast enough, where predictions err as they just did;
+        where that was measured, the next other network on the side of the target."""
+        expected = self._expected()
+        known = {tuple(self.family.counts(level)): ms for level, ms in self.tried.items()}
+        ms = known.get(tuple(self.family.counts(expected)))
+        step = 1 if ms is not None and ms <= self.target else -1
+        for level in range(expected, min(max(expected + STEPS * step, -1), LEVELS), step):
+            if tuple(self.family.counts(level)) not in known:
+                return level
+        return expected
+
+    def _expected(self) -> int:
         low, high = 0, LEVELS - 1
         while low < high:
             middle = (low + high + 1) // 2
