@@ -15,14 +15,15 @@ with 95 % intervals (Student's t).
 
 Trainings run in --jobs processes of --threads threads; measuring runs alone, between them. Stopped,
 it goes on where it was when started again with the same --work: a JSON a training. Writes
-frontier.csv, .svg and .png; --redraw reads what is there. --quick: 2,048 images, one seed and
-point, in minutes; its accuracies mean nothing.
+frontier.csv, .svg, .png and .json (settings, command, machine); --redraw reads what is there.
+--quick: 2,048 images, one seed and point, in minutes; its accuracies mean nothing.
 """
 
 import argparse
 import multiprocessing
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -58,11 +59,12 @@ def main() -> None:
     rows = rows_of(settings, work)
     out.mkdir(parents=True, exist_ok=True)
     rows.write_csv(out / "frontier.csv", float_precision=6)
+    shutil.copyfile(work.file("settings"), out / "frontier.json")
     rows = pl.read_csv(out / "frontier.csv")
     print(report(rows))
     print(missed(rows))
     draw(rows, out / "frontier")
-    print(f"written: {out / 'frontier.csv'}, .svg, .png")
+    print(f"written: {out / 'frontier.csv'}, .json, .svg, .png")
 
 
 def run(settings: Settings, work: Work, jobs: int, threads: int) -> None:
