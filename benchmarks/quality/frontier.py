@@ -61,8 +61,7 @@ def main() -> None:
     rows.write_csv(out / "frontier.csv", float_precision=6)
     shutil.copyfile(work.file("settings"), out / "frontier.json")
     rows = pl.read_csv(out / "frontier.csv")
-    print(report(rows))
-    print(missed(rows))
+    print(f"{report(rows)}\n\n{missed(rows)}")
     draw(rows, out / "frontier")
     print(f"written: {out / 'frontier.csv'}, .json, .svg, .png")
 

@@ -18,6 +18,7 @@ from benchmarks.quality.frontier_plan import (
 
 DESCRIBED = ("grid", "channels", "flops", "parameters", "kept", "target", "latency", "reached")
 POINT = ["network", "point"]
+FAST = 0.95
 
 
 def rows_of(settings: Settings, work: Work) -> pl.DataFrame:
@@ -62,9 +63,12 @@ def report(rows: pl.DataFrame) -> str:
 
 def missed(rows: pl.DataFrame) -> str:
     """The arms that could not be brought to the latency, by name."""
-    slow = rows.filter(~pl.col("reached")).unique([*POINT, "seed", "arm"], maintain_order=True)
-    names = [f"{r['arm']} ({r['network']}, point {r['point']})" for r in slow.iter_rows(named=True)]
-    return f"\nslower than asked: {', '.join(names) or 'none'}"
+    once = rows.filter(pl.col("arm") != DENSE).unique([*POINT, "seed", "arm"], maintain_order=True)
+    found = {
+        "slower": once.filter(~pl.col("reached")),
+        "more than 5 % faster": once.filter(pl.col("latency") < FAST * pl.col("target")),
+    }
+    return "\n".join(f"{how} than asked: {_named(own)}" for how, own in found.items())
 
 
 def paired(rows: pl.DataFrame, arm: str, way: str) -> list[float]:
@@ -83,8 +87,22 @@ def _line(own: pl.DataFrame, arm: str) -> str:
         trained = mine.filter(pl.col("way") == way)
         difference = paired(own, arm, way)
         cells.append(_points(trained, "accuracy"))
-        cells.append(words(difference) if difference and arm != UNIFORM else "")
+        cells.append("" if arm == UNIFORM else _compared(difference))
     return f"| {' | '.join(cells)} |"
+
+
+def _compared(differences: list[float]) -> str:
+    return (
+        words(differences) if len(differences) > 1 else " ".join(f"{d:+.2f}" for d in differences)
+    )
+
+
+def _named(rows: pl.DataFrame) -> str:
+    names = [
+        f"{row['arm']} ({row['network']}, seed {row['seed']}, point {row['point']})"
+        for row in rows.iter_rows(named=True)
+    ]
+    return ", ".join(names) or "none"
 
 
 def _of(rows: pl.DataFrame, network: object, arm: str, way: str) -> pl.DataFrame:
