@@ -16,6 +16,7 @@ from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.analysis.per_cluster import check_per_cluster
+from hdap.search.exact.most_kept import check_floor
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
 from hdap.search.problem.enumeration import reached
@@ -72,6 +73,8 @@ def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSe
             f"{format_flops(budget.high)} FLOPs: the nearest that does not exceed it has "
             f"{format_flops(problem.band.low)}"
         )
+    if request.floor is not None:
+        check_floor(problem)
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
     return PreparedSearch(request, problem, profile, clustering)

@@ -9,6 +9,8 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
 from hdap.search.analysis.pareto_front import FrontRow, best_first, front
+from hdap.search.analysis.spread import apart
+from hdap.search.exact.most_kept import most_kept
 from hdap.search.problem.search_problem import SearchProblem
 
 SHORTLIST = 10
@@ -127,14 +129,7 @@ def shortlist(problem: SearchProblem, trials: TrialBatch, size: int = SHORTLIST)
     order = best_first(trials)
     if not len(order):
         raise InfeasibleError(_lacking(problem, trials))
-    chosen: list[int] = []
-    for row in order:
-        apart = (trials.counts[chosen] != trials.counts[row]).sum(axis=1)
-        if (apart >= APART).all():
-            chosen.append(int(row))
-        if len(chosen) == size:
-            break
-    return np.array(chosen, dtype=np.int64)
+    return order[apart(trials.counts[order], size, APART)]
 
 
 def _lacking(problem: SearchProblem, trials: TrialBatch) -> str:
@@ -146,7 +141,13 @@ def _lacking(problem: SearchProblem, trials: TrialBatch) -> str:
         )
     floor = f"none of {len(trials)} trials keeps the floor of {problem.floor:.3f}"
     if problem.limit_ms is None:
-        return f"{floor}: search longer, lower the floor or widen `--flops-tol`"
+        most = most_kept(problem)
+        if problem.floor > most.at_most:
+            return most.refusal(problem)
+        return (
+            f"{floor}, but a network of {most.kept:.3f} exists and none of more than "
+            f"{most.at_most:.3f}: search longer, or lower the floor"
+        )
     within = trials.ucb_ms <= problem.limit_ms
     most = trials.kept_importance[within].max(initial=0.0)
     return (

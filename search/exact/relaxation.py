@@ -67,8 +67,8 @@ class Relaxation:
             (layer, scope, _layer_table(problem, physics, layer, scope))
             for layer, scope in _scopes(physics)
         ]
-        self._flops = _flops_tables(problem)
-        self._kept = _kept_tables(problem)
+        self._flops = flops_tables(problem)
+        self._kept = kept_tables(problem)
         every = {scope for _, scope, _ in self._terms} | set(self._flops) | set(self._kept)
         self._elimination = Elimination(problem.space.sizes, sorted(every))
 
@@ -151,7 +151,7 @@ def _flops_scopes(problem: SearchProblem) -> list[Scope]:
     return [*((g,) for g in range(len(problem.space.levels))), *pairs]
 
 
-def _flops_tables(problem: SearchProblem) -> dict[Scope, Floats]:
+def flops_tables(problem: SearchProblem) -> dict[Scope, Floats]:
     """FLOPs but for what no group moves, as tables over the grid."""
     form, levels = flops_form(problem.architecture), problem.space.levels
     found: dict[Scope, Floats] = {}
@@ -167,6 +167,7 @@ def _flops_tables(problem: SearchProblem) -> dict[Scope, Floats]:
     return found
 
 
-def _kept_tables(problem: SearchProblem) -> dict[Scope, Floats]:
+def kept_tables(problem: SearchProblem) -> dict[Scope, Floats]:
+    """The logarithm of kept importance, as tables over the grid."""
     logarithms, groups = problem.importance.logarithms, len(problem.space.levels)
     return {(g,): logarithms[g, own] / groups for g, own in enumerate(problem.space.levels)}

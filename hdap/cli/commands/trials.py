@@ -1,6 +1,7 @@
 """`hdap trials`: the usual questions about stored search trials."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hdap.cli.settings.search_commands import TrialsCommand
@@ -14,7 +15,14 @@ from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import QueryResult, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import UNKNOWN, amount, interval, kept, latency, percent
-from hdap.search.analysis.pareto_front import FrontRow, front
+from hdap.search.analysis.pareto_front import (
+    FrontRow,
+    best_first,
+    front,
+    front_places,
+    values_of,
+)
+from hdap.search.analysis.spread import different, evenly
 from hdap.search.problem.objectives import OBJECTIVES, Goals, parse_goals
 from hdap.workflows.next_commands import command_line, free_name
 
@@ -73,12 +81,22 @@ def _dicts(found: QueryResult) -> list[dict[str, Any]]:
 
 
 def _list(store: Store, record: StudyRecord, pareto: bool, limit: int) -> QueryResult:
-    source = "pareto_trials" if pareto else "trials"
-    condition = f"study_id = {record.id}" + ("" if pareto else " AND feasible")
-    order = "fleet_mean_ms" if pareto else "coalesce(value_1, ucb_ms), ucb_ms"
-    return store.query(
-        f"SELECT {FIGURES} FROM {source} WHERE {condition} ORDER BY {order}, number LIMIT {limit}"
+    """A spread of the front, or different ones of the best feasible trials, best first."""
+    trials = store.trials(record.id)
+    if pareto:
+        places = front_places(trials)
+        places = places[evenly(values_of(trials)[places], limit)]
+    else:
+        places = best_first(trials)
+        places = places[different(trials.counts[places], limit)]
+    numbers = trials.number[places].tolist()
+    listed = ", ".join(map(str, numbers)) or "NULL"
+    found = store.query(
+        f"SELECT {FIGURES} FROM trials WHERE study_id = {record.id} AND number IN ({listed})"
     )
+    at = found.columns.index("number")
+    rows = sorted(found.rows, key=lambda row: numbers.index(row[at]))
+    return replace(found, rows=tuple(rows))
 
 
 def _trial(store: Store, record: StudyRecord, trial: int) -> dict[str, Any]:

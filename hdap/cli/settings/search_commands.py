@@ -46,6 +46,8 @@ class SearchCommand(WithBoth):
 class TrialsCommand(WithBoth):
     """Show stored trials: the best of a study, its Pareto front, or one trial in full.
 
+    A list holds networks that differ, not the best one ten times: those after the first differ from
+    all above in a quarter of the width groups, where there are enough; a front is spread evenly.
     All latencies of trials are predicted.
     """
 
