@@ -27,6 +27,7 @@ MAPS = {
     "files",
     "latency_ms",
     "rejected",
+    "facts",
 }
 """Objects whose keys are names from the data (width groups, clusters, files), not fields."""
 FREE = {"sql": {"type": "array", "items": {"type": "object"}}}

@@ -157,7 +157,9 @@ def _speed(source: PictureSource, found: ShippingCandidate) -> str:
         f"{mean_and_median(found.dense)} ({dense_word})"
     )
     if found.verdict is not None:
-        told += f"; {found.word} {latency(found.verdict.fleet.measured.value)}"
+        # a verdict's means leave out who did not measure: what carries over is the ratio
+        seen = found.predicted.value * found.verdict.fleet.ratio
+        told += f"; {found.word} {latency(seen)}"
     if found.objective == "fleet mean":
         return f"{told}."
     value = percent(found.objective_value, 0)

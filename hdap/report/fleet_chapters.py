@@ -110,10 +110,15 @@ def surrogates(source: PictureSource) -> Chapter:
 def drift(source: PictureSource) -> Chapter:
     """What telemetry since the clustering says of what it assumed."""
     section = Chapter("drift", "Drift")
+    if source.clustering is not None:
+        models = tuple(c.model for c in source.store.model_counts())
+        section.tabulate(
+            "What came since the clustering, against what it assumed",
+            ["what is to do", "what came", "command"],
+            [
+                [f.action, f.says, f.command or "-"]
+                for f in findings(source.store, source.clustering, models)
+            ],
+        )
     draw(section, source, "drift")
-    if source.clustering is None:
-        return section
-    models = tuple(c.model for c in source.store.model_counts())
-    found = findings(source.store, source.clustering, models)
-    section.parts += [f"{f}." for f in found]
     return section

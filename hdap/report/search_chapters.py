@@ -77,7 +77,6 @@ def _studies(section: Chapter, source: PictureSource) -> None:
 def verification(source: PictureSource) -> Chapter:
     """What was promised against what was measured."""
     section = Chapter("verification", "Verification")
-    draw(section, source, "promise")
     found = section.attempt(lambda: source.verifications)
     for verdict in stored_verdicts(found or ()):
         word = "simulated" if verdict.simulated else "measured"
@@ -100,4 +99,5 @@ def verification(source: PictureSource) -> Chapter:
                 for check in verdict.clusters
             ],
         )
+    draw(section, source, "promise")
     return section

@@ -63,7 +63,8 @@ class DriftPicture(Picture[DriftView]):
                 f"{percent(MATERIAL, 0)} over {data.rows:,} everyday measurements."
             )
         names = ", ".join(str(k) for k in moved)
-        return f"Clusters {names} changed beyond noise over {data.rows:,} everyday measurements."
+        which = "Cluster" if len(moved) == 1 else "Clusters"
+        return f"{which} {names} changed beyond noise over {data.rows:,} everyday measurements."
 
     def draw(self, data: DriftView) -> alt.LayerChart:
         verdicts = alt.Scale(domain=["within noise", "changed"])

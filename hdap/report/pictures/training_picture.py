@@ -58,7 +58,7 @@ class TrainingPicture(Picture[TrainingView]):
     def draw(self, data: TrainingView) -> alt.LayerChart:
         scale = alt.Scale(zero=False, padding=10)
         base = data.chart().encode(
-            x=data.x("epoch", axis=alt.Axis(values=_ticks(data.epoch))),
+            x=data.x("epoch", axis=alt.Axis(values=_ticks(data.epoch), format="d")),
             y=data.y("accuracy", axis=alt.Axis(format=".0%"), scale=scale),
             color=alt.Color("run:N", title=None),
         )
