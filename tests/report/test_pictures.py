@@ -153,7 +153,7 @@ def test_the_search_history_ends_at_the_best_trial(source: PictureSource) -> Non
 
 
 def test_drift_names_the_cluster_that_grew_slower(source: PictureSource) -> None:
-    assert "Clusters 0 changed" in PICTURES["drift"].says(PICTURES["drift"].prepare(source))
+    assert "Cluster 0 changed" in PICTURES["drift"].says(PICTURES["drift"].prepare(source))
 
 
 @given(
