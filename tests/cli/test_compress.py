@@ -155,7 +155,7 @@ def test_one_step_that_loses_too_much_tries_the_short_list_and_stops(
     small = ("--steps", "1", "--flops", "16%", "--candidates", "3", "--out", str(tmp_path / "out"))
     db = shutil.copy(place / "hdap.db", tmp_path / "hdap.db")
     line = _error(hdap(*BUDGET, *FAST, *weights, *small, db=db))
-    assert "step 1 must keep 100% of its accuracy" in line
+    assert "step 1 must keep 100 % of its accuracy" in line
     assert "the best of" in line
     assert not (tmp_path / "out" / "step-1").exists()
 

@@ -54,7 +54,7 @@ def test_the_table_names_every_cluster_and_clock(planned: Path) -> None:
     assert "each a prefix of the next" in printed
     assert "Which level meets 20.00 ms, predicted" in printed
     assert "How many levels are worth having" in printed
-    assert "one more must keep 2 points more on average" in printed
+    assert "one more must keep 0.020 more on average" in printed
     assert printed.strip().splitlines()[-1].startswith("next: hdap ")
 
 

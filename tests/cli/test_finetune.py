@@ -73,7 +73,7 @@ def test_a_person_reads_what_was_before_and_what_comes_next(hdap: Hdap, here: Pa
     done = hdap(*TUNE, *FAST, "--out", "tuned", "--epochs", "1", db=here / "hdap.db")
     assert done.exit_code == 0, done.output
     assert "as pruned" in done.stdout
-    assert "after 1 epochs" in done.stdout
+    assert "after 1 epoch" in done.stdout
     assert f"next: hdap export tuned --format onnx --out tuned.onnx --model {MODEL}" in done.stdout
     assert "72 images to learn from" not in done.stderr
     assert "86 images to learn from, 10 to judge by, 3 classes" in done.stderr

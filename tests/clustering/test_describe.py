@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,9 @@ def test_what_is_like_the_fleet_is_typical() -> None:
 @pytest.mark.parametrize(
     ("special", "relative", "words"),
     [
-        ({}, 1.6, "1.6x slower than the fleet"),
+        ({}, 1.6, "1.60x slower than the fleet"),
         ({}, 1.08, "8 % slower than the fleet"),
-        ({}, 0.5, "2.0x faster than the fleet"),
+        ({}, 0.5, "2.00x faster than the fleet"),
         ({"slope": 0.1}, 1.0, "memory-bound"),
         ({"slope": -0.1}, 1.0, "compute-bound"),
         ({"tail": 0.3}, 1.0, "unsteady tail (p95 35 % above the median)"),
@@ -56,7 +57,7 @@ def test_each_material_difference_has_its_words(
 def test_a_low_clock_that_costs_latency_is_throttling() -> None:
     words = describe(prints({"cpu_freq_mhz": 1040.0}), MEMBER, 2.4)
     assert words == (
-        "2.4x slower than the fleet; throttles (clock 1,040 MHz, 58 % below the fleet's)"
+        "2.40x slower than the fleet; throttles (clock 1,040 MHz, 58 % below the fleet's)"
     )
 
 
@@ -72,7 +73,7 @@ def test_the_measured_fleet_is_told_in_words(run: Any, measured: Any) -> None:
     fresh, contended, saving, hot = run(measured("resnet50")).clusters
     assert fresh.description.endswith("% faster than the fleet")
     assert "busy (100 % load)" in contended.description
-    assert "1.6x slower" in saving.description
+    assert re.search(r"1\.6\dx slower", saving.description)
     assert "throttles (clock 1,080 MHz" in hot.description
 
 

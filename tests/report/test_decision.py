@@ -124,7 +124,7 @@ def test_less_than_a_search_is_nothing_to_ship_yet(ingested: Path, tmp_path: Pat
     Store.open(str(tmp_path / "empty.db")).close()
     with Store.open(str(tmp_path / "empty.db"), read_only=True) as store:
         decision = decide(PictureSource.of(store))
-    assert decision.steps[0].command == "hdap ingest telemetry.csv"
+    assert decision.steps[0].command == "hdap ingest TELEMETRY.csv"
 
 
 def test_the_terminal_ends_with_the_decision(full: Path, made: Report, tmp_path: Path) -> None:
@@ -132,8 +132,9 @@ def test_the_terminal_ends_with_the_decision(full: Path, made: Report, tmp_path:
         app, ["report", "--out", str(tmp_path / "r.html"), "--db", str(full)]
     )
     assert done.exit_code == 0
-    assert made.decision.headline in done.stdout
-    assert done.stdout.rstrip().endswith(made.decision.steps[-1].command)
+    assert made.decision.headline in " ".join(done.stdout.split())
+    last = done.stdout.splitlines()[-1]
+    assert last == f"next: {made.decision.steps[-1].command} --db {full}"
 
 
 @pytest.mark.parametrize("word", WORDS)

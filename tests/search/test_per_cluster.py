@@ -97,7 +97,7 @@ def test_a_higher_threshold_keeps_one_network(differing: SearchProblem, trials: 
     best = trials.counts[shortlist(differing, trials)[0]]
     told = networks(differing, best, trials.counts, threshold=0.5)
     assert told.advised == 1
-    assert "50 %" in told.words
+    assert "50.0 %" in told.words
 
 
 def test_kinds_that_rank_alike_get_one_network(

@@ -41,6 +41,7 @@ WIDTHS = (60, 80, 120)
 ONE_LINE = ("next:", "then:", "with ", "channels:")
 """Lines that are there to be pasted stay whole."""
 HEAD = "device_id,model,channels,latency_ms,timestamp"
+QUICK = " --min-seconds 0.02 --runs 3"
 SERVES = ("portfolio serve", "dashboard")
 
 
@@ -102,7 +103,8 @@ class Walk:
             if line.startswith("next:") and kind in self.seen:
                 continue
             self.seen.add(kind)
-            ran = _shell(command, place)
+            # what is asked is whether it works, not how long a device takes
+            ran = _shell(command + QUICK * (kind == "measure"), place)
             self.tally.add([f"offered by {of}: {wrong}" for wrong in _wrong(ran, kind)])
             if depth < 9:
                 self.follow(place, ran.out, kind, depth + 1)
