@@ -27,7 +27,20 @@ ALL_ROWS = 300_000
 BLOCK_ROWS = 2_000
 MOST_LEVELS = 1_000_000
 """Levels of an ingest after which those that agree are joined, to bound memory."""
-_PART = (pl.col("low_ms").log(2.0) / 2.0).floor().alias("part")
+_PART = (pl.col("latency_ms").log(2.0) / 2.0).floor().alias("part")
+_OF_ROWS = (
+    pl.len().alias("rows"),
+    pl.col("latency_ms").log().sum().alias("log_sum"),
+    pl.col("latency_ms").min().alias("low_ms"),
+    pl.col("latency_ms").max().alias("high_ms"),
+    pl.col("cpu_freq_mhz").mean().alias("clock_mhz"),
+)
+_OF_LEVELS = (
+    pl.col("rows", "log_sum").sum(),
+    pl.col("low_ms").min(),
+    pl.col("high_ms").max(),
+    pl.col("clock_mhz").mean(),
+)
 _STORED = """
     SELECT m.device_key, m.configuration_key, coalesce(m.runtime_key, 0),
         coalesce(m.batch_size, 1), coalesce(m.unit_ms, 1.0),
@@ -40,28 +53,21 @@ _STORED = """
 def summed_up(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows (`PLACE`, `STATE`, `latency_ms`, `cpu_freq_mhz`) as levels: those that agree and lie
     within a factor of four are one."""
-    latency = pl.col("latency_ms")
-    single = rows.select(
-        *PLACE,
-        *STATE,
-        pl.lit(1.0).alias("rows"),
-        latency.log().alias("log_sum"),
-        latency.alias("low_ms"),
-        latency.alias("high_ms"),
-        pl.col("cpu_freq_mhz").cast(pl.Float64).alias("clock_mhz"),
-    )
-    return joined(single)
+    return _grouped(rows.with_columns(_PART), (*PLACE, *STATE), _OF_ROWS)
 
 
 def joined(levels: pl.DataFrame) -> pl.DataFrame:
     """The same, those that agree made one."""
-    grouped = levels.with_columns(_PART).group_by(*PLACE, *STATE, "part", maintain_order=True)
-    found = grouped.agg(
-        pl.col("rows", "log_sum").sum(),
-        pl.col("low_ms").min(),
-        pl.col("high_ms").max(),
-        pl.col("clock_mhz").mean(),
-    )
+    part = (pl.col("low_ms").log(2.0) / 2.0).floor().alias("part")
+    return _grouped(levels.with_columns(part), (*PLACE, *STATE), _OF_LEVELS)
+
+
+def _grouped(rows: pl.DataFrame, keys: Sequence[str], sums: Sequence[pl.Expr]) -> pl.DataFrame:
+    # a key that all share need not be compared for each of millions of rows
+    alike = [key for key in keys if rows.height and rows[key].min() == rows[key].max()]
+    apart = [key for key in keys if key not in alike]
+    found = rows.group_by(*apart, "part").agg(*sums)
+    found = found.with_columns(pl.lit(rows[key][0]).alias(key) for key in alike)
     return found.select(pl.col(name).cast(kind) for name, kind in LEVELS.items())
 
 
@@ -70,21 +76,20 @@ class LevelSums:
 
     def __init__(self) -> None:
         self._parts: list[pl.DataFrame] = []
-        self._height = 0
+        self._pending = 0
 
     def add(self, rows: pl.DataFrame) -> None:
         """Rows that nothing is said of yet: `PLACE`, `latency_ms`, `cpu_freq_mhz`."""
         state = {"unit_ms": 1.0, "unit_sure": 0.0, "looks_like_ms": 0.0}
         found = summed_up(rows.with_columns(pl.lit(v).alias(n) for n, v in state.items()))
         self._parts.append(found)
-        self._height += found.height
-        if self._height > MOST_LEVELS:
-            self._parts = [self.total()]
-            self._height = self._parts[0].height // 2
+        self._pending += found.height
+        if self._pending > MOST_LEVELS:
+            self._parts, self._pending = [self.total()], 0
 
     def total(self) -> pl.DataFrame:
-        """All levels so far."""
-        return joined(pl.concat([pl.DataFrame(schema=LEVELS), *self._parts]))
+        """All levels so far, in an order that rows alone decide."""
+        return joined(pl.concat([pl.DataFrame(schema=LEVELS), *self._parts])).sort(*PLACE, "low_ms")
 
 
 def stored_levels(connection: sa.Connection, newest: int) -> pl.DataFrame:
@@ -101,7 +106,7 @@ def stored_levels(connection: sa.Connection, newest: int) -> pl.DataFrame:
         pl.DataFrame(driver.execute(_STORED.format(*b)).fetchall(), schema=schema, orient="row")
         for b in blocks
     ]
-    return summed_up(pl.concat(parts))
+    return summed_up(pl.concat(parts)).sort(*PLACE, "low_ms")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from hdap.fleet_data.units.plausible import limits, within
 
 FACTORS = np.array([60.0, 1e3, 6e4, 1e6])
 """By what units differ: minutes and seconds, and each and the next thousandth."""
+TOO_LARGE, TOO_SMALL = (1e3, 1e6, 6e4), (1e3, 6e4, 1e6)
+"""The same, likely ones first: micro- and nanoseconds, or seconds and minutes, for milliseconds."""
 SLOWER, FASTER = 30.0, 15.0
 """Beyond these a device is not slow or fast but read in another unit. A device has many reasons to
 be slow, and few to be faster than most of its kind: in the measured fleets the slowest take 2.5
@@ -152,9 +154,8 @@ def _reference(modes: Modes, facts: ModelFacts) -> tuple[Floats, bool]:
     if others.any():
         centre = middle(modes.log_ms[others])
         return _by_runtime(modes, others, centre), False
-    shifts = np.concatenate([np.log(FACTORS[1:]), -np.log(FACTORS[1:])])
-    shifts = shifts[np.abs(shifts).argsort(kind="stable")]
     low, high = float(np.median(least[main])), float(np.median(most[main]))
+    shifts = np.log(TOO_LARGE) if centre > high else -np.log(TOO_SMALL)
     fits = shifts[(centre - shifts >= low) & (centre - shifts <= high)]
     return np.full(len(least), centre - (fits[0] if len(fits) else 0.0)), True
 

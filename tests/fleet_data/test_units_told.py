@@ -120,7 +120,7 @@ def test_in_measured_fleets_every_factor_of_any_device_is_found_and_no_real_slow
 
 
 @pytest.mark.parametrize("model", ["resnet50", "mobilenetv1_100"])
-@pytest.mark.parametrize("factor", [1e3, 1e-3])
+@pytest.mark.parametrize("factor", [1e3, 1e-3, 1e6])
 def test_a_whole_fleet_in_another_unit_is_told_by_what_devices_can_run(
     bundled: Callable[[str], Seen], model: str, factor: float
 ) -> None:
