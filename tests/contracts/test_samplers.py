@@ -16,13 +16,14 @@ from optuna.testing.pytest_samplers import (
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import TrialBatch
+from hdap.search.driver.proposal_source import InProcess
 from hdap.search.driver.run_search import ResumeState, SearchResult, run_search
 from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.registry import SAMPLERS
 
 Make = Callable[..., SearchProblem]
-OPTUNAS_OWN = {"tpe", "nsga2", "cmaes", "gp", "random"}
+OPTUNAS_OWN = {"tpe", "nsga2", "cmaes", "gp"}
 """Their state cannot be had, and Optuna holds them against its own cases itself."""
 TIMES = ("started_at", "finished_at")
 WHOLE = "it proposes whole configurations of one network and no other parameters"
@@ -75,6 +76,7 @@ def test_a_seed_gives_the_same_trials_and_another_one_others(
 
 def test_uniform_pruning_or_better_is_always_found(problem: SearchProblem, name: str) -> None:
     trials = _trials(run_search(problem, name, trials=60, seed=0))
+    assert len(np.unique(trials.counts, axis=0)) == 60
     uniform = problem.evaluate(problem.uniform[None]).fleet_mean_ms[0]
     assert trials.fleet_mean_ms[trials.feasible].min() <= uniform * 1.03
 
@@ -121,6 +123,10 @@ def test_a_sampler_of_ours_resumes_to_the_trials_of_a_study_that_never_stopped(
     resume = ResumeState(_trials(first), state)
     resumed = _trials(run_search(problem, own, trials=80, seed=4, resume=resume))
     assert _same(resumed, _trials(run_search(problem, own, trials=80, seed=4)))
+
+
+def test_who_does_not_resume_to_the_same_trials_says_so(problem: SearchProblem, name: str) -> None:
+    assert InProcess(problem, name).resumable == (name not in OPTUNAS_OWN)
 
 
 def test_an_unknown_sampler_is_answered_with_the_known_ones() -> None:
