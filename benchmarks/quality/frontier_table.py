@@ -31,6 +31,7 @@ def rows_of(settings: Settings, work: Work) -> pl.DataFrame:
         row |= {"way": cell.way, "accuracy": result["accuracy"], "loss": result["loss"]}
         row |= {"untuned": result.get("untuned", math.nan)}
         row |= {"cpu_s": result["cpu_s"], "share": settings.shares[cell.point]}
+        row["images"] = settings.images
         if cell.arm == DENSE:
             row |= dict.fromkeys(DESCRIBED) | {"latency": 1.0, "kept": 1.0, "reached": True}
         else:
