@@ -251,7 +251,7 @@ def the_answer_ends_the_screen(folder: Path, cases: int) -> Outcome:
             env={"COLUMNS": str(width)},
         )
         screen = "\n".join(ran.out.splitlines()[-24:])
-        parts = ("dense", "uniform", "found (trial", "vs dense", "next: hdap prune")
+        parts = ("dense", "uniform", "found (trial", "predicted unless", "next: hdap prune")
         tally.add(ran.badly(code=0) + [f"not on the screen: {p}" for p in parts if p not in screen])
     return tally.outcome()
 
