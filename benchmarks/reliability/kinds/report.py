@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sqlite3
 import time
 from html.parser import HTMLParser
@@ -111,17 +112,17 @@ def hostile_names(folder: Path, cases: int) -> Outcome:
     ran = run_hdap("report", cwd=folder, timeout=300)
     tally.add(ran.badly(code=0, says="trial"))
     tally.add(_badly(folder / "report.html", "hostile devices"))
-    for name in HOSTILE:
+    for name, other in zip(HOSTILE[::2], HOSTILE[1::2], strict=True):
         with sqlite3.connect(db) as connection:
             connection.execute("UPDATE studies SET study = ?", (name,))
-            connection.execute("UPDATE clusters SET description = ?", (name,))
-            connection.execute("UPDATE surrogates SET warning = ?", (name,))
+            connection.execute("UPDATE clusters SET description = ?", (other,))
+            connection.execute("UPDATE surrogates SET warning = ?", (other,))
             connection.execute("UPDATE ingests SET source = ?", (name,))
-        tally.add(run_hdap("report", cwd=folder, timeout=300).badly(code=0))
-        tally.add(_badly(folder / "report.html", repr(name)))
-        decision = json.loads(run_hdap("report", "--json", cwd=folder, timeout=300).out)
-        command = decision["decision"]["steps"][0]["command"]
-        tally.add("" if "'" in command or name.isalnum() else f"a command is not quoted: {command}")
+        ran = run_hdap("report", "--json", cwd=folder, timeout=300)
+        tally.add(ran.badly(code=0))
+        tally.add(_badly(folder / "report.html", f"{name!r}, {other!r}"))
+        command = json.loads(ran.out)["decision"]["steps"][0]["command"]
+        tally.add("" if name in shlex.split(command) else f"a command is not quoted: {command}")
     return tally.outcome()
 
 
