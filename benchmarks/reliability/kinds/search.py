@@ -37,6 +37,8 @@ FEW = ("--flops", "50%", "--step", "4")
 MANY = ("--flops", "50%", "--step", "1", "--min-width", "1")
 OURS = ("fleet", "random", "ncs", "netadapt", "halp")
 OPTUNAS = ("tpe", "nsga2", "cmaes")
+TRIALS = {"netadapt": 600, "halp": 600} | dict.fromkeys(OPTUNAS, 150)
+"""Some seconds of a search each; the others find thousands in that time."""
 
 
 def _fleet(folder: Path, model: str) -> dict[str, str]:
@@ -117,7 +119,7 @@ def interrupted(folder: Path, cases: int) -> Outcome:
     """Killed in the middle and resumed: the same trials, or it was said beforehand."""
     tally, env = Tally(), _fleet(folder, FIVE)
     for sampler in (*OURS, *OPTUNAS):
-        trials = "150" if sampler in OPTUNAS else "3000"
+        trials = str(TRIALS.get(sampler, 3000))
         words = ("search", "--model", FIVE, *MANY, "--sampler", sampler, "--trials", trials)
         whole = run_hdap(*words, "--study", f"{sampler}-whole", cwd=folder, env=env)
         tally.add(whole.badly(code=0))
