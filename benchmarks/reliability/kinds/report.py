@@ -169,7 +169,9 @@ def every_state(folder: Path, cases: int) -> Outcome:
     run_hdap("ingest", str(FLEET), cwd=folder)
     look("pruned networks", "Nothing to ship of resnet50 yet", "hdap search")
     asked = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "60")
-    run_hdap(*asked, "--floor", "0.99", "--study", "high", cwd=folder, timeout=300)
+    run_hdap(*asked, "--study", "high", cwd=folder, timeout=300)
+    with sqlite3.connect(folder / "hdap.db") as connection:  # as a search of another floor left it
+        connection.execute("UPDATE trials SET feasible = 0")
     look("a floor out of reach", "Ship nothing of study high", "hdap search")
     run_hdap(*asked, cwd=folder, timeout=300)
     look("an answer", "once it is measured", "hdap verify")
