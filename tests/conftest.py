@@ -413,7 +413,7 @@ class MakeProblem(Protocol):
         self,
         model: str = "resnet50",
         budget: str = "25%",
-        tolerance: float = 0.03,
+        tolerance: float | None = None,
         step: int = 8,
         fixed: Mapping[str, int] | None = None,
         floor: float | None = None,
@@ -428,7 +428,7 @@ def make_problem(architecture: Callable[[str], Architecture]) -> MakeProblem:
     def make(
         model: str = "resnet50",
         budget: str = "25%",
-        tolerance: float = 0.03,
+        tolerance: float | None = None,
         step: int = 8,
         fixed: Mapping[str, int] | None = None,
         floor: float | None = None,

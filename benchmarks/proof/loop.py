@@ -21,9 +21,7 @@ from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.answer import Answer, answer
-from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.problem.uniform import uniform
 from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.build_problem import measured_dense, stored_problem
 from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
@@ -32,11 +30,9 @@ from hdap.workflows.search_fleet import Search, new_search, resumed_search, run
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 from hdap.workflows.write_plan import write_plan
 
-DENSE, ANY_WIDTH, UNIFORM = "dense", "uniform, any width", "uniform, multiples of 8"
-OURS, LEAN = "ours", "ours, up to 25 % fewer FLOPs"
-NAMES = (DENSE, ANY_WIDTH, UNIFORM, OURS, LEAN)
-LEAN_TOLERANCE = 0.25
-"""The search of LEAN may stay so far below the budget, if it keeps as much importance."""
+DENSE, ANY_WIDTH, EIGHTS = "dense", "uniform, any width", "uniform, multiples of 8"
+UNIFORM, OURS = "best uniform", "ours"
+NAMES = (DENSE, ANY_WIDTH, EIGHTS, UNIFORM, OURS)
 NETWORKS = "networks.json"
 RUNS = 5
 """Least inferences a measurement; the time bounds them from below as well."""
@@ -140,9 +136,9 @@ class Loop:
         rows = sum(r.rows for r in found.records)
         self.say(f"fitted to {rows} rows; error on held-out configurations by cluster: {errors}")
 
-    def search(self, number: int, seed: int, tolerance: float = DEFAULT_TOLERANCE) -> None:
+    def search(self, number: int, seed: int) -> None:
         """Search with what round `number` left, unless it is stored."""
-        name = _study(number, seed, tolerance)
+        name = _study(number, seed)
         states = {study.name: study.state for study in self.store.studies()}
         if states.get(name) == "finished":
             return
@@ -152,7 +148,6 @@ class Loop:
             request = SearchRequest(
                 self.settings.model,
                 self.settings.flops,
-                tolerance=tolerance,
                 step=self.settings.step,
                 seed=seed,
             )
@@ -161,7 +156,7 @@ class Loop:
         found = self._answer(name)[1].found
         self.say(
             f"{name}: predicted {found.over_dense:.2f}x over dense, {found.over_uniform:.2f}x over "
-            "uniform in multiples of 8"
+            "the best uniform"
         )
 
     @property
@@ -246,12 +241,13 @@ class Loop:
         last, seeds = self.settings.rounds, range(self.settings.seeds)
         found = [self._answer(_study(last, seed)) for seed in seeds]
         problem = found[0][0]
+        uniform = {network.step: network.counts for network in problem.uniform_networks}
         plan = [
             (DENSE, None, problem.architecture.widths),
-            (ANY_WIDTH, None, uniform(problem.space.unaligned(), problem.band)),
-            (UNIFORM, None, problem.uniform),
+            (ANY_WIDTH, None, uniform[1]),
+            (EIGHTS, None, uniform[8]),
+            (UNIFORM, None, problem.best_uniform.counts),
             *((OURS, seed, result.found.counts) for seed, (_, result) in enumerate(found)),
-            (LEAN, 0, self._answer(_study(last, 0, LEAN_TOLERANCE))[1].found.counts),
         ]
         counts = np.stack([row for _, _, row in plan])
         ms = self._predicted(problem, counts)
@@ -284,8 +280,8 @@ class Loop:
         return result
 
 
-def _study(number: int, seed: int, tolerance: float = DEFAULT_TOLERANCE) -> str:
-    return f"round-{number}-seed-{seed}" + ("-lean" if tolerance > DEFAULT_TOLERANCE else "")
+def _study(number: int, seed: int) -> str:
+    return f"round-{number}-seed-{seed}"
 
 
 def _counts(architecture: Architecture, channels: str) -> tuple[int, ...]:

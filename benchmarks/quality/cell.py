@@ -31,6 +31,8 @@ from hdap.training.training_loop import train
 
 BUDGETS = {"small_resnet": 0.10, "small_mobilenet": 0.30}
 """Share of the dense FLOPs that is left."""
+SPENT = 0.03
+"""All networks of a cell spend their budget but for so much: they compare at equal FLOPs."""
 IMAGES, COPIES, JUDGED_COPIES = 300, 16, 2
 """Few training images, each in so many disturbed copies; and copies of the others to judge by."""
 SHIFT, NOISE = 1, 0.5
@@ -67,7 +69,8 @@ def run_cell(cell: Cell) -> list[Row]:
     dense = load_seeded(model, WeightsSource(seed=cell.seed)).module
     trained = train(dense, data, replace(DENSE, seed=cell.seed), device="cpu").last
     curves = _curves(dense, architecture, data)
-    budget = band(round(BUDGETS[cell.network] * flops(architecture, architecture.widths[None])[0]))
+    dense_flops = flops(architecture, architecture.widths[None])[0]
+    budget = band(round(BUDGETS[cell.network] * dense_flops), SPENT)
     found = searched(architecture, budget, curves["l2"], cell.seed)
     named = {name: one.counts for name, one in found.items()}
     random = drawn(architecture, budget, cell.drawn, cell.seed)

@@ -55,7 +55,7 @@ def _row(runs: Sequence[Curve], fleet: Sequence[Curve | None]) -> Row:
         "sampler": task.sampler,
         "judged": given.judged_by,
         "seeds": len(runs),
-        "uniform_ms": float(given.judge(given.problem.uniform[None])[0]),
+        "uniform_ms": float(given.judge(given.problem.best_uniform.counts[None])[0]),
         "floor": given.problem.floor,
         "evaluations": task.evaluations,
         **_spread("evaluations_ms", np.array(equal or [np.nan])),
@@ -71,13 +71,13 @@ def _row(runs: Sequence[Curve], fleet: Sequence[Curve | None]) -> Row:
 
 
 def print_table(table: pl.DataFrame) -> None:
-    """Speed-ups over uniform pruning: median over seeds and their range."""
+    """Speed-ups over the best uniform network: median over seeds and their range."""
     for name in table["setting"].unique(maintain_order=True):
         mine = table.filter(pl.col("setting") == name)
         first = mine.row(0, named=True)
         evaluations = int(mine["evaluations"].to_numpy().max())
         print(
-            f"\n{name}: speed-up over uniform pruning ({first['uniform_ms']:.2f} ms), "
+            f"\n{name}: speed-up over the best uniform network ({first['uniform_ms']:.2f} ms), "
             f"{first['judged']}; keeping at least {first['floor']:.3f}; {first['seeds']} seeds\n"
             f"{'':<10}{'equal evaluations':>26}{'equal seconds':>26}{'kept':>8}"
             f"{'evaluations/s':>15}{'trials':>9}{'reached':>10}{'by fleet':>10}"

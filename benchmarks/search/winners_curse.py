@@ -3,17 +3,20 @@
     python -m benchmarks.search.winners_curse [--seeds 5] [--splits 60] [--rounds 2] [--trials 600]
 
 A good optimiser finds the mistakes of what it optimises. `curse` is (predicted - true) / true at
-the winner, below 0 where the prediction was too good; `inside` how
-often the truth lies in the predicted 90 % interval of the fleet mean, `regret` how much slower in
-truth the winner is than the network that the same search finds on the truth itself. Medians over
-seeds, in percent.
+the winner, below 0 where the prediction was too good; `over uniform` by how much what a search
+promises over the best uniform network (`hdap.search.analysis.promised_gain`) is more than what is
+delivered; `inside` how often the truth lies in the predicted 90 % interval of the fleet mean,
+`regret` how much slower in truth the winner is than the network that the same search finds on the
+truth itself. Medians over seeds, in percent; of the promise also the least and the most.
 
 1. Simulated truth: surrogates learn from so many measurements a cluster of planned configurations,
    the search runs at several risks. `fleet` shrinks what its data does not support (its correction
    is Bayesian); `hdap-gbrt` and `roofline` do not shrink.
 2. Measured: the best predicted one (at equal FLOPs) of the held-out configurations of the bundled
-   fleets against what was measured there; beside it the error of all held-out configurations.
-3. Simulated truth, rounds: the short list is measured, the surrogates learn from it, search again.
+   fleets against what was measured there; beside it the error of all held-out configurations. Its
+   promise is over each of the others.
+3. Simulated truth, rounds: the short list and uniform pruning are measured, the surrogates learn
+   from it, search again.
 """
 
 import argparse
@@ -25,8 +28,9 @@ import numpy as np
 from benchmarks.fleet.surrogates import FLEETS, fleet_data
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import Floats, Ints
 from hdap.search.analysis.answer import shortlist
+from hdap.search.analysis.promised_gain import PromisedGain, promised_gain
 from hdap.search.driver.run_search import run_search
 from hdap.search.planning.candidate_pool import draw_pool
 from hdap.search.problem.budget import FlopsBand, band, parse_flops
@@ -44,7 +48,7 @@ from hdap.surrogate.training_data.training_cells import TrainingData
 from hdap.surrogate.validation.cross_validation import calibration, cross_validate
 
 TESTS = Path(__file__).resolve().parents[2] / "tests" / "data"
-SIZES = (20, 50, 120)
+SIZES = (20, 50, 100, 200)
 RISKS = (0.0, 0.5, 1.0, 2.0)
 KINDS = ("fleet", "roofline", "hdap-gbrt")
 HELD = 0.25
@@ -123,6 +127,7 @@ class Outcome:
     curse: float
     inside: float = float("nan")
     regret: float = float("nan")
+    over_uniform: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=600)
     parser.add_argument("--parts", default="123")
     options = parser.parse_args()
-    print(f"{'':<44}{'curse':>8}{'worst tenth':>13}{'inside':>8}{'regret':>9}   (percent)")
+    print(
+        f"{'percent':<44}{'curse':>8}{'worst tenth':>13}{'over uniform':>22}"
+        f"{'inside':>8}{'regret':>9}"
+    )
     if "1" in options.parts:
         for name in PRESETS:
             simulated(name, options.seeds, options.trials)
@@ -192,8 +200,9 @@ def rounds(name: str, seeds: int, count: int, trials: int) -> None:
             result = run_search(problem, trials=trials, seed=seed)
             assert result.trials is not None
             few = result.trials.counts[shortlist(problem, result.trials)]
+            uniform = np.stack([network.counts for network in problem.uniform_networks])
             found.setdefault(number, []).append(outcome(world, problem, few[0], best))
-            data = joined(data, world.measured(few, rng))
+            data = joined(data, world.measured(np.vstack([few, uniform]), rng))
     for number, outcomes in found.items():
         show(f"{name}, fleet, 50 rows, measured again {number} x", outcomes)
 
@@ -201,7 +210,7 @@ def rounds(name: str, seeds: int, count: int, trials: int) -> None:
 def held_out(model: str, splits: int) -> None:
     """Part 2 for one bundled fleet: every latency was measured."""
     data = fleet_data(model)
-    found: dict[tuple[str, float], list[float]] = {}
+    found: dict[tuple[str, float], list[Outcome]] = {}
     for split in range(splits):
         rng = np.random.default_rng([split, 2])
         pruned = rng.permutation(np.unique(data.configuration[~data.dense]))
@@ -215,18 +224,36 @@ def held_out(model: str, splits: int) -> None:
             row = np.argsort(held)[place]
             errors = prediction.log_ms[row, cells.cluster] - cells.log_ms
             each = np.bincount(row, errors, len(held)) / np.bincount(row, minlength=len(held))
-            found.setdefault((f"{kind}, all", 0.0), []).append(float(np.mean(each)))
+            every = Outcome(float(np.expm1(np.mean(each))))
+            found.setdefault((f"{kind}, all", 0.0), []).append(every)
             size = np.log(flops(data.architecture, data.designs[held]))
             for risk in RISKS if kind == "fleet" else (0.0,):
                 value = (prediction.log_ms + risk * prediction.log_sd).mean(axis=1)
                 slope, base = np.polyfit(size, value, 1)
                 first = int((value - slope * size - base).argmin())
-                found.setdefault((f"{kind}, best", risk), []).append(float(each[first]))
-    for (what, risk), values in found.items():
-        show(
-            f"{model} measured, {what}, risk {risk:g}",
-            [Outcome(float(np.expm1(v))) for v in values],
-        )
+                one = Outcome(float(np.expm1(each[first])))
+                if kind == "fleet":
+                    measured = np.exp(prediction.log_ms.mean(axis=1) - each)
+                    one = replace(
+                        one, over_uniform=_kept_promise(surrogate, data, held, first, measured)
+                    )
+                found.setdefault((f"{kind}, best", risk), []).append(one)
+    for (what, risk), outcomes in found.items():
+        show(f"{model} measured, {what}, risk {risk:g}", outcomes)
+
+
+def _kept_promise(
+    surrogate: FleetSurrogate, data: TrainingData, held: Ints, first: int, measured: Floats
+) -> float:
+    """Median over all other held-out configurations of what the first promises over each, over
+    what was `measured` (geometric means over clusters), less 1."""
+    predicted = np.exp(surrogate.predict(data.designs[held]).log_ms.mean(axis=1))
+    missed = []
+    for other in np.delete(np.arange(len(held)), first).tolist():
+        doubt = surrogate.ratio_sd(data.designs[held[first]], data.designs[held[other]]).mean()
+        promised = PromisedGain(float(predicted[other] / predicted[first]), float(doubt)).promised
+        missed.append(promised / (measured[other] / measured[first]) - 1.0)
+    return float(np.median(missed))
 
 
 def planned(world: World, size: int, seed: int) -> Counts:
@@ -282,17 +309,23 @@ def outcome(world: World, problem: SearchProblem, counts: Counts, best_ms: float
     """What the winner `counts` (groups) is in truth; `best_ms` is the best there is."""
     found, true = problem.evaluate(counts[None]), float(world.fleet_ms(counts[None])[0])
     inside = found.fleet_mean_low_ms[0] <= true <= found.fleet_mean_high_ms[0]
-    return Outcome(float(found.fleet_mean_ms[0]) / true - 1.0, float(inside), true / best_ms - 1.0)
+    uniform = problem.best_uniform.counts
+    delivered = float(world.fleet_ms(uniform[None])[0]) / true
+    promised = promised_gain(problem, counts, uniform).promised
+    curse = float(found.fleet_mean_ms[0]) / true - 1.0
+    return Outcome(curse, float(inside), true / best_ms - 1.0, promised / delivered - 1.0)
 
 
 def show(what: str, outcomes: list[Outcome]) -> None:
-    curse, inside, regret = (
+    curse, inside, regret, over = (
         100 * np.array([getattr(o, name) for o in outcomes])
-        for name in ("curse", "inside", "regret")
+        for name in ("curse", "inside", "regret", "over_uniform")
     )
     low = np.quantile(curse, 0.1)
+    promise = f"{np.median(over):.2f} ({over.min():.2f} to {over.max():.2f})"
+    promise = "" if np.isnan(over).any() else promise
     told = "" if np.isnan(regret).any() else f"{inside.mean():>8.0f}{np.median(regret):>9.2f}"
-    print(f"{what:<44}{np.median(curse):>8.2f}{low:>13.2f}{told}", flush=True)
+    print(f"{what:<44}{np.median(curse):>8.2f}{low:>13.2f}{promise:>22}{told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from hdap.networks.checkpoint import STATE
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
 from hdap.requests.training_request import ElasticTraining
 from hdap.training.datasets import Data
+from hdap.training.load_data import image_readers
 from hdap.training.network_quality import Quality, evaluate, recalibrate_by
 from hdap.training.training_loop import best_device
 from hdap.training.training_session import (
@@ -183,7 +184,7 @@ def _train_stages(
     if mode != "incremental":
         # of levels between, which not every step trains, running means are behind
         _recalibrate(session, model, range(len(model.levels)))
-    qualities = judge(model, data, workers=wanted.readers)
+    qualities = judge(model, data, workers=image_readers(wanted.workers, wanted.data))
     model.eval().set_level(len(qualities) - 1)
     *earlier, last = session.manifest.tunings
     last = replace(last, accuracy=qualities[-1].accuracy, validation_loss=qualities[-1].loss)

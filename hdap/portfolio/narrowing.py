@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.errors import InfeasibleError
-from hdap.search.problem.budget import FlopsBand, band
+from hdap.search.problem.budget import band
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.search_problem import LatencyModel, SearchProblem
@@ -16,8 +15,6 @@ from hdap.search.samplers.evolution import Evolution
 from hdap.surrogate.models.base import Prediction
 
 GENERATIONS = 12
-TOLERANCES = (0.03, 0.1, 0.3)
-"""How far below its budget a network may stay: more where a coarse grid has none that is nearer."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +55,7 @@ def narrowed(
 
     Raises `InfeasibleError` when nothing within `most` meets the budget.
     """
-    for tolerance in TOLERANCES[:-1]:
-        try:
-            allowed = band(budget, tolerance)
-            return _narrowed(architecture, importance, most, allowed, fleet, step, seed)
-        except InfeasibleError:
-            continue
-    allowed = band(budget, TOLERANCES[-1])
-    return _narrowed(architecture, importance, most, allowed, fleet, step, seed)
-
-
-def _narrowed(
-    architecture: Architecture,
-    importance: Importance,
-    most: Counts,
-    allowed: FlopsBand,
-    fleet: WeightedLatency | None,
-    step: int,
-    seed: int,
-) -> Counts:
+    allowed = band(budget)
     share = least_share(architecture, allowed)
     space = SearchSpace.build(architecture, step, min_share=share)
     names = [group.name for group in architecture.groups]

@@ -200,7 +200,7 @@ def _sure(source: PictureSource, found: ShippingCandidate) -> str:
 
 def _costs(found: ShippingCandidate) -> str:
     told = (
-        f"Keeps {kept(found.kept)} of importance; uniform pruning keeps "
+        f"Keeps {kept(found.kept)} of importance; the best uniform network keeps "
         f"{kept(found.uniform.kept_importance)}."
     )
     if found.tuned is not None and np.isfinite(found.tuned.accuracy_after):

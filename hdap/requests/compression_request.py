@@ -12,11 +12,11 @@ from hdap.requests.shared_settings import (
     Model,
     Pretrained,
     Teacher,
+    Tolerance,
     Unreadable,
     ValidationShare,
 )
 from hdap.requests.training_request import PRUNED_RECIPE
-from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class CompressRequest:
     ] = 10
     criterion: Criterion = "l2"
     objective: Annotated[str, Setting("What the searches minimise: mean, p95, worst.")] = "mean"
-    tolerance: Annotated[
-        float, Setting("How far below its budget a step may end.", flag="flops-tol")
-    ] = DEFAULT_TOLERANCE
+    tolerance: Tolerance = None
     trials: Annotated[
         int, Setting("Trials of each step's search.", also="search-trials", low=1)
     ] = 2000

@@ -11,11 +11,11 @@ from hdap.requests.shared_settings import (
     Criterion,
     Seed,
     Step,
+    Tolerance,
     Unreadable,
     ValidationShare,
     by_commas,
 )
-from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class PortfolioRequest:
     trials: Annotated[
         int, Setting("Trials of each search of --flops.", also="search-trials", low=1)
     ] = 2000
-    tolerance: Annotated[
-        float, Setting("How far below its budget a searched network may be.", flag="flops-tol")
-    ] = DEFAULT_TOLERANCE
+    tolerance: Tolerance = None
     step: Step = 0
     criterion: Criterion = "l2"
     weights: Annotated[

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from hdap.fleet_data.documents import from_plain
 from hdap.requests.setting import Setting
-from hdap.requests.shared_settings import Model, Seed, Step, SurrogateKind
-from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK, DEFAULT_TOLERANCE
+from hdap.requests.shared_settings import Model, Seed, Step, SurrogateKind, Tolerance
+from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK
 
 if TYPE_CHECKING:
     from hdap.fleet_data.records import StudyRecord
@@ -55,10 +55,7 @@ class SearchRequest:
             "--flops is then a cap."
         ),
     ] = None
-    tolerance: Annotated[
-        float,
-        Setting("How far below the budget a network may be; 0.03 = 3 %.", flag="flops-tol"),
-    ] = DEFAULT_TOLERANCE
+    tolerance: Tolerance = None
     objective: Annotated[
         str,
         Setting(
@@ -74,7 +71,7 @@ class SearchRequest:
     )
     floor: Annotated[
         float | None,
-        Setting("Least kept importance, 0..1. Default: 0.9 of what uniform pruning keeps."),
+        Setting("Least kept importance, 0..1. Default: what the best uniform network keeps."),
     ] = None
     proxy: Annotated[
         str,

@@ -44,6 +44,14 @@ Readers = Annotated[
         low=0,
     ),
 ]
+Tolerance = Annotated[
+    float | None,
+    Setting(
+        "Networks must spend their budget but for this share: 0.03 = 3 %. Default: a budget is a "
+        "ceiling, and quality alone keeps a network from being small.",
+        flag="flops-tol",
+    ),
+]
 SurrogateKind = Annotated[
     str,
     Setting(

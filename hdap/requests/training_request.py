@@ -1,13 +1,10 @@
 """What a person asks of a training, from a network or a checkpoint to a folder of checkpoints."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from hdap.fleet_data.errors import require_rules
-from hdap.image_files.cifar_files import edition_of
-from hdap.image_files.idx_files import find_idx
 from hdap.requests.recipe import Recipe
 from hdap.requests.setting import Setting, Without
 from hdap.requests.shared_settings import ImageData, Readers, Teacher, Unreadable, ValidationShare
@@ -36,11 +33,6 @@ class TrainingRequest:
     unreadable: Unreadable = "stop"
     workers: Readers = None
     run: str = ""
-
-    @property
-    def readers(self) -> int:
-        """How many processes read images."""
-        return image_readers(self.workers, self.data)
 
 
 @dataclass(frozen=True)
@@ -106,12 +98,3 @@ class SparseTraining(TrainingRequest):
     def rewind_to(self) -> int:
         """The epoch whose weights every level goes back to."""
         return min(1, self.recipe.epochs - 1) if self.rewind is None else self.rewind
-
-
-def image_readers(workers: int | None, data: str) -> int:
-    """How many processes read images: as asked, else as many as a folder of them can use."""
-    path = Path(data)
-    if workers is not None:
-        return workers
-    in_memory = bool(find_idx(path)) or edition_of(path) is not None
-    return min(8, os.cpu_count() or 1) if path.is_dir() and not in_memory else 0

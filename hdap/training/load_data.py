@@ -1,5 +1,6 @@
 """`--data`: images by their path, or a factory of the user's own."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ def load_data(text: str, options: DataOptions | None = None) -> Data:
             f"`package.module:factory`, but {text!r} is none of them"
         )
     return as_data(_call_factory(text), text, options)
+
+
+def image_readers(workers: int | None, data: str) -> int:
+    """How many processes read images: as asked, else as many as a folder of them can use."""
+    path = Path(data)
+    if workers is not None:
+        return workers
+    in_memory = bool(find_idx(path)) or edition_of(path) is not None
+    return min(8, os.cpu_count() or 1) if path.is_dir() and not in_memory else 0
 
 
 def _pixel_parts(path: Path) -> PixelParts | None:

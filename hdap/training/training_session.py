@@ -21,6 +21,7 @@ from hdap.requests.recipe import Recipe
 from hdap.requests.training_request import TrainingRequest
 from hdap.training.datasets import Data
 from hdap.training.distributed import rank
+from hdap.training.load_data import image_readers
 from hdap.training.losses import Losses
 from hdap.training.training_loop import OnEpoch, train
 from hdap.training.training_state import Epoch, History, Snapshot, TrainingProgress
@@ -115,7 +116,7 @@ class TrainingSession(Generic[AnyManifest]):
                 on_step=self.watch.on_step,
                 resume=resume,
                 device=device,
-                workers=self.wanted.readers,
+                workers=image_readers(self.wanted.workers, self.wanted.data),
             )
         except DivergedError as error:
             raise DivergedError(f"{error}; {self.last_good}") from error

@@ -67,7 +67,7 @@ def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSe
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
-    if 1 < problem.band.low < budget.low:
+    if request.tolerance is not None and problem.band.low < budget.low:
         say(
             f"nothing on the grid lies within {100 * request.tolerance:g} % below the budget of "
             f"{format_flops(budget.high)} FLOPs: the nearest that does not exceed it has "
@@ -104,9 +104,8 @@ def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | 
 def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture) -> FlopsBand:
     """The FLOPs that a request allows.
 
-    A budget is a ceiling, and all but a few percent of it is spent. Beside a latency budget, or
-    where FLOPs are an objective themselves, anything below it is allowed, and without one anything
-    up to the dense model.
+    A budget is a ceiling. Beside a latency budget, or where FLOPs are an objective themselves, it
+    is the dense model where none is given.
 
     Raises:
         InputError: there is no budget at all, or it is no number.
@@ -117,7 +116,7 @@ def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture)
     if request.flops is None and not capped:
         raise InputError("a search needs a budget, but got none: give --flops, --latency or both")
     budget = dense if request.flops is None else parse_flops(request.flops, dense)
-    return FlopsBand(1, budget) if capped else band(budget, request.tolerance)
+    return band(budget, None if capped else request.tolerance)
 
 
 def build_search_problem(
@@ -146,6 +145,7 @@ def build_search_problem(
         least = int(flops(architecture, space.smallest[None, :])[0])
         allowed = replace(allowed, low=min(least, allowed.high))
     allowed = reached(space, allowed)
+    _require_a_reason_to_be_large(request, goals)
     problem = SearchProblem.build(
         space,
         allowed,
@@ -159,6 +159,16 @@ def build_search_problem(
     )
     # A budget out of reach is said here, before anyone waits for it.
     return problem, profile(space, allowed, problem.uniform, problem.every)
+
+
+def _require_a_reason_to_be_large(request: SearchRequest, goals: Goals) -> None:
+    """Raise InputError where the narrowest network is the answer whatever was measured."""
+    asked = request.latency is not None or request.data is not None or goals.several
+    if request.floor == 0.0 and request.tolerance is None and not asked:
+        raise InputError(
+            "a search for the fastest network must keep some quality or spend its budget, but got "
+            "floor=0.0, and a budget is a ceiling: give a floor above 0, or --flops-tol 0.03"
+        )
 
 
 def objective_text(problem: SearchProblem) -> str:

@@ -21,7 +21,6 @@ from hdap.portfolio.candidates import Candidate, Candidates, importance_in, requ
 from hdap.requests.search_request import SearchRequest
 from hdap.search.driver.run_search import SearchProgress
 from hdap.search.problem.budget import parse_flops
-from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 from hdap.training.datasets import Data, plain
 from hdap.training.load_data import TrainingBatches
 from hdap.training.network_quality import recalibrate_on
@@ -59,7 +58,7 @@ class SearchOrder:
     budgets: Sequence[str]
     criterion: str = "l2"
     trials: int = 2000
-    tolerance: float = DEFAULT_TOLERANCE
+    tolerance: float | None = None
     step: int = 0
     seed: int = 0
 

@@ -9,14 +9,8 @@ from hdap.fleet_data.wording import amount, interval, kept, latency, times
 from hdap.search.analysis.answer import Answer, AnswerRow
 
 GAP = "  "
-NAMES = {
-    "dense": "dense",
-    "unaligned": "uniform, any width",
-    "uniform": "uniform, same grid",
-    "found": "found",
-}
 DECIDING = (
-    *("network", "fleet mean", "vs dense", "kept importance", "vs uniform", "90 % interval"),
+    *("network", "fleet mean", "vs dense", "kept importance", "vs best uniform", "90 % interval"),
     "fleet median",
 )
 Column = tuple[str, Literal["left", "right"], Callable[[AnswerRow], str]]
@@ -53,6 +47,14 @@ def mean_and_median(row: AnswerRow) -> str:
     return latency(row.fleet_mean_ms) + median * row.skewed
 
 
+def network_name(row: AnswerRow) -> str:
+    """What tables call a network: `uniform, multiples of 16 (best)`, `found`."""
+    if row.step:
+        grid = "any width" if row.step == 1 else f"multiples of {row.step}"
+        return f"uniform, {grid}{' (best)' * row.base_line}"
+    return row.name if row.name in ("dense", "found") else f"{row.name}, as fast"
+
+
 def answer_columns(answer: Answer, *objectives: Column, measured: str = "measured") -> list[Column]:
     """What is said of each network of an answer; `objectives` stand beside the fleet mean, and so
     does the median where it is another.
@@ -61,7 +63,7 @@ def answer_columns(answer: Answer, *objectives: Column, measured: str = "measure
     """
     median: Column = ("fleet median", "right", lambda x: latency(x.fleet_median_ms))
     return [
-        ("network", "left", lambda x: NAMES[x.name] + f", {measured}" * x.measured),
+        ("network", "left", lambda x: network_name(x) + f", {measured}" * x.measured),
         ("FLOPs", "right", lambda x: format_flops(x.flops)),
         ("parameters", "right", lambda x: amount(x.parameters)),
         ("fleet mean", "right", lambda x: latency(x.fleet_mean_ms)),
@@ -72,7 +74,7 @@ def answer_columns(answer: Answer, *objectives: Column, measured: str = "measure
         ("worst cluster", "right", lambda x: f"{latency(x.worst_cluster_ms)} ({x.worst_cluster})"),
         ("kept importance", "right", lambda x: kept(x.kept_importance)),
         ("vs dense", "right", lambda x: times(x.over_dense)),
-        ("vs uniform", "right", lambda x: times(x.over_uniform)),
+        ("vs best uniform", "right", lambda x: times(x.over_uniform)),
     ]
 
 

@@ -77,7 +77,9 @@ def trial_in_question(store: "Store", study: str | None, number: int) -> TrialIn
     problem, _ = stored_problem(store, record)
     clustering = store.clustering(record.clustering_id)
     row = int(rows[0])
-    counts = np.stack([trials.counts[row], problem.uniform, problem.architecture.widths])
+    counts = np.stack(
+        [trials.counts[row], problem.best_uniform.counts, problem.architecture.widths]
+    )
     found = problem.latency.predict(counts)
     ms, low, high = found.ms.T.copy(), found.low_ms.T.copy(), found.high_ms.T.copy()
     # What was stored is the promise, whatever the surrogates say today.

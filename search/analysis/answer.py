@@ -1,6 +1,5 @@
 """From trials to what a person acts on: a short list, a table, and what the fleet was good for."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats, Ints, TrialBatch
 from hdap.search.analysis.pareto_front import FrontRow, best_first, front
+from hdap.search.analysis.promised_gain import PromisedGain, promised_gain
 from hdap.search.analysis.spread import apart
 from hdap.search.exact.most_kept import most_kept
 from hdap.search.problem.search_problem import SearchProblem
@@ -28,7 +28,8 @@ class AnswerRow:
     telemetry) `fleet_mean_low_ms` and `fleet_mean_high_ms` are NaN. `fleet_median_ms` is what half
     of the weight of devices does not exceed. `objective` is what a person
     reads of the first latency objective, in its unit. Speed-ups are ratios of fleet means, so that
-    over a measured dense model nothing is gained by predicting it too slow.
+    over a measured dense model nothing is gained by predicting it too slow. `step` is the grid of a
+    uniform network, 0 of any other; `base_line` marks the one that `over_uniform` is over.
     """
 
     name: str
@@ -46,6 +47,8 @@ class AnswerRow:
     kept_importance: float
     over_dense: float
     over_uniform: float
+    step: int = 0
+    base_line: bool = False
     measured: bool = False
 
     @property
@@ -57,27 +60,32 @@ class AnswerRow:
 
 @dataclass(frozen=True)
 class Answer:
-    """Four rows to compare and the trials worth measuring, best first.
+    """What to compare and the trials worth measuring, best first.
 
-    `unaligned` is uniform pruning that rounds to no grid; it is None when the network itself
-    forces a grid on which the band cannot be met. `numbers` are the short list's trials,
-    `shortlist` the same as rows; `found` is the first of them. With several objectives `front`
-    holds the trials that no other beats, and `found` is the balanced one among them.
+    `uniforms` is uniform pruning on every grid, the widest that the budget allows, fastest first;
+    `uniform` is the base line among them, the one that is hardest to beat, and what `over_uniform`
+    is over. `numbers` are the short list's trials, `shortlist` the same as rows; `found` is the
+    first of them, `gain` what it promises over the base line. `as_fast` is the trial that keeps
+    most of those that are as fast as the base line, None where that is `found` or there are other
+    goals than one latency. With several objectives `front` holds the trials that no other beats,
+    and `found` is the balanced one among them.
     """
 
     dense: AnswerRow
+    uniforms: tuple[AnswerRow, ...]
     uniform: AnswerRow
-    unaligned: AnswerRow | None
     found: AnswerRow
     numbers: Ints
     shortlist: tuple[AnswerRow, ...]
+    gain: PromisedGain
+    as_fast: AnswerRow | None = None
     front: tuple[FrontRow, ...] = ()
 
     @property
     def rows(self) -> tuple[AnswerRow, ...]:
         """The table, in the order in which it is read."""
-        rows = (self.dense, self.unaligned, self.uniform, self.found)
-        return tuple(row for row in rows if row is not None)
+        pruned = (*self.uniforms, self.as_fast, self.found)
+        return (self.dense, *(row for row in pruned if row is not None))
 
     @property
     def skewed(self) -> bool:
@@ -97,23 +105,29 @@ def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None =
         InfeasibleError: no trial keeps the floor within the band.
     """
     chosen = shortlist(problem, trials)
-    named = {"dense": problem.architecture.widths, "uniform": problem.uniform}
-    with suppress(InfeasibleError):
-        named["unaligned"] = problem.uniform_in(problem.space.unaligned())
-    counts = np.vstack([*named.values(), trials.counts[chosen]])
-    names = [*named, *(f"trial {n}" for n in trials.number[chosen])]
-    rows = _rows(problem, counts, names)
+    uniforms = problem.uniform_networks or (problem.best_uniform,)
+    place = 1 + [network.name for network in uniforms].index(problem.best_uniform.name)
+    fullest = _as_fast(problem, trials)
+    shown = np.append(chosen, fullest)
+    counts = np.vstack(
+        [problem.architecture.widths, *(u.counts for u in uniforms), trials.counts[shown]]
+    )
+    names = ["dense", *(u.name for u in uniforms), *(f"trial {n}" for n in trials.number[shown])]
+    rows = _rows(problem, counts, names, place)
     if dense_ms is not None and np.isfinite(dense_ms).all():
-        rows = _over_measured(problem, rows, dense_ms)
-    table = dict(zip(named, rows, strict=False))
-    best = rows[len(named) :]
+        rows = _over_measured(problem, rows, place, dense_ms)
+    marked = [replace(rows[1 + i], step=u.step) for i, u in enumerate(uniforms)]
+    marked[place - 1] = replace(marked[place - 1], base_line=True)
+    best = rows[1 + len(uniforms) :][: len(chosen)]
     return Answer(
-        dense=table["dense"],
-        uniform=replace(table["uniform"], name="uniform"),
-        unaligned=table.get("unaligned"),
+        dense=rows[0],
+        uniforms=tuple(sorted(marked, key=lambda row: row.fleet_mean_ms)),
+        uniform=marked[place - 1],
         found=replace(best[0], name="found"),
         numbers=trials.number[chosen],
         shortlist=best,
+        gain=promised_gain(problem, best[0].counts, problem.best_uniform.counts),
+        as_fast=rows[-1] if len(fullest) and fullest[0] != chosen[0] else None,
         front=front(trials, problem.goals) if problem.goals.several else (),
     )
 
@@ -130,6 +144,16 @@ def shortlist(problem: SearchProblem, trials: TrialBatch, size: int = SHORTLIST)
     if not len(order):
         raise InfeasibleError(_lacking(problem, trials))
     return order[apart(trials.counts[order], size, APART)]
+
+
+def _as_fast(problem: SearchProblem, trials: TrialBatch) -> Ints:
+    """Row of the trial that keeps most within the base line's latency, if that is a question."""
+    if problem.limit_ms is not None or problem.goals.several or problem.goals.first.unit != "ms":
+        return np.empty(0, dtype=np.int64)
+    allowed = float(problem.ucb_ms(problem.best_uniform.counts[None])[0])
+    rows = np.flatnonzero(trials.feasible)
+    rows = rows[problem.scores(trials.counts[rows]).value <= allowed]
+    return rows[trials.kept_importance[rows].argsort(kind="stable")[-1:]]
 
 
 def _lacking(problem: SearchProblem, trials: TrialBatch) -> str:
@@ -157,7 +181,7 @@ def _lacking(problem: SearchProblem, trials: TrialBatch) -> str:
 
 
 def _over_measured(
-    problem: SearchProblem, rows: tuple[AnswerRow, ...], dense_ms: Floats
+    problem: SearchProblem, rows: tuple[AnswerRow, ...], base_line: int, dense_ms: Floats
 ) -> tuple[AnswerRow, ...]:
     ms, fleet = dense_ms[None], problem.fleet
     mean, (worst_ms, worst) = float(fleet.fleet_mean(ms)[0]), fleet.worst(ms)
@@ -171,17 +195,19 @@ def _over_measured(
         objective=float(problem.goals.first.reported(fleet, ms)[0]),
         worst_cluster_ms=float(worst_ms[0]),
         worst_cluster=int(worst[0]),
-        over_uniform=rows[1].fleet_mean_ms / mean,
+        over_uniform=rows[base_line].fleet_mean_ms / mean,
         measured=True,
     )
     others = (replace(row, over_dense=mean / row.fleet_mean_ms) for row in rows[1:])
     return (dense, *others)
 
 
-def _rows(problem: SearchProblem, counts: Counts, names: list[str]) -> tuple[AnswerRow, ...]:
+def _rows(
+    problem: SearchProblem, counts: Counts, names: list[str], base_line: int
+) -> tuple[AnswerRow, ...]:
     found = problem.evaluate(counts)
     median = problem.fleet.percentile(found.cluster_ms, 0.5)
-    dense, aligned = found.fleet_mean_ms[:2]
+    dense, uniform = found.fleet_mean_ms[[0, base_line]]
     return tuple(
         AnswerRow(
             name=name,
@@ -198,7 +224,7 @@ def _rows(problem: SearchProblem, counts: Counts, names: list[str]) -> tuple[Ans
             worst_cluster=int(found.worst_cluster[i]),
             kept_importance=float(found.kept_importance[i]),
             over_dense=float(dense / found.fleet_mean_ms[i]),
-            over_uniform=float(aligned / found.fleet_mean_ms[i]),
+            over_uniform=float(uniform / found.fleet_mean_ms[i]),
         )
         for i, name in enumerate(names)
     )

@@ -1,7 +1,8 @@
 """From measurements of a trial to the figures that a promise is judged by.
 
-Networks: found, uniform (same grid), dense. A device's latency counts divided by its factor; a
-cluster's is the geometric mean over its representatives, the fleet's the device-weighted mean.
+Networks: found, uniform (the best of all grids), dense. A device's latency counts divided by its
+factor; a cluster's is the geometric mean over its representatives, the fleet's the device-weighted
+mean.
 Intervals are 90 %, by resampling devices' residuals (a device's three networks stay together, so
 whatever slows a device cancels in a ratio). What is said of the figures: `judgement`.
 """

@@ -9,7 +9,6 @@ import numpy as np
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Bools, Floats
-from hdap.search.problem.defaults import DEFAULT_TOLERANCE
 
 _NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*"
 _FORM = re.compile(_NUMBER + "([kmgt%]?)", re.I | re.A)
@@ -21,7 +20,10 @@ _FORMS = "write it as `1.0G`, `300M`, `1e9` or `25%` of the dense model"
 
 @dataclass(frozen=True, slots=True)
 class FlopsBand:
-    """FLOPs from `low` to `high`, both included; `high` is the budget that was asked for."""
+    """FLOPs from `low` to `high`, both included; `high` is the budget that was asked for.
+
+    A budget is a ceiling: `low` is 1 unless networks that spend less were ruled out.
+    """
 
     low: int
     high: int
@@ -77,12 +79,14 @@ def parse_flops_range(text: str, dense: int) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def band(budget: int, tolerance: float = DEFAULT_TOLERANCE) -> FlopsBand:
-    """FLOPs within `tolerance` (a fraction) below `budget`.
+def band(budget: int, tolerance: float | None = None) -> FlopsBand:
+    """FLOPs of at most `budget`, and with a `tolerance` (a fraction) at most so far below it.
 
     Raises:
         InputError: `0 <= tolerance < 1` does not hold.
     """
+    if tolerance is None:
+        return FlopsBand(1, budget)
     if not 0.0 <= tolerance < 1.0:
         raise InputError(
             f"`0 <= tolerance < 1` must hold for the FLOPs band, but got {tolerance=}: "

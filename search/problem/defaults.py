@@ -1,8 +1,6 @@
 """What a search takes where nothing is said. Apart from where it is used, because asking imports
 nothing heavy."""
 
-DEFAULT_TOLERANCE = 0.03
-"""How far below a FLOPs budget a network may be."""
 DEFAULT_RISK = 1.0
 """Standard deviations of doubt added to a prediction."""
 DEFAULT_PROXY = "layers"

@@ -22,11 +22,7 @@ class Proxy(ABC):
     A sum over groups, because samplers trade one group for another exactly, and the bound on a
     search's answer prices each by itself. Kept importance lies in 0..1 and is 1 for the dense
     network. Proxies hold no state.
-
-    `of_uniform` is the default floor of a search, as a part of what uniform pruning keeps.
     """
-
-    of_uniform: float = 1.0
 
     @abstractmethod
     def terms(self, shares: Floats) -> Floats:
@@ -51,13 +47,8 @@ class LayerLogMean(LogMean):
     """The geometric mean over the inputs and outputs of layers, each of which counts once.
 
     So a residual trunk, which many layers read and write, counts more than an inner width. In the
-    study it foretold accuracy after fine-tuning best of all that needs no run of the network. On
-    its residual network those that kept 0.87 of what uniform pruning keeps were as accurate as it
-    (-0.1 points, 95 % interval 1.0), those that kept as much were 1 point better: the default floor
-    lies between.
+    study it foretold accuracy after fine-tuning best of all that needs no run of the network.
     """
-
-    of_uniform = 0.9
 
     def weights(self, architecture: Architecture) -> Floats:
         sides = np.zeros(len(architecture.groups))

@@ -9,7 +9,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import parameters
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.fleet_data.records import Floats
+from hdap.fleet_data.records import Bools, Floats
 from hdap.search.problem.accuracy import AccuracyModel
 from hdap.search.problem.budget import FlopsBand
 from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK
@@ -27,7 +27,13 @@ from hdap.search.problem.objectives import (
 from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.repair import Repair
 from hdap.search.problem.search_space import SearchSpace
-from hdap.search.problem.uniform import uniform, uniform_within
+from hdap.search.problem.uniform import (
+    UniformNetwork,
+    hardest_to_beat,
+    uniform,
+    uniform_networks,
+    uniform_within,
+)
 from hdap.surrogate.models.base import Z90, Prediction
 
 SLACK = 1e-9
@@ -82,10 +88,10 @@ class SearchProblem:
         risk: float = DEFAULT_RISK,
         limit_ms: float | None = None,
     ) -> "SearchProblem":
-        """A problem whose floor is, unless given, what uniform pruning keeps at the same FLOPs.
+        """A problem whose floor is, unless given, what the best uniform network keeps.
 
         There is none by default where kept importance is what a search wants most of, or FLOPs are
-        an objective and not a budget that is spent.
+        an objective themselves.
 
         Raises:
             InputError: `floor`, `risk`, `limit_ms` or `goals` is out of range.
@@ -118,10 +124,8 @@ class SearchProblem:
             )
         if floor is None and (limit_ms is not None or FLOPS in goals.names):
             floor = 0.0
-        if floor is None:
-            kept = float(importance.kept(uniform(space, band)[None])[0])
-            floor = importance.proxy.of_uniform * kept
-        return cls(space, band, latency, fleet, importance, floor, goals, risk, limit_ms)
+        posed = cls(space, band, latency, fleet, importance, floor or 0.0, goals, risk, limit_ms)
+        return posed if floor is not None else replace(posed, floor=posed._same_quality())
 
     @property
     def architecture(self) -> Architecture:
@@ -139,19 +143,58 @@ class SearchProblem:
         return configurations_within(self.space, self.band)
 
     @cached_property
-    def uniform(self) -> Counts:
-        """Uniform pruning on the same grid, at equal FLOPs or within the same latency: `groups`.
+    def uniform_networks(self) -> tuple[UniformNetwork, ...]:
+        """Uniform pruning to the budget on every grid: what one gets without a search."""
+        limit = np.inf if self.limit_ms is None else self.limit_ms
 
-        It is `start` where a search begins elsewhere. Raises InfeasibleError where none meets the
-        budget.
+        def fits(counts: Counts) -> Bools:
+            return np.asarray(self.ucb_ms(counts) <= limit)
+
+        fitting = None if self.limit_ms is None else fits
+        return uniform_networks(self.space, self.band.high, fitting)
+
+    @cached_property
+    def best_uniform(self) -> UniformNetwork:
+        """The base line: of `uniform_networks` the fastest if all kept the same importance, within
+        a latency budget the one that keeps most.
+
+        Raises InfeasibleError where none meets the budget.
         """
-        return self.start if self.start is not None else self.uniform_in(self.space)
+        found = self.uniform_networks
+        if not found:
+            return UniformNetwork(self.space.step, self._uniform_on_the_grid)
+        if self.limit_ms is not None:
+            kept = self.importance.log_kept(np.stack([network.counts for network in found]))
+            return found[int(kept.argmax())]
+        in_ms = replace(self, goals=self.goals if self.goals.first.unit == "ms" else MEAN)
+        return hardest_to_beat(
+            found, self.space, self.band.high, in_ms.ucb_ms, self.importance.log_kept
+        )
 
-    def uniform_in(self, space: SearchSpace) -> Counts:
-        """Uniform pruning to the same budget on another grid."""
+    @cached_property
+    def uniform(self) -> Counts:
+        """Where a search begins: `start`, else the base line where the grid and the band hold it,
+        else uniform pruning on the grid: `groups`.
+
+        Raises InfeasibleError where none meets the budget.
+        """
+        if self.start is not None:
+            return self.start
+        best = self.best_uniform.counts
+        on_the_grid = (self.space.snap(best[None].astype(np.float64)) == best).all()
+        inside = self.band.contains(self.repair.flops(best[None]))[0]
+        return best if on_the_grid and inside else self._uniform_on_the_grid
+
+    @cached_property
+    def _uniform_on_the_grid(self) -> Counts:
         if self.limit_ms is None:
-            return uniform(space, self.band)
-        return uniform_within(space, self.band, self.ucb_ms, self.limit_ms)
+            return uniform(self.space, self.band)
+        return uniform_within(self.space, self.band, self.ucb_ms, self.limit_ms)
+
+    def _same_quality(self) -> float:
+        """What the base line keeps, or uniform pruning on the grid where its grid keeps no more."""
+        both = np.stack([self._uniform_on_the_grid, self.best_uniform.counts])
+        return float(self.importance.kept(both).min())
 
     @cached_property
     def log_floor(self) -> float:
@@ -160,7 +203,7 @@ class SearchProblem:
 
     def for_cluster(self, *clusters: int) -> "SearchProblem":
         """The same problem as someone who measured these clusters alone would pose it."""
-        return replace(self, fleet=self.fleet.only(*clusters))
+        return replace(self, fleet=self.fleet.only(*clusters), start=self.uniform)
 
     def violation(self, counts: Counts) -> Floats:
         """How far (in the logarithm) kept importance is below the floor; 0 where it holds: `n`.

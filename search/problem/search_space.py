@@ -59,15 +59,18 @@ class SearchSpace:
         )
         return cls(architecture, levels, step, chosen)
 
-    def unaligned(self) -> "SearchSpace":
-        """The same space without the grid: every count that the network itself allows."""
+    def on_grid(self, step: int) -> "SearchSpace":
+        """The same space on another grid, from the narrowest that the grid allows upwards.
+
+        Step 1 allows every count that the network itself does. Fixed groups stay.
+        """
         levels = tuple(
-            own
-            if i in self.fixed
-            else np.arange(min(g.multiple, g.width), own[-1] + 1, g.multiple, dtype=np.int64)
-            for i, (g, own) in enumerate(zip(self.architecture.groups, self.levels, strict=True))
+            own if i in self.fixed else _grid(group, step, 1, int(own[-1]))
+            for i, (group, own) in enumerate(
+                zip(self.architecture.groups, self.levels, strict=True)
+            )
         )
-        return SearchSpace(self.architecture, levels, 1, self.fixed)
+        return SearchSpace(self.architecture, levels, step, self.fixed)
 
     def within(self, limits: Mapping[str, Sequence[int]]) -> "SearchSpace":
         """The part of the space between a least and a most count of each group that is named.
@@ -186,10 +189,15 @@ class SearchSpace:
 
 
 def _levels(group: WidthGroup, step: int, min_width: int | None, min_share: float) -> Counts:
-    grid = math.lcm(step, group.multiple)
     least = math.ceil(group.width * min_share) if min_width is None else min_width
+    return _grid(group, step, least, group.width)
+
+
+def _grid(group: WidthGroup, step: int, least: int, most: int) -> Counts:
+    """Multiples of `step` and of what the group demands, from `least` on, and `most` itself."""
+    grid = math.lcm(step, group.multiple)
     first = math.ceil(max(least, grid) / grid) * grid
-    return np.append(np.arange(first, group.width, grid, dtype=np.int64), group.width)
+    return np.append(np.arange(first, most, grid, dtype=np.int64), most)
 
 
 def _fixed(architecture: Architecture, fixed: Mapping[str, int]) -> dict[int, int]:

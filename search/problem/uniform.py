@@ -1,6 +1,7 @@
-"""Uniform pruning at equal FLOPs: the base line, and where the default quality floor comes from."""
+"""Uniform pruning: the base line, and where the default quality floor comes from."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from hdap.search.problem.repair import Repair
 from hdap.search.problem.search_space import SearchSpace
 
 RATIOS = 4096
+GRIDS = (1, 4, 8, 16, 32, 64)
+"""Multiples of channels that somebody without a search would try."""
+NARROWER = 0.8
+"""Share of the budget of a second uniform network: the two show what kept importance costs."""
 LEAST_OF_UNIFORM = 0.5
 """By default a search leaves every group at least this part of what uniform pruning would leave it.
 The floor on kept importance alone lets a few wide groups, such as the trunk of a residual network,
@@ -94,3 +99,66 @@ def _between(low: Counts, high: Counts) -> Counts:
     for taken, group in enumerate(order):
         rows[taken + 1 :, group] = high[group]
     return rows
+
+
+@dataclass(frozen=True)
+class UniformNetwork:
+    """Every group at one ratio, rounded to multiples of `step`: `counts` (groups)."""
+
+    step: int
+    counts: Counts
+
+    @property
+    def name(self) -> str:
+        """As tables and documents call it."""
+        return f"uniform-{self.step}"
+
+
+def uniform_networks(
+    space: SearchSpace, budget: int, fits: Callable[[Counts], Bools] | None = None
+) -> tuple[UniformNetwork, ...]:
+    """Of every grid the widest uniform network of at most `budget` FLOPs, no network twice.
+
+    What one gets without a search; groups that are fixed in `space` stay. `fits` (`n x groups` ->
+    `n`) says of configurations whether they meet what else is asked. A grid on which none does has
+    none.
+    """
+    found: dict[bytes, UniformNetwork] = {}
+    for step in GRIDS:
+        counts = _widest(space.on_grid(step), budget, fits)
+        if counts is not None:
+            found[counts.tobytes()] = UniformNetwork(step, counts)
+    return tuple(found.values())
+
+
+def hardest_to_beat(
+    networks: tuple[UniformNetwork, ...],
+    space: SearchSpace,
+    budget: int,
+    latency: Callable[[Counts], Floats],
+    log_kept: Callable[[Counts], Floats],
+) -> UniformNetwork:
+    """The one that would be fastest if all kept the same importance.
+
+    What importance costs on this fleet, in log latency, is seen from each grid's network at a
+    smaller budget; it brings networks of unequal importance to the same.
+    """
+    widest = np.stack([network.counts for network in networks])
+    narrower = [_widest(space.on_grid(n.step), int(NARROWER * budget)) for n in networks]
+    other = np.stack([w if n is None else n for w, n in zip(widest, narrower, strict=True)])
+    log_ms, kept = np.log(latency(widest)), log_kept(widest)
+    costs, less = log_ms - np.log(latency(other)), kept - log_kept(other)
+    price = max(float(costs @ less), 0.0) / max(float(less @ less), 1e-12)
+    return networks[int((log_ms - price * kept).argmin())]
+
+
+def _widest(
+    space: SearchSpace, budget: int, fits: Callable[[Counts], Bools] | None = None
+) -> Counts | None:
+    """The widest uniform network on the grid of `space` within the budget; None where none is."""
+    ladder = space.snap(np.linspace(0.0, 1.0, RATIOS + 1)[:, None] * space.architecture.widths)
+    ladder = ladder[np.append(True, (np.diff(ladder, axis=0) != 0).any(axis=1))]
+    within = flops(space.architecture, ladder) <= budget
+    if fits is not None and within.any():
+        within[within] = fits(ladder[within])
+    return ladder[np.flatnonzero(within)[-1]] if within.any() else None

@@ -81,7 +81,8 @@ def parts(problem: SearchProblem, seed: int = 0) -> list[SearchProblem]:
     varying = kept + (FLOPS in names) + (len(problem.goals.latencies) > 1)
     found = []
     for own in _bands(problem, BANDS[min(varying, 2)]) if FLOPS in names else [problem.band]:
-        inside = replace(problem, band=own)
+        start = problem.uniform if own == problem.band else uniform(problem.space, own)
+        inside = replace(problem, band=own, start=start)
         wanted = FLOORS[min(varying, 2)] if kept else 1
         for floor, blend in product(
             _floors(inside, wanted, seed), BLENDS[len(problem.goals.latencies)]

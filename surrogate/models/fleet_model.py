@@ -116,6 +116,12 @@ class FleetModel(FleetSurrogate):
         variance = (spread**2).reshape(len(counts), self.clusters, -1).sum(axis=2)
         return log_ms, variance.astype(np.float64)
 
+    def ratio_sd(self, one: Counts, other: Counts) -> Floats:
+        _, features = self.priced(np.stack([one, other]))
+        apart = np.append(features[0] - features[1], 0.0)
+        spread = np.einsum("kdr,d->kr", self.parameters.root.astype(np.float64), apart)
+        return np.asarray(self.parameters.factor * np.sqrt((spread**2).sum(axis=1)))
+
     @property
     def physics(self) -> Physics:
         """The terms that its predictions are made of."""

@@ -96,7 +96,7 @@ def test_the_search_is_guided_to_networks_that_are_accurate_enough(
     least = float(np.quantile(evaluator.accuracy(blind.counts), 0.99)) + 0.01
     trials = _trials(run_search(problem, trials=100, accuracy=_goal(problem, evaluator, least)))
     assert (evaluator.accuracy(blind.counts) >= least).sum() == 0
-    assert trials.feasible[50:].mean() > 0.3
+    assert trials.feasible[50:].mean() > 0.2
 
 
 def test_accuracy_as_an_objective_makes_a_front_of_what_was_evaluated(

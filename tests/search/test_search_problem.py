@@ -7,25 +7,40 @@ import pytest
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.fleet_data.records import Floats
-from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.evaluation import Scores
 from hdap.search.problem.objectives import OBJECTIVES, parse_goals
-from hdap.search.problem.proxies import PROXIES
 from hdap.search.problem.search_problem import SearchProblem
 
 Make = Callable[..., SearchProblem]
 
 
-def test_the_default_floor_is_the_proxys_part_of_what_uniform_pruning_keeps(
+def test_the_default_floor_is_what_the_best_uniform_network_keeps(
     make_problem: Make,
 ) -> None:
     asked = make_problem()
     problem = SearchProblem.build(asked.space, asked.band, asked.latency, asked.fleet)
     found = problem.evaluate(problem.uniform[None])
-    part = PROXIES[DEFAULT_PROXY].of_uniform
-    assert 0.5 < part < 1.0
-    assert found.kept_importance[0] * part == pytest.approx(problem.floor)
+    base_line = problem.importance.kept(problem.best_uniform.counts[None])[0]
+    assert problem.floor == pytest.approx(min(base_line, found.kept_importance[0]))
+    assert problem.floor > 0.9 * base_line
     assert found.feasible[0]
+
+
+def test_a_grid_that_holds_the_base_line_begins_there(make_problem: Make) -> None:
+    problem = make_problem(tolerance=None, step=8)
+    best = problem.best_uniform
+    assert best.step >= 8
+    assert problem.uniform.tolist() == best.counts.tolist()
+    assert problem.floor == pytest.approx(problem.importance.kept(best.counts[None])[0])
+
+
+def test_within_a_latency_budget_the_base_line_keeps_most(make_problem: Make) -> None:
+    limit = 1.1 * float(make_problem().ucb_ms(make_problem().uniform[None])[0])
+    problem = replace(make_problem(tolerance=None), limit_ms=limit)
+    counts = np.stack([network.counts for network in problem.uniform_networks])
+    assert (problem.ucb_ms(counts) <= limit).all()
+    best = problem.best_uniform.counts[None]
+    assert problem.importance.kept(best)[0] == problem.importance.kept(counts).max()
 
 
 def test_every_column_is_what_it_says(make_problem: Make, shares: Floats) -> None:

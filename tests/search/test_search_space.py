@@ -40,7 +40,7 @@ def test_min_width_bounds_every_count_that_can(architecture: Read) -> None:
 
 
 def test_without_alignment_every_count_is_allowed_and_fixed_ones_stay(architecture: Read) -> None:
-    space = SearchSpace.build(architecture("resnet50"), step=16, fixed={"conv1": 50}).unaligned()
+    space = SearchSpace.build(architecture("resnet50"), step=16, fixed={"conv1": 50}).on_grid(1)
     assert space.levels[0].tolist() == [50]
     assert space.levels[1].tolist() == list(range(1, 65))
 
@@ -119,7 +119,7 @@ def test_limits_bound_what_a_group_may_have(architecture: Read) -> None:
     assert named["layer1.0.conv1"].tolist() == [56, 64]
     assert named["layer1.0.conv2"].tolist() == [40]
     assert all((a == b).all() for a, b in zip(limited.levels[4:], space.levels[4:], strict=True))
-    assert limited.unaligned().widest[0] == 50
+    assert limited.on_grid(1).widest[0] == 50
 
 
 @settings(deadline=None, max_examples=20)

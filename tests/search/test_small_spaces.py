@@ -19,7 +19,7 @@ Make = Callable[..., SearchProblem]
 @pytest.fixture(scope="module")
 def problem(make_problem: Make) -> SearchProblem:
     """One of 19 configurations; the floor is kept by some of them."""
-    return make_problem("mobilenetv1_100", "90%", step=256)
+    return make_problem("mobilenetv1_100", "90%", 0.03, step=256)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_default_search_scores_all_of_them_once_whatever_is_asked(
     make_problem: Make, objective: str
 ) -> None:
     floor = 0.0 if "flops" in objective else None
-    problem = make_problem("mobilenetv1_100", "90%", step=256, objective=objective, floor=floor)
+    problem = make_problem("mobilenetv1_100", "90%", 0.03, 256, objective=objective, floor=floor)
     assert problem.every is not None
     found = run_search(problem, trials=2000)
     assert found.stopped == "exhausted"
@@ -82,7 +82,7 @@ def test_a_stopped_one_goes_on_to_the_same_trials(problem: SearchProblem) -> Non
 
 
 def test_a_network_that_cannot_be_pruned_is_one_trial(make_problem: Make) -> None:
-    problem = make_problem("mobilenetv1_100", "100%", step=512, floor=1.0)
+    problem = make_problem("mobilenetv1_100", "100%", 0.03, step=512, floor=1.0)
     found = run_search(problem)
     assert _trials(found).counts.tolist() == [problem.architecture.widths.tolist()]
     assert found.stopped == "exhausted"

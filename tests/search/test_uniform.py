@@ -3,11 +3,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
+from hdap.fleet_data.records import Floats
 from hdap.search.problem.budget import FlopsBand, band
 from hdap.search.problem.search_space import SearchSpace
-from hdap.search.problem.uniform import least_share, uniform
+from hdap.search.problem.uniform import (
+    GRIDS,
+    hardest_to_beat,
+    least_share,
+    uniform,
+    uniform_networks,
+)
 
 Read = Callable[[str], Architecture]
 
@@ -54,3 +61,48 @@ def test_the_least_share_is_half_of_what_uniform_pruning_keeps_at_the_budget(
     budget = band(int(part * dense))
     kept = np.rint(2 * least_share(described, budget) * described.widths).astype(np.int64)
     assert 0.95 * budget.high <= flops(described, kept[None])[0] <= budget.high
+
+
+def test_every_grid_has_its_widest_network_within_the_budget(architecture: Read) -> None:
+    described = architecture("resnet50")
+    space = SearchSpace.build(described, step=8)
+    found = uniform_networks(space, 10**9)
+    assert [network.step for network in found] == list(GRIDS)
+    for network in found:
+        on_grid = (network.counts % network.step == 0) | (network.counts == described.widths)
+        assert on_grid.all()
+        spent = int(flops(described, network.counts[None])[0])
+        assert 0.85e9 < spent <= 1e9
+        ratio = network.counts / described.widths
+        assert ratio.max() - ratio.min() <= 2.0 * network.step / described.widths.min()
+
+
+def test_networks_that_grids_share_are_shown_once_and_what_does_not_fit_not_at_all(
+    architecture: Read,
+) -> None:
+    space = SearchSpace.build(architecture("resnet50"), fixed={"layer1.0.conv3": 256})
+    dense = int(flops(space.architecture, space.architecture.widths[None])[0])
+    assert len(uniform_networks(space, dense)) == 1  # the dense network, on every grid
+    assert uniform_networks(space, 10**6) == ()
+    none = uniform_networks(space, 10**9, lambda counts: counts[:, 0] > 10**6)
+    assert none == ()
+    kept = space.architecture.index["layer1.0.conv3"]
+    assert {int(n.counts[kept]) for n in uniform_networks(space, 10**9)} == {256}
+
+
+@pytest.mark.parametrize("rewarded", [8, 16, 32])
+def test_the_base_line_is_on_the_grid_that_the_machine_rewards(
+    architecture: Read, rewarded: int
+) -> None:
+    described = architecture("resnet50")
+    space = SearchSpace.build(described, step=8)
+
+    def latency(counts: Counts) -> Floats:
+        return flops(described, -(-counts // rewarded) * rewarded).astype(np.float64)
+
+    def log_kept(counts: Counts) -> Floats:
+        return np.asarray(np.log(counts / described.widths).mean(axis=1))
+
+    found = uniform_networks(space, 10**9)
+    best = hardest_to_beat(found, space, 10**9, latency, log_kept)
+    assert best.step % rewarded == 0

@@ -10,7 +10,7 @@ from hdap.cli.terminal.output import emit_json, say
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.wording import percent
 from hdap.networks.criteria import criterion
-from hdap.requests.training_request import image_readers
+from hdap.training.load_data import image_readers
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compress_network import Compression
 

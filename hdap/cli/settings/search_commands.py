@@ -69,9 +69,9 @@ class VerifyCommand(WithBoth):
     """Measure what was promised: write a bundle with --out, read it back without.
 
     Exit 0: the promise holds. Exit 1: it does not, or that could not be shown. The promise holds
-    where the fleet mean is not above its predicted 90 % interval, both speed-ups (over uniform on
-    the same grid and over dense) reach 95 % of what was promised with their whole 90 % interval, no
-    cluster is 5 % above its own interval, and other devices behave as their cluster.
+    where the fleet mean is not above its predicted 90 % interval, both speed-ups (over the best
+    uniform network and over dense) reach 95 % of what was predicted with their whole 90 % interval,
+    no cluster is 5 % above its own interval, and other devices behave as their cluster.
     """
 
     trial: Annotated[int, Setting("The trial to verify.", low=0)]

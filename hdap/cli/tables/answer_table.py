@@ -72,6 +72,7 @@ def show(
     # the answer comes last: it is what a screen of 24 lines ends with
     _table(search, found)
     _gist(search, found)
+    _beside(search, found)
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
@@ -89,7 +90,7 @@ def _table(search: Search, found: Answer) -> None:
         found.rows,
         *answer_columns(found, *_objective(search.problem.goals.first)),
         title=f"{search.record.model} {_asked(search)}, predicted unless it says measured",
-        optional=("parameters", "p95 of devices", "worst cluster", "kept importance"),
+        optional=("parameters", "p95 of devices", "worst cluster", "90 % interval"),
     )
 
 
@@ -139,33 +140,53 @@ def _gained(search: Search, found: Answer) -> str:
     best, uniform, problem = found.found, found.uniform, search.problem
     first = problem.goals.first
     dense = f"{times(best.over_dense)} faster than dense"
-    more = f"{kept(best.kept_importance)} of importance where uniform pruning"
+    more = f"{kept(best.kept_importance)} of importance where the best uniform network"
     at = f"keeps {more} keeps {kept(uniform.kept_importance)}"
     if best.kept_importance >= uniform.kept_importance:
         at = "at no less kept importance"
     if problem.limit_ms is not None:
         return (
             f"{first.title} predicted at {latency(best.objective)}, doubt included within "
-            f"{problem.limit_ms:g} ms; keeps {more} on the same grid within the same latency keeps "
+            f"{problem.limit_ms:g} ms; keeps {more} within the same latency keeps "
             f"{kept(uniform.kept_importance)}; {dense}"
         )
     if problem.goals.several:
         return (
-            f"predicted {times(best.over_uniform)} faster than uniform pruning on the same grid at "
-            f"the whole budget and {dense}; {at}"
+            f"promised {times(found.gain.promised)} faster than the best uniform network within "
+            f"the budget and predicted {dense}; {at}"
         )
     if first.unit == "share":
         return (
-            f"{percent(best.objective)} of the fleet predicted {first.title}, uniform pruning on "
-            f"the same grid {percent(uniform.objective)}, dense {percent(found.dense.objective)}; "
+            f"{percent(best.objective)} of the fleet predicted {first.title}, of the best uniform "
+            f"network {percent(uniform.objective)}, dense {percent(found.dense.objective)}; "
             f"{at}"
         )
-    over = "" if first.title == "fleet mean" else f"in {first.title} "
-    ratio, over_dense = uniform.objective / best.objective, found.dense.objective / best.objective
+    if first.title != "fleet mean":
+        ratio, over = (x.objective / best.objective for x in (uniform, found.dense))
+        return (
+            f"predicted {times(ratio)} faster in {first.title} than the best uniform network and "
+            f"{times(over)} faster than dense, {at}"
+        )
+    gain = found.gain
     return (
-        f"predicted {times(ratio)} faster {over}than uniform pruning on the same grid and "
-        f"{times(over_dense)} faster than dense, {at}"
+        f"promised {times(gain.promised)} ({gain.low:.2f}-{gain.high:.2f}) faster than the best "
+        f"uniform network and predicted {dense}, {at}"
     )
+
+
+def _beside(search: Search, found: Answer) -> None:
+    """What else the trials hold, and whether measuring would win more than the search did."""
+    if found.as_fast is not None:
+        line(
+            f"as fast as the best uniform network: {found.as_fast.name} keeps "
+            f"{kept(found.as_fast.kept_importance)} where it keeps "
+            f"{kept(found.uniform.kept_importance)}"
+        )
+    if search.problem.limit_ms is None and found.gain.worth_measuring:
+        line(
+            f"the gain is within its doubt of {percent(found.gain.doubt)}: measuring the short "
+            f"list is worth more than it"
+        )
 
 
 def _kept_by(search: Search) -> str:
@@ -205,7 +226,6 @@ def document(
 ) -> dict[str, Any]:
     """The answer as `--json` prints it."""
     problem = search.problem
-    groups = problem.architecture.groups
     several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
     clusters = {} if compared is None else {"per_cluster": networks_document(compared)}
     return {
@@ -228,10 +248,15 @@ def document(
         "scored": result.scored,
         "seconds": result.seconds,
         "stopped": result.stopped,
-        "rows": [_row(row) for row in found.rows],
+        "rows": [_row(search, row) for row in found.rows],
+        "gain_over_best_uniform": {
+            "predicted": found.gain.predicted,
+            "promised": found.gain.promised,
+            "doubt": found.gain.doubt,
+        },
         "trial": int(found.numbers[0]),
         "shortlist": [int(n) for n in found.numbers],
-        "channels": {g.name: c for g, c in zip(groups, found.found.counts.tolist(), strict=True)},
+        "channels": _channels(search, found.found),
         "awareness": {
             "largest_cluster": worth.largest,
             "largest_alone_fleet_mean_ms": worth.single_fleet_ms,
@@ -245,14 +270,20 @@ def document(
     }
 
 
-def _row(row: AnswerRow) -> dict[str, Any]:
+def _channels(search: Search, row: AnswerRow) -> dict[str, int]:
+    groups = search.problem.architecture.groups
+    return {g.name: c for g, c in zip(groups, row.counts.tolist(), strict=True)}
+
+
+def _row(search: Search, row: AnswerRow) -> dict[str, Any]:
     renamed = {
         "name": "network",
         "over_dense": "speedup_over_dense",
         "over_uniform": "speedup_over_uniform",
     }
     plain = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "counts"}
-    return {renamed.get(name, name): value for name, value in plain.items()}
+    named = {renamed.get(name, name): value for name, value in plain.items()}
+    return named | {"channels": _channels(search, row)}
 
 
 def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:

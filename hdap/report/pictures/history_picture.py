@@ -43,7 +43,7 @@ class HistoryPicture(Picture[HistoryView]):
             trials.number[feasible[chosen]],
             values[chosen],
             better[chosen],
-            float(problem.scores(problem.uniform[None]).value[0]),
+            float(problem.scores(problem.best_uniform.counts[None]).value[0]),
             int(trials.number[-1]),
             len(feasible),
         )
@@ -54,8 +54,8 @@ class HistoryPicture(Picture[HistoryView]):
         best = int(data.trial[data.better][-1])
         share = data.uniform_ms / float(data.ucb_ms.min())
         return (
-            f"Trial {best} of {data.last + 1:,} is the last to improve, to {times(share)} as "
-            "fast as uniform pruning by what was minimised (predicted, with a margin of doubt)."
+            f"Trial {best} of {data.last + 1:,} is the last to improve, to {times(share)} as fast "
+            "as the best uniform network by what was minimised (predicted, with a margin of doubt)."
         )
 
     def notes(self, data: HistoryView) -> tuple[str, ...]:
@@ -76,6 +76,6 @@ class HistoryPicture(Picture[HistoryView]):
                 x="trial:Q", y="ucb_ms:Q"
             ),
             base.transform_filter("datum.better").mark_point(filled=True, size=55, style="strong"),
-            *named_line("ucb_ms:Q", data.uniform_ms, "uniform, same grid"),
+            *named_line("ucb_ms:Q", data.uniform_ms, "best uniform"),
             height=300,
         )

@@ -60,7 +60,7 @@ class ParetoPicture(Picture[ParetoView]):
         gain = data.uniform[0] / data.found[0]
         return (
             f"Trial {data.found_number} is predicted {times(gain)} as fast on the fleet as "
-            f"uniform pruning on the same grid ({latency(data.found[0])} against "
+            f"the best uniform network ({latency(data.found[0])} against "
             f"{latency(data.uniform[0])}); the line joins the trials that none beats in both."
         )
 
@@ -72,7 +72,7 @@ class ParetoPicture(Picture[ParetoView]):
         x, y = data.x("kept", scale=scale), data.y("fleet_ms", scale=scale)
         base = data.chart().encode(x=x, y=y, tooltip=data.hover())
         front = base.transform_filter("datum.front")
-        names = [f"found (trial {data.found_number})", "uniform, same grid"]
+        names = [f"found (trial {data.found_number})", "best uniform"]
         ms, kept = zip(data.found, data.uniform, strict=True)
         named = chart(network=names, fleet_ms=ms, kept=kept, place=[0, 1]).encode(
             x="kept:Q", y="fleet_ms:Q"
