@@ -48,10 +48,10 @@ def mean_and_median(row: AnswerRow) -> str:
 
 
 def network_name(row: AnswerRow) -> str:
-    """What tables call a network: `uniform, multiples of 16 (best)`, `found`."""
+    """What tables call a network: `uniform in 8s`, `best uniform in 16s`, `found`."""
     if row.step:
-        grid = "any width" if row.step == 1 else f"multiples of {row.step}"
-        return f"uniform, {grid}{' (best)' * row.base_line}"
+        grid = f" in {row.step}s" if row.step > 1 else ", any width"
+        return f"{'best ' * row.base_line}uniform{grid}"
     return row.name if row.name in ("dense", "found") else f"{row.name}, as fast"
 
 

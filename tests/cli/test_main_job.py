@@ -63,7 +63,7 @@ def test_search_prints_profile_awareness_table_and_next_commands(
         "37 width groups",
         "can be met",
         "predicted unless it says measured",
-        "(best)",
+        "best uniform in",
         "as fast as the best uniform network: trial",
         "fleet-awareness:",
         "next: hdap trials",
@@ -71,7 +71,7 @@ def test_search_prints_profile_awareness_table_and_next_commands(
         assert part in text, part
     assert "layer4.2.conv2" not in text
     screen = done.stdout.splitlines()[-24:]
-    assert "uniform, multiples of" in " ".join(" ".join(screen).split())
+    assert "uniform in 8s" in " ".join(" ".join(screen).split())
     assert sum(line.startswith("found (trial") for line in screen) == 1
 
 
