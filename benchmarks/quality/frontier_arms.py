@@ -49,6 +49,8 @@ LEAST = 0.08
 """The lowest level's share of width, FLOPs or latency, as the arm counts; the last has all."""
 GRIDS = (1, 4, 8, 16, 32)
 TP_GRIDS = (1, 8, 16)
+STEPS = (0, 16, 8)
+"""Grids that hdap is asked for: 0 is its own choice, which HALP takes as well, up to the next."""
 NCS_EVALUATIONS = 1_000
 """Ten climbers for a hundred generations, as HDAP's authors run it."""
 HALP_TRIALS = 300
@@ -171,7 +173,7 @@ def halp(of: Trained) -> Family:
     """The most Taylor importance within a latency."""
     latency, architecture = of.rig.surrogate(), of.rig.architecture
     curves = importance_curves(of.taylor, architecture)
-    space = SearchSpace.build(architecture, latency.step)
+    space = SearchSpace.build(architecture, min(latency.step, STEPS[1]))
     least = int(flops(architecture, space.smallest[None])[0])
     dense_ms = float(latency.predict(architecture.widths[None]).ms[0, 0])
 
@@ -218,7 +220,7 @@ def ours(of: Trained, arm: str, uniformly: Family | None = None) -> Family:
         request = SearchRequest(model_of(rig.network), flops=budget, weights=str(file))
         if arm == OURS_LATENCY:
             request = replace(request, flops=None, latency=limit, objective="mean")
-        problem = prepare_search(rig.store, request, lambda message: None).problem
+        problem = _prepared(rig, request)
         if uniformly is None:
             return problem
         counts = uniformly.counts(uniformly.level_of_flops(problem.band.high))
@@ -239,6 +241,19 @@ def searched_families(of: Trained, uniformly: Family) -> dict[str, Callable[[], 
         OURS_FLOOR: lambda: ours(of, OURS_FLOOR, uniformly),
         OURS_LATENCY: lambda: ours(of, OURS_LATENCY),
     }
+
+
+def _prepared(rig: Rig, request: SearchRequest) -> SearchProblem:
+    """On the grid that the measurements show to pay; where no network on it is so small, on a finer
+    one, as the command's error asks for."""
+    for step in STEPS:
+        try:
+            asked = replace(request, step=step)
+            return prepare_search(rig.store, asked, lambda message: None).problem
+        except InfeasibleError:
+            if step == STEPS[-1]:
+                raise
+    raise AssertionError("the last step returns or raises")
 
 
 def _found(problem: SearchProblem, sampler: str, trials: int, seed: int) -> Counts:
