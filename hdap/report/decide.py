@@ -151,10 +151,10 @@ def _speed(source: PictureSource, found: ShippingCandidate) -> str:
     if found.dense.measured:
         dense_word = "simulated" if source.simulated else "measured"
     told = (
-        f"{times(found.over_dense.value)} than dense, {times(found.over_uniform)} than uniform "
-        f"pruning ({found.word}). Fleet mean {latency(found.predicted.value)} (predicted, 90 % "
-        f"interval {interval(found.predicted.low, found.predicted.high)}), dense "
-        f"{mean_and_median(found.dense)} ({dense_word})"
+        f"{times(found.over_dense.value)} than dense, {times(found.over_uniform)} than the best "
+        f"uniform network ({found.word}). Fleet mean {latency(found.predicted.value)} (predicted, "
+        f"90 % interval {interval(found.predicted.low, found.predicted.high)}), dense "
+        f"{mean_and_median(found.dense)}, {dense_word}"
     )
     if found.verdict is not None:
         # a verdict's means leave out who did not measure: what carries over is the ratio

@@ -11,7 +11,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops, format_flops
-from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.errors import InfeasibleError, InputError, NotFoundError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
@@ -138,13 +138,7 @@ def build_search_problem(
     if request.latency is not None:
         limit = parse_ms(request.latency, "a latency budget", "20ms")
     share = least_share(architecture, allowed, _fits(request, goals.first, limit, latency, fleet))
-    step = request.step or latency.step
-    space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
-    space = space.within(request.limits)
-    if allowed.low == 1:
-        least = int(flops(architecture, space.smallest[None, :])[0])
-        allowed = replace(allowed, low=min(least, allowed.high))
-    allowed = reached(space, allowed)
+    space, allowed = _space(request, architecture, request.step or latency.step, share, allowed)
     _require_a_reason_to_be_large(request, goals)
     problem = SearchProblem.build(
         space,
@@ -159,6 +153,28 @@ def build_search_problem(
     )
     # A budget out of reach is said here, before anyone waits for it.
     return problem, profile(space, allowed, problem.uniform, problem.every)
+
+
+def _space(
+    request: SearchRequest, architecture: Architecture, step: int, share: float, allowed: FlopsBand
+) -> tuple[SearchSpace, FlopsBand]:
+    """The grid of `step` and the band that it reaches.
+
+    Where the grid is the measurements' and holds no network as small as the budget, it is halved
+    until it does. Raises InfeasibleError where none does, or a grid was asked for.
+    """
+    space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
+    space = space.within(request.limits)
+    wanted = allowed
+    if allowed.low == 1:
+        least = int(flops(architecture, space.smallest[None, :])[0])
+        wanted = replace(allowed, low=min(least, allowed.high))
+    try:
+        return space, reached(space, wanted)
+    except InfeasibleError:
+        if request.step or step == 1:
+            raise
+    return _space(request, architecture, step // 2, share, allowed)
 
 
 def _require_a_reason_to_be_large(request: SearchRequest, goals: Goals) -> None:

@@ -300,7 +300,7 @@ def _with_neighbours(store: "Store", pool: Pool, request: PlanRequest, say: Say)
     say(f"half of the batch lies around the {len(best)} best trials of {record.name}")
     near = around(problem.space, problem.band, best, NEIGHBOURS, request.seed)
     # What is promised over uniform rests on uniform; then the short list must be checked.
-    counts = np.vstack([problem.uniform, best, near])
+    counts = np.vstack([problem.best_uniform.counts, best, near])
     worth = np.concatenate([[UNIFORM_FIRST], np.full(len(best), 10.0), np.ones(len(near))])
     return Pool(
         np.vstack([counts, pool.counts]),

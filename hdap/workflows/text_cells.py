@@ -42,8 +42,8 @@ class TextTable:
 
 
 def mean_and_median(row: AnswerRow) -> str:
-    """The fleet's mean, and its median where they disagree."""
-    median = f" (median {latency(row.fleet_median_ms)})"
+    """The fleet's mean, and its median where they disagree: `71.25 ms, median 53.98 ms`."""
+    median = f", median {latency(row.fleet_median_ms)}"
     return latency(row.fleet_mean_ms) + median * row.skewed
 
 

@@ -79,7 +79,7 @@ def test_a_batch_from_a_study_holds_the_uniform_network_that_it_is_promised_agai
     study = store.study()
     batch = make_plan(store, PlanRequest("resnet50", per_cluster=4, from_study=study.name), _silent)
     planned = np.vstack([b.candidates for b in batch.bundles])
-    uniform = stored_problem(store, study)[0].uniform
+    uniform = stored_problem(store, study)[0].best_uniform.counts
     assert (planned == uniform).all(axis=1).any()
 
 
