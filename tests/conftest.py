@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests needs: fleets, architectures, PostgreSQL."""
 
+import atexit
 import csv
 import hashlib
 import json
@@ -45,6 +46,9 @@ settings.load_profile("hdap")
 # What the caller's shell says to hdap, or to the terminal, is no part of a test.
 for _name in [n for n in os.environ if n.startswith("HDAP_")]:
     del os.environ[_name]
+# What tests agree to, as a person would, is no agreement of that person's.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="hdap-config-")
+atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
     os.environ.pop(_name, None)
 

@@ -16,6 +16,7 @@ from hdap.cli.options.config_file import (
     table_of,
 )
 from hdap.cli.options.from_dataclass import command, context_settings
+from hdap.cli.options.trust import FoundSettings
 from hdap.cli.settings.fleet_commands import (
     ClusterCommand,
     DemoCommand,
@@ -166,6 +167,7 @@ def hdap(
     found = config_file(config)
     if found is not None:
         context.default_map = read_config(found, COMMANDS)
+        context.obj = FoundSettings(found) if config is None else None
     if dump_config:
         _print_settings(context)
     if context.invoked_subcommand is None:

@@ -9,16 +9,39 @@ from typing import Any
 
 from hdap.fleet_data.errors import InputError
 
+Permit = Callable[[str], None]
+"""Raises where the factory of that name may not run."""
+_permits: list[Permit] = []
+_OURS = "hdap."
+
+
+@contextmanager
+def factories_by_leave_of(permit: Permit) -> Iterator[None]:
+    """Inside, a factory of the user's code is found only where `permit` raises nothing."""
+    _permits.append(permit)
+    try:
+        yield
+    finally:
+        _permits.pop()
+
+
+def is_factory(name: str) -> bool:
+    """Whether a name is of code other than hdap's own."""
+    return ":" in name and not name.startswith(_OURS)
+
 
 def find_factory(name: str, what: str = "a factory") -> Callable[[], Any]:
     """The callable that `package.module:factory` names; it has not run yet.
 
     `what` begins the message about a name of another form. Raises `InputError` for such a name, for
-    a module that cannot be imported from the working directory, and for what is not callable.
+    a module that cannot be imported from the working directory, for what is not callable, and what
+    `factories_by_leave_of` raises.
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise InputError(f"{what} is written `package.module:factory`, but got {name!r}")
+    if _permits and is_factory(name):
+        _permits[-1](name)
     try:
         with working_directory_importable():
             holder = importlib.import_module(module_name)

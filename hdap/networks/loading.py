@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +48,9 @@ def load_model(
         raise InputError("weights come from a file or from timm, but both were asked for; drop one")
     if device == "meta" and (weights is not None or pretrained):
         raise InputError(f"weights need a device that holds numbers, but got {device=}; use 'cpu'")
-    with quiet(), working_directory_importable():
+    # only the user's code may come from the working directory: no `yaml.py` in it
+    mine = working_directory_importable() if ":" in name else nullcontext()
+    with quiet(), mine:
         build, owner = _factory(name, pretrained) if ":" in name else _timm(name, pretrained)
         module = _built(build, device)
         if not isinstance(module, nn.Module):

@@ -79,7 +79,8 @@ class PortfolioRequest:
         str | None,
         Setting(
             "Judge accuracy on its validation part, and set batch norms of searched networks anew "
-            "on its training part: a folder of images, or package.module:factory."
+            "on its training part: a folder of images, or package.module:factory.",
+            reach="code",
         ),
     ] = None
     validation_share: ValidationShare = 0.1

@@ -124,7 +124,8 @@ class SearchRequest:
         str | None,
         Setting(
             "Images that every trial is judged on before any tuning: a folder with one folder a "
-            "class, or package.module:factory. Accuracy is then an objective beside latency."
+            "class, or package.module:factory. Accuracy is then an objective beside latency.",
+            reach="code",
         ),
     ] = None
     min_accuracy: Annotated[

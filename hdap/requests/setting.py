@@ -42,7 +42,9 @@ class Setting:
     underscores; `also` is a second name, `variable` an environment variable. A number lies in
     `low`..`high`. `there` is what a path must be. `read` makes the value of what was written, one
     text or, for a mapping, several, and raises ValueError for what it cannot read; `written` is how
-    the default is written then. `choices` are offered by the shell's completion.
+    the default is written then. `choices` are offered by the shell's completion. `reach` is what a
+    value may lead to beyond this process: code that is imported, a database that may be on a
+    server, an address that is listened on.
     """
 
     help: str
@@ -56,6 +58,7 @@ class Setting:
     read: Callable[[Any], Any] | None = None
     written: str | None = None
     choices: tuple[str, ...] = ()
+    reach: Literal["", "code", "database", "address"] = ""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Annotated
 from hdap.requests.setting import Setting
 
 Seed = Annotated[int, Setting("The same seed gives the same result.", low=0)]
-Model = Annotated[str, Setting("A timm name, or package.module:factory.")]
-AnyModel = Annotated[str | None, Setting("A timm name, or package.module:factory.")]
+Model = Annotated[str, Setting("A timm name, or package.module:factory.", reach="code")]
+AnyModel = Annotated[str | None, Setting("A timm name, or package.module:factory.", reach="code")]
 Pretrained = Annotated[bool, Setting("timm's own weights.")]
 DenseWeights = Annotated[
     Path | None,
@@ -24,7 +24,8 @@ ImageData = Annotated[
     str,
     Setting(
         "A folder with one folder of images a class (or train/ and val/ with those), a folder of "
-        "idx files, CIFAR (folder or .tar.gz), or package.module:factory."
+        "idx files, CIFAR (folder or .tar.gz), or package.module:factory.",
+        reach="code",
     ),
 ]
 ValidationShare = Annotated[

@@ -205,7 +205,41 @@ def _postgres() -> Iterator[str]:
         shutil.rmtree(home)
 
 
+SAYING = {
+    "a factory": '[search]\nmodel = "theirnet:make"\nflops = "50%"\n',
+    "data": '[search]\nmodel = "resnet18"\nflops = "50%"\ndata = "theirnet:make"\n',
+    "a server": 'db = "postgresql://me@127.0.0.1:9/x"\n[search]\nmodel = "m"\nflops = "50%"\n',
+    "a storage": '[search]\nmodel = "m"\nflops = "50%"\nstorage = "grpc://127.0.0.1:9"\n',
+    "a file elsewhere": 'db = "../elsewhere.db"\n[search]\nmodel = "m"\nflops = "50%"\n',
+}
+HARMLESS = 'db = "fleet.db"\nseed = 7\n[search]\nmodel = "resnet18"\nflops = "50%"\n'
+
+
+def settings_of_a_folder(folder: Path, cases: int) -> Outcome:
+    """An hdap.toml that came with a folder: what reaches out needs a person's word."""
+    tally = Tally()
+    here = folder / "here"
+    here.mkdir()
+    (here / "theirnet.py").write_text("open('ran', 'w').write('x')\ndef make(): return None\n")
+    home = {"XDG_CONFIG_HOME": str(folder / "config")}
+    for name, text in SAYING.items():
+        (here / "hdap.toml").write_text(text)
+        wrong = run_hdap("search", cwd=here, env=home).badly(code=1, says="a person must agree")
+        if (here / "ran").exists() or (folder / "elsewhere.db").exists():
+            wrong.append(f"{name}: it happened unasked")
+        tally.add(wrong)
+    (here / "hdap.toml").write_text(HARMLESS)
+    tally.add(run_hdap("search", cwd=here, env=home).badly(code=1, says="no database fleet.db"))
+    (here / "hdap.toml").write_text('[model]\n[simulate]\nmodel = ["theirnet:make"]\nout = "o"\n')
+    done = run_hdap("simulate", "--trust", cwd=here, env=home)
+    tally.add(done.badly(code=1, says="trusted: import and run theirnet:make"))
+    again = run_hdap("simulate", cwd=here, env=home)
+    tally.add(again.badly(code=1, says="trusted: import and run theirnet:make"))
+    return tally.outcome()
+
+
 ATTACKS = (
+    Attack("settings that came with a folder", settings_of_a_folder),
     Attack("SQL that acts, on PostgreSQL", sql_on_postgresql),
     Attack("SQL that acts, never ends or is hungry, on SQLite", sql_on_sqlite),
 )

@@ -6,7 +6,8 @@ The class says what the command takes (`hdap.requests.setting`) and what it is f
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,12 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 from hdap.cli.options.config_file import effective, settings_in_order, table_of
+from hdap.cli.options.trust import (
+    ENVIRONMENT,
+    FoundSettings,
+    agree_to_settings,
+    factories_of_a_person,
+)
 from hdap.cli.terminal.next_steps import Named, remember_named
 from hdap.cli.terminal.output import QUIET, USUAL, VERBOSE, report_usage, set_verbosity
 from hdap.cli.terminal.streams import write
@@ -29,6 +36,11 @@ FOR_ALL = {
     ),
     "verbose": typer.Option(
         "--verbose", "-v", help="Say when each step began, and what it all took."
+    ),
+    "trust": typer.Option(
+        "--trust",
+        envvar=ENVIRONMENT,
+        help="Agree to code, servers and files that this folder's hdap.toml or database names.",
     ),
     "dump_config": typer.Option(
         "--dump-config", help="Print the settings as they would be used, as hdap.toml, and stop."
@@ -52,7 +64,9 @@ def command(words: str, wanted: type) -> Callable[..., None]:
         remember_named(_named(context))
         set_verbosity(QUIET if values["quiet"] else VERBOSE if values["verbose"] else USUAL)
         try:
-            _run(words, wanted, _given(context, leaves, values), tuple(context.args))
+            given = _given(context, leaves, values)
+            with _agreed(context, words, leaves, given, trusted=values["trust"]):
+                _run(words, wanted, given, tuple(context.args))
         except HdapError:
             if values["debug"]:
                 traceback.print_exc()
@@ -97,15 +111,38 @@ def _named(context: typer.Context) -> Named:
     return Named(told(context, "db"), told(context.find_root(), "config"))
 
 
+@contextmanager
+def _agreed(
+    context: typer.Context,
+    words: str,
+    leaves: list[Leaf],
+    given: Mapping[str, Any],
+    *,
+    trusted: bool,
+) -> Iterator[None]:
+    """Inside, what the command does is what a person named or agreed to."""
+    values = [(leaf, given[leaf.name]) for leaf in leaves if leaf.name in given]
+    found = context.find_root().obj
+    if isinstance(found, FoundSettings):
+        of_file = [x for x in values if _source(context, x[0]) == "DEFAULT_MAP"]
+        agree_to_settings(found, words, of_file, trusted=trusted)
+    with factories_of_a_person(values, words, trusted=trusted):
+        yield
+
+
+def _source(context: typer.Context, leaf: Leaf) -> str:
+    """DEFAULT, DEFAULT_MAP (a file), ENVIRONMENT or COMMANDLINE."""
+    source = context.get_parameter_source(leaf.name)
+    assert source is not None
+    return source.name
+
+
 def _given(context: typer.Context, leaves: list[Leaf], values: Mapping[str, Any]) -> dict[str, Any]:
     """What a person set, read; a file that repeats a default, as it is dumped, sets nothing."""
     given = {}
     for leaf in leaves:
-        source, written = context.get_parameter_source(leaf.name), values[leaf.name]
-        assert source is not None
-        if source.name == "DEFAULT" or (
-            source.name == "DEFAULT_MAP" and written == leaf.written_default
-        ):
+        source, written = _source(context, leaf), values[leaf.name]
+        if source == "DEFAULT" or (source == "DEFAULT_MAP" and written == leaf.written_default):
             continue
         try:
             given[leaf.name] = leaf.read(written)

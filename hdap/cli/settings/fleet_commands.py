@@ -47,7 +47,9 @@ class ModelCommand(WithBoth):
     A network whose channel graph cannot be described exactly is refused with the layer's name.
     """
 
-    name: Annotated[str, Setting("A timm name, or package.module:factory.", argument=True)]
+    name: Annotated[
+        str, Setting("A timm name, or package.module:factory.", argument=True, reach="code")
+    ]
     weights: Annotated[
         Path | None,
         Setting(
@@ -98,7 +100,7 @@ class FitCommand(WithBoth):
     surrogates say what the fleet would take in other circumstances, as far as its telemetry tells.
     """
 
-    model: Annotated[str, Setting("The model whose latency is learned.")]
+    model: Annotated[str, Setting("The model whose latency is learned.", reach="code")]
     kind: SurrogateKind = "fleet"
     what_if: Annotated[
         tuple[str, ...],
@@ -155,7 +157,9 @@ class SimulateCommand(WithJson):
         ),
     ] = "cameras"
     devices: Annotated[int, Setting("Devices of the fleet.", low=1)] = 1000
-    model: Annotated[tuple[str, ...], Setting("A timm name; repeatable.")] = ("resnet50",)
+    model: Annotated[tuple[str, ...], Setting("A timm name; repeatable.", reach="code")] = (
+        "resnet50",
+    )
     rows: Annotated[int, Setting("Dense rows a device sends.", low=1)] = 20
     configurations: Annotated[int, Setting("Pruned networks that are tried.", low=0)] = 200
     measuring_devices: Annotated[int, Setting("Devices that try pruned networks.", low=0)] = 20

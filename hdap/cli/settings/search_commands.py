@@ -36,7 +36,8 @@ class SearchCommand(WithBoth):
             "Where Optuna keeps the study, so that several machines search it: postgresql://..., "
             "grpc://HOST:PORT (Optuna's proxy), sqlite:///FILE or a *.journal file. The same "
             "command on each machine, with --study NAME, joins it; which trials it gets then "
-            "depends on timing."
+            "depends on timing.",
+            reach="database",
         ),
     ] = None
     given: Given = field(default_factory=Given)
@@ -109,7 +110,8 @@ class PruneCommand(WithBoth):
     pretrained: Pretrained = False
     criterion: Criterion = "l2"
     data: Annotated[
-        str | None, Setting("For taylor: a folder of images, or package.module:factory.")
+        str | None,
+        Setting("For taylor: a folder of images, or package.module:factory.", reach="code"),
     ] = None
     force: Annotated[bool, Setting("Replace a checkpoint that is there.")] = False
     seed: Seed = 0
@@ -135,7 +137,8 @@ class ExportCommand(WithJson):
     opset: Annotated[int | None, Setting("Of ONNX. Default: 18.", low=1)] = None
     dynamic_batch: Annotated[bool, Setting("Any batch size instead of 1.")] = False
     model: Annotated[
-        str | None, Setting("package.module:factory, where the network needs your code.")
+        str | None,
+        Setting("package.module:factory, where the network needs your code.", reach="code"),
     ] = None
     level: Annotated[
         int | None, Setting("The level, where the checkpoint is an elastic one.", low=0)

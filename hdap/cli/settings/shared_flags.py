@@ -18,6 +18,7 @@ class WithDatabase:
         Setting(
             "Database: a SQLite file, or an SQLAlchemy URL such as postgresql://user@host/name.",
             variable="HDAP_DB",
+            reach="database",
         ),
     ] = DEFAULT_DB
 

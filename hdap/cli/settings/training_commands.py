@@ -31,7 +31,7 @@ class FinetuneCommand(WithBoth):
     resume: ResumeEpochs = False
     tensorboard: Annotated[Path | None, Setting("Folder for TensorBoard's event files.")] = None
     model: Annotated[
-        str | None, Setting("The checkpoint's package.module:factory, if it is one.")
+        str | None, Setting("The checkpoint's package.module:factory, if it is one.", reach="code")
     ] = None
     force: ForceCheckpoint = False
     given: Given = field(default_factory=Given)
@@ -112,9 +112,9 @@ class ElasticDeployCommand(WithJson):
     ]
     out: Annotated[Path, Setting("Folder to write; must be new.")]
     levels: Annotated[Path | None, Setting("levels.json for the controller on the device.")] = None
-    model: Annotated[str | None, Setting("The factory, where the network is not one of timm.")] = (
-        None
-    )
+    model: Annotated[
+        str | None, Setting("The factory, where the network is not one of timm.", reach="code")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,9 @@ class PortfolioServeCommand:
     EXTRA: ClassVar = "serve"
 
     bundle: Annotated[Path, Setting("Folder of `hdap portfolio build`.", argument=True)]
-    host: Annotated[str, Setting("Address to listen on; 0.0.0.0 is every network.")] = "127.0.0.1"
+    host: Annotated[
+        str, Setting("Address to listen on; 0.0.0.0 is every network.", reach="address")
+    ] = "127.0.0.1"
     port: Annotated[int, Setting("Port; 0 takes any that is free.", low=0, high=65535)] = 8000
     policy: Annotated[
         tuple[str, ...],
