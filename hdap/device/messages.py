@@ -14,6 +14,10 @@ class DeviceError(Exception):
     """What must hold, what came, what to do; printed in one line, exit 1."""
 
 
+class TurnedAway(DeviceError):
+    """A request that is right but is not answered here and now; another time or place may."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

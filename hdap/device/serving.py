@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hdap.device.messages import TurnedAway
 from hdap.device.process import give_back
 from hdap.device.runtimes.base import OpenNetwork
 
@@ -23,11 +24,20 @@ class Slots:
         self._lock = threading.Lock()
         self._free = workers
         self._queue: deque[threading.Lock] = deque()
+        self._given: set[threading.Lock] = set()
+        self._ends = False
 
     @property
     def waiting(self) -> int:
         """How many wait."""
         return len(self._queue)
+
+    def turn_away(self) -> None:
+        """Whoever waits, now or later, gets a `TurnedAway`; those who work go on."""
+        with self._lock:
+            self._ends = True
+            while self._queue:
+                self._queue.popleft().release()
 
     def __enter__(self) -> None:
         with self._lock:
@@ -36,22 +46,33 @@ class Slots:
                 return
             gate = threading.Lock()
             gate.acquire()
+            if self._ends:
+                raise TurnedAway("requests that waited are not answered: the program ends")
             self._queue.append(gate)
         try:
             gate.acquire()
         except BaseException:  # Ctrl-C while it waited: what it was given goes to the next
-            with self._lock:
-                given = gate not in self._queue
-                if not given:
-                    self._queue.remove(gate)
-            if given:
+            if self._leave(gate):
                 self.__exit__()
             raise
+        if not self._leave(gate):
+            raise TurnedAway("requests that waited are not answered: the program ends")
+
+    def _leave(self, gate: threading.Lock) -> bool:
+        """Whether one who no longer waits was given a worker."""
+        with self._lock:
+            if gate in self._queue:
+                self._queue.remove(gate)
+            given = gate in self._given
+            self._given.discard(gate)
+        return given
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             if self._queue:
-                self._queue.popleft().release()
+                gate = self._queue.popleft()
+                self._given.add(gate)
+                gate.release()
             else:
                 self._free += 1
 

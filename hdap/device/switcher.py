@@ -233,6 +233,13 @@ class Switcher:
             events=loop.events,
         )
 
+    def turn_away(self) -> None:
+        """Requests that wait for a worker end with `TurnedAway`; those that run have their answer.
+
+        For a program that is about to end: `close` waits for whatever waits.
+        """
+        self.serving.slots.turn_away()
+
     def close(self) -> None:
         """Take no more requests, let those that run end, release everything."""
         self._loop.stop()

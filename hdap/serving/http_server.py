@@ -4,12 +4,16 @@ POST /predict   one image: raw float32, .npy or JSON -> {"variant", "ms", "outpu
 GET  /status    counts, latencies, memory, the last switches
 GET  /variants  what the bundle holds, and which variant runs
 POST /switch    {"variant": "v1"} holds a variant, {"variant": null} follows the policy again
+
+Everything that a client can make it hold is bounded: connections and the time of a request
+(`patient_protocol`), bytes of a body, bytes of all bodies, requests that wait.
 """
 
 import json
+import resource
 import socket
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import anyio
@@ -18,29 +22,49 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hdap.device.messages import TurnedAway
 from hdap.device.switcher import DeviceError, InferenceAnswer, Switcher
 from hdap.fleet_data.errors import InputError
+from hdap.serving.access_token import TokenGuard, is_loopback, require_token
+from hdap.serving.patient_protocol import EndingServer, PatientProtocol
 from hdap.serving.request_body import JSON, kind_of, most_bytes, read_image
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 AT_ONCE = 256
-"""Requests that are past the network and wait for a worker."""
+"""Requests that are past the network and wait for a worker; more are asked to come later."""
+BODIES = 256 * 2**20
+"""Bytes of all bodies together."""
+CONNECTIONS = 512
+"""At most; half of the files that a process may usually have open."""
+_LATER = {"Retry-After": "1", "Connection": "close"}
 
 
 class _TooLarge(Exception):
     """A body that is longer than one image can be."""
 
 
-def application(switcher: Switcher, hosts: tuple[str, ...] | None = LOOPBACK) -> Starlette:
-    """The routes over a switcher, which stays the caller's to close.
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """Who may ask: only requests to `hosts` are answered (None: to any), only with `token`.
 
-    Only requests to `hosts` are answered (None: to any): on the loopback interface nothing else can
-    be meant, and a page in a browser must not reach it under another name.
+    On the loopback interface nothing else can be meant, and a page in a browser must not reach it
+    under another name. A request must come in whole within `patience_s`.
     """
+
+    hosts: tuple[str, ...] | None = LOOPBACK
+    token: str | None = None
+    patience_s: float = 10.0
+
+
+HERE = Doors()
+
+
+def application(switcher: Switcher, doors: Doors = HERE) -> Starlette:
+    """The routes over a switcher, which stays the caller's to close."""
     front = _Front(switcher)
     routes = [
         Route("/predict", front.predict, methods=["POST"]),
@@ -48,50 +72,94 @@ def application(switcher: Switcher, hosts: tuple[str, ...] | None = LOOPBACK) ->
         Route("/variants", front.variants),
         Route("/switch", front.switch, methods=["POST"]),
     ]
-    allowed = None if hosts is None else [f"[{h}]" if ":" in h else h for h in hosts]
-    guard = [Middleware(TrustedHostMiddleware, allowed_hosts=allowed)] if allowed else []
+    guards = []
+    if doors.hosts is not None:
+        allowed = [f"[{host}]" if ":" in host else host for host in doors.hosts]
+        guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=allowed))
+    if doors.token is not None:
+        guards.append(Middleware(TokenGuard, token=doors.token))
     return Starlette(
         routes=routes,
-        middleware=guard,
+        middleware=guards,
         exception_handlers={
             InputError: _refusal(400),
             DeviceError: _refusal(400),
-            _TooLarge: _refusal(413),
+            TurnedAway: _refusal(503, _LATER),
+            # the rest of it is not read
+            _TooLarge: _refusal(413, {"Connection": "close"}),
+            # nobody is there to read the answer
+            ClientDisconnect: _refusal(408),
         },
     )
 
 
-def serve(switcher: Switcher, at: socket.socket, ready: Callable[[str], None]) -> None:
-    """Answer until Ctrl-C (KeyboardInterrupt), once requests that run have ended."""
+def serve(
+    switcher: Switcher, at: socket.socket, ready: Callable[[str], None], doors: Doors = HERE
+) -> None:
+    """Answer until Ctrl-C (KeyboardInterrupt), once requests that run have ended.
+
+    What waits then, for a worker or for the rest of itself, has a second.
+    """
     host, port = at.getsockname()[:2]
-    hosts = LOOPBACK if host in LOOPBACK else None
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    server_of(switcher, doors).run(sockets=[at])
+
+
+def server_of(switcher: Switcher, doors: Doors = HERE) -> EndingServer:
+    """The server that `serve` runs; it says nothing but what failed in hdap itself."""
+
+    class Protocol(PatientProtocol):
+        patience_s, most_connections = doors.patience_s, _most_connections()
+
     config = uvicorn.Config(
-        application(switcher, hosts),
-        log_level="warning",
+        application(switcher, doors),
+        http=Protocol,
+        ws="none",
+        log_level="error",
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=30,
     )
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    uvicorn.Server(config).run(sockets=[at])
+    return EndingServer(config, switcher.turn_away)
+
+
+def doors_of(host: str, token: str | None, patience_s: float) -> Doors:
+    """Who may ask on `host`. Raises InputError where others reach it and there is no token."""
+    require_token(host, token)
+    hosts = tuple(dict.fromkeys((*LOOPBACK, host))) if is_loopback(host) else None
+    return Doors(hosts=hosts, token=token, patience_s=patience_s)
+
+
+def _most_connections() -> int:
+    """A quarter of the files that may be open stays for other things."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files < 0 else min(CONNECTIONS, files * 3 // 4)
 
 
 class _Front:
     def __init__(self, switcher: Switcher) -> None:
         self.switcher = switcher
         self._threads: anyio.CapacityLimiter | None = None
+        self._held = 0
 
     async def predict(self, request: Request) -> Response:
         shape = self.switcher.portfolio.shape
         kind = kind_of(request.headers.get("content-type"))
-        body = await _body(request, most_bytes(kind, shape))
+        most = most_bytes(kind, shape)
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(AT_ONCE)
+        if self._threads.available_tokens < 1 or self._held + most > BODIES:
+            raise TurnedAway("too many requests wait: ask again in a second")
+        self._held += most
+        try:
+            body = await _body(request, most)
 
-        def work() -> InferenceAnswer:
-            return self.switcher.answer(read_image(body, kind, shape))
+            def work() -> InferenceAnswer:
+                return self.switcher.answer(read_image(body, kind, shape))
 
-        answer = await anyio.to_thread.run_sync(work, limiter=self._threads)
+            answer = await anyio.to_thread.run_sync(work, limiter=self._threads)
+        finally:
+            self._held -= most
         outputs = [_plain(output) for output in answer.outputs]
         output = outputs[0] if len(outputs) == 1 else outputs
         return JSONResponse({"variant": answer.variant, "ms": answer.ms, "output": output})
@@ -165,8 +233,11 @@ def _plain(output: Any) -> Any:
     return [_plain(part) for part in output] if output.ndim else None
 
 
-def _refusal(status: int) -> Callable[[Request, Exception], Response]:
+def _refusal(
+    status: int, headers: Mapping[str, str] | None = None
+) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": " ".join(str(error).split())}, status_code=status)
+        text = " ".join(str(error).split())
+        return JSONResponse({"error": text}, status_code=status, headers=headers)
 
     return answer

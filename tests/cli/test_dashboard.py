@@ -4,6 +4,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,9 @@ def test_it_serves_the_page_and_the_studies_and_ends_with_ctrl_c(
     process, address = running
     with urllib.request.urlopen(f"{address}dashboard") as page:
         assert b"optuna" in page.read().lower()
+    elsewhere = urllib.request.Request(f"{address}api/studies", headers={"Host": "example.org"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(elsewhere)
     with urllib.request.urlopen(f"{address}api/studies") as answer:
         (study,) = json.load(answer)["study_summaries"]
     with urllib.request.urlopen(f"{address}api/studies/{study['study_id']}?after=0") as answer:

@@ -120,7 +120,8 @@ def test_a_port_in_use_is_one_line(hdap: Hdap, portfolio_bundle: Path) -> None:
         (("--policy", "latency:soon"), "must be latency:TIME, as 30ms"),
         (("--policy", "fixed:v7"), "must be one of v0, v1, v2"),
         (("--start", "v7"), "one of v0, v1, v2, but got 'v7': choose"),
-        (("--host", "192.0.2.1"), "must be an address of this machine"),
+        (("--host", "0.0.0.0"), "--host 0.0.0.0 has none: set HDAP_TOKEN=... or give --token-file"),
+        (("--host", "::"), "a token must protect it"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(
@@ -130,6 +131,42 @@ def test_what_cannot_be_served_is_one_line(
     assert done.exit_code == 1
     (told,) = [row for row in done.stderr.splitlines() if row.startswith("error:")]
     assert match in told
+
+
+def test_a_token_opens_the_door_to_others(
+    hdap: Hdap, portfolio_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    elsewhere = ("portfolio", "serve", str(portfolio_bundle), "--host", "192.0.2.1")
+    file.write_text("a-token-of-26-characters-x\n")
+    told = hdap(*elsewhere, "--token-file", str(file)).stderr
+    assert "must be an address of this machine" in told
+    monkeypatch.setenv("HDAP_TOKEN", "a-token-of-26-characters-x")
+    assert "must be an address of this machine" in hdap(*elsewhere).stderr
+    for wrong in ("short", "with spaces in it, many of them", "ä" * 20):
+        monkeypatch.setenv("HDAP_TOKEN", wrong)
+        told = hdap(*elsewhere).stderr
+        assert "16 plain characters or more" in told
+        assert wrong not in told
+
+
+def test_ctrl_c_does_not_wait_for_half_a_request(portfolio_bundle: Path) -> None:
+    server = Server(portfolio_bundle, "-q")
+    port = int(server.address.rpartition(":")[2])
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\n"
+    clients = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.sendall(head[: 30 + number] if number % 2 else head + bytes(number))
+    time.sleep(0.3)
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+    assert time.monotonic() - began < 5  # 1.3 s where the machine is free
+    server.process.communicate()
+    server._reader.join(30)
+    assert server.told == []
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.parametrize("name", ["portfolio.json", "v2.onnx"])

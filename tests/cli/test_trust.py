@@ -149,11 +149,11 @@ def test_leave_is_asked_for_the_users_code_only() -> None:
         raise InputError("no leave")
 
     with factories_by_leave_of(permit):
-        assert find_factory("hdap.examples.networks:small_vgg")
+        assert find_factory("hdap.examples.networks:small_vgg") is small_vgg
         with pytest.raises(InputError, match="no leave"):
             find_factory("os:getcwd")
     assert asked == ["os:getcwd"]
-    assert find_factory("os:getcwd")
+    assert find_factory("os:getcwd") is os.getcwd
 
 
 def test_every_setting_that_can_name_code_says_so() -> None:

@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hdap.device.archive import program
-from hdap.device.messages import DeviceError
+from hdap.device.messages import DeviceError, TurnedAway
 from hdap.device.policies.base import Decision, Policy, State
 from hdap.device.policies.named_variants import Fixed
 from hdap.device.policies.request_limits import LatencyTarget
@@ -571,6 +571,31 @@ def test_workers_are_given_in_the_order_of_arrival() -> None:
         thread.join(30)
     assert order == list(range(8))
     assert slots.waiting == 0
+
+
+def test_those_who_wait_are_turned_away_and_those_who_work_are_not() -> None:
+    slots, told = Slots(1), list[str]()
+
+    def wait() -> None:
+        try:
+            with slots:
+                told.append("worked")
+        except TurnedAway:
+            told.append("turned away")
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    with slots:
+        for thread in threads:
+            thread.start()
+        assert until(lambda: slots.waiting == len(threads))
+        slots.turn_away()
+        for thread in threads:
+            thread.join(30)
+        with pytest.raises(TurnedAway), slots:
+            told.append("worked")
+    assert told == 3 * ["turned away"]
+    with slots:
+        assert slots.waiting == 0
 
 
 def test_the_one_file_that_travels_runs_without_hdap(portfolio_bundle: Path) -> None:

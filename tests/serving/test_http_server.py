@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from numpy.typing import NDArray
 
 from hdap.device.switcher import Switcher
 from hdap.fleet_data.errors import InputError
-from hdap.serving.http_server import application
+from hdap.serving.http_server import server_of
 from hdap.serving.listening import listen
 
 
@@ -51,8 +50,7 @@ def switcher(portfolio_bundle: Path) -> Iterator[Switcher]:
 @pytest.fixture
 def client(switcher: Switcher) -> Iterator[Client]:
     at = listen("127.0.0.1", 0)
-    config = uvicorn.Config(application(switcher), log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
+    server = server_of(switcher)
     thread = threading.Thread(target=lambda: server.run(sockets=[at]))
     thread.start()
     yield Client(at.getsockname()[1])

@@ -1,12 +1,14 @@
 """`hdap dashboard`: Optuna's own dashboard on the studies."""
 
 import shlex
+import sys
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-from wsgiref.types import WSGIApplication
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -23,12 +25,19 @@ from hdap.serving.listening import taken_port
 from hdap.workflows.copy_to_optuna import copy_studies
 
 HOST = "127.0.0.1"
+PATIENCE_S = 10
+"""How long a client may be silent in the middle of a request."""
 
 
 class LocalServer(ThreadingMixIn, WSGIServer):
     """Answers requests side by side; nobody outside this machine reaches it."""
 
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing where a client went away or never finished: no fault of the dashboard."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
@@ -37,6 +46,8 @@ class LocalServer(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = PATIENCE_S
+
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: a line a request would bury what the command says."""
 
@@ -44,9 +55,23 @@ class _Quiet(WSGIRequestHandler):
 def local_server(application: WSGIApplication, port: int) -> LocalServer:
     """A server on 127.0.0.1; port 0 takes any that is free. Raises InputError where it is taken."""
     try:
-        return make_server(HOST, port, application, LocalServer, _Quiet)
+        return make_server(HOST, port, _asked_here(application), LocalServer, _Quiet)
     except OSError as error:
         raise taken_port(error, HOST, port) from error
+
+
+def _asked_here(application: WSGIApplication) -> WSGIApplication:
+    """The application for requests to this machine's own names: a page of another site, whose name
+    was turned to this address, is not answered."""
+
+    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        name = str(environ.get("HTTP_HOST", "")).rpartition(":")
+        if (name[0] or name[2]) in (HOST, "localhost"):
+            return application(environ, start)
+        start("400 Bad Request", [("Content-Type", "text/plain")])
+        return [b"this dashboard is asked as localhost or 127.0.0.1\n"]
+
+    return answer
 
 
 def run(asked: DashboardCommand) -> None:

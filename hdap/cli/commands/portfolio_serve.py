@@ -1,5 +1,6 @@
 """`hdap portfolio serve`: the variants of a bundle behind HTTP, one at a time."""
 
+import os
 from contextvars import copy_context
 from socket import socket
 
@@ -9,7 +10,8 @@ from hdap.cli.terminal.output import out as page
 from hdap.device.switcher import DeviceError, Switcher, SwitchSettings, read_policy
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.wording import number, percent
-from hdap.serving.http_server import serve
+from hdap.serving.access_token import read_token
+from hdap.serving.http_server import Doors, doors_of, serve
 from hdap.serving.listening import listen
 from hdap.serving.registry import POLICIES
 
@@ -18,6 +20,7 @@ def run(asked: PortfolioServeCommand) -> None:
     """Serve until Ctrl-C."""
     # a thread starts without what -q and -v have set
     context = copy_context()
+    doors = doors_of(asked.host, read_token(asked.token_file, os.environ), asked.patience)
     try:
         with (
             listen(asked.host, asked.port) as at,
@@ -33,12 +36,12 @@ def run(asked: PortfolioServeCommand) -> None:
             ) as switcher,
         ):
             mark_simulated(simulated=switcher.portfolio.simulated)
-            _serve(switcher, at)
+            _serve(switcher, at, doors)
     except DeviceError as problem:
         raise InputError(str(problem)) from problem
 
 
-def _serve(switcher: Switcher, at: socket) -> None:
+def _serve(switcher: Switcher, at: socket, doors: Doors) -> None:
     def ready(address: str) -> None:
         line(f"{switcher.portfolio.model} on {address} (Ctrl-C ends it)")
         page().file.flush()
@@ -51,6 +54,6 @@ def _serve(switcher: Switcher, at: socket) -> None:
         ("accuracy", "right", lambda v: "-" if v.accuracy is None else percent(v.accuracy)),
     )
     try:
-        serve(switcher, at, ready)
+        serve(switcher, at, ready, doors)
     except KeyboardInterrupt:
         page().print("stopped")

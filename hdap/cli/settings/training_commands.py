@@ -162,9 +162,21 @@ class PortfolioServeCommand:
 
     bundle: Annotated[Path, Setting("Folder of `hdap portfolio build`.", argument=True)]
     host: Annotated[
-        str, Setting("Address to listen on; 0.0.0.0 is every network.", reach="address")
+        str,
+        Setting("Address to listen on; 0.0.0.0 is every network (with a token).", reach="address"),
     ] = "127.0.0.1"
     port: Annotated[int, Setting("Port; 0 takes any that is free.", low=0, high=65535)] = 8000
+    token_file: Annotated[
+        Path | None,
+        Setting(
+            "File with a token that every request must carry: Authorization: Bearer TOKEN; or "
+            "HDAP_TOKEN. Beyond this machine's own addresses there must be one.",
+            there="file",
+        ),
+    ] = None
+    patience: Annotated[
+        float, Setting("Seconds in which a request must have come in whole.", low=0.1)
+    ] = 10.0
     policy: Annotated[
         tuple[str, ...],
         Setting(
