@@ -41,7 +41,7 @@ WRONG = {
     "cluster by an unknown algorithm": (("cluster", "--algorithm", "magic"), "kmeans"),
     "trial that is not there": (("trials", "--trial", "99999"), "99999"),
     "two views at once": (("trials", "--pareto", "--studies"), "exclude each other"),
-    "sql that writes": (("sql", "DELETE FROM trials"), "read-only"),
+    "sql that writes": (("sql", "DELETE FROM trials"), "nothing of it was run"),
     "sql that is none": (("sql", "SELEKT 1"), "SELEKT"),
     "file that is not there": (("ingest", "nowhere.csv"), "nowhere.csv"),
 }
