@@ -14,6 +14,7 @@ from typer.testing import Result
 
 from hdap.cli.app import COMMANDS
 from hdap.cli.options.trust import reached
+from hdap.examples.networks import small_vgg
 from hdap.fleet_data.errors import InputError
 from hdap.networks.factories import factories_by_leave_of, find_factory
 from hdap.requests.setting import settings_of
