@@ -8,10 +8,10 @@ This machine is the device: 60 configurations are measured with ONNX Runtime and
 to them. At each of three points every arm is brought to the latency of uniform pruning on its best
 grid (1, 4, 8, 16, 32), measured between slices of the dense network: Torch-Pruning's global
 magnitude and group norm (the best of three roundings), HALP's knapsack, HDAP's search in its own
-setting, and hdap's three questions: its default floor, the floor of that uniform network, and the
-most importance within the latency. All are tuned by one recipe, and the same widths are trained
-from scratch as long. A seed decides weights, order and searches; differences are paired over seeds,
-with 95 % intervals (Student's t).
+setting, and hdap's three questions: its default floor (what the best uniform network keeps), 0.9 of
+it, and the most importance within the latency. All are tuned by one recipe, and the same widths are
+trained from scratch as long. A seed decides weights, order and searches; differences are paired
+over seeds, with 95 % intervals (Student's t).
 
 Trainings run in --jobs processes of --threads threads; measuring runs alone, between them. Stopped,
 it goes on where it was when started again with the same --work: a JSON a training. Writes

@@ -19,8 +19,8 @@ from benchmarks.quality.frontier_plan import (
     HALP,
     NCS,
     OURS,
-    OURS_FLOOR,
     OURS_LATENCY,
+    OURS_LOWER,
     TP_GROUP,
     TP_MAGNITUDE,
     UNIFORM,
@@ -49,8 +49,10 @@ LEAST = 0.08
 """The lowest level's share of width, FLOPs or latency, as the arm counts; the last has all."""
 GRIDS = (1, 4, 8, 16, 32)
 TP_GRIDS = (1, 8, 16)
-STEPS = (0, 16, 8)
-"""Grids that hdap is asked for: 0 is its own choice, which HALP takes as well, up to the next."""
+HALP_STEP = 16
+"""HALP takes the grid that the measurements show to pay, up to this."""
+LOWER = 0.9
+"""Of what the best uniform network keeps: what hdap's default was before it was that itself."""
 NCS_EVALUATIONS = 1_000
 """Ten climbers for a hundred generations, as HDAP's authors run it."""
 HALP_TRIALS = 300
@@ -173,7 +175,7 @@ def halp(of: Trained) -> Family:
     """The most Taylor importance within a latency."""
     latency, architecture = of.rig.surrogate(), of.rig.architecture
     curves = importance_curves(of.taylor, architecture)
-    space = SearchSpace.build(architecture, min(latency.step, STEPS[1]))
+    space = SearchSpace.build(architecture, min(latency.step, HALP_STEP))
     least = int(flops(architecture, space.smallest[None])[0])
     dense_ms = float(latency.predict(architecture.widths[None]).ms[0, 0])
 
@@ -208,9 +210,9 @@ def ncs(of: Trained) -> Family:
     return Family(NCS, of, _or_narrowest(widths, posed(1.0).space), of.l2)
 
 
-def ours(of: Trained, arm: str, uniformly: Family | None = None) -> Family:
-    """`hdap search`: with its default floor, with what the widest network of `uniformly` within the
-    same FLOPs keeps as its floor, or for the most importance within a latency."""
+def ours(of: Trained, arm: str) -> Family:
+    """`hdap search`: with its default floor, with a lower one, or for the most importance within a
+    latency."""
     rig = of.rig
     file = rig.work.weights(rig.network, of.seed)
     dense_ms = float(rig.surrogate().predict(rig.architecture.widths[None]).ms[0, 0])
@@ -220,11 +222,8 @@ def ours(of: Trained, arm: str, uniformly: Family | None = None) -> Family:
         request = SearchRequest(model_of(rig.network), flops=budget, weights=str(file))
         if arm == OURS_LATENCY:
             request = replace(request, flops=None, latency=limit, objective="mean")
-        problem = _prepared(rig, request)
-        if uniformly is None:
-            return problem
-        counts = uniformly.counts(uniformly.level_of_flops(problem.band.high))
-        return replace(problem, floor=float(problem.importance.kept(counts[None])[0]))
+        problem = prepare_search(rig.store, request, lambda message: None).problem
+        return replace(problem, floor=LOWER * problem.floor) if arm == OURS_LOWER else problem
 
     def widths(share: float) -> Counts:
         return _found(posed(share), "fleet", rig.settings.trials, of.seed)
@@ -232,28 +231,15 @@ def ours(of: Trained, arm: str, uniformly: Family | None = None) -> Family:
     return Family(arm, of, _or_narrowest(widths, SearchSpace.build(rig.architecture, 1)), of.l2)
 
 
-def searched_families(of: Trained, uniformly: Family) -> dict[str, Callable[[], Family]]:
-    """The arms that search, by name; `uniformly` is uniform pruning on its best grid."""
+def searched_families(of: Trained) -> dict[str, Callable[[], Family]]:
+    """The arms that search, by name."""
     return {
         HALP: lambda: halp(of),
         NCS: lambda: ncs(of),
         OURS: lambda: ours(of, OURS),
-        OURS_FLOOR: lambda: ours(of, OURS_FLOOR, uniformly),
+        OURS_LOWER: lambda: ours(of, OURS_LOWER),
         OURS_LATENCY: lambda: ours(of, OURS_LATENCY),
     }
-
-
-def _prepared(rig: Rig, request: SearchRequest) -> SearchProblem:
-    """On the grid that the measurements show to pay; where no network on it is so small, on a finer
-    one, as the command's error asks for."""
-    for step in STEPS:
-        try:
-            asked = replace(request, step=step)
-            return prepare_search(rig.store, asked, lambda message: None).problem
-        except InfeasibleError:
-            if step == STEPS[-1]:
-                raise
-    raise AssertionError("the last step returns or raises")
 
 
 def _found(problem: SearchProblem, sampler: str, trials: int, seed: int) -> Counts:

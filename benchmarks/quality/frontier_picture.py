@@ -13,8 +13,8 @@ from benchmarks.quality.frontier_plan import (
     HALP,
     NCS,
     OURS,
-    OURS_FLOOR,
     OURS_LATENCY,
+    OURS_LOWER,
     TP_GROUP,
     TP_MAGNITUDE,
     TUNED,
@@ -31,7 +31,7 @@ STYLES = {
     HALP: ("#009E73", "s"),
     NCS: ("#CC79A7", "D"),
     OURS: ("#56B4E9", "P"),
-    OURS_FLOOR: ("#0072B2", "X"),
+    OURS_LOWER: ("#0072B2", "X"),
     OURS_LATENCY: ("#004060", "*"),
 }
 

@@ -12,8 +12,8 @@ NETWORKS = ("fashion_resnet", "fashion_mobilenetv2")
 DENSE, UNIFORM = "dense", "uniform"
 TP_MAGNITUDE, TP_GROUP = "tp-magnitude", "tp-group-norm"
 HALP, NCS = "halp", "ncs"
-OURS, OURS_FLOOR, OURS_LATENCY = "hdap", "hdap-floor", "hdap-latency"
-ARMS = (UNIFORM, TP_MAGNITUDE, TP_GROUP, HALP, NCS, OURS, OURS_FLOOR, OURS_LATENCY)
+OURS, OURS_LOWER, OURS_LATENCY = "hdap", "hdap-lower", "hdap-latency"
+ARMS = (UNIFORM, TP_MAGNITUDE, TP_GROUP, HALP, NCS, OURS, OURS_LOWER, OURS_LATENCY)
 WORDS = {
     DENSE: "dense",
     UNIFORM: "uniform, best grid",
@@ -22,7 +22,7 @@ WORDS = {
     HALP: "HALP's knapsack",
     NCS: "HDAP's NCS, its setting",
     OURS: "hdap, default floor",
-    OURS_FLOOR: "hdap, floor of the best uniform",
+    OURS_LOWER: "hdap, 0.9 of the floor",
     OURS_LATENCY: "hdap --latency, most kept",
 }
 TUNED, SCRATCH = "tuned", "scratch"

@@ -143,7 +143,7 @@ def _at_point(of: Trained, share: float) -> dict[str, Approach]:
         if arm in arms:
             families = torch_pruning_families(of, arm)
             found[arm] = _keeping_most(brought(families, [target] * len(families), rig))
-    makers = searched_families(of, best.family)
+    makers = searched_families(of)
     searched = [make() for arm, make in makers.items() if arm in arms]
     for approach in brought(searched, [target] * len(searched), rig):
         found[approach.family.arm] = approach
