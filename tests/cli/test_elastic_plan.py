@@ -55,7 +55,7 @@ def test_the_table_names_every_cluster_and_clock(planned: Path) -> None:
     assert "Which level meets 20.00 ms, predicted" in printed
     assert "How many levels are worth having" in printed
     assert "one more must keep 0.020 more on average" in printed
-    assert printed.strip().splitlines()[-1].startswith("next: hdap ")
+    assert printed.strip().splitlines()[-1].startswith("with IMAGES of yours: hdap elastic train ")
 
 
 def test_the_plan_is_stored_with_every_level_at_every_point(plan: LevelPlanRecord) -> None:

@@ -65,7 +65,9 @@ def test_levels_come_from_a_file_and_the_network_from_a_pruned_checkpoint(
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "trained incremental" in done.stdout
-    assert done.stdout.strip().splitlines()[-1].startswith("next: hdap export out --level 0")
+    offered = [x for x in done.stdout.splitlines() if x.startswith(("next: ", "then: "))]
+    assert offered[0].startswith("next: hdap export out --level 0")
+    assert "hdap elastic deploy out" in offered[-1]
     model = load_elastic("out", model=MODEL)
     assert model.levels.counts.tolist() == [[4, 4], [8, 8], [12, 8]]
     model.set_level(0)

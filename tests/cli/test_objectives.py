@@ -46,8 +46,9 @@ def test_a_latency_budget_keeps_more_than_uniform_pruning(hdap: Hdap, database: 
     document = _json(hdap, database, *SEARCH, "--latency", "40ms")
     rows = _rows(document)
     assert rows["found"]["fleet_p95_ms"] < 40.0
-    assert rows["uniform"]["fleet_p95_ms"] < 40.0
-    assert rows["found"]["kept_importance"] > rows["uniform"]["kept_importance"]
+    uniforms = [row for row in rows.values() if row["step"]]
+    assert max(row["fleet_p95_ms"] for row in uniforms) < 40.0
+    assert rows["found"]["kept_importance"] > max(row["kept_importance"] for row in uniforms)
     assert document["latency_limit_ms"] == 40.0
     study = hdap("sql", "SELECT objective FROM studies ORDER BY study_id DESC LIMIT 1", db=database)
     assert "kept within p95 40 ms" in study.stdout

@@ -101,7 +101,7 @@ def test_sql_warns_and_its_rows_stay_rows(hdap: Hdap, simulated: Path) -> None:
 def test_what_a_network_is_does_not_rest_on_simulated_data(hdap: Hdap, simulated: Path) -> None:
     done = hdap("model", "resnet50", db=simulated)
     assert done.exit_code == 0, done.output
-    assert MARK not in done.output
+    assert MARK not in done.output.replace(str(simulated), "")
     assert "simulated" not in json.loads(hdap("model", "resnet50", "--json", db=simulated).stdout)
 
 

@@ -9,7 +9,7 @@ SEARCH = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "20")
 
 WRONG = {
     "budget below the smallest network": (
-        ("search", "--model", "resnet50", "--flops", "10M"),
+        ("search", "--model", "resnet50", "--flops", "10M", "--step", "16"),
         "10.0 M",
     ),
     "budget above the dense network": (
