@@ -33,6 +33,7 @@ def cluster(
     resamples: int = 20,
     representatives: int = 3,
     memory_boundness: Floats | None = None,
+    standing: Bools | None = None,
     progress: Progress | None = None,
 ) -> ClusteringRecord:
     """Group devices that behave alike.
@@ -42,6 +43,7 @@ def cluster(
     a row join the cluster with the largest share of weight, at factor 1.
     `memory_boundness` (a number a configuration, say log bytes per multiply-accumulate, NaN where
     unknown) gives slopes a meaning; without it they are found in the data, where there are any.
+    Devices that are `standing` (one a device) represent their cluster before others do.
     `progress` is called with resamples done and in all.
 
     Raises InputError for an unknown algorithm or an impossible `clusters` or `representatives`,
@@ -77,7 +79,7 @@ def cluster(
         cluster=groups.cluster,
         outlier=groups.outlier,
         representative=choose_representatives(
-            points, prints.rows, groups.cluster, groups.outlier, representatives
+            points, prints.rows, groups.cluster, groups.outlier, representatives, standing
         ),
         factor=factor,
         features=prints.names,

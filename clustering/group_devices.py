@@ -66,13 +66,22 @@ def _assign(points: Floats, members: Floats, numbers: Ints) -> Groups:
 
 
 def choose_representatives(
-    points: Floats, rows: Floats, cluster: Ints, outlier: Bools, count: int
+    points: Floats,
+    rows: Floats,
+    cluster: Ints,
+    outlier: Bools,
+    count: int,
+    standing: Bools | None = None,
 ) -> Bools:
     """The `count` most central devices of each cluster (n), the medoid first; never an outlier.
 
     Central means close to the cluster's coordinate-wise median, which finds the medoid of a compact
     cluster in linear time. Devices with few rows (n) come after all others: their place is a guess.
+    Those `standing` (n), which represent already and have measured, come before all others: what
+    they measured goes on being compared with what they measure next.
     """
+    if standing is None:
+        standing = np.zeros(len(points), dtype=bool)
     chosen = np.zeros(len(points), dtype=bool)
     for number in range(int(cluster.max(initial=-1)) + 1):
         members = np.flatnonzero((cluster == number) & ~outlier & (rows > 0))
@@ -81,6 +90,7 @@ def choose_representatives(
         centre = np.median(points[members], axis=0)
         distance = np.linalg.norm(points[members] - centre, axis=1)
         doubtful = rows[members] < WELL_MEASURED * np.median(rows[members])
-        order = np.lexsort((-rows[members], np.round(distance, 9), doubtful))
+        fresh = ~standing[members] | doubtful
+        order = np.lexsort((-rows[members], np.round(distance, 9), doubtful, fresh))
         chosen[members[order[:count]]] = True
     return chosen

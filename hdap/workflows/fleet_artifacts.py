@@ -15,7 +15,7 @@ from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import memory_boundness
 from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
+from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Measurements
 from hdap.fleet_data.store import Store
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.surrogate.models.base import FleetSurrogate
@@ -81,11 +81,23 @@ def _cluster(
         measurement_mark=mark,
         resamples=choice.resamples,
         memory_boundness=_memory_boundness(store, measurements),
+        standing=_standing(latest_clustering(store), measurements),
         progress=progress,
     )
     record = replace(record, id=store.save_clustering(record))
     say(f"clustering {record.id}: {_count(record)}")
     return record
+
+
+def _standing(latest: ClusteringRecord | None, measurements: Measurements) -> Bools | None:
+    """Devices that represented their cluster so far and have measured pruned networks."""
+    if latest is None:
+        return None
+    pruned = np.array([bool(text) for text in measurements.channels], dtype=np.bool_)
+    ids = measurements.devices.ids
+    rows = np.bincount(measurements.device, pruned[measurements.configuration], minlength=len(ids))
+    found: Bools = (rows > 0) & np.isin(ids, latest.device_ids[latest.representative])
+    return found
 
 
 def _memory_boundness(store: Store, measurements: Measurements) -> Floats | None:

@@ -138,7 +138,9 @@ def write_verification(
     architecture = trial.problem.architecture
     found, uniform, _ = (tuple(row) for row in trial.counts.tolist())
     plan = [PlannedConfiguration(found), PlannedConfiguration(uniform, "anchor")]
-    write_bundle(out, architecture, load_model(architecture.model).module, plan, progress=progress)
+    module = load_model(architecture.model).module
+    devices = [*asked[0], *asked[1]]
+    write_bundle(out, architecture, module, plan, devices=devices, progress=progress)
     lines = [f"{d}\trepresentative" for d in asked[0]] + [f"{d}\tsample" for d in asked[1]]
     (out / "devices.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return asked

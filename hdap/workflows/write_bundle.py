@@ -1,6 +1,7 @@
 """Writing a bundle: the folder that travels to a device and measures there."""
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +38,9 @@ Progress = Callable[[int, int], None]
 _README = """\
 This folder measures {networks} networks ({model} and pruned versions of it) on the device it is on.
 It needs Python 3.9 or later:  python3 -m pip install onnxruntime numpy
-Start in this folder:          python3 measure.pyz     (--help lists the options)
+Start in this folder, {under}:
+{commands}
+(--help lists the options; without --device-id a name is made up that the fleet does not know.)
 Stopped or without power, it goes on where it was when started again; about {minutes} min in all.
 Send back the file measured-*.csv; on the other side: hdap ingest measured-*.csv
 """
@@ -74,13 +77,15 @@ def write_bundle(
     *,
     weights: Weights = "generated",
     baselines: Mapping[str, float] | None = None,
+    devices: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> BundleReport:
     """Export the dense network and every planned one, with a manifest and `measure.pyz`.
 
     `weights="generated"` replaces large tensors by references into one shared file of random
     numbers: for latency only, some MB where `"own"` weights are GB. `baselines` are reference
-    latencies (ms) by device where they are known. The folder appears whole or not at all.
+    latencies (ms) by device where they are known, `devices` those that are asked to measure it, for
+    its README. The folder appears whole or not at all.
 
     Raises `InputError` where `folder` is not empty or the plan is not one of this architecture, and
     `UnsupportedModelError` where the network cannot be pruned or exported.
@@ -97,11 +102,21 @@ def write_bundle(
         manifest = _manifest(temporary, architecture, rows, weights, baselines or {})
         write_document(temporary / "manifest.json", manifest)
         (temporary / "measure.pyz").write_bytes(program("measure"))
-        minutes = max(1, round(len(rows) * 10 / 60))
-        text = _README.format(networks=len(rows), model=architecture.model, minutes=minutes)
+        text = _readme(architecture.model, len(rows), devices)
         (temporary / "README.txt").write_text(text, encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.iterdir())
     return BundleReport(folder, manifest.bundle, len(rows), size, weights)
+
+
+def _readme(model: str, networks: int, devices: Sequence[str]) -> str:
+    names = [shlex.quote(device) for device in devices] or ["DEVICE"]
+    return _README.format(
+        networks=networks,
+        model=model,
+        minutes=max(1, round(networks * 10 / 60)),
+        under="on each device under its name" if devices else "DEVICE as the telemetry calls it",
+        commands="\n".join(f"  python3 measure.pyz --device-id {name}" for name in names),
+    )
 
 
 def run_measure(folder: Path, argv: Sequence[str] = ()) -> int:

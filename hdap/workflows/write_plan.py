@@ -60,6 +60,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
                 module,
                 plan,
                 baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
+                devices=bundle.devices,
                 progress=tell,
             ).size
             done += len(bundle) + 1

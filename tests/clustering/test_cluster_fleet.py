@@ -167,6 +167,22 @@ def test_where_no_two_devices_are_alike_the_fleet_is_one_cluster(
     assert not record.outlier.any()
 
 
+def test_standing_devices_represent_first_unless_they_are_outliers_or_hardly_measured(
+    run: Run, simulate: Any, kind: Any, only: Any
+) -> None:
+    rows = simulate([kind(20)], within=0.05).measurements
+    before = run(rows)
+    standing = ~before.representative & ~before.outlier
+    standing &= np.cumsum(standing) <= 2
+    kept = np.flatnonzero(standing)
+    after = run(rows, standing=standing)
+    assert after.representative[kept].all()
+    assert after.representative.sum() == before.representative.sum()
+    np.testing.assert_array_equal(after.cluster, before.cluster)
+    few = only(rows, (rows.device != kept[0]) | (np.arange(len(rows)) % 20 < 2))
+    assert not run(few, standing=standing).representative[kept[0]]
+
+
 def test_a_device_without_rows_joins_the_largest_cluster(
     run: Run, simulate: Any, kind: Any, only: Any
 ) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -348,7 +349,9 @@ def _one_line(done: "subprocess.CompletedProcess[str]", said: str) -> None:
 def test_a_dry_run_writes_nothing_and_a_list_shows_what_is_done(device: Run, bundle: Path) -> None:
     before = sorted(p.name for p in bundle.iterdir())
     dry = device(*QUICK, "--dry-run")
-    listed = device(*QUICK, "--list")
+    assert "--device-id NAME" not in device(*QUICK, "--list").stderr
+    listed = device("--list")  # without a name it says which it takes
+    assert re.search(r"called device-[0-9a-f]{12}, .* --device-id NAME", listed.stderr)
     assert sorted(p.name for p in bundle.iterdir()) == before
     assert dry.stdout.count(" ms ") == 3
     assert listed.stdout.count(".onnx") == 3

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,17 @@ def test_the_manifest_says_what_is_there(written_bundle: Path, small_model: Smal
         "measure.pyz",
         "README.txt",
     }
-    assert (written_bundle / "README.txt").read_text().count("\n") == 5
+    assert "measure.pyz --device-id DEVICE\n" in (written_bundle / "README.txt").read_text()
+
+
+def test_the_readme_has_the_command_of_each_device(
+    small_model: Small, small_plan: Plan, tmp_path: Path
+) -> None:
+    asked = ("cam-07", "hall 2")
+    folder = write_bundle(tmp_path / "b", small_model[1], small_model[0], [], devices=asked).folder
+    lines = (folder / "README.txt").read_text().splitlines()
+    commands = [line.split() for line in lines if line.startswith("  python3 measure.pyz")]
+    assert [shlex.split(" ".join(words))[-1] for words in commands] == list(asked)
 
 
 def test_own_weights_give_the_outputs_of_the_pruned_network(

@@ -116,6 +116,15 @@ def _dry_run(manifest: BundleManifest, runtime: Runtime, entries: Sequence[Bundl
         print(f"{1000 * level:9.2f} ms (one run)  {entry.file}  {entry.channels or '(dense)'}")
 
 
+def _made_up(device: str, manifest: BundleManifest) -> str:
+    fleet = sorted(manifest.baselines)
+    asked = f" (this bundle is for {', '.join(fleet)})" if fleet else ""
+    return (
+        f"this device is called {device}, after the machine's id; --device-id NAME gives it the "
+        f"name that it has in the fleet{asked}"
+    )
+
+
 def _default_out(manifest: BundleManifest, device: str) -> str:
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in device)
     return os.path.join(manifest.folder, f"measured-{safe}.csv")
@@ -130,6 +139,8 @@ def measure(options: argparse.Namespace) -> int:
     device = options.device_id or device_identity()
     out = options.out or _default_out(manifest, device)
     runtime = load_runtime(options.runtime, options.threads, options.provider)
+    if not options.device_id and not options.dry_run:
+        say(_made_up(device, manifest))
     if options.dry_run:
         _dry_run(manifest, runtime, entries)
         return int(bool(broken))
