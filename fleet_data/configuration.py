@@ -37,7 +37,8 @@ def parse_channels(architecture: Architecture, texts: Sequence[str]) -> ParsedCh
     rule is broken: no list on one line, unknown name, a count that is no integer, below 1, above
     the width or not a multiple, a name given twice, members of one group that differ.
     """
-    pairs = _pairs(texts)
+    # polars holds UTF-8, and half of a surrogate pair, as JSON may bring, is none
+    pairs = _pairs([text.encode(errors="replace").decode() for text in texts])
     named = _with_groups(pairs, architecture)
     checked = _with_errors(named, architecture)
     errors: list[str | None] = [None] * len(texts)

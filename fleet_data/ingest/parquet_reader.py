@@ -1,6 +1,7 @@
 """Parquet and data frames as blocks of text columns: what is typed becomes a CSV's text."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import IO
 
@@ -20,36 +21,35 @@ def open_parquet(name: str, file: IO[bytes]) -> pyarrow.parquet.ParquetFile:
     """The file, its columns checked. Raises InputError."""
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
     check_columns(name, tuple(parquet.schema_arrow.names))
     for field in parquet.schema_arrow:
-        if pa.types.is_nested(field.type):
-            raise _nested(name, field.name, field.type)
+        if pa.types.is_nested(field.type) or pa.types.is_duration(field.type):
+            raise _not_plain(name, field.name, field.type)
     return parquet
 
 
 def read_parquet(name: str, file: IO[bytes]) -> Iterator[Block]:
     """All rows of a Parquet file; lines are row numbers from 1. Raises InputError."""
     parquet = open_parquet(name, file)
-    try:
+    with _named(name):
         yield from _blocks(
             frame
             for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
             if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
         )
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
 
 
 def read_frame(name: str, frame: pl.DataFrame) -> Iterator[Block]:
     """All rows of a data frame; lines are row numbers from 1. Raises InputError."""
     check_columns(name, tuple(frame.columns))
     for column, kind in frame.schema.items():
-        if kind.is_nested():
-            raise _nested(name, column, kind)
+        if kind.is_nested() or kind in (pl.Duration, pl.Object):
+            raise _not_plain(name, column, kind)
     # In pandas a number that is missing is NaN.
-    yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS))
+    with _named(name):
+        yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS))
 
 
 def _blocks(frames: Iterable[pl.DataFrame]) -> Iterator[Block]:
@@ -60,8 +60,20 @@ def _blocks(frames: Iterable[pl.DataFrame]) -> Iterator[Block]:
         start += frame.height
 
 
-def _nested(name: str, column: str, kind: object) -> InputError:
-    return InputError(f"{name} must have plain columns, {column} is a {kind}: drop or split it")
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What fails while rows are read is the file's fault: damaged pages, bytes that are no text."""
+    try:
+        yield
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{name} must be whole Parquet of numbers, times and UTF-8: {_one_line(error)}"
+        ) from error
+
+
+def _not_plain(name: str, column: str, kind: object) -> InputError:
+    shown = column if column.isprintable() else repr(column)
+    return InputError(f"{name} must have plain columns, {shown} is a {kind}: drop or split it")
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:

@@ -50,6 +50,8 @@ from hdap.cli.settings.training_commands import (
 )
 from hdap.cli.terminal.output import error_line
 from hdap.cli.terminal.streams import nobody_reads, outlive_readers, write
+from hdap.device.messages import DeviceError
+from hdap.device.one_line import end_in_a_line
 from hdap.fleet_data.errors import HdapError
 
 COMMANDS: dict[str, type] = {
@@ -188,6 +190,6 @@ _add_commands()
 
 
 def main() -> None:
-    """Entry point of the `hdap` script."""
+    """Run the command line and end the process: a line and a status, whatever happens."""
     outlive_readers()
-    app()
+    sys.exit(end_in_a_line("error", app, "stopped by Ctrl-C", (HdapError, DeviceError)))

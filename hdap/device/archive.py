@@ -27,6 +27,9 @@ except ImportError as error:
         file=sys.stderr,
     )
     sys.exit(1)
+except KeyboardInterrupt:
+    print("{name}: stopped", file=sys.stderr)
+    sys.exit(130)
 sys.exit(main())
 '''
 

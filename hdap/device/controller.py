@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 from hdap.device.hysteresis import Hysteresis
 from hdap.device.messages import DecisionLog, DeviceError
+from hdap.device.one_line import end_in_a_line
 from hdap.device.operating_table import (
     LEAST_CLOCK,
     MOST_CLOCK,
@@ -272,13 +273,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--latency-ms", type=float, help="default: what the levels were made for")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to watch")
     asked = parser.parse_args(arguments)
-    try:
-        table = read_table(asked.levels, asked.cluster)
-        budget = Budget(latency_ms=asked.latency_ms or table.target_ms)
-        controller = Controller(table, budget, log=print)
-    except DeviceError as problem:
-        print(f"controller: {problem}", file=sys.stderr)
-        return 1
+    return end_in_a_line("controller", lambda: _watch(asked))
+
+
+def _watch(asked: argparse.Namespace) -> int:
+    table = read_table(asked.levels, asked.cluster)
+    budget = Budget(latency_ms=asked.latency_ms or table.target_ms)
+    controller = Controller(table, budget, log=print)
     end = time.monotonic() + asked.seconds
     while time.monotonic() < end:
         controller.decide()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hdap.device.checked_files import read_document
+from hdap.device.checked_files import above_zero, finite, read_document, understood
 from hdap.device.messages import DeviceError
 from hdap.device.sensors import read_number
 
@@ -89,7 +89,8 @@ def read_table(
                 f"{path} is a table for another {kind} ({str(document.get(name))[:16]}, not "
                 f"{str(value)[:16]}); plan again: hdap elastic plan"
             )
-    return _table(path, document, cluster)
+    with understood(path, "plan again: hdap elastic plan"):
+        return _table(path, document, cluster)
 
 
 def _table(path: str, document: dict[str, Any], cluster: int) -> OperatingTable:
@@ -102,13 +103,18 @@ def _table(path: str, document: dict[str, Any], cluster: int) -> OperatingTable:
     judged = all(a is not None for a in accuracies)
     quality = accuracies if judged else [level["kept_importance"] for level in levels]
     at = sorted(mine["points"], key=lambda p: p["clock"])
-    clocks = tuple(float(p["clock"]) for p in at)
+    clocks = tuple(above_zero(p["clock"]) for p in at)
     points = tuple(
-        Point(i, clocks, tuple(float(p["latency_ms"][i]) for p in at), float(quality[i]))
+        Point(i, clocks, tuple(above_zero(p["latency_ms"][i]) for p in at), finite(quality[i]))
         for i in range(len(levels))
     )
-    mhz, column = mine["typical_mhz"], mine["clock_column"]
-    return OperatingTable(document["model"], cluster, points, mhz, column, document["target_ms"])
+    if not points or not clocks:
+        raise ValueError(f"cluster {cluster} has no level at any clock")
+    mhz, target = (
+        None if x is None else above_zero(x) for x in (mine["typical_mhz"], document["target_ms"])
+    )
+    column = None if mine["clock_column"] is None else str(mine["clock_column"])
+    return OperatingTable(str(document["model"]), cluster, points, mhz, column, target)
 
 
 def core_maps(root: str = "/") -> list[tuple[int, ...]]:
@@ -117,7 +123,9 @@ def core_maps(root: str = "/") -> list[tuple[int, ...]]:
     pattern = os.path.join(glob.escape(root), "sys/devices/system/cpu/cpu[0-9]*")
     for path in glob.glob(pattern):
         speed = read_number(path, "cpu_capacity") or read_number(path, "cpufreq/cpuinfo_max_freq")
-        kinds.setdefault(speed or 0.0, []).append(int(os.path.basename(path)[3:]))
+        number = os.path.basename(path)[3:]
+        if number.isdecimal():
+            kinds.setdefault(speed or 0.0, []).append(int(number))
     every = tuple(sorted(core for cores in kinds.values() for core in cores))
     own = [tuple(sorted(kinds[speed])) for speed in sorted(kinds, reverse=True)]
     return [every, *own] if len(own) > 1 else [every] if every else [()]

@@ -20,7 +20,8 @@ def resident_mb() -> float | None:
     """Memory of this process that is in RAM, mapped files included (MiB)."""
     for row in read_text("/proc/self/status").splitlines():
         if row.startswith("VmRSS:"):
-            return float(row.split()[1]) / 1024
+            with contextlib.suppress(ValueError, IndexError):
+                return float(row.split()[1]) / 1024
     return None
 
 

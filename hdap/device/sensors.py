@@ -10,8 +10,9 @@ import glob
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 
 def read_text(*parts: str) -> str:
@@ -19,7 +20,7 @@ def read_text(*parts: str) -> str:
     try:
         with open(os.path.join(*parts), encoding="utf-8", errors="replace") as file:
             return file.read().strip().strip("\0")
-    except OSError:
+    except (OSError, ValueError):  # a name with a zero byte is a ValueError
         return ""
 
 
@@ -157,7 +158,7 @@ def cpu_ticks(root: str = "/") -> tuple[float, float] | None:
         ticks = [float(x) for x in first[1:9]]
     except ValueError:
         return None
-    if len(ticks) < 5:
+    if len(ticks) < 5 or not all(map(math.isfinite, ticks)):
         return None
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
@@ -181,6 +182,30 @@ def loadavg_pct(root: str = "/") -> float | None:
     with contextlib.suppress(ValueError, IndexError):
         return 100 * float(parts[0]) / (os.cpu_count() or 1)
     return None
+
+
+PLAUSIBLE = {
+    "cpu_freq_mhz": (1.0, 20_000.0),
+    "gpu_freq_mhz": (1.0, 20_000.0),
+    "temperature_c": (-40.0, 150.0),
+    "cpu_load_pct": (0.0, 100_000.0),  # a load average counts what waits too
+    "mem_available_mb": (0.0, 1e9),
+    "battery_pct": (0.0, 100.0),
+    "battery_health_pct": (0.0, 100.0),
+    "power_w": (0.0, 100_000.0),
+}
+"""What a device can be like; a reading beyond is a broken sensor's, or another unit's."""
+
+
+def known(name: str, read: Callable[[], float | None]) -> float | None:
+    """What `read` gives for the column `name`; None for garbage, whatever files hold."""
+    try:
+        value = read()
+    except (OSError, LookupError, TypeError, ValueError, ArithmeticError):
+        return None
+    low, high = PLAUSIBLE[name]
+    # not so for NaN either
+    return value if value is not None and low <= value <= high else None
 
 
 @dataclass(frozen=True)
@@ -233,9 +258,13 @@ class Sensors:
 
     def read(self, names: Sequence[str] = CONTEXT) -> Reading:
         """All of `names` at once; load since it was last read, without this process."""
-        found = {name: READERS[name](self.root) for name in names if name in READERS}
+        found = {
+            name: known(name, partial(READERS[name], self.root))
+            for name in names
+            if name in READERS
+        }
         if "cpu_load_pct" in names:
-            found["cpu_load_pct"] = self._load_pct()
+            found["cpu_load_pct"] = known("cpu_load_pct", self._load_pct)
         mhz, clock = found.get(self.clock_column), None
         if mhz and self.typical_mhz:
             clock = mhz / self.typical_mhz

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from hdap.device.checked_files import FileChecker, sha256_of
+from hdap.device.checked_files import FileChecker, inside, sha256_of
 from hdap.device.messages import DeviceError, first_line
 from hdap.device.process import page_in
 from hdap.device.runtimes.base import OpenNetwork, Runtime
@@ -67,6 +67,8 @@ class LevelSessions:
         self.levels = len(names)
         if not names or set(names) != {f"level-{i}.onnx" for i in range(len(names))}:
             raise FileNotFoundError(f"{folder} must hold level-0.onnx, level-1.onnx, ...")
+        for name in names:
+            inside(folder, name)
         self._source = folder
         cache = cache or os.path.join(folder, OPTIMISED)
         self.folder = made_once(os.path.join(cache, self._machine()), self._prepare)

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hdap.device.messages import DecisionLog, DeviceError
+from hdap.device.one_line import end_in_a_line
 from hdap.device.policies.base import Policy, State
 from hdap.device.policies.registry import POLICIES, read_policy, require_possible
 from hdap.device.process import give_back, resident_mb, usable_cores
@@ -276,16 +277,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=30, help="inferences of each variant")
     parser.add_argument("--cache", help="where this machine's own files go; default: the bundle")
     asked = parser.parse_args(arguments)
-    try:
-        portfolio = read_portfolio(asked.bundle)
-        runtime = load_runtime(threads=asked.threads)
-        VariantSessions(portfolio, runtime, asked.cache, print).check()
-        print(f"{len(portfolio.variants)} variants of {portfolio.model}: files are as built")
-        if not asked.check:
-            _measure(asked.bundle, portfolio, asked)
-    except DeviceError as problem:
-        print(f"switcher: {problem}", file=sys.stderr)
-        return 1
+    return end_in_a_line("switcher", lambda: _check(asked))
+
+
+def _check(asked: argparse.Namespace) -> int:
+    portfolio = read_portfolio(asked.bundle)
+    runtime = load_runtime(threads=asked.threads)
+    VariantSessions(portfolio, runtime, asked.cache, print).check()
+    print(f"{len(portfolio.variants)} variants of {portfolio.model}: files are as built")
+    if not asked.check:
+        _measure(asked.bundle, portfolio, asked)
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hdap.device.checked_files import read_document
+from hdap.device.checked_files import finite, inside, read_document, understood
 from hdap.device.messages import DeviceError, choose
 
 KIND, MANIFEST = "hdap portfolio", "portfolio.json"
@@ -47,27 +47,29 @@ def read_portfolio(folder: str) -> Portfolio:
     """The manifest; raises `DeviceError`. The networks are checked when they are opened."""
     path = os.path.join(folder, MANIFEST)
     document = read_document(path, KIND, "`hdap portfolio build`")
-    try:
-        variants = tuple(_variant(entry) for entry in document["variants"])
+    with understood(path, "build again"):
+        variants = tuple(_variant(folder, entry) for entry in document["variants"])
         channels, height, width = (int(x) for x in document["input"]["shape"])
         name, model = str(document["input"]["name"]), str(document["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DeviceError(
-            f"{path} must describe input and variants: {error!r}; build again"
-        ) from None
+        if min(channels, height, width) < 1:
+            raise ValueError(f"its shape is {channels} x {height} x {width}")
     if not variants or len({variant.name for variant in variants}) != len(variants):
         raise DeviceError(f"{path} must name one variant or more, each once; build again")
     shape = (channels, height, width)
     return Portfolio(folder, model, name, shape, variants, bool(document.get("simulated")))
 
 
-def _variant(entry: dict[str, Any]) -> Variant:
+def _variant(folder: str, entry: dict[str, Any]) -> Variant:
     files = {n: (int(x["bytes"]), str(x["sha256"])) for n, x in entry["files"].items()}
-    if any(os.path.basename(name) != name for name in files):
-        raise ValueError("a file of a variant lies beside the manifest")
+    for name in files:
+        inside(folder, name)
+        if os.path.basename(name) != name:
+            raise ValueError("a file of a variant lies beside the manifest")
     if f"{entry['name']}.onnx" not in files:
         raise ValueError(f"{entry['name']}.onnx is not among its files")
     numbers = [entry.get(n) for n in ("kept_importance", "accuracy", "measured_here_ms")]
-    kept, accuracy, ms = (None if x is None else float(x) for x in numbers)
+    kept, accuracy, ms = (None if x is None else finite(x) for x in numbers)
     size, cost = int(entry["bytes"]), int(entry["flops"])
-    return Variant(entry["name"], files, int(entry["parameters"]), size, cost, kept, accuracy, ms)
+    return Variant(
+        str(entry["name"]), files, int(entry["parameters"]), size, cost, kept, accuracy, ms
+    )

@@ -34,7 +34,11 @@ def load_weights(module: nn.Module, path: Path) -> None:
             f"{path.name} must hold exactly the model's {len(expected)} tensors, but has "
             f"{faults}; a network with its own head needs a factory"
         )
-    module.load_state_dict(found, strict=False)
+    try:
+        module.load_state_dict(found, strict=False)
+    except (RuntimeError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"{path.name} must hold weights of this model, but {why}") from error
 
 
 def state_faults(
@@ -83,6 +87,13 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
             f"{path.name} must map names to tensors, but holds a {type(content).__name__} of other "
             "things; save `model.state_dict()`"
         )
+    for name, tensor in content.items():
+        if tensor.is_meta or tensor.is_quantized or tensor.layout is not torch.strided:
+            what = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else "sparse"
+            raise InputError(
+                f"{path.name} must hold dense tensors of numbers, but `{name}` is {what}; "
+                "save `model.state_dict()` of a network in float32"
+            )
     return content
 
 
@@ -99,7 +110,12 @@ def _masked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
                 f"{tuple(state[mask].shape)} where the weight is {tuple(weight.shape)}; take the "
                 "mask of the same model"
             )
-        result[stem] = result.pop(name) * result.pop(mask)
+        try:
+            result[stem] = result.pop(name) * result.pop(mask)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path.name} must hold masks that multiply, but `{mask}` does not: {error}"
+            ) from error
     return result
 
 

@@ -271,13 +271,14 @@ def test_a_cut_file_that_all_need_is_refused(device: Run, bundle: Path, name: st
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "damaged"),
-        ("{", "damaged"),
-        ("[]", "damaged"),
-        ('{"format": 1}', "damaged"),
+        ("", "must be the manifest"),
+        ("{", "must be the manifest"),
+        ("[]", "must be the manifest"),
+        ('{"format": 1}', "is damaged"),
         ('{"format": 99}', "must have format 1"),
         (
-            '{"format": 1, "bundle": "b", "model": "m", "input_shape": [1], "configurations": []}',
+            '{"format": 1, "bundle": "b", "model": "m", "input_shape": [1, 3, 8, 8],'
+            ' "configurations": []}',
             "exactly one reference",
         ),
     ],

@@ -46,8 +46,9 @@ def read_config(path: Path, commands: Mapping[str, type]) -> dict[str, Any]:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be TOML: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path} must be TOML that can be read: {why}") from error
     _check(path, document, commands)
     found: dict[str, Any] = {}
     for words, wanted in commands.items():

@@ -25,7 +25,6 @@ from hdap.cli.options.trust import (
 from hdap.cli.terminal.next_steps import Named, remember_named
 from hdap.cli.terminal.output import QUIET, USUAL, VERBOSE, report_usage, set_verbosity
 from hdap.cli.terminal.streams import write
-from hdap.fleet_data.errors import HdapError
 from hdap.fleet_data.extras import require
 from hdap.requests.setting import Leaf, Rest, SettingError, build, options_of
 
@@ -67,7 +66,7 @@ def command(words: str, wanted: type) -> Callable[..., None]:
             given = _given(context, leaves, values)
             with _agreed(context, words, leaves, given, trusted=values["trust"]):
                 _run(words, wanted, given, tuple(context.args))
-        except HdapError:
+        except Exception:
             if values["debug"]:
                 traceback.print_exc()
             raise

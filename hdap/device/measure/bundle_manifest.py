@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 
-from hdap.device.checked_files import FORMAT, sha256_of
+from hdap.device.checked_files import (
+    FORMAT,
+    finite,
+    inside,
+    read_json,
+    sha256_of,
+    understood,
+)
 from hdap.device.messages import DeviceError
 
 
@@ -40,12 +46,11 @@ class BundleManifest:
 def read_manifest(folder: str) -> BundleManifest:
     """Read and check manifest.json; raises `DeviceError`."""
     path = os.path.join(folder, "manifest.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            raw = json.load(file)
+    raw = read_json(path, "the manifest of a bundle; start in the folder of the bundle")
+    with understood(path, "copy the bundle again"):
         if raw["format"] != FORMAT:
             raise DeviceError(
-                f"{path} must have format {FORMAT}, but has {raw['format']!r}; "
+                f"{path} must have format {FORMAT}, but has {str(raw['format'])[:40]!r}; "
                 "use the measure.pyz that came with the bundle"
             )
         names = ("file", "sha256", "channels", "role")
@@ -56,15 +61,12 @@ def read_manifest(folder: str) -> BundleManifest:
             input_shape=tuple(int(x) for x in raw["input_shape"]),
             entries=tuple(BundleEntry(*(str(e[n]) for n in names)) for e in raw["configurations"]),
             shared=tuple((str(s["file"]), str(s["sha256"])) for s in raw.get("shared", [])),
-            baselines={str(k): float(v) for k, v in raw.get("baseline_ms", {}).items()},
+            baselines={str(k): finite(v) for k, v in raw.get("baseline_ms", {}).items()},
         )
-    except OSError as error:
-        raise DeviceError(
-            f"a bundle must hold manifest.json: {error}; start in its folder"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise DeviceError(f"{path} is damaged ({why}); copy the bundle again") from None
+        for file in [*(e.file for e in manifest.entries), *(file for file, _ in manifest.shared)]:
+            inside(folder, file)
+        if min(manifest.input_shape, default=0) < 1 or len(manifest.input_shape) != 4:
+            raise ValueError(f"its input_shape is {manifest.input_shape}")
     if sum(e.role == "reference" for e in manifest.entries) != 1:
         raise DeviceError(f"{path} must name exactly one reference; make the bundle again")
     return manifest
@@ -73,7 +75,7 @@ def read_manifest(folder: str) -> BundleManifest:
 def damage(folder: str, file: str, sha256: str) -> str:
     """What is wrong with a file of the bundle; empty where nothing is."""
     try:
-        found = sha256_of(os.path.join(folder, file))
+        found = sha256_of(inside(folder, file))
     except OSError as error:
         return f"{file} cannot be read ({error.strerror})"
     return "" if found == sha256 else f"{file} is not what the manifest says (cut or changed)"

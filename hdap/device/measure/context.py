@@ -12,8 +12,10 @@ import shutil
 import statistics
 import subprocess
 from dataclasses import asdict
+from functools import partial
 
-from hdap.device.sensors import Sensors, read_text
+from hdap.device.checked_files import finite
+from hdap.device.sensors import Sensors, known, read_text
 
 QUICK = ("cpu_freq_mhz", "gpu_freq_mhz", "temperature_c", "power_w")
 """What changes within a measurement."""
@@ -24,12 +26,15 @@ def termux_battery(command: str = "termux-battery-status") -> dict[str, float]:
     found: dict[str, float] = {}
     if shutil.which(command) is None:
         return found
-    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+    with contextlib.suppress(OSError, ValueError, RecursionError, subprocess.SubprocessError):
         done = subprocess.run([command], capture_output=True, timeout=5, check=True)
         status = json.loads(done.stdout)
+        if not isinstance(status, dict):
+            return found
         for ours, theirs in (("battery_pct", "percentage"), ("temperature_c", "temperature")):
-            if isinstance(status.get(theirs), (int, float)):
-                found[ours] = float(status[theirs])
+            value = known(ours, partial(finite, status.get(theirs)))
+            if value is not None:
+                found[ours] = value
     return found
 
 
@@ -52,10 +57,10 @@ class ContextSampler:
         """Context of the measurement; what is unknown is absent."""
         told = asdict(self.sensors.read())
         told |= {name: statistics.median(values) for name, values in self._seen.items() if values}
-        known = {name: value for name, value in told.items() if value is not None}
-        if self.sensors.root == "/" and "battery_pct" not in known:
-            known = {**termux_battery(), **known}
-        return known
+        here = {name: value for name, value in told.items() if value is not None}
+        if self.sensors.root == "/" and "battery_pct" not in here:
+            here = {**termux_battery(), **here}
+        return here
 
 
 def device_identity(root: str = "/", home: str = "~") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import random
 import shutil
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from hdap.device.checked_files import inside
 from hdap.device.measure.bundle_manifest import BundleEntry, BundleManifest
 from hdap.device.measure.context import ContextSampler
 from hdap.device.measure.estimate import Estimate
@@ -177,7 +177,7 @@ class MeasuringSession:
         return self._stopwatch(entry)
 
     def _stopwatch(self, entry: BundleEntry) -> Stopwatch:
-        path = os.path.join(self.manifest.folder, entry.file)
+        path = inside(self.manifest.folder, entry.file)
         return stopwatch(self.runtime, path, self.manifest.input_shape)
 
     def _measure(

@@ -38,6 +38,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from hdap.device.checked_files import inside
 from hdap.device.measure.bundle_manifest import (
     BundleEntry,
     BundleManifest,
@@ -48,7 +49,7 @@ from hdap.device.measure.context import device_identity
 from hdap.device.measure.measuring_session import MeasuringSession, ProgressLine, say, schedule
 from hdap.device.measure.protocol import Protocol, stopwatch
 from hdap.device.measure.results_file import ResultsFile, contradiction
-from hdap.device.messages import DeviceError
+from hdap.device.one_line import end_in_a_line
 from hdap.device.runtimes.base import Runtime
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
 
@@ -111,7 +112,7 @@ def _list(
 
 def _dry_run(manifest: BundleManifest, runtime: Runtime, entries: Sequence[BundleEntry]) -> None:
     for entry in entries:
-        path = os.path.join(manifest.folder, entry.file)
+        path = inside(manifest.folder, entry.file)
         level = stopwatch(runtime, path, manifest.input_shape).slice(1, 0.0).level
         print(f"{1000 * level:9.2f} ms (one run)  {entry.file}  {entry.channels or '(dense)'}")
 
@@ -219,17 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     with contextlib.suppress(ValueError):  # only the main thread may set a handler
         signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return measure(options)
-    except DeviceError as problem:
-        say(f"error: {problem}")
-        return 1
-    except MemoryError:
-        say("error: the memory is not enough for the reference and one more network")
-        return 1
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
+    return end_in_a_line("measure", lambda: measure(options))
 
 
 if __name__ == "__main__":

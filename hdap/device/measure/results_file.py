@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import importlib
+import math
 import os
 import stat
 from collections.abc import Sequence
@@ -192,8 +193,10 @@ def _row_of_line(line: bytes) -> Row | None:
         row = dict(zip(COLUMNS, fields))
         whole = len(fields) == len(COLUMNS) and b"\0" not in line
         for name in (*SCALED, "baseline_ms", "reference_ms", "reference_quiet_ms"):
-            whole = whole and float(row[name]) > 0
-    except (ValueError, csv.Error):
+            whole = whole and 0 < float(row[name]) < math.inf
+        for name in ("reference_cpu_ms", "reference_wait", "power_w"):
+            whole = whole and math.isfinite(float(row[name] or 0))
+    except (ValueError, KeyError, csv.Error):
         return None
     return row if whole else None
 
