@@ -82,7 +82,7 @@ def test_a_search_comes_first_where_only_a_budget_is_given(
     assert 500e6 <= origin["flops"] <= 900e6
     predicted = f"{origin['origin']['predicted_fleet_mean_ms']:.2f} ms"
     assert re.search(rf"fleet mean, predicted .* {predicted}", done.stdout)
-    assert "measure it: hdap verify --study resnet50-900M-1" in done.stdout
+    assert "hdap verify --study resnet50-900M-1" in done.stdout
     assert "hdap export" in done.stdout
 
 
