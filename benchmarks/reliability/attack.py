@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NEVER_SHOWN = ("Traceback (most recent call last)", "Exception ignored in")
+NEVER_SHOWN = (
+    "Traceback (most recent call last)",
+    "Exception ignored in",
+    "this is a fault of hdap",
+)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -79,3 +81,10 @@ def test_json_holds_no_nan_and_knows_arrays_and_times(capsys: pytest.CaptureFixt
     )
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"a": [1, 2], "b": None, "c": "2026-01-02T00:00:00+00:00"}
+
+
+def test_words_that_are_no_utf_8_are_one_line() -> None:
+    for command in ("model", "sql", "ingest"):
+        done = subprocess.run([sys.executable, "-m", "hdap", command, b"\xff"], capture_output=True)
+        assert done.returncode == 2
+        assert done.stderr.decode() == "error: words must be UTF-8, but got '\\udcff': rename it\n"
