@@ -73,8 +73,8 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
     usual = everyday(measurements)
     # Of a device whose every old row was taken beside pruned ones there is nothing better.
     quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
-    usual |= _dense(measurements) & ~new & ~quiet[measurements.device]
-    value = _centred(measurements, ~new & _dense(measurements))
+    usual |= measurements.dense & ~new & ~quiet[measurements.device]
+    value = _centred(measurements, ~new & measurements.dense)
     usable = usual & np.isfinite(value)
     old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
     new_median = grouped_median(measurements.device[usable & new], value[usable & new], devices)
@@ -111,15 +111,9 @@ def _membership(
     return clustering.cluster[member], known, clustering.outlier[member] & known
 
 
-def _dense(measurements: Measurements) -> Bools:
-    dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
-    result: Bools = dense[measurements.configuration]
-    return result
-
-
 def everyday(measurements: Measurements) -> Bools:
     """Dense rows with no pruned row of their device within a session before or after."""
-    dense, times = _dense(measurements), measurements.measured_at
+    dense, times = measurements.dense, measurements.measured_at
     timed = np.isfinite(times)
     pruned = ~dense & timed
     if not pruned.any() or not (dense & timed).any():

@@ -177,7 +177,7 @@ def learned_from(
 def _by_kind(measurements: Measurements, kinds: dict[str, str]) -> ClusteringRecord:
     names = sorted(set(kinds.values()))
     cluster = np.array([names.index(kinds[i]) for i in measurements.devices.ids], dtype=np.int64)
-    dense = np.array([not text for text in measurements.channels])[measurements.configuration]
+    dense = measurements.dense
     median = np.array(
         [
             np.median(measurements.latency_ms[dense & (measurements.device == d)])

@@ -71,13 +71,6 @@ def _positions(column: pl.Series, values: pl.Series) -> Ints:
     return column.replace_strict(values, range(len(values)), return_dtype=pl.Int64).to_numpy()
 
 
-def dense_rows(measurements: Measurements) -> Bools:
-    """Which rows are of the unpruned network."""
-    dense = np.array([text == "" for text in measurements.channels])
-    rows: Bools = dense[measurements.configuration]
-    return rows
-
-
 def only(measurements: Measurements, kept: Bools) -> Measurements:
     """The `kept` rows."""
     context = {name: column[kept] for name, column in measurements.context.items()}
@@ -97,7 +90,7 @@ def only(measurements: Measurements, kept: Bools) -> Measurements:
 
 def hdap_way(measurements: Measurements) -> Ints:
     """Labels by HDAP: DBSCAN on repeated dense latencies, one column a repeat, standardised."""
-    dense = only(measurements, dense_rows(measurements))
+    dense = only(measurements, measurements.dense)
     repeats = int(np.bincount(dense.device).min())
     order = np.argsort(dense.device, kind="stable")
     starts = np.searchsorted(dense.device[order], np.arange(len(dense.devices.ids)))
@@ -152,7 +145,7 @@ def print_accuracy() -> None:
             f"{model:<16} {'dense':<6} {'no':<8} {'HDAP':<9} {index:6.2f} {found:3d} {outliers:3d}"
         )
         for rows in ("all", "dense"):
-            part = everything if rows == "all" else only(everything, dense_rows(everything))
+            part = everything if rows == "all" else only(everything, everything.dense)
             for context in ("yes", "no"):
                 seen = part if context == "yes" else dataclasses.replace(part, context={})
                 for name in ALGORITHMS:

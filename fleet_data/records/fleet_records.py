@@ -49,6 +49,13 @@ class Measurements:
     def __len__(self) -> int:
         return len(self.latency_ms)
 
+    @property
+    def dense(self) -> Bools:
+        """Which rows (n) are of the dense model."""
+        unpruned = np.array([not text for text in self.channels], dtype=np.bool_)
+        rows: Bools = unpruned[self.configuration]
+        return rows
+
 
 @dataclass(frozen=True)
 class ModelRecord:

@@ -93,9 +93,8 @@ def _standing(latest: ClusteringRecord | None, measurements: Measurements) -> Bo
     """Devices that represented their cluster so far and have measured pruned networks."""
     if latest is None:
         return None
-    pruned = np.array([bool(text) for text in measurements.channels], dtype=np.bool_)
     ids = measurements.devices.ids
-    rows = np.bincount(measurements.device, pruned[measurements.configuration], minlength=len(ids))
+    rows = np.bincount(measurements.device[~measurements.dense], minlength=len(ids))
     found: Bools = (rows > 0) & np.isin(ids, latest.device_ids[latest.representative])
     return found
 

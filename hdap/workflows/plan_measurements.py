@@ -228,7 +228,7 @@ def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[
     contradict its telemetry it is what they measured.
     """
     usual, own = own_dense(measurements)
-    medians = np.where(contradicted(measurements) | ~np.isfinite(usual), own, usual)
+    medians = np.where(contradicted(usual, own) | ~np.isfinite(usual), own, usual)
     at = {str(device): i for i, device in enumerate(measurements.devices.ids)}
     found = {device: float(medians[at[device]]) for device in devices if device in at}
     return {device: ms for device, ms in found.items() if np.isfinite(ms)}

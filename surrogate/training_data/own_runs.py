@@ -19,7 +19,7 @@ def own_dense(measurements: Measurements) -> tuple[Floats, Floats]:
     """Median dense ms of each of D devices in everyday telemetry, and beside what it measured
     itself (NaN: no such rows); of the runtime and batch size in which it has both, if any."""
     devices = len(measurements.devices.ids)
-    dense, usual = _dense(measurements), everyday(measurements)
+    dense, usual = measurements.dense, everyday(measurements)
     runtimes = max(len(measurements.runtimes), 1)
     workload, _ = compact(measurements.batch_size * runtimes + measurements.runtime)
     cell, cells = compact(workload * devices + measurements.device)
@@ -35,9 +35,8 @@ def own_dense(measurements: Measurements) -> tuple[Floats, Floats]:
     return found[0], found[1]
 
 
-def contradicted(measurements: Measurements) -> Bools:
-    """Devices (D) whose own runs are another scale than their telemetry."""
-    usual, own = own_dense(measurements)
+def contradicted(usual: Floats, own: Floats) -> Bools:
+    """Devices (D) whose own runs are another scale than their telemetry, of both `own_dense`."""
     # NaN is no contradiction
     apart: Bools = np.abs(np.log(own) - np.log(usual)) > np.log(CONTRADICTS)
     return apart
@@ -51,10 +50,10 @@ def rows_of_one_scale(
     Where most devices of a cluster that measured do so, all everyday rows of the cluster go: its
     dense latency is then what was measured. `cluster` is each row's.
     """
-    odd = contradicted(measurements)
+    usual, own = own_dense(measurements)
+    odd = contradicted(usual, own)
     if not odd.any():
         return rows, member
-    usual, own = own_dense(measurements)
     device = measurements.device[rows]
     left_out = odd[device]
     measured = np.isfinite(own)
@@ -70,9 +69,3 @@ def rows_of_one_scale(
         f"where telemetry says {usual[first]:.3g})"
     )
     return rows[~left_out], member[~left_out]
-
-
-def _dense(measurements: Measurements) -> Bools:
-    dense = np.array([not text for text in measurements.channels], dtype=np.bool_)
-    result: Bools = dense[measurements.configuration]
-    return result

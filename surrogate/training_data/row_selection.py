@@ -17,14 +17,13 @@ def rows_of_model(architecture: Architecture, measurements: Measurements, notes:
     Raises NotEnoughDataError where there is none.
     """
     models = np.array([m == architecture.model for m in measurements.models], dtype=np.bool_)
-    pruned = np.array([bool(text) for text in measurements.channels], dtype=np.bool_)
     rows = np.flatnonzero(models[measurements.configuration])
     if len(rows) == 0:
         raise nothing_left(architecture.model, notes)
     runtimes = max(len(measurements.runtimes), 1)
     workload = measurements.batch_size[rows] * runtimes + measurements.runtime[rows]
     number, workloads = compact(workload)
-    of_pruned = np.bincount(number[pruned[measurements.configuration[rows]]], minlength=workloads)
+    of_pruned = np.bincount(number[~measurements.dense[rows]], minlength=workloads)
     kept = number == int(np.lexsort((np.bincount(number), of_pruned))[-1])
     left_out = int((~kept).sum())
     if left_out:

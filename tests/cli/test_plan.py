@@ -108,8 +108,7 @@ def test_a_study_of_another_model_is_refused(store: Store, hdap: Hdap) -> None:
 def test_bundles_carry_the_everyday_dense_latency_of_their_devices(store: Store) -> None:
     measurements = store.measurements("resnet50")
     device = str(measurements.devices.ids[3])
-    dense = np.array([not text for text in measurements.channels])[measurements.configuration]
-    expected = np.median(measurements.latency_ms[dense & (measurements.device == 3)])
+    expected = np.median(measurements.latency_ms[measurements.dense & (measurements.device == 3)])
     found = dense_baselines(measurements, [device, "nobody"])
     assert found == {device: pytest.approx(expected)}
 

@@ -45,8 +45,7 @@ def test_everyday_rows_of_the_dense_network_are_enough(
     run: Run, only: Any, measured: Any, true_kinds: Any, model: str
 ) -> None:
     rows = measured(model)
-    dense = np.array([text == "" for text in rows.channels])[rows.configuration]
-    record = run(only(rows, dense))
+    record = run(only(rows, rows.dense))
     assert adjusted_rand_score(truth(record, true_kinds(model)), record.cluster) >= 0.95
 
 

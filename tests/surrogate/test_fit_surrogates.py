@@ -47,8 +47,8 @@ def pruned_in(
     true_clustering: Callable[[str], ClusteringRecord],
 ) -> Callable[[Measurements, int], Bools]:
     def rows(measurements: Measurements, cluster: int) -> Bools:
-        text = np.array([bool(c) for c in measurements.channels])[measurements.configuration]
-        mine: Bools = text & (true_clustering(MODEL).cluster[measurements.device] == cluster)
+        within = true_clustering(MODEL).cluster[measurements.device] == cluster
+        mine: Bools = ~measurements.dense & within
         return mine
 
     return rows
@@ -109,7 +109,7 @@ def test_dense_rows_alone_are_not_enough(
     fit_rows: Fitting,
 ) -> None:
     def dense(rows: Measurements) -> Bools:
-        return np.array([not c for c in rows.channels])[rows.configuration]
+        return rows.dense
 
     with pytest.raises(NotEnoughDataError, match=r"8 pruned configurations, but got 0 \(240 rows"):
         fit_rows(dense)

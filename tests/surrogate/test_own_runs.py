@@ -8,7 +8,7 @@ import pytest
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
-from hdap.surrogate.training_data.own_runs import contradicted
+from hdap.surrogate.training_data.own_runs import contradicted, own_dense
 from hdap.surrogate.training_data.training_cells import training_data
 from hdap.workflows.plan_measurements import dense_baselines
 
@@ -20,7 +20,7 @@ DAY = 86_400.0
 def with_telemetry(measured: Callable[[str], Measurements]) -> Callable[[float], Measurements]:
     """The measured fleet with everyday telemetry of all devices beside it, off by a factor."""
     own = measured(MODEL)
-    rows = np.flatnonzero(np.array([not t for t in own.channels])[own.configuration])
+    rows = np.flatnonzero(own.dense)
 
     def make(factor: float) -> Measurements:
         both = np.concatenate([rows, np.arange(len(own))])
@@ -57,7 +57,7 @@ def test_every_latency_is_on_the_scale_that_devices_measured(
     found = training_data(described, with_telemetry(factor), clustering)
     (note,) = [n for n in found.notes if "everyday rows left out" in n]
     assert "24 devices measured another dense latency themselves" in note
-    assert contradicted(with_telemetry(factor)).all()
+    assert contradicted(*own_dense(with_telemetry(factor))).all()
     for data in (right, found):
         assert not np.isnan(data.log_ms).any()
     dense = [float(np.median(d.latency_ms[d.dense])) for d in (right, found)]
