@@ -30,7 +30,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Floats, Ints
 from hdap.search.analysis.answer import shortlist
-from hdap.search.analysis.promised_gain import PromisedGain, promised_gain
+from hdap.search.analysis.promised_gain import PromisedGain, promised_gain, ratio_sd
 from hdap.search.driver.run_search import run_search
 from hdap.search.planning.candidate_pool import draw_pool
 from hdap.search.problem.budget import FlopsBand, band, parse_flops
@@ -250,7 +250,8 @@ def _kept_promise(
     predicted = np.exp(surrogate.predict(data.designs[held]).log_ms.mean(axis=1))
     missed = []
     for other in np.delete(np.arange(len(held)), first).tolist():
-        doubt = surrogate.ratio_sd(data.designs[held[first]], data.designs[held[other]]).mean()
+        found, one = data.designs[held[first]], data.designs[held[other]]
+        doubt = ratio_sd(surrogate, found, one).mean()
         promised = PromisedGain(float(predicted[other] / predicted[first]), float(doubt)).promised
         missed.append(promised / (measured[other] / measured[first]) - 1.0)
     return float(np.median(missed))

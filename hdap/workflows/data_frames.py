@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +49,20 @@ def ingest_telemetry(
     Rejected rows of a file are in `FILE.rejected.csv` too. Raises InputError where it is neither,
     is wrong as a whole, or holds more rows to reject than the `request` allows.
     """
-    trace, most, units = ModelTracer(say), request.max_rejected, request.units
+    load = partial(
+        ingest,
+        store,
+        trace=ModelTracer(say),
+        progress=progress,
+        max_rejected=request.max_rejected,
+        units=request.units,
+    )
     if isinstance(telemetry, str | Path):
-        report = ingest(
-            *(store, telemetry),
-            trace=trace,
-            progress=progress,
-            max_rejected=most,
-            units=units,
-        )
+        report = load(telemetry)
         return _with_rejected(report, report.rejected_path)
     frame = as_polars(telemetry)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rejected.csv"
-        report = ingest(
-            *(store, frame),
-            trace=trace,
-            progress=progress,
-            rejected_path=path,
-            max_rejected=most,
-            units=units,
-        )
+        report = load(frame, rejected_path=Path(folder) / "rejected.csv")
         found = _with_rejected(report, report.rejected_path)
     return Ingested(**vars(found) | {"rejected_path": None})
 

@@ -135,13 +135,9 @@ def _of_residuals(model: str, seen: Residuals) -> Finding:
     )
     if seen.off:
         says += f"predictions are off by {times(off_by(1.0 + seen.bias))}"
-    else:
-        word = "slower" if seen.bias > 0 else "faster"
-        says += f"{percent(abs(seen.bias))} {word} than predicted"
-    if seen.off:
-        return Finding(
-            "surrogates", model, says, "fit again", command_line("fit", "--model", model)
-        )
+        return Finding("surrogates", model, says, "fit again", _fit(model))
+    word = "slower" if seen.bias > 0 else "faster"
+    says += f"{percent(abs(seen.bias))} {word} than predicted"
     if not seen.left:
         return Finding("surrogates", model, says, "nothing", "")
     return Finding("surrogates", model, says, "search again", search_command(model))

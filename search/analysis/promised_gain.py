@@ -7,7 +7,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
-from hdap.search.problem.search_problem import SearchProblem
+from hdap.search.problem.search_problem import LatencyModel, SearchProblem
 
 SHRUNK = 0.6
 """Standard deviations of the ratio that a promise is less than the prediction. The best of many
@@ -55,13 +55,19 @@ class PromisedGain:
         return bool(np.log(self.promised) < self.doubt)
 
 
+def ratio_sd(latency: LatencyModel, one: Counts, other: Counts) -> Floats:
+    """How far, in the logarithm, the ratio of two predictions may be off (K), `groups` each.
+
+    One standard deviation; they are taken for independent where the model cannot compare.
+    """
+    if isinstance(latency, ComparesLatency):
+        return latency.ratio_sd(one, other)
+    return np.asarray(np.hypot(*latency.predict(np.stack([one, other])).log_sd))
+
+
 def promised_gain(problem: SearchProblem, found: Counts, other: Counts) -> PromisedGain:
     """The gain of `found` over `other` (`groups` each); errors of clusters count as one."""
-    prediction = problem.latency.predict(np.stack([found, other]))
-    ms = prediction.ms * problem.fleet.mean
-    if isinstance(problem.latency, ComparesLatency):
-        doubt = problem.latency.ratio_sd(found, other)
-    else:
-        doubt = np.asarray(np.hypot(*prediction.log_sd))
+    ms = problem.latency.predict(np.stack([found, other])).ms * problem.fleet.mean
+    doubt = ratio_sd(problem.latency, found, other)
     mine, theirs = ms.sum(axis=1)
     return PromisedGain(float(theirs / mine), float(doubt @ ms[0] / mine))

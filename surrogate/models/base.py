@@ -96,15 +96,6 @@ class FleetSurrogate(ABC):
             return self._predict(matrix)
         return self._predict_in(matrix, context)
 
-    def ratio_sd(self, one: Counts, other: Counts) -> Floats:
-        """How far, in the logarithm, `one` over `other` may be off, `groups` each: K.
-
-        One standard deviation, noise of measuring left out. What both predictions share cancels
-        where a kind knows it; here they are taken for independent.
-        """
-        both = self.predict(np.stack([one, other]))
-        return np.asarray(np.hypot(*both.log_sd))
-
     @classmethod
     @abstractmethod
     def fit(cls, data: "TrainingData", seed: int = 0) -> Self:

@@ -117,6 +117,10 @@ class FleetModel(FleetSurrogate):
         return log_ms, variance.astype(np.float64)
 
     def ratio_sd(self, one: Counts, other: Counts) -> Floats:
+        """How far, in the logarithm, `one` over `other` may be off, `groups` each: K.
+
+        One standard deviation, noise of measuring left out; what both predictions share cancels.
+        """
         _, features = self.priced(np.stack([one, other]))
         apart = np.append(features[0] - features[1], 0.0)
         spread = np.einsum("kdr,d->kr", self.parameters.root.astype(np.float64), apart)

@@ -7,7 +7,7 @@ from pathlib import Path
 from hdap.cli.commands import cluster, fit, ingest, search
 from hdap.cli.settings.fleet_commands import ClusterCommand, DemoCommand, FitCommand, IngestCommand
 from hdap.cli.settings.search_commands import SearchCommand
-from hdap.cli.terminal.next_steps import next_steps, with_yours
+from hdap.cli.terminal.next_steps import TELEMETRY, next_steps, telemetry_of_yours
 from hdap.cli.terminal.output import note, out
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.search_request import SearchRequest
@@ -32,7 +32,7 @@ def run(asked: DemoCommand) -> None:
     search.run(SearchCommand(request=request, db=db))
     note(f"\nthe database of this demo: {path}")
     next_steps(command_line("sql", "SELECT * FROM trial_summary", "--db", path))
-    with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv --db yours.db")
+    telemetry_of_yours(f"hdap ingest {TELEMETRY} --db yours.db")
 
 
 def _heading(command: str) -> None:

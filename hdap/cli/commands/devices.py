@@ -1,7 +1,7 @@
 """`hdap devices`: the devices, their cluster and how they compare inside it."""
 
 from hdap.cli.settings.fleet_commands import DevicesCommand
-from hdap.cli.terminal.next_steps import next_steps, with_yours
+from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, show_rows
 from hdap.fleet_data.wording import counted, number, times
@@ -40,4 +40,4 @@ def run(asked: DevicesCommand) -> None:
     if clustered or total:
         next_steps("hdap status" if clustered else "hdap cluster")
     else:
-        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")
+        telemetry_of_yours()

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hdap.cli.settings.fleet_commands import IngestCommand
-from hdap.cli.terminal.next_steps import next_steps, with_yours
+from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store, tell_simulated
 from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
@@ -12,7 +12,7 @@ from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, check_source, ingest
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.units.latency_unit import LatencyUnits
-from hdap.fleet_data.wording import seconds
+from hdap.fleet_data.wording import counted, seconds
 from hdap.networks.model_tracer import ModelTracer
 from hdap.workflows.next_commands import for_models
 
@@ -61,7 +61,8 @@ def _ingest(
             return ModelTracer(say)(model)
 
         return ingest(
-            *(store, source),
+            store,
+            source,
             trace=trace,
             progress=progress,
             max_rejected=asked.request.max_rejected,
@@ -91,7 +92,7 @@ def _offer(store: Store) -> None:
     if measured:
         next_steps(*(steps or ["hdap cluster"]))
     else:
-        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")
+        telemetry_of_yours()
 
 
 def _show(report: IngestReport) -> None:
@@ -130,13 +131,13 @@ def _warnings(report: IngestReport) -> list[str]:
     lines = []
     if report.rejected and not report.in_vain:
         rejected = sum(report.rejected.values())
-        was = _counted(rejected, "row was", "rows were")
+        was = counted(rejected, "row was", "rows were")
         cause = f": {report.rejected_cause}" if report.rejected_cause else ""
         lines.append(f"{was} rejected{cause}{_listed(report)}")
     lines += report.warnings
     if report.default_named:
         lines.append(
-            f"{_counted(report.default_named, 'new device has', 'new devices have')} a name that "
+            f"{counted(report.default_named, 'new device has', 'new devices have')} a name that "
             f"nobody gave it ({', '.join(report.default_names)}): what one of the fleet measured "
             "counts as its own under its own name alone: measure.pyz --device-id NAME"
         )
@@ -152,10 +153,6 @@ def _nothing_added(report: IngestReport) -> str:
     many = "its only row was" if rejected == 1 else f"all {rejected:,} were"
     cause = report.rejected_cause or f"most often {next(iter(report.rejected))}"
     return f"a row of {report.source} must be good, but {many} rejected: {cause}{_listed(report)}"
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"1 {one}" if count == 1 else f"{count:,} {many}"
 
 
 def _listed(report: IngestReport) -> str:

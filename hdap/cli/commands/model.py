@@ -3,7 +3,7 @@
 from rich.markup import escape
 
 from hdap.cli.settings.fleet_commands import ModelCommand
-from hdap.cli.terminal.next_steps import next_steps, with_yours
+from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, note, say, show_rows, table
 from hdap.fleet_data.architecture import Architecture
@@ -25,7 +25,7 @@ def run(asked: ModelCommand) -> None:
         return
     next_steps(*steps)
     if not steps:
-        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")
+        telemetry_of_yours()
 
 
 def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:

@@ -6,15 +6,13 @@ from typing import Any
 from rich.markup import escape
 
 from hdap.cli.settings.report_commands import ReportCommand
-from hdap.cli.terminal.next_steps import next_steps, with_yours
+from hdap.cli.terminal.next_steps import TELEMETRY, next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, progress_bar, say
 from hdap.fleet_data.atomic_files import require_folder_of
 from hdap.fleet_data.wording import counted, megabytes
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.write_report import Report, report
-
-YOURS = "TELEMETRY.csv"
 
 
 def run(asked: ReportCommand) -> None:
@@ -45,8 +43,8 @@ def run(asked: ReportCommand) -> None:
     for warning in decision.warnings:
         line(warning)
     for step in decision.steps:
-        if YOURS in step.command:
-            with_yours(YOURS, step.command)
+        if TELEMETRY in step.command:
+            telemetry_of_yours(step.command)
         else:
             next_steps(step.command)
 

@@ -1,18 +1,21 @@
 """`hdap status`: what the database holds and what is stale."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from hdap.cli.settings.fleet_commands import StatusCommand
-from hdap.cli.terminal.next_steps import as_typed, next_steps, with_yours
+from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
-from hdap.fleet_data.records import ClusteringRecord
+from hdap.fleet_data.records import ClusteringRecord, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted
-from hdap.search.analysis.judgement import stored_verdicts
+from hdap.search.analysis.judgement import StoredVerdict, stored_verdicts
 from hdap.workflows.artifacts import latest_clustering
 from hdap.workflows.next_commands import command_line, for_models
+
+Verdicts = Sequence[tuple[StudyRecord, StoredVerdict]]
 
 
 def run(asked: StatusCommand) -> None:
@@ -24,15 +27,16 @@ def run(asked: StatusCommand) -> None:
 
 def _document(store: Store, model: str | None) -> dict[str, Any]:
     mark, aside = store.measurement_mark(), store.set_aside()
+    measured = [c for c in store.model_counts() if model in (None, c.model)]
+    names = {counts.model for counts in measured}
+    studies = [s for s in store.studies() if s.model in names]
+    verdicts = [(s, v) for s in studies for v in stored_verdicts(store.verifications(s.id))]
     clustering = latest_clustering(store)
     models: list[dict[str, Any]] = []
-    for counts in store.model_counts():
-        if model is not None and counts.model != model:
-            continue
+    for counts in measured:
         records = (
             () if clustering is None else store.surrogates(counts.model, clustering.id, "fleet")
         )
-        studies = [s.name for s in store.studies() if s.model == counts.model]
         models.append(
             {
                 "model": counts.model,
@@ -43,7 +47,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
                 "surrogates": _state(
                     bool(records), all(r.measurement_mark == mark for r in records)
                 ),
-                "studies": studies,
+                "studies": [s.name for s in studies if s.model == counts.model],
             }
         )
     return {
@@ -55,54 +59,50 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "clustering_id": None if clustering is None else clustering.id,
         "clusters": 0 if clustering is None else len(clustering.clusters),
         "models": models,
-        "verified": _verified(store, [m["model"] for m in models]),
-        "drift": _drift(store, clustering, [m["model"] for m in models]),
+        "verified": [_verified(*each) for each in verdicts],
+        "drift": _drift(store, clustering, tuple(m["model"] for m in models)),
         "set_aside": [asdict(each) | {"line": str(each)} for each in aside],
-        "next": aside[0].repair if aside and not models else _next(store, models),
+        "next": aside[0].repair if aside and not models else _next(store, models, verdicts),
     }
 
 
 def _drift(
-    store: Store, clustering: ClusteringRecord | None, models: list[str]
+    store: Store, clustering: ClusteringRecord | None, models: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """What telemetry since the clustering says of it."""
     if clustering is None or store.measurement_mark() == clustering.measurement_mark:
         return []
     from hdap.workflows.detect_drift import findings  # takes a second, and is seldom needed
 
-    return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, tuple(models))]
+    return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, models)]
 
 
-def _verified(store: Store, models: list[str]) -> list[dict[str, Any]]:
-    """What was found of each promise that was measured."""
-    return [
-        {
-            "study": study.name,
-            "trial": verdict.number,
-            "conclusion": verdict.conclusion,
-            "line": f"trial {verdict.number} of {study.name}: {verdict.words}",
-        }
-        for study in store.studies()
-        if study.model in models
-        for verdict in stored_verdicts(store.verifications(study.id))
-    ]
+def _verified(study: StudyRecord, verdict: StoredVerdict) -> dict[str, Any]:
+    """What was found of a promise that was measured."""
+    return {
+        "study": study.name,
+        "trial": verdict.number,
+        "conclusion": verdict.conclusion,
+        "line": f"trial {verdict.number} of {study.name}: {verdict.words}",
+    }
 
 
-def _off(store: Store, model: str) -> bool:
+def _off(verdicts: Verdicts, model: str) -> bool:
     """Whether the newest promise of a model that was measured missed by a factor."""
-    studies = [study for study in store.studies() if study.model == model]
-    verdicts = [v for s in studies for v in stored_verdicts(store.verifications(s.id))]
-    return bool(verdicts) and max(verdicts, key=lambda v: v.created_at).off
+    of_model = [verdict for study, verdict in verdicts if study.model == model]
+    return bool(of_model) and max(of_model, key=lambda v: v.created_at).off
 
 
 def _state(there: bool, current: bool) -> str:
     return ("current" if current else "stale") if there else "missing"
 
 
-def _next(store: Store, models: list[dict[str, Any]]) -> str:
+def _next(store: Store, models: list[dict[str, Any]], verdicts: Verdicts) -> str:
     """The next command; empty where none works before there is other telemetry."""
     # a prediction that missed by a factor is mended before anything rests on it
-    off = [m["model"] for m in models if m["surrogates"] != "current" and _off(store, m["model"])]
+    off = [
+        m["model"] for m in models if m["surrogates"] != "current" and _off(verdicts, m["model"])
+    ]
     if off:
         return command_line("fit", "--model", off[0])
     searched = [m["studies"][-1] for m in models if m["studies"]]
@@ -143,4 +143,4 @@ def _show(document: dict[str, Any]) -> None:
     if document["next"]:
         next_steps(document["next"])
     else:
-        with_yours("TELEMETRY.csv", "hdap ingest TELEMETRY.csv")
+        telemetry_of_yours()

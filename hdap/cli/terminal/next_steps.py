@@ -18,6 +18,8 @@ WITHOUT_DATABASE = frozenset(
     {"demo", "export", "measure", "simulate", "elastic deploy", "portfolio serve"}
 )
 """Commands that take no --db; a test compares them with what the commands take."""
+TELEMETRY = "TELEMETRY.csv"
+"""How a command that is told names a file that only the reader has."""
 PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 """That of a database's URL."""
 
@@ -66,6 +68,11 @@ def next_steps(*commands: str, then: Sequence[str] = ()) -> None:
 def with_yours(what: str, command: str) -> None:
     """A command that needs something of the reader's own, `what`, which it names so."""
     _print(f"with {what} of yours:", command)
+
+
+def telemetry_of_yours(command: str = f"hdap ingest {TELEMETRY}") -> None:
+    """A command that needs a file of telemetry of the reader's own, which it calls TELEMETRY."""
+    with_yours(TELEMETRY, command)
 
 
 def _print(label: str, command: str) -> None:
