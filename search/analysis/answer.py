@@ -105,7 +105,7 @@ def answer(problem: SearchProblem, trials: TrialBatch, dense_ms: Floats | None =
         InfeasibleError: no trial keeps the floor within the band.
     """
     chosen = shortlist(problem, trials)
-    uniforms = problem.uniform_networks or (problem.best_uniform,)
+    uniforms = problem.uniform_networks
     place = 1 + [network.name for network in uniforms].index(problem.best_uniform.name)
     fullest = _as_fast(problem, trials)
     shown = np.append(chosen, fullest)

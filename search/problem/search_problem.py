@@ -144,14 +144,19 @@ class SearchProblem:
 
     @cached_property
     def uniform_networks(self) -> tuple[UniformNetwork, ...]:
-        """Uniform pruning to the budget on every grid: what one gets without a search."""
+        """Uniform pruning to the budget on every grid: what one gets without a search.
+
+        Where no grid holds such a network, uniform pruning on that of the search. Raises
+        InfeasibleError where none meets the budget.
+        """
         limit = np.inf if self.limit_ms is None else self.limit_ms
 
         def fits(counts: Counts) -> Bools:
             return np.asarray(self.ucb_ms(counts) <= limit)
 
         fitting = None if self.limit_ms is None else fits
-        return uniform_networks(self.space, self.band.high, fitting)
+        found = uniform_networks(self.space, self.band.high, fitting)
+        return found or (UniformNetwork(self.space.step, self._uniform_on_the_grid),)
 
     @cached_property
     def best_uniform(self) -> UniformNetwork:
@@ -161,8 +166,6 @@ class SearchProblem:
         Raises InfeasibleError where none meets the budget.
         """
         found = self.uniform_networks
-        if not found:
-            return UniformNetwork(self.space.step, self._uniform_on_the_grid)
         if self.limit_ms is not None:
             kept = self.importance.log_kept(np.stack([network.counts for network in found]))
             return found[int(kept.argmax())]
