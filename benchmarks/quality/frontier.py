@@ -75,11 +75,11 @@ def run(settings: Settings, work: Work, jobs: int, threads: int) -> None:
         find_widths(network, settings, work)
     cells = [
         Cell(network, seed, arm, point, way)
+        for way in (TUNED, SCRATCH)
         for seed in seeds
         for network in settings.networks
         for point in range(len(settings.shares))
         for arm in settings.arms
-        for way in (TUNED, SCRATCH)
     ]
     train_all(cells, settings, work, jobs, threads)
 
