@@ -1,7 +1,7 @@
 """Accuracy at equal measured latency, on photographs: hdap beside what one would use instead.
 
     python -m benchmarks.quality.frontier [--work build/frontier] [--jobs 2] [--threads 1]
-        [--seeds 3] [--quick] [--redraw] [--out docs/pictures]
+        [--seeds 3] [--networks fashion_resnet] [--quick] [--redraw] [--out docs/pictures]
 
 A ResNet and a MobileNetV2 of CIFAR's kind learn Fashion-MNIST (Debian's dataset-fashion-mnist).
 This machine is the device: 60 configurations are measured with ONNX Runtime and surrogates fitted
@@ -37,7 +37,7 @@ import torch
 from benchmarks.proof.whole_loop import machine
 from benchmarks.quality.frontier_device import Rig
 from benchmarks.quality.frontier_picture import draw
-from benchmarks.quality.frontier_plan import QUICK, SCRATCH, TUNED, Cell, Settings, Work
+from benchmarks.quality.frontier_plan import NETWORKS, QUICK, SCRATCH, TUNED, Cell, Settings, Work
 from benchmarks.quality.frontier_table import missed, report, rows_of
 from benchmarks.quality.frontier_training import run_cell
 from benchmarks.quality.frontier_widths import choose_widths
@@ -48,7 +48,8 @@ PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 def main() -> None:
     options = _options()
-    settings = QUICK if options.quick else replace(Settings(), seeds=options.seeds)
+    settings = replace(Settings(), seeds=options.seeds, networks=tuple(options.networks))
+    settings = QUICK if options.quick else settings
     work = Work(options.work)
     out = options.out or (options.work if options.quick else PICTURES)
     if not options.redraw:
@@ -131,6 +132,7 @@ def _options() -> argparse.Namespace:
     add("--jobs", type=int, default=2, help="trainings at once")
     add("--threads", type=int, default=1, help="threads of each")
     add("--seeds", type=int, default=Settings().seeds, help="more may be added later")
+    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="others may be added")
     add("--quick", action="store_true", help="tries whether it runs")
     add("--redraw", action="store_true", help="tables and picture of what is there")
     add("--out", type=Path, help="docs/pictures; of --quick the --work folder")
