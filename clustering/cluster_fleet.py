@@ -82,6 +82,7 @@ def cluster(
             points, prints.rows, groups.cluster, groups.outlier, representatives, standing
         ),
         factor=factor,
+        factor_sd=np.where(measured, prints.offset_sd, np.nan),
         features=prints.names,
         fingerprint=prints.standard,
         clusters=records,

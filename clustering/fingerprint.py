@@ -48,14 +48,15 @@ class Fingerprint:
 
     `raw` is in the units of the feature (NaN: not measured): log latency for `offset`, `slope`,
     `tail` and `spread`, the median of the column for context. `rows` (D) counts measurements.
-    Context that counts for nothing is there with standard values of 0.
-    `axis` says what the slope is along.
+    Context that counts for nothing is there with standard values of 0. `offset_sd` is the standard
+    error of `offset` (D). `axis` says what the slope is along.
     """
 
     names: tuple[str, ...]
     standard: Floats
     raw: Floats
     rows: Floats
+    offset_sd: Floats
     axis: Axis
 
     @property
@@ -97,7 +98,9 @@ def fingerprint(
     features = latency + context
     raw = np.column_stack([f.readable for f in features])
     names = tuple(f.name for f in features)
-    return Fingerprint(names, np.column_stack(standard), raw, rows, _axis(slopes, parts))
+    return Fingerprint(
+        names, np.column_stack(standard), raw, rows, latency[0].error, _axis(slopes, parts)
+    )
 
 
 def _axis(slopes: Slopes | None, parts: Decomposition) -> Axis:

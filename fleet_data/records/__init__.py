@@ -29,6 +29,7 @@ from hdap.fleet_data.records.network_records import (
     VariantRecord,
 )
 from hdap.fleet_data.records.search_records import (
+    AssignmentBatch,
     ImportanceRecord,
     NetworkRecord,
     StudyRecord,
@@ -37,6 +38,7 @@ from hdap.fleet_data.records.search_records import (
 )
 
 __all__ = [
+    "AssignmentBatch",
     "Bools",
     "ClusterRecord",
     "ClusteringRecord",

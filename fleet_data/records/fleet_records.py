@@ -107,7 +107,8 @@ class ClusteringRecord:
 
     Row d of `cluster`, `outlier`, `representative`, `factor` and `fingerprint` (D x F, names in
     `features`, standardised) describes device `device_ids[d]`. `factor` is the device's latency
-    over its cluster's typical latency (about 1). An outlier carries the number of the nearest
+    over its cluster's typical latency (about 1), `factor_sd` the standard error of its logarithm
+    (NaN: not known, as of a device without rows). An outlier carries the number of the nearest
     cluster. `measurement_mark` is the store's mark when it was made: see `Store.measurement_mark`.
     """
 
@@ -126,6 +127,11 @@ class ClusteringRecord:
     fingerprint: Floats
     clusters: tuple[ClusterRecord, ...]
     id: int = 0
+    factor_sd: Floats = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.factor_sd) != len(self.factor):
+            object.__setattr__(self, "factor_sd", np.full(len(self.factor), np.nan))
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,7 @@ clusterings = _table(
         "outlier",
         "representative",
         "factor",
+        "factor_sd",
         "fingerprint",
         "clusters",
     ),
@@ -182,6 +183,7 @@ cluster_devices = sa.Table(
     sa.Column("outlier", sa.Boolean, nullable=False),
     sa.Column("representative", sa.Boolean, nullable=False),
     sa.Column("factor", Number),
+    sa.Column("factor_sd", Number),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
 )
@@ -274,6 +276,22 @@ study_networks = _table(
     NetworkRecord,
     _reference("study_id", "studies.study_id", primary_key=True),
     keys=("networks", "cluster"),
+)
+
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    _reference("study_id", "studies.study_id", primary_key=True),
+    sa.Column("device_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("number_before", sa.BigInteger, nullable=False),
+    sa.Column("cluster", sa.BigInteger, nullable=False),
+    sa.Column("factor", sa.Double, nullable=False),
+    sa.Column("factor_sd", sa.Double, nullable=False),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    sa.Column("probability_in_time", sa.Double, nullable=False),
+    sa.Column("in_time", sa.Boolean, nullable=False),
+    sa.Column("assigned_at", UtcDateTime, nullable=False),
 )
 
 epochs = _table("epochs", EpochRecord, keys=("run", "epoch"))

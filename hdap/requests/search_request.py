@@ -5,13 +5,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 from hdap.fleet_data.documents import from_plain
+from hdap.fleet_data.errors import InputError
 from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import Model, Seed, Step, SurrogateKind, Tolerance
-from hdap.search.problem.defaults import DEFAULT_PROXY, DEFAULT_RISK
+from hdap.search.problem.defaults import (
+    DEFAULT_PROXY,
+    DEFAULT_RISK,
+    MOST_NETWORKS,
+    NETWORK_COST,
+    NETWORK_TRIALS,
+)
 
 if TYPE_CHECKING:
     from hdap.fleet_data.records import StudyRecord
 
+AUTO = 0
+"""As many networks as bring more than they cost."""
 JUDGED_TRIALS = 200
 """Trials where each is judged on images, unless told."""
 IMPORTANCE = "importance"
@@ -31,12 +40,35 @@ def fixed_groups(texts: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def network_count(text: str) -> int:
+    """A number of networks; 0 for `auto`. Raises ValueError for what is neither."""
+    if text == "auto":
+        return AUTO
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST_NETWORKS:
+        raise ValueError(f"auto or a number in 1..{MOST_NETWORKS}, not {text!r}")
+    return int(text)
+
+
+def share_of(text: str | float) -> float:
+    """A share of 0..1, given as `99%` or `0.99`. Raises ValueError for what is none."""
+    written = str(text).strip()
+    number, percent = (written[:-1], 100.0) if written.endswith("%") else (written, 1.0)
+    try:
+        share = float(number) / percent
+    except ValueError:
+        raise ValueError(f"a share such as 99% or 0.99, not {text!r}") from None
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"a share above 0 and at most 100%, not {text!r}")
+    return share
+
+
 @dataclass(frozen=True)
 class SearchRequest:
     """What a person asks of a search; stored with the study so that it can be resumed.
 
     With `latency` the most importance is kept within it (as `objective` measures it), and `flops`
-    is but a cap. `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
+    is but a cap; with `networks` (0: as many as pay) it is a deadline that several networks share.
+    `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
     None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
     groups by name, from below and above: a compression in steps narrows from where it is, and not
     too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
@@ -66,6 +98,34 @@ class SearchRequest:
             written="",
         ),
     ] = "mean"
+    networks: Annotated[
+        int | None,
+        Setting(
+            "With --latency, which is then a deadline: at most so many networks of different size, "
+            "each device the largest that it runs in time; a number, or auto.",
+            read=network_count,
+        ),
+    ] = None
+    share: Annotated[
+        float,
+        Setting(
+            "With --networks: part of the fleet that must be in time, as 99% or 0.99.",
+            read=share_of,
+            written="95%",
+        ),
+    ] = 0.95
+    confidence: Annotated[
+        float,
+        Setting(
+            "With --networks: how sure a device must be in time, as 95% or 0.95.",
+            read=share_of,
+            written="95%",
+        ),
+    ] = 0.95
+    network_cost: Annotated[
+        float,
+        Setting("With --networks auto: kept importance that one more network must bring.", low=0.0),
+    ] = NETWORK_COST
     per_cluster: Annotated[bool, Setting("Also the best network of each cluster: one, or k?")] = (
         False
     )
@@ -107,7 +167,8 @@ class SearchRequest:
     trials: Annotated[
         int,
         Setting(
-            "Trials of the study, earlier ones included. Default: 2000; 200 with --data.",
+            "Trials of the study, earlier ones included. Default: 2000; 200 with --data; 600 for "
+            "each of several --networks.",
             low=1,
             written="",
         ),
@@ -142,6 +203,8 @@ def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
     The objective is mean latency, or p95 within a latency budget; accuracy is one too where it is
     judged and no constraint. Judging a network takes as long as scoring thousands.
     """
+    if request.networks is not None:
+        return _shared_deadline(request, given)
     objective, trials = request.objective, request.trials
     if "objective" not in given:
         objective = "mean" if request.latency is None else "p95"
@@ -151,6 +214,34 @@ def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
     if request.data is not None and "trials" not in given:
         trials = JUDGED_TRIALS
     return replace(request, objective=objective, trials=trials)
+
+
+def _shared_deadline(request: SearchRequest, given: Collection[str]) -> SearchRequest:
+    """Several networks for one deadline, which an objective of that name may give too."""
+    asked = request.objective if "objective" in given else ""
+    name, _, deadline = asked.partition(":")
+    if asked and (name != "deadline" or request.latency is not None):
+        raise InputError(
+            f"`--networks` keep the most importance within a deadline, so it needs --latency 20ms "
+            f"(or --objective deadline:20ms) and no other objective, but got {asked}: leave it out"
+        )
+    if request.latency is None and not deadline:
+        raise InputError("`--networks` share a deadline, but got none: give --latency 20ms")
+    wrong = [
+        flag
+        for flag, is_given in (
+            ("--data", request.data is not None),
+            ("--sampler", request.sampler != "fleet"),
+            ("--per-cluster", request.per_cluster),
+            ("--patience", request.patience is not None),
+        )
+        if is_given
+    ]
+    if wrong:
+        raise InputError(f"`--networks` are found without {wrong[0]}, but got it: leave it out")
+    trials = request.trials if "trials" in given else NETWORK_TRIALS
+    latency = request.latency or deadline
+    return replace(request, objective="mean,kept", latency=latency, trials=trials)
 
 
 def request_of(record: "StudyRecord") -> SearchRequest:

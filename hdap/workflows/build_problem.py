@@ -29,6 +29,7 @@ from hdap.search.problem.search_profile import SearchProfile, profile
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
 from hdap.search.samplers.registry import SAMPLERS, check_goals
+from hdap.search.sizes.sizes_problem import LEAST_SHARE
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
@@ -134,10 +135,14 @@ def build_search_problem(
         InfeasibleError: no configuration meets the budgets.
     """
     architecture = latency.architecture
-    limit = None
-    if request.latency is not None:
-        limit = parse_ms(request.latency, "a latency budget", "20ms")
-    share = least_share(architecture, allowed, _fits(request, goals.first, limit, latency, fleet))
+    limit, floor, share = None, request.floor, LEAST_SHARE
+    if request.networks is not None:
+        floor = floor or 0.0  # each of them keeps what its deadline allows
+    else:
+        if request.latency is not None:
+            limit = parse_ms(request.latency, "a latency budget", "20ms")
+        fits = _fits(request, goals.first, limit, latency, fleet)
+        share = least_share(architecture, allowed, fits)
     space, allowed = _space(request, architecture, request.step or latency.step, share, allowed)
     _require_a_reason_to_be_large(request, goals)
     problem = SearchProblem.build(
@@ -146,7 +151,7 @@ def build_search_problem(
         latency,
         fleet,
         importance.with_proxy(proxy(request.proxy), architecture),
-        floor=request.floor,
+        floor=floor,
         goals=goals,
         risk=request.risk,
         limit_ms=limit,

@@ -124,6 +124,12 @@ def resumed_search(store: Store, study: str, trials: int | None, say: Say) -> Se
         InputError: it already has as many trials as asked for.
     """
     record = store.study(study)
+    if request_of(record).networks is not None:
+        raise InputError(
+            f"a study of several networks for one deadline is planned at once, so {record.name} "
+            f"cannot be gone on with: search again, or see who runs what: hdap assign --study "
+            f"{record.name}"
+        )
     done = store.trials(record.id)
     wanted = trials or request_of(record).trials
     if len(done) >= wanted:

@@ -93,14 +93,18 @@ class DeviceSpeeds:
 
 
 def drawn_to_cluster(log_factor: Floats, error: Floats, spread: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation (D each) of factors with an `error` (NaN: never measured) in
-    clusters of a `spread`; what is never measured is as its cluster."""
+    """Mean and standard deviation (D each) of factors with an `error` in clusters of a `spread`.
+
+    Where no error is known, as of devices without rows, the factor stays and the doubt is the
+    spread.
+    """
+    known = np.isfinite(error)
     # the spread was measured, so the errors are in it
-    typical = float(np.nanmedian(error)) if np.isfinite(error).any() else 0.0
+    typical = float(np.median(error[known])) if known.any() else 0.0
     prior = np.maximum(spread**2 - typical**2, LEAST_SPREAD**2)
-    noise = np.where(np.isfinite(error), error, np.inf) ** 2
+    noise = np.where(known, error, 0.0) ** 2
     share = prior / (prior + noise)
-    return share * np.where(share > 0.0, log_factor, 0.0), np.sqrt(prior * (1.0 - share))
+    return share * log_factor, np.sqrt(prior * np.where(known, 1.0 - share, 1.0))
 
 
 def standard_deviations(confidence: float) -> float:

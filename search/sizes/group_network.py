@@ -18,8 +18,6 @@ from hdap.surrogate.learning.physics import Physics
 from hdap.surrogate.models.base import Prediction
 from hdap.surrogate.models.fleet_model import FleetModel
 
-TRIALS = 600
-"""Of the search for one network; 2,000 keep 0.001 more in three times the time."""
 WORST = Goals("worst", ("worst",), (OBJECTIVES["worst"],))
 
 
@@ -73,13 +71,14 @@ def group_network(asked: SizesProblem, log_factor: Floats) -> Counts | None:
     the group is of it); None where no allowed network is in time."""
     there = np.flatnonzero(np.isfinite(log_factor))
     latency = asked.networks.latency
-    kind = AdditiveSlowedClusters if isinstance(latency, FleetModel) else SlowedClusters
-    slowed = kind(latency, there, log_factor[there])
+    slowed = SlowedClusters(latency, there, log_factor[there])
+    if isinstance(latency, FleetModel):
+        slowed = AdditiveSlowedClusters(latency, there, log_factor[there])
     try:
         problem = _posed(asked, slowed)
         if problem.evaluate(problem.space.widest[None]).feasible[0]:
             return problem.space.widest
-        found = run_search(problem, "fleet", TRIALS, seed=asked.seed).trials
+        found = run_search(problem, "fleet", asked.trials, seed=asked.seed).trials
     except InfeasibleError:
         return None
     if found is None or not found.feasible.any():

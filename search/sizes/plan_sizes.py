@@ -7,7 +7,7 @@ it also says how far any plan is from the best possible.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,16 +17,12 @@ from hdap.fleet_data.records import Floats, Ints
 from hdap.fleet_data.wording import kept as kept_words
 from hdap.fleet_data.wording import latency, percent
 from hdap.search.exact.best_parts import best_parts
+from hdap.search.problem.defaults import MOST_NETWORKS, NETWORK_COST
 from hdap.search.sizes.assignment import Assignment, assign
 from hdap.search.sizes.group_network import group_network
 from hdap.search.sizes.reach import Reach
 from hdap.search.sizes.sizes_problem import SizesProblem
 
-MOST_NETWORKS = 6
-"""Numbers of networks that are compared unless told: beyond, each brings less than it costs."""
-NETWORK_COST = 0.01
-"""Of kept importance, on the average device, that one more network must bring: it is one more to
-train, test, store and ship."""
 PLACES = 384
 """Neighbourhoods of devices that are kept apart where a line is cut; equal in weight."""
 
@@ -272,7 +268,7 @@ def _sizing(
         in_time=float(weight[found.in_time(asked.confidence)].sum()),
         expected_in_time=float(weight @ found.probability),
     )
-    return sizing, Assignment(rows[found.row], found.probability)
+    return sizing, replace(found, row=rows[found.row])
 
 
 def _advised(sizings: list[Sizing], cost: float) -> int:

@@ -51,7 +51,9 @@ class Reach:
         most = max(len(slope) for slope, _ in lines)
         # the last line again, until all clusters have as many
         slope, level = (
-            np.stack([np.append(own[i], np.repeat(own[i][-1], most - len(own[i]))) for own in lines])
+            np.stack(
+                [np.append(own[i], np.repeat(own[i][-1], most - len(own[i]))) for own in lines]
+            )
             for i in range(2)
         )
         return cls(slope, level, relaxation is not None)

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
+from hdap.search.problem.defaults import NETWORK_TRIALS
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import ladder
 from hdap.search.sizes.device_speeds import DeviceSpeeds, standard_deviations
 
-NARROWEST_SHARE = 1 / 16
+LEAST_SHARE = 1 / 16
 """No group of any network keeps a smaller share of its channels: the slowest devices may need
 networks below what a search for the whole fleet looks at, but not arbitrarily far below."""
 
@@ -22,7 +21,8 @@ class SizesProblem:
     A device is in time where that is so with `confidence`, its own doubt and the surrogates'
     included; at least a `share` of the fleet's weight must be. `networks` says which are allowed:
     their grid, the FLOPs that each may have, the importance that each must keep; with `halved` none
-    of its groups is narrower than half of what uniform pruning leaves it within the deadline.
+    of its groups is narrower than half of what uniform pruning leaves it within the deadline. Each
+    network is the best of so many `trials`.
     """
 
     networks: SearchProblem
@@ -31,6 +31,7 @@ class SizesProblem:
     share: float = 0.95
     confidence: float = 0.95
     halved: bool = True
+    trials: int = NETWORK_TRIALS
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,5 +54,7 @@ class SizesProblem:
 
     def least_sd(self) -> Floats:
         """The least doubt of a prediction on each cluster, over uniform networks: K."""
-        found: Floats = self.networks.latency.predict(ladder(self.networks.space)).log_sd.min(axis=0)
+        found: Floats = self.networks.latency.predict(ladder(self.networks.space)).log_sd.min(
+            axis=0
+        )
         return found

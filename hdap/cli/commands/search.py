@@ -4,6 +4,7 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
 from hdap.fleet_data.store import Store
@@ -20,6 +21,7 @@ from hdap.workflows.search_fleet import (
     resumed_search,
     summarize_search,
 )
+from hdap.workflows.search_sizes import search_sizes
 
 
 def run(asked: SearchCommand) -> None:
@@ -31,6 +33,9 @@ def run(asked: SearchCommand) -> None:
         )
     request = None if asked.resume is not None else _complete(asked)
     with open_store(asked.db, create=False) as store:
+        if request is not None and request.networks is not None:
+            _sizes(store, request, asked)
+            return
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
         else:
@@ -43,10 +48,25 @@ def _complete(asked: SearchCommand) -> SearchRequest:
     request = asked.request
     if request is None:
         raise typer.BadParameter("give --model, or --resume STUDY", param_hint="--model")
+    request = settled(request, asked.given)
     goals = request.objective.split(",")
     if request.flops is None and request.latency is None and "flops" not in goals:
         raise typer.BadParameter("give --flops, or --resume STUDY", param_hint="--flops")
-    return settled(request, asked.given)
+    return request
+
+
+def _sizes(store: Store, request: SearchRequest, asked: SearchCommand) -> None:
+    for flag, given in (("--storage", asked.storage), ("--timeout", asked.timeout)):
+        if given is not None:
+            raise typer.BadParameter("not where several --networks are found", param_hint=flag)
+    with progress_bar("one network, or several") as bar:
+        found = search_sizes(
+            store, request, asked.study, say, lambda done, of: bar(done, of, "networks")
+        )
+    if asked.as_json:
+        emit_json(sizes_document(found))
+    else:
+        show_sizes(found)
 
 
 def _run(store: Store, search: Search, asked: SearchCommand) -> None:
