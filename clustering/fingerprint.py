@@ -49,7 +49,7 @@ class Fingerprint:
     `raw` is in the units of the feature (NaN: not measured): log latency for `offset`, `slope`,
     `tail` and `spread`, the median of the column for context. `rows` (D) counts measurements.
     Context that counts for nothing is there with standard values of 0. `offset_sd` is the standard
-    error of `offset` (D). `axis` says what the slope is along.
+    error of `offset` (D; NaN: rows are too few to tell). `axis` says what the slope is along.
     """
 
     names: tuple[str, ...]
@@ -98,9 +98,16 @@ def fingerprint(
     features = latency + context
     raw = np.column_stack([f.readable for f in features])
     names = tuple(f.name for f in features)
-    return Fingerprint(
-        names, np.column_stack(standard), raw, rows, latency[0].error, _axis(slopes, parts)
-    )
+    offset_sd = latency[0].error * _lost_freedom(parts, rows)
+    axis = _axis(slopes, parts)
+    return Fingerprint(names, np.column_stack(standard), raw, rows, offset_sd, axis)
+
+
+def _lost_freedom(parts: Decomposition, rows: Floats) -> float:
+    """By how much residuals look smaller than they are, because offsets and effects were fitted to
+    them; NaN where nothing is left to tell the noise by."""
+    left = float(rows.sum()) - np.count_nonzero(rows) - len(parts.effect)
+    return float(np.sqrt(rows.sum() / left)) if left >= 1.0 else np.nan
 
 
 def _axis(slopes: Slopes | None, parts: Decomposition) -> Axis:

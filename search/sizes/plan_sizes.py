@@ -20,7 +20,7 @@ from hdap.search.exact.best_parts import best_parts
 from hdap.search.problem.defaults import MOST_NETWORKS, NETWORK_COST
 from hdap.search.sizes.assignment import Assignment, assign
 from hdap.search.sizes.group_network import group_network
-from hdap.search.sizes.reach import Reach
+from hdap.search.sizes.kept_within import KeptWithin
 from hdap.search.sizes.sizes_problem import SizesProblem
 
 PLACES = 384
@@ -28,7 +28,7 @@ PLACES = 384
 
 
 @dataclass(frozen=True)
-class Line:
+class DeviceLine:
     """The devices by the most importance that each could keep in time, most first.
 
     `order` (D) are devices; `place` (D, in that order) the neighbourhood of each; `weight` (P) and
@@ -144,10 +144,10 @@ class Sizes:
         return f"{told}; one more would bring {after.quality - best.quality:.3f}"
 
 
-def line_up(asked: SizesProblem) -> Line:
+def line_up(asked: SizesProblem) -> DeviceLine:
     """Line up the devices. Raises InfeasibleError where too many can run no allowed network."""
     devices, networks = asked.devices, asked.networks
-    reach = Reach.of(networks, asked.certain)
+    reach = KeptWithin.of(networks, asked.certain)
     log_factor = devices.doubt(asked.certain, asked.least_sd())
     allowed_ms = asked.deadline_ms * np.exp(-log_factor)
     most = reach.log_kept(devices.cluster, allowed_ms)
@@ -168,7 +168,7 @@ def line_up(asked: SizesProblem) -> Line:
     weight[-1] += float(devices.weight[order[served:]].sum())
     last = np.append(np.flatnonzero(np.diff(place)), served - 1)
     at_most = np.exp(most[order[last]])
-    return Line(order, place, weight, at_most, served, log_factor, reach.bound)
+    return DeviceLine(order, place, weight, at_most, served, log_factor, reach.bound)
 
 
 def plan_sizes(
@@ -219,11 +219,11 @@ class _Networks:
     counts: list[Counts] = field(default_factory=list)
     _known: dict[bytes, int] = field(default_factory=dict)
 
-    def rows(self, line: Line, networks: int) -> Ints:
+    def rows(self, line: DeviceLine, networks: int) -> Ints:
         """The networks of the best parts for so many, each once."""
         return np.unique([self._row(line, *part) for part in line.parts(networks)])
 
-    def _row(self, line: Line, first: int, end: int) -> int:
+    def _row(self, line: DeviceLine, first: int, end: int) -> int:
         begin, stop = np.searchsorted(line.place, [first, end])
         group = line.order[begin:stop]
         slowest = np.full(self.asked.clusters, -np.inf)

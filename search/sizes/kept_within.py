@@ -28,7 +28,7 @@ CHUNK = 65_536
 
 
 @dataclass(frozen=True)
-class Reach:
+class KeptWithin:
     """For each of K clusters P lines: a network that takes L ms keeps at most `slope * L + level`
     (a logarithm), by the lowest of them (`slope`, `level`: K x P); `bound`: so says a proof, and
     not an estimate."""
@@ -38,7 +38,7 @@ class Reach:
     bound: bool
 
     @classmethod
-    def of(cls, problem: SearchProblem, risk: float) -> "Reach":
+    def of(cls, problem: SearchProblem, risk: float) -> "KeptWithin":
         """What is in reach of the grid of `problem`, every latency `risk` standard deviations
         above its prediction."""
         plain = replace(problem, risk=risk, floor=0.0, limit_ms=None)
