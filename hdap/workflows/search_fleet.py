@@ -26,6 +26,8 @@ from hdap.search.driver.worker_pool import WorkerPool, worker_seed
 from hdap.search.exact.lower_bound import lower_bound
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
+from hdap.search.sizes.device_speeds import DeviceSpeeds
+from hdap.search.sizes.sizes_worth import SizesWorth, sizes_worth
 from hdap.workflows.build_problem import (
     PreparedSearch,
     accuracy_goal,
@@ -238,6 +240,16 @@ def summarize_search(search: Search, result: SearchResult) -> tuple[Answer, Sing
     found = answer_of(search, result)
     counts, seed = found.found.counts, search.request.seed
     return found, single_cluster_baseline(search.problem, counts, seed)
+
+
+def worth_of_sizes(store: Store, search: Search, found: Answer) -> SizesWorth | None:
+    """What several networks would let the fleet keep within what the answer takes; None where the
+    answer is no network for one latency in ms."""
+    problem = search.problem
+    if problem.goals.several or problem.goals.first.unit != "ms":
+        return None
+    devices = DeviceSpeeds.of(search.clustering, store.devices())
+    return sizes_worth(problem, devices, found.found.counts)
 
 
 def answer_of(search: Search, result: SearchResult) -> Answer:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Floats
 from hdap.search.sizes.assignment import assign
@@ -15,12 +16,13 @@ from hdap.search.sizes.sizes_problem import SizesProblem
 class DeskNetwork:
     """The network for the device on the desk (`title` says which) on the whole fleet, predicted.
 
-    `kept` is its kept importance, `late` the share of the fleet that is expected to miss the
-    deadline, `mean_ms` the fleet's mean latency.
+    `counts` (groups) are its channels, `kept` is its kept importance, `late` the share of the fleet
+    that is expected to miss the deadline, `mean_ms` the fleet's mean latency.
     """
 
     title: str
     device: str
+    counts: Counts
     kept: float
     late: float
     mean_ms: float
@@ -62,6 +64,7 @@ def _network(asked: SizesProblem, title: str, device: int, log_factor: Floats) -
     return DeskNetwork(
         title,
         str(devices.ids[device]),
+        counts,
         float(kept[0]),
         float(1.0 - devices.weight @ on_time),
         float(devices.weight @ ms),

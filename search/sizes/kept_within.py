@@ -22,6 +22,8 @@ from hdap.surrogate.learning.blas_threads import one_blas_thread
 PRICES = np.geomspace(0.02, 6.0, 40)
 """Of a factor e of kept importance, in latencies of the dense network: from where an eighth is kept
 to where all is, in steps that bring another network each."""
+COARSE = PRICES[::5]
+"""Enough to say what to expect."""
 TANGENTS = 2
 """Taken at each price: the second where the first one's optimum lies."""
 CHUNK = 65_536
@@ -38,16 +40,16 @@ class KeptWithin:
     bound: bool
 
     @classmethod
-    def of(cls, problem: SearchProblem, risk: float) -> "KeptWithin":
+    def of(cls, problem: SearchProblem, risk: float, prices: Floats = PRICES) -> "KeptWithin":
         """What is in reach of the grid of `problem`, every latency `risk` standard deviations
-        above its prediction."""
+        above its prediction; more `prices` (P, in dense latencies) are nearer to the truth."""
         plain = replace(problem, risk=risk, floor=0.0, limit_ms=None)
         relaxation = Relaxation.of(plain)
         clusters = range(len(problem.fleet.mean))
         if relaxation is None:
             lines = [_hull(plain, k) for k in clusters]
         else:
-            lines = [_priced(relaxation, relaxation.latency, k) for k in clusters]
+            lines = [_priced(relaxation, relaxation.latency, k, prices) for k in clusters]
         most = max(len(slope) for slope, _ in lines)
         # the last line again, until all clusters have as many
         slope, level = (
@@ -69,7 +71,7 @@ class KeptWithin:
 
 
 def _priced(
-    relaxation: Relaxation, latency: AdditiveLatency, cluster: int
+    relaxation: Relaxation, latency: AdditiveLatency, cluster: int, prices: Floats
 ) -> tuple[Floats, Floats]:
     problem = relaxation.problem
     shares = np.zeros(len(problem.fleet.mean))
@@ -79,7 +81,7 @@ def _priced(
     slopes, levels = [], []
     with one_blas_thread():
         features = latency.priced(problem.uniform[None])[1][0]
-        for price in dense * PRICES:
+        for price in dense * prices:
             least = -np.inf
             for _ in range(TANGENTS):
                 tables = relaxation.tables(latency.tangent(features, shares, problem.risk))

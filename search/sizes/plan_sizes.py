@@ -20,7 +20,7 @@ from hdap.search.exact.best_parts import best_parts
 from hdap.search.problem.defaults import MOST_NETWORKS, NETWORK_COST
 from hdap.search.sizes.assignment import Assignment, assign
 from hdap.search.sizes.group_network import group_network
-from hdap.search.sizes.kept_within import KeptWithin
+from hdap.search.sizes.kept_within import PRICES, KeptWithin
 from hdap.search.sizes.sizes_problem import SizesProblem
 
 PLACES = 384
@@ -144,10 +144,13 @@ class Sizes:
         return f"{told}; one more would bring {after.quality - best.quality:.3f}"
 
 
-def line_up(asked: SizesProblem) -> DeviceLine:
-    """Line up the devices. Raises InfeasibleError where too many can run no allowed network."""
+def line_up(asked: SizesProblem, prices: Floats = PRICES) -> DeviceLine:
+    """Line up the devices; `prices` as for `KeptWithin.of`.
+
+    Raises InfeasibleError where too many can run no allowed network.
+    """
     devices, networks = asked.devices, asked.networks
-    reach = KeptWithin.of(networks, asked.certain)
+    reach = KeptWithin.of(networks, asked.certain, prices)
     log_factor = devices.doubt(asked.certain, asked.least_sd())
     allowed_ms = asked.deadline_ms * np.exp(-log_factor)
     most = reach.log_kept(devices.cluster, allowed_ms)

@@ -20,6 +20,7 @@ from hdap.workflows.search_fleet import (
     new_search,
     resumed_search,
     summarize_search,
+    worth_of_sizes,
 )
 from hdap.workflows.search_sizes import search_sizes
 
@@ -81,14 +82,15 @@ def _run(store: Store, search: Search, asked: SearchCommand) -> None:
             store, search, asked.timeout, show, asked.workers, asked.storage, say
         )
     found, worth = summarize_search(search, result)
+    sizes = worth_of_sizes(store, search, found)
     compared = _compared(store, search, result, found)
     above = certified(search, found)
     if asked.as_json:
-        document = answer.document(search, result, found, worth, compared, above)
+        document = answer.document(search, result, found, worth, sizes, compared, above)
         emit_json(document | answer.accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
-        answer.show(search, result, found, worth, compared, above)
+        answer.show(search, result, found, worth, sizes, compared, above)
     if result.stopped == "interrupted":
         raise typer.Exit(130)
 

@@ -1,6 +1,6 @@
 """How the profile and the answer of a search are printed."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,21 @@ from hdap.cli.tables.networks_table import networks_document, show_networks
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.output import line, note, out, show_rows, verbose
 from hdap.fleet_data.costs import format_flops
-from hdap.fleet_data.wording import amount, counted, kept, latency, percent, seconds, times
+from hdap.fleet_data.wording import (
+    amount,
+    counted,
+    kept,
+    latency,
+    milliseconds,
+    percent,
+    seconds,
+    times,
+)
 from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.objectives import OBJECTIVES, Objective
+from hdap.search.sizes.sizes_worth import SizesWorth
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.next_commands import command_line, free_name, plan_command
 from hdap.workflows.search_fleet import Search
@@ -50,6 +60,7 @@ def show(
     result: SearchResult,
     found: Answer,
     worth: SingleClusterBaseline,
+    sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
 ) -> None:
@@ -66,7 +77,9 @@ def show(
             f"within {percent(above_best)} of the best possible for these surrogates: no allowed "
             f"configuration is predicted faster by more (a lower bound, doubt included)"
         )
-    line(f"fleet-awareness: {worth.words}")
+    line(f"shapes: {worth.words}")
+    if sizes is not None:
+        line(f"sizes: {sizes.words}")
     if compared is not None:
         show_networks(compared)
     # the answer comes last: it is what a screen of 24 lines ends with
@@ -76,12 +89,19 @@ def show(
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
+    larger = [] if sizes is None or not sizes.worthwhile else [_sizes_command(search, sizes)]
     next_steps(
+        *larger,
         command_line("trials", "--study", name, "--pareto"),
         plan_command(search.record.model, name),
         command_line("verify", *this, "--out", free_name("proof")),
         command_line("prune", *this, "--out", free_name("pruned")),
     )
+
+
+def _sizes_command(search: Search, sizes: SizesWorth) -> str:
+    deadline = ("--latency", f"{milliseconds(sizes.deadline_ms)}ms", "--networks", "auto")
+    return command_line("search", "--model", search.record.model, *deadline)
 
 
 def _table(search: Search, found: Answer) -> None:
@@ -221,6 +241,7 @@ def document(
     result: SearchResult,
     found: Answer,
     worth: SingleClusterBaseline,
+    sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
 ) -> dict[str, Any]:
@@ -228,6 +249,7 @@ def document(
     problem = search.problem
     several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
     clusters = {} if compared is None else {"per_cluster": networks_document(compared)}
+    by_size = {} if sizes is None else {"sizes": asdict(sizes)}
     return {
         "study": search.record.name,
         "model": search.record.model,
@@ -266,6 +288,7 @@ def document(
             "one_device_would_do": worth.one_device_would_do,
         },
         **several,
+        **by_size,
         **clusters,
     }
 
