@@ -70,10 +70,7 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
     n, devices = len(measurements), len(measurements.devices.ids)
     cluster, known, outlier = membership(measurements, clustering)
     new = np.arange(n) >= n - new_rows
-    usual = everyday(measurements)
-    # Of a device whose every old row was taken beside pruned ones there is nothing better.
-    quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
-    usual |= measurements.dense & ~new & ~quiet[measurements.device]
+    usual = usual_rows(measurements, new)
     value = centred(measurements, ~new & measurements.dense)
     usable = usual & np.isfinite(value)
     old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
@@ -109,6 +106,19 @@ def membership(
     known: Bools = names[place] == ids
     member = order[place]
     return clustering.cluster[member], known, clustering.outlier[member] & known
+
+
+def usual_rows(measurements: Measurements, new: Bools) -> Bools:
+    """Rows that a device's `new` rows and its others are compared by: everyday ones.
+
+    Of a device whose every other row was taken beside pruned ones there is nothing better, so its
+    dense ones.
+    """
+    usual = everyday(measurements)
+    devices = len(measurements.devices.ids)
+    quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
+    usual |= measurements.dense & ~new & ~quiet[measurements.device]
+    return usual
 
 
 def everyday(measurements: Measurements) -> Bools:

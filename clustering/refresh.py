@@ -13,8 +13,8 @@ from hdap.clustering.cluster_drift import (
     MATERIAL,
     centred,
     change_errors,
-    everyday,
     membership,
+    usual_rows,
 )
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
@@ -35,7 +35,7 @@ def refreshed(
     cluster, known, _ = membership(measurements, clustering)
     new = np.arange(n) >= n - new_rows
     value = centred(measurements, ~new & measurements.dense)
-    usable = everyday(measurements) & np.isfinite(value)
+    usable = usual_rows(measurements, new) & np.isfinite(value)
     old_offset = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
     new_offset = grouped_median(measurements.device[usable & new], value[usable & new], devices)
     error = change_errors(measurements.device, value, usable, new, old_offset)
