@@ -57,13 +57,16 @@ def describe(prints: Fingerprint, member: Bools, relative_latency: float) -> str
         if not (known & member).any():
             continue
         here, fleet = float(np.median(column[known & member])), float(np.median(column[known]))
-        if name in LATENCY_WORDS:
-            said.append(LATENCY_WORDS[name](here, fleet, prints))
+        if name in prints.axes:
+            said.append(_slope(here, fleet, prints.axes[name]))
+        elif name in LATENCY_WORDS:
+            said.append(LATENCY_WORDS[name](here, fleet))
         elif name in CLOCKS and here <= THROTTLED_CLOCK * fleet:
             said.append(_slow_clock(name, here, fleet, relative_latency))
         elif name != "offset":
             said.append(_context(name, here, fleet, float(np.ptp(column[known]))))
-    return "; ".join(words for words in said if words) or TYPICAL
+    # Several slopes may say the same.
+    return "; ".join(words for words in dict.fromkeys(said) if words) or TYPICAL
 
 
 def _latency(relative: float) -> str:
@@ -75,29 +78,28 @@ def _latency(relative: float) -> str:
     return f"{percent(ratio - 1, 0)} {word} than the fleet"
 
 
-def _slope(here: float, fleet: float, prints: Fingerprint) -> str:
+def _slope(here: float, fleet: float, axis: Axis) -> str:
     if abs(here - fleet) < SLOPE_MATERIAL:
         return ""
     more = here > fleet
-    if prints.axis is Axis.MEMORY:
+    if axis is Axis.MEMORY:
         return "memory-bound" if more else "compute-bound"
-    if prints.axis is Axis.LARGE:
+    if axis is Axis.LARGE:
         return f"slow on {'large' if more else 'small'} networks"
     return "ranks networks in its own way"
 
 
-def _tail(here: float, fleet: float, prints: Fingerprint) -> str:
+def _tail(here: float, fleet: float) -> str:
     if here - fleet < TAIL_MATERIAL:
         return ""
     return f"unsteady tail (p95 {percent(np.expm1(here), 0)} above the median)"
 
 
-def _spread(here: float, fleet: float, prints: Fingerprint) -> str:
+def _spread(here: float, fleet: float) -> str:
     return f"unsteady (varies by {percent(here, 0)})" if here - fleet >= SPREAD_MATERIAL else ""
 
 
-LATENCY_WORDS: dict[str, Callable[[float, float, Fingerprint], str]] = {
-    "slope": _slope,
+LATENCY_WORDS: dict[str, Callable[[float, float], str]] = {
     "tail": _tail,
     "spread": _spread,
 }
