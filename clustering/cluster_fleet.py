@@ -6,6 +6,7 @@ import numpy as np
 
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.describe import describe
+from hdap.clustering.device_software import current_software, runs_current, software_columns
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
 from hdap.clustering.group_devices import Groups, choose_representatives, group_points
 from hdap.clustering.grouping import weighted_median
@@ -43,6 +44,7 @@ def cluster(
     a row join the cluster with the largest share of weight, at factor 1.
     `memory_boundness` (a number a configuration, say log bytes per multiply-accumulate, NaN where
     unknown) gives slopes a meaning; without it they are found in the data, where there are any.
+    A device is described by the rows of what it runs now (`device_software`).
     Devices that are `standing` (one a device) represent their cluster before others do.
     `progress` is called with resamples done and in all.
 
@@ -53,8 +55,11 @@ def cluster(
     measured = np.bincount(measurements.device, minlength=len(measurements.devices.ids)) > 0
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
     _check_boundness(measurements, memory_boundness)
+    software = current_software(measurements)
+    rows = runs_current(measurements, software)
+    measurements = measurements if rows.all() else measurements.at(rows)
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
-    prints = fingerprint(measurements, fit_rng, memory_boundness)
+    prints = fingerprint(measurements, fit_rng, memory_boundness, software_columns(software))
     points = _informative(prints.standard)
     groups = group_points(points[measured], chosen, clusters, fit_rng)
     groups = _from_fastest(groups, prints.offset[measured], measurements.devices.weights[measured])
@@ -82,6 +87,7 @@ def cluster(
             points, prints.rows, groups.cluster, groups.outlier, representatives, standing
         ),
         factor=factor,
+        software=software,
         features=prints.names,
         fingerprint=prints.standard,
         clusters=records,

@@ -15,8 +15,9 @@ from hdap.clustering.context_features import belief, context_features
 from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
 from hdap.clustering.grouping import Groups, grouped_median, grouped_sum
 from hdap.clustering.slope import Slopes, find_slopes
+from hdap.clustering.software_effect import expected_by_software
 from hdap.clustering.workload_effect import MAD_TO_SD, Decomposition, decompose
-from hdap.fleet_data.records import Floats, Measurements
+from hdap.fleet_data.records import Floats, Measurements, TextColumn
 
 OFFSET_MATERIAL = 0.02
 SLOPE_MATERIAL = 0.01
@@ -73,11 +74,13 @@ def fingerprint(
     measurements: Measurements,
     rng: np.random.Generator,
     memory_boundness: Floats | None = None,
+    software: Mapping[str, TextColumn] | None = None,
 ) -> Fingerprint:
     """Fingerprints of all D devices from n measurements (n >= 1).
 
     `memory_boundness` has a number for each configuration of `measurements` (say log bytes per
-    multiply-accumulate; NaN where unknown); without it the axis is found in the residuals.
+    multiply-accumulate; NaN where unknown); without it axes are found in the residuals alone.
+    `software` has the columns of what the devices run (D).
     """
     parts = decompose(measurements)
     device, devices = measurements.device, len(measurements.devices.ids)
@@ -85,14 +88,16 @@ def fingerprint(
     slopes = find_slopes(parts, device, known, rng)
     rows = np.bincount(device, minlength=devices).astype(np.float64)
     latency = _latency_features(measurements, parts, slopes, rows)
-    # What context must go with to count.
-    behaviours = [f.value for f in latency if f.name not in STEADINESS]
+    # What context must go with to count, and what software can foretell.
+    shown = [f for f in latency if f.name not in STEADINESS]
+    behaviours = [f.value for f in shown]
     context = []
     for feature in context_features(measurements):
         weight = CONTEXT_WEIGHT * relevance(feature.value, behaviours, belief(feature.name))
         context.append(feature.weighted(weight))
     guide = np.nan_to_num(parts.offset)
-    features = latency + context
+    foretold = expected_by_software(shown, software or {})
+    features = foretold + [f for f in latency if f.name in STEADINESS] + context
     standard = [_standard(f, guide) for f in features]
     raw = np.column_stack([f.readable for f in features])
     names = tuple(f.name for f in features)
@@ -105,7 +110,7 @@ def _standard(feature: Feature, guide: Floats) -> Floats:
     standard = standardise(feature)
     if feature.name in STEADINESS:
         return standard
-    return fill_from_neighbours(standard, np.isfinite(feature.value), guide)
+    return fill_from_neighbours(standard, feature.told, guide)
 
 
 def _axes(slopes: Slopes | None, parts: Decomposition) -> dict[str, Axis]:

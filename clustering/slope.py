@@ -65,8 +65,13 @@ class _Rows:
         return max(float(np.average(self.residual**2, weights=self.weight)), 1e-12)
 
     def only(self, kept: Bools) -> "_Rows":
-        columns = (self.device, self.workload, self.residual, self.weight)
-        return _Rows(*(column[kept] for column in columns), self.devices, self.workloads)
+        return replace(
+            self,
+            device=self.device[kept],
+            workload=self.workload[kept],
+            residual=self.residual[kept],
+            weight=self.weight[kept],
+        )
 
     def without(self, axes: Floats) -> "_Rows":
         """What `axes` (A x W), fitted to these rows, leave."""
@@ -195,10 +200,11 @@ def _on_axes(
 def _held_out_gain(rows: _Rows, given: Floats | None = None) -> float:
     """Share of residual variance that one axis explains on rows left out, each device's rows in two
     folds; the axis is `given` (W) or found in the other fold."""
-    # Ordered by what the rows say, not by where they stand, so that their order does not matter.
+    # Ordered by what the rows say, not by where they or their devices stand: no order matters.
     order = np.lexsort((rows.residual, rows.workload, rows.device))
+    count = np.bincount(rows.device, minlength=rows.devices)
     fold = np.empty(len(order), dtype=np.int64)
-    fold[order] = np.arange(len(order)) % FOLDS
+    fold[order] = (np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)) % FOLDS
     left, missed = 0.0, 0.0
     for tested in range(FOLDS):
         learned, test = rows.only(fold != tested), rows.only(fold == tested)

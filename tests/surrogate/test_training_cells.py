@@ -67,7 +67,7 @@ def test_a_device_that_is_slower_by_a_factor_teaches_the_same(
     np.testing.assert_allclose(changed.log_ms, learned_from(MODEL).log_ms, atol=1e-9)
 
 
-def test_only_the_dominant_workload_of_pruned_rows_is_kept_and_that_is_said(
+def test_only_the_dominant_batch_size_of_pruned_rows_is_kept_and_that_is_said(
     architecture: Callable[[str], Architecture],
     measured: Callable[[str], Measurements],
     true_clustering: Callable[[str], ClusteringRecord],
@@ -79,9 +79,7 @@ def test_only_the_dominant_workload_of_pruned_rows_is_kept_and_that_is_said(
     )
     data = training_data(architecture(MODEL), mixed, true_clustering(MODEL))
     assert len(data) == (~other).sum()
-    assert data.notes == (
-        f"{other.sum()} rows of other workloads left out (kept: batch size 1, runtime unknown)",
-    )
+    assert data.notes == (f"{other.sum()} rows of other batch sizes left out (kept: batch size 1)",)
 
 
 def test_outliers_and_devices_newer_than_the_clustering_are_left_out(
