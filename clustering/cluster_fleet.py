@@ -1,5 +1,6 @@
 """From measurements to a clustering: the whole way in one function."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
@@ -20,6 +21,7 @@ from hdap.fleet_data.records import (
     Floats,
     Ints,
     Measurements,
+    TextColumn,
 )
 
 
@@ -57,9 +59,10 @@ def cluster(
     _check_boundness(measurements, memory_boundness)
     software = current_software(measurements)
     rows = runs_current(measurements, software)
+    columns = software_columns(software)
     measurements = measurements if rows.all() else measurements.at(rows)
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
-    prints = fingerprint(measurements, fit_rng, memory_boundness, software_columns(software))
+    prints = fingerprint(measurements, fit_rng, memory_boundness, columns)
     points = _informative(prints.standard)
     groups = group_points(points[measured], chosen, clusters, fit_rng)
     groups = _from_fastest(groups, prints.offset[measured], measurements.devices.weights[measured])
@@ -67,7 +70,7 @@ def cluster(
         points[measured], groups.cluster, chosen, clusters, resamples, resample_rng, progress
     )
     groups = _with_unmeasured(groups, measured, measurements.devices.weights)
-    records, factor = _summarise(prints, groups, measured, measurements.devices, steady)
+    records, factor = _summarise(prints, groups, measured, measurements.devices, steady, columns)
     return ClusteringRecord(
         algorithm=algorithm,
         parameters={
@@ -158,7 +161,12 @@ def _with_unmeasured(groups: Groups, measured: Bools, weights: Floats) -> Groups
 
 
 def _summarise(
-    prints: Fingerprint, groups: Groups, measured: Bools, devices: Devices, steady: Stability
+    prints: Fingerprint,
+    groups: Groups,
+    measured: Bools,
+    devices: Devices,
+    steady: Stability,
+    software: Mapping[str, TextColumn],
 ) -> tuple[tuple[ClusterRecord, ...], Floats]:
     offset, weights = prints.offset, devices.weights
     fleet = weighted_median(offset[measured], weights[measured])
@@ -179,7 +187,7 @@ def _summarise(
                 relative_latency=relative,
                 spread=float(np.sqrt(inside)),
                 stability=float(steady.clusters[number]),
-                description=describe(prints, core, relative),
+                description=describe(prints, core, relative, software),
                 context=_context(prints, core),
             )
         )

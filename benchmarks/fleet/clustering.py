@@ -7,8 +7,9 @@ given) of the default and of every other algorithm, beside HDAP's own way: DBSCA
 min_samples 5) on standardised repeated dense latencies. `rows`: all, those of the dense network, or
 few: all dense ones, and those of pruned networks of three devices of each kind. `columns` beside
 latency: context (clock and load), software (runtime, precision, and a firmware that says nothing),
-or none. Then how well anybody could tell the kinds apart by latency alone, how often a column
-without effect splits a fleet, and the seconds and the memory for a simulated fleet;
+or none. Then how well anybody could tell the kinds apart by latency alone, held-out errors of
+surrogates against medians of clusters and of single devices, how often a column without effect
+splits a fleet, and the seconds and the memory for a simulated fleet;
 `--devices 1000000` is the target of the design.
 """
 
@@ -27,11 +28,15 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.fleet.measured_fleets import boundness, read_fleet, with_software
+from benchmarks.fleet.measured_fleets import DATA, boundness, read_fleet, with_software
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.cluster_fleet import cluster
 from hdap.clustering.workload_effect import Decomposition, decompose
+from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import Bools, Devices, Floats, Ints, Measurements, TextColumn
+from hdap.surrogate.models.fleet_model import FleetModel
+from hdap.surrogate.training_data.training_cells import training_data
+from hdap.surrogate.validation.cross_validation import cross_validate, score
 
 NOW = datetime.now(UTC)
 PRUNED_BY = 3
@@ -203,6 +208,21 @@ def _nearest(points: Floats, kinds: list[str]) -> float:
     return float(adjusted_rand_score(kind, guess))
 
 
+def print_held_out() -> None:
+    """What the median of a cluster hides: held-out error against it and of single devices."""
+    rows, _ = read_fleet("rollout")
+    text = (DATA / "resnet50.architecture.json").read_text()
+    print("\nheld-out error, roll-out fleet      devices  of medians  a device  worst device")
+    for name, seen in (("clusters of all rows", rows), ("of dense rows", rows.at(rows.dense))):
+        record = cluster(seen, resamples=0, created_at=NOW, measurement_mark=0)
+        data = training_data(Architecture.from_json(text), rows, record)
+        for s in score(cross_validate(FleetModel, data), data):
+            print(
+                f"{name:<24} cluster {s.cluster} {s.devices:9d} {100 * s.mape:9.1f} % "
+                f"{100 * s.device_error:7.1f} % {100 * s.worst_error:7.1f} % {s.worst_device}"
+            )
+
+
 def print_chance(fleets: int = 40) -> None:
     """Fleets of one kind in which a firmware, or a context column, differs by chance."""
     split = {"firmware": 0, "battery_pct": 0}
@@ -247,6 +267,7 @@ def main() -> None:
     options = parser.parse_args()
     print_accuracy()
     print_limits()
+    print_held_out()
     print_chance()
     print_speed(options.devices, options.rows)
 

@@ -21,7 +21,7 @@ a,m,1,ov,float32,4,v1
 b,m,2,ov,,,
 b,m,3,,,2,"v2; ""x""\"
 """
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
 
 def said(column: TextColumn) -> list[str]:
@@ -39,10 +39,10 @@ def test_software_is_read_back_and_the_same_rows_add_nothing(
     assert [found.runtimes[at] for at in found.runtime] == ["ov", "ov", "ov", ""]
     assert said(found.software["precision"]) == ["int8", "float32", "", ""]
     assert said(found.software["threads"]) == ["4", "4", "", "2"]
-    assert said(found.software["firmware"]) == ["v1", "v1", "", 'v2; "x']
+    assert said(found.software["firmware"]) == ["v1", "v1", "", 'v2; "x"']
     rows = store.query("SELECT runtime, precision, threads, firmware FROM telemetry").rows
     assert rows[0] == ("ov", "int8", 4, "v1")
-    assert rows[3] == (None, None, 2, 'v2; "x')
+    assert rows[3] == (None, None, 2, 'v2; "x"')
     newest = store.measurements(after_mark=store.measurement_mark() - 1)
     assert set(newest.software) == {"threads", "firmware"}
 
