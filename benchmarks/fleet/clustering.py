@@ -152,8 +152,9 @@ def _index(view: View, labels: Ints) -> float:
 
 
 def print_limits() -> None:
-    """How well anybody could tell the kinds apart by latency who knew what they are."""
-    print("\nlimits of latency alone, all rows   best cuts  nearest mean  + slope")
+    """How well anybody could tell the kinds apart by latency who knew what they are, and how often
+    devices of one kind, by chance, seem as much two kinds as the two fast ones do."""
+    print("\nlimits of latency alone, all rows   best cuts  nearest mean  + slope  by chance")
     for fleet in ("resnet50", "mobilenetv1_100"):
         rows, kinds = read_fleet(fleet)
         parts = decompose(rows)
@@ -161,7 +162,7 @@ def print_limits() -> None:
         speed, both = parts.offset[:, None], np.column_stack([parts.offset, slope])
         print(
             f"{fleet:<35} {_best_cuts(parts.offset, kinds):9.2f} {_nearest(speed, kinds):13.2f} "
-            f"{_nearest(both, kinds):8.2f}"
+            f"{_nearest(both, kinds):8.2f} {100 * _by_chance(parts.offset, kinds):8.1f} %"
         )
         for kind in sorted(set(kinds), key=lambda k: _of(parts.offset, kinds, k)[0]):
             (speed_at, speed_sd), (slope_at, slope_sd) = (
@@ -183,6 +184,26 @@ def _slope(parts: Decomposition, rows: Measurements) -> Floats:
     place = place - (np.bincount(rows.device, place, devices) / rows_of)[rows.device]
     pull = np.bincount(rows.device, parts.weight * place * parts.residual, devices)
     return pull / np.bincount(rows.device, parts.weight * place**2, devices)
+
+
+def _by_chance(speed: Floats, kinds: list[str], fleets: int = 100_000) -> float:
+    """Share of fleets of one kind, normal in speed, whose best cut parts them at least as far as
+    that of the fresh and the contended devices."""
+    fast = speed[np.isin(kinds, ("fresh", "contended"))]
+    chance = np.random.default_rng(0).normal(size=(fleets, len(fast)))
+    return float(np.mean(_widest(chance) >= _widest(fast[None, :])))
+
+
+def _widest(fleets: Floats, least: int = 2) -> Floats:
+    """Of each row the largest distance of two means over the deviation within, over all cuts."""
+    ordered = np.sort(fleets, axis=1)
+    count = ordered.shape[1]
+    found = np.zeros(len(ordered))
+    for cut in range(least, count - least + 1):
+        low, high = ordered[:, :cut], ordered[:, cut:]
+        within = (low.var(axis=1) * cut + high.var(axis=1) * (count - cut)) / (count - 2)
+        found = np.maximum(found, (high.mean(axis=1) - low.mean(axis=1)) / np.sqrt(within))
+    return found
 
 
 def _of(values: Floats, kinds: list[str], kind: str) -> tuple[float, float]:
