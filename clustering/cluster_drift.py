@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.clustering.grouping import compact, grouped_median
+from hdap.clustering.grouping import grouped_median
+from hdap.clustering.workload_effect import workloads
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
 
 MATERIAL = 0.03
@@ -142,12 +143,10 @@ def everyday(measurements: Measurements) -> Bools:
 
 def centred(measurements: Measurements, old: Bools) -> Floats:
     """Log latency less the median of its workload's `old` rows (NaN for a workload without)."""
-    batch, batches = compact(measurements.batch_size)
-    runtimes = max(len(measurements.runtimes), 1)
-    joint = (measurements.configuration * batches + batch) * runtimes + measurements.runtime
-    workload, size = compact(joint)
+    # Another runtime is no other workload: a roll-out shows as devices that grew faster or slower.
+    workload, configuration_of = workloads(measurements)
     log_ms = np.log(measurements.latency_ms)
-    effect = grouped_median(workload[old], log_ms[old], size)
+    effect = grouped_median(workload[old], log_ms[old], len(configuration_of))
     result: Floats = log_ms - effect[workload]
     return result
 

@@ -79,6 +79,7 @@ def _with_new(
     rows = np.flatnonzero(fresh)
     distance = np.abs(offset[rows, None] - np.where(np.isfinite(centre), centre, np.inf)[None, :])
     nearest: Ints = distance.argmin(axis=1)
+    unknown = np.full(len(rows), "", dtype=object)
     nothing = np.zeros(len(rows), dtype=np.bool_)
     blank = np.zeros((len(rows), clustering.fingerprint.shape[1]))
     return replace(
@@ -89,5 +90,6 @@ def _with_new(
         representative=np.append(clustering.representative, nothing),
         factor=np.append(clustering.factor, np.exp(offset[rows] - centre[nearest])),
         factor_sd=np.append(clustering.factor_sd, error[rows]),
+        software=np.append(clustering.software, unknown),
         fingerprint=np.vstack([clustering.fingerprint, blank]),
     )

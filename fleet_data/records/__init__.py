@@ -17,6 +17,7 @@ from hdap.fleet_data.records.fleet_records import (
     QueryResult,
     QueryRows,
     SurrogateRecord,
+    TextColumn,
 )
 from hdap.fleet_data.records.network_records import (
     CompressionStepRecord,
@@ -61,6 +62,7 @@ __all__ = [
     "QueryRows",
     "StudyRecord",
     "SurrogateRecord",
+    "TextColumn",
     "TrialBatch",
     "VariantClusterRecord",
     "VariantRecord",

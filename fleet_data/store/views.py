@@ -122,11 +122,13 @@ def _telemetry(dialect: str, rows: str, more: str = "") -> str:
     """The contract's columns again, as they were ingested."""
     return f"""
         SELECT d.device_id, c.model, m.latency_ms, c.channels, {_ISO_TIME[dialect]} AS timestamp,
-            m.latency_p95_ms, m.runs, m.batch_size, r.runtime, {_CONTEXT}, d.weight, m.extra{more}
+            m.latency_p95_ms, m.runs, m.batch_size, r.runtime,
+            w.precision, w.threads, w.firmware, {_CONTEXT}, d.weight, m.extra{more}
         FROM {rows} m
         JOIN devices d ON d.device_key = m.device_key
         JOIN configurations c ON c.configuration_key = m.configuration_key
-        LEFT JOIN runtimes r ON r.runtime_key = m.runtime_key"""
+        LEFT JOIN runtimes r ON r.runtime_key = m.runtime_key
+        LEFT JOIN software w ON w.software_key = m.software_key"""
 
 
 _COLUMNS = ", ".join(trials.c.keys())

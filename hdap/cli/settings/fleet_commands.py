@@ -96,8 +96,10 @@ class MeasureCommand:
 class FitCommand(WithBoth):
     """Learn how long a pruned network takes on each cluster, and say how well that is known.
 
-    Errors are on held-out configurations: what was fitted is never judged. With --what-if the
-    surrogates say what the fleet would take in other circumstances, as far as its telemetry tells.
+    Errors are on held-out configurations: what was fitted is never judged. They are against the
+    medians of each cluster, and of single devices, which shows a cluster that mixes two kinds. With
+    --what-if the surrogates say what the fleet would take in other circumstances, as far as its
+    telemetry tells.
     """
 
     model: Annotated[str, Setting("The model whose latency is learned.", reach="code")]
