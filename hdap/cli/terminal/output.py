@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -180,13 +180,17 @@ def table(
 
 
 def show_rows(
-    rows: Iterable[T],
+    rows: Sequence[T],
     *columns: tuple[str, Justify, Callable[[T], str]],
     title: str | None = None,
     optional: Sequence[str] = (),
 ) -> None:
     """A table with a line for each of `rows`: each column has a head, a side and what makes a cell
-    of a row. See `table`."""
+    of a row. See `table`. Where there are none, their title says so."""
+    if not rows:
+        if title:
+            line(f"{title}: none")
+        return
     cells = [[cell(row) for _, _, cell in columns] for row in rows]
     table([(head, side) for head, side, _ in columns], cells, title, optional)
 
