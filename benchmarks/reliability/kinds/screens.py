@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,15 +168,26 @@ def _text(shown: bytes | None) -> str:
 
 def every_next(folder: Path, cases: int) -> Outcome:
     """From each thin telemetry on, whatever is offered is run."""
+    return _of_each_thin(folder, _offered)
+
+
+def _of_each_thin(folder: Path, attack: Callable[[Path, str], Outcome]) -> Outcome:
+    """An attack on each thin telemetry, in a folder of its own, as many at once as there are
+    cores."""
+    places = [folder / f"thin {number}" for number in range(len(THIN))]  # a blank, as folders have
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        each = list(pool.map(attack, places, THIN))
+    return Outcome(sum(one.tried for one in each), tuple(w for one in each for w in one.badly))
+
+
+def _offered(place: Path, name: str) -> Outcome:
     tally = Tally()
-    for number, rows in enumerate(THIN.values()):
-        place = folder / f"thin {number}"  # a blank, as folders have
-        tally.add(_begin(place, rows))
-        walk = Walk(tally)
-        for command in ("cluster", "status", "devices", "model " + MODEL, "ingest rows.csv"):
-            ran = run_hdap(*command.split(), cwd=place)
-            tally.add(ran.badly(code=0))
-            walk.follow(place, ran.out, command)
+    tally.add(_begin(place, THIN[name]))
+    walk = Walk(tally)
+    for command in ("cluster", "status", "devices", "model " + MODEL, "ingest rows.csv"):
+        ran = run_hdap(*command.split(), cwd=place)
+        tally.add(ran.badly(code=0))
+        walk.follow(place, ran.out, command)
     return tally.outcome()
 
 
@@ -208,12 +220,14 @@ def every_next_of_training(folder: Path, cases: int) -> Outcome:
 
 def no_figure_is_nan(folder: Path, cases: int) -> Outcome:
     """Every command that shows figures, on thin data, for people, for machines and as a report."""
+    return _of_each_thin(folder, _figures)
+
+
+def _figures(place: Path, name: str) -> Outcome:
     tally = Tally()
-    for number, (name, rows) in enumerate(THIN.items()):
-        place = folder / str(number)
-        tally.add(_begin(place, rows))
-        for ran in _shown(place):
-            tally.add([*ran.badly(), *_nan(ran, name)])
+    tally.add(_begin(place, THIN[name]))
+    for ran in _shown(place):
+        tally.add([*ran.badly(), *_nan(ran, name)])
     return tally.outcome()
 
 
