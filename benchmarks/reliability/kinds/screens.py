@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.reliability.attack import ROOT, Attack, Outcome, Ran, Tally, run_hdap
@@ -43,9 +44,11 @@ WIDTHS = (60, 80, 120)
 ONE_LINE = ("next:", "then:", "with ", "channels:")
 """Lines that are there to be pasted stay whole."""
 HEAD = "device_id,model,channels,latency_ms,timestamp"
-QUICK = " --min-seconds 0.02 --runs 3"
+QUICK = {"measure": " --min-seconds 0.02 --runs 3", "plan --out": " --per-cluster 10"}
+"""What is asked of an offer is whether it works, not how long a device takes for how much."""
 DEEPEST = 9
 """Offers of offers, a bound for what would go round in circles."""
+OF_A_NETWORK = ("prune", "export", "report", "dashboard")
 SERVES = ("portfolio serve", "dashboard")
 
 
@@ -89,11 +92,13 @@ def _begin(folder: Path, rows: list[str], name: str = "hdap.db") -> list[str]:
 class Walk:
     """Follows what commands offer, each kind of command once, in the folder that offered it.
 
+    `anywhere` is what walks share: what an offer of OF_A_NETWORK does hangs on no telemetry.
     The folder stays the same, because a person's leave to run its code is the folder's: what a
     command leaves behind is taken back after everything that it offers was tried.
     """
 
     tally: Tally
+    anywhere: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
 
     def follow(self, folder: Path, shown: str, of: str, depth: int = 0) -> None:
@@ -105,15 +110,14 @@ class Walk:
                 kind = _kind(command)
                 if label == "next":
                     _restore(folder, as_it_was)
-                    wanted = kind not in self.seen
+                    wanted = kind not in self.seen | self.anywhere
                 if wanted:
                     self._try(folder, command, kind, of, depth)
             _restore(folder, as_it_was)
 
     def _try(self, folder: Path, command: str, kind: str, of: str, depth: int) -> None:
-        self.seen.add(kind)
-        # what is asked is whether it works, not how long a device takes
-        ran = _shell(command + QUICK * (kind == "measure"), folder)
+        (self.anywhere if kind.startswith(OF_A_NETWORK) else self.seen).add(kind)
+        ran = _shell(command + QUICK.get(kind, ""), folder)
         self.tally.add([f"offered by {of}: {wrong}" for wrong in _wrong(ran, kind)])
         if depth < DEEPEST:
             self.follow(folder, ran.out, kind, depth + 1)
@@ -168,7 +172,7 @@ def _text(shown: bytes | None) -> str:
 
 def every_next(folder: Path, cases: int) -> Outcome:
     """From each thin telemetry on, whatever is offered is run."""
-    return _of_each_thin(folder, _offered)
+    return _of_each_thin(folder, partial(_offered, set()))
 
 
 def _of_each_thin(folder: Path, attack: Callable[[Path, str], Outcome]) -> Outcome:
@@ -180,10 +184,10 @@ def _of_each_thin(folder: Path, attack: Callable[[Path, str], Outcome]) -> Outco
     return Outcome(sum(one.tried for one in each), tuple(w for one in each for w in one.badly))
 
 
-def _offered(place: Path, name: str) -> Outcome:
+def _offered(anywhere: set[str], place: Path, name: str) -> Outcome:
     tally = Tally()
     tally.add(_begin(place, THIN[name]))
-    walk = Walk(tally)
+    walk = Walk(tally, anywhere)
     for command in ("cluster", "status", "devices", "model " + MODEL, "ingest rows.csv"):
         ran = run_hdap(*command.split(), cwd=place)
         tally.add(ran.badly(code=0))
