@@ -203,15 +203,15 @@ def every_next_of_training(folder: Path, cases: int) -> Outcome:
     data = ("--data", "tinynet:images", "--epochs", "1")
     db, model = ("--db", "my fleet.db"), ("--model", MODEL)
     search = ("--flops", "50%", "--trials", "30", "--study", "my study", "--step", "4")
-    planned, levels = ("--out", "my levels.json"), ("--levels", "my levels.json")
-    clocks = ("--clocks", "1.0")  # these rows report none
+    plan = ("elastic", "plan", *model, "--clocks", "1.0")  # these rows report none
     walk = Walk(tally)
     for words in (
         ("search", *model, *search, *db),
         ("prune", "--study", "my study", "--out", "my pruned", *db),
         ("finetune", "my pruned", "--out", "my tuned", *data, *model, *db),
-        ("elastic", "plan", *model, *clocks, "--target-latency", "2ms", *planned, *db),
-        ("elastic", "train", *model, *levels, "--out", "my elastic", *data, *db),
+        (*plan, "--target-latency", "2ms", "--out", "all in time.json", *db),
+        (*plan, "--target-latency", "0.6ms", "--out", "my levels.json", *db),
+        ("elastic", "train", *model, "--flops", "50%,100%", "--out", "my elastic", *data, *db),
         ("portfolio", "train", *model, "--sparse-levels", "1", "--out", "my sparse", *data, *db),
         ("report", "--out", "my report.html", *db),
         ("simulate", "--out", "my simulation", "--devices", "20"),
