@@ -257,7 +257,7 @@ def _ran(
             cwd=folder,
             capture_output=True,
             env=environment,
-            timeout=180,
+            timeout=600,
             preexec_fn=before,
         )
     except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -49,6 +50,9 @@ QUICK = {"measure": " --min-seconds 0.02 --runs 3", "plan --out": " --per-cluste
 DEEPEST = 9
 """Offers of offers, a bound for what would go round in circles."""
 OF_A_NETWORK = ("prune", "export", "report", "dashboard")
+SERVING = "Ctrl-C ends it"
+LONGEST_S = 600.0
+"""Some offers train and measure, and other work may run beside the attack."""
 SERVES = ("portfolio serve", "dashboard")
 
 
@@ -139,8 +143,8 @@ def _kind(command: str) -> str:
 
 
 def _wrong(ran: Ran, kind: str) -> list[str]:
-    if kind.startswith(SERVES):  # runs until it is ended
-        return [] if "Ctrl-C ends it" in ran.out else [f"{ran.words}: {ran.shown[-300:]}"]
+    if kind.startswith(SERVES):
+        return [] if SERVING in ran.out else [f"{ran.words}: {ran.shown[-300:]}"]
     judged = re.search("^(does not hold|not shown)", ran.out, re.MULTILINE)
     return ran.badly(code=1 if judged and kind.startswith("verify") else 0)
 
@@ -156,14 +160,27 @@ def _shell(command: str, folder: Path) -> Ran:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HDAP_")}
     clean |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "80"}
     clean |= {"PYTHONUNBUFFERED": "1", "PATH": f"{script}:{beside}:{clean.get('PATH', '')}"}
-    limit = 20.0 if _kind(command).startswith(SERVES) else 400.0
+    words = ["bash", "-c", command]
+    if _kind(command).startswith(SERVES):
+        return _served(command, words, folder, clean)
     try:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=clean, capture_output=True, timeout=limit
-        )
+        done = subprocess.run(words, cwd=folder, env=clean, capture_output=True, timeout=LONGEST_S)
     except subprocess.TimeoutExpired as over:
         return Ran((command,), None, _text(over.stdout), _text(over.stderr))
     return Ran((command,), done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _served(command: str, words: list[str], folder: Path, env: dict[str, str]) -> Ran:
+    """What serves until it is ended: ended once it says so."""
+    with tempfile.TemporaryFile() as shown:
+        child = subprocess.Popen(words, cwd=folder, env=env, stdout=shown, stderr=subprocess.STDOUT)
+        over = time.monotonic() + LONGEST_S
+        said = ""
+        while SERVING not in said and child.poll() is None and time.monotonic() < over:
+            time.sleep(0.1)
+            said = os.pread(shown.fileno(), 100_000, 0).decode(errors="replace")
+        child.terminate()
+        return Ran((command,), child.wait(), said, "")
 
 
 def _text(shown: bytes | None) -> str:

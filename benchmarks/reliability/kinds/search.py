@@ -162,7 +162,7 @@ def _killed(
     while running.poll() is None and time.monotonic() < deadline and not _rows(folder, study):
         time.sleep(0.02)
     running.send_signal(number)
-    said, _ = running.communicate(timeout=60.0)
+    said, _ = running.communicate(timeout=300.0)
     return said
 
 
