@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 JUDGED_TRIALS = 200
 """Trials where each is judged on images, unless told."""
-IMPORTANCE = "importance"
-"""Setting of a stored study that names where its channel importance came from."""
+IMPORTANCE, LEARNED = "importance", "learned_accuracy"
+"""Settings of a stored study that nobody asked for: where its channel importance came from, and
+what that was learned from where it was."""
 
 
 def fixed_groups(texts: Sequence[str]) -> dict[str, int]:
@@ -40,8 +41,10 @@ class SearchRequest:
     None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
     groups by name, from below and above: a compression in steps narrows from where it is, and not
     too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
-    objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the shares that
-    groups keep.
+    objective, or with `min_accuracy` a constraint. With `tunings` as well so many networks are
+    tuned before the search, each once through `tune_images` images, and what they teach becomes the
+    importance that is kept; `min_accuracy` is then one after tuning. `proxy` makes kept importance
+    of the shares that groups keep.
     """
 
     model: Model
@@ -132,8 +135,24 @@ class SearchRequest:
         float | None,
         Setting("With --data: a constraint and no objective; 0.6 is 60 %."),
     ] = None
+    tunings: Annotated[
+        int,
+        Setting(
+            "With --data: tune so many networks shortly and learn from them what accuracy after "
+            "tuning all others will have, instead of judging trials before it; 30 is enough.",
+            low=0,
+        ),
+    ] = 0
+    tune_images: Annotated[
+        int, Setting("Images that each of the --tunings learns from, once.", low=1)
+    ] = 10_000
     seed: Seed = 0
     limits: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> bool:
+        """Whether every trial is judged on data."""
+        return self.data is not None and not self.tunings
 
 
 def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
@@ -145,10 +164,10 @@ def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
     objective, trials = request.objective, request.trials
     if "objective" not in given:
         objective = "mean" if request.latency is None else "p95"
-    free = request.data is not None and request.min_accuracy is None
+    free = request.judged and request.min_accuracy is None
     if free and "accuracy" not in objective.split(","):
         objective = f"{objective},accuracy"
-    if request.data is not None and "trials" not in given:
+    if request.judged and "trials" not in given:
         trials = JUDGED_TRIALS
     return replace(request, objective=objective, trials=trials)
 
@@ -158,7 +177,7 @@ def request_of(record: "StudyRecord") -> SearchRequest:
     # Studies of before there was a choice kept importance by the geometric mean over groups.
     settings = {"proxy": "log-mean"} | dict(record.settings)
     return from_plain(
-        {name: value for name, value in settings.items() if name != IMPORTANCE},
+        {name: value for name, value in settings.items() if name not in (IMPORTANCE, LEARNED)},
         SearchRequest,
         f"what was asked of study {record.name}",
         "search again under another name",

@@ -85,6 +85,9 @@ PROXIES: Mapping[str, Proxy] = {
     "mean": ArithmeticMean(),
 }
 
+LOGARITHMIC = tuple(name for name, own in PROXIES.items() if isinstance(own, LogMean))
+"""Proxies under which a power of every share weighs its group."""
+
 
 def proxy(name: str) -> Proxy:
     """The proxy of that name. Raises `InputError` for one that is not in `PROXIES`."""

@@ -16,7 +16,9 @@ from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.objectives import OBJECTIVES, Objective
+from hdap.surrogate.models.base import Z90
 from hdap.workflows.compare_networks import ClusterAssignment
+from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.next_commands import command_line, free_name, plan_command
 from hdap.workflows.search_fleet import Search
 from hdap.workflows.text_cells import Column, answer_columns
@@ -288,6 +290,8 @@ def _row(search: Search, row: AnswerRow) -> dict[str, Any]:
 
 def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
     """The part of the answer's document about accuracy; empty where nothing was judged."""
+    if search.lesson is not None:
+        return {"accuracy": _learned(search.lesson, found)}
     if search.request.data is None or result.trials is None or result.trials.accuracy is None:
         return {}
     judged = result.trials.accuracy
@@ -304,6 +308,9 @@ def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str
 
 def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
     """One line on the accuracy of the answer."""
+    if search.lesson is not None:
+        _show_learned(search.lesson, found)
+        return
     for told in accuracy_of(search, result, found).values():
         least = told["least"]
         asked = "" if least is None else f", {percent(least)} asked for"
@@ -311,3 +318,32 @@ def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
             f"accuracy of found before any tuning: {percent(told['found_untuned'])}{asked}; "
             f"{told['judged_trials']:,} trials judged on held-out training images of {told['data']}"
         )
+
+
+def _learned(lesson: AccuracyLesson, found: Answer) -> dict[str, Any]:
+    """Accuracy after tuning as far as it was learned; differences with a 90 % interval's half."""
+    learned, counts = lesson.learned, found.found.counts
+    over = {
+        "best_uniform": learned.over(counts, found.uniform.counts),
+        "dense": learned.over_dense(counts),
+    }
+    return {
+        "found_tuned_predicted": float(learned.expected(counts[None])[0]),
+        "dense": learned.dense,
+        "tunings": len(learned.counts),
+        "judged_on": lesson.judged_on,
+        "over": {name: {"mean": d.mean, "half_90": Z90 * d.sd} for name, d in over.items()},
+    }
+
+
+def _show_learned(lesson: AccuracyLesson, found: Answer) -> None:
+    told = _learned(lesson, found)
+    uniform, dense = (
+        f"{100 * over['mean']:+.1f} +- {100 * over['half_90']:.1f} points"
+        for over in told["over"].values()
+    )
+    line(
+        f"accuracy of found after a short tuning: {percent(told['found_tuned_predicted'])}; "
+        f"{uniform} against {found.uniform.name}, {dense} against dense, which was not tuned "
+        f"(predicted from {counted(told['tunings'], 'tuning')}, 90 % intervals)"
+    )
