@@ -19,8 +19,8 @@ class Settings:
     networks: tuple[str, ...] = NETWORKS
     seeds: int = 2
     share: float = 0.3
-    configurations: int = 26
-    again: int = 3
+    configurations: int = 20
+    again: int = 2
     short: int = 10_000
     long: int = 40_000
     held: int = 5_000

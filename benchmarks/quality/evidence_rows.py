@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.quality.evidence_plan import AGAIN, LONG, SHORT, Place, Settings
+from benchmarks.quality.foretelling import TUNED_SHORTLY
 from benchmarks.quality.frontier_plan import Work, model_of
 from benchmarks.quality.scores import Kept, scores
 from hdap.fleet_data.architecture import Counts
@@ -13,7 +14,6 @@ from hdap.fleet_data.records import Floats
 from hdap.networks.tracing import trace
 
 UNTUNED, SENSITIVITY = "un-tuned loss", "sensitivity, summed"
-TUNED_SHORTLY = "tuned shortly, loss"
 
 
 def rows_of(settings: Settings, work: Work) -> pl.DataFrame:
@@ -45,7 +45,7 @@ def _rows(place: Place, work: Work) -> list[dict[str, object]]:
         line |= {proxy: float(values[number]) for proxy, values in proxies.items()}
         short = tunings[SHORT]
         line |= {"un-tuned accuracy": short["untuned"], UNTUNED: -short["untuned_loss"]}
-        line |= {"tuned shortly, accuracy": short["accuracy"], TUNED_SHORTLY: -short["loss"]}
+        line |= {TUNED_SHORTLY: short["accuracy"], "tuned shortly, loss": -short["loss"]}
         for tune, way in enumerate((LONG, AGAIN)):
             if tunings[way] is not None:
                 own = {"tune": tune, "accuracy": tunings[way]["accuracy"]}

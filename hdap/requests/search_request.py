@@ -40,11 +40,11 @@ class SearchRequest:
     is but a cap. `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
     None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
     groups by name, from below and above: a compression in steps narrows from where it is, and not
-    too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
-    objective, or with `min_accuracy` a constraint. With `tunings` as well so many networks are
-    tuned before the search, each once through `tune_images` images, and what they teach becomes the
-    importance that is kept; `min_accuracy` is then one after tuning. `proxy` makes kept importance
-    of the shares that groups keep.
+    too fast. With `data` so many networks as `tunings` says are tuned before the search, each once
+    through `tune_images` images, and what they teach becomes the importance that is kept, of which
+    `min_accuracy` is a floor. Without tunings every trial is judged before any tuning, and accuracy
+    is an objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the
+    shares that groups keep.
     """
 
     model: Model
@@ -65,7 +65,7 @@ class SearchRequest:
             "What is minimised: mean, p95 (over devices), worst (cluster), cvar:0.9 (mean of the "
             "slowest 10 %), deadline:30ms (share of devices late); or a front of two or three, "
             "kept and flops among them: mean,kept. Default: mean; p95 with --latency; accuracy "
-            "beside it with --data.",
+            "beside it with --data --tunings 0.",
             written="",
         ),
     ] = "mean"
@@ -110,7 +110,8 @@ class SearchRequest:
     trials: Annotated[
         int,
         Setting(
-            "Trials of the study, earlier ones included. Default: 2000; 200 with --data.",
+            "Trials of the study, earlier ones included. Default: 2000; 200 with --data "
+            "--tunings 0.",
             low=1,
             written="",
         ),
@@ -126,23 +127,24 @@ class SearchRequest:
     data: Annotated[
         str | None,
         Setting(
-            "Images that every trial is judged on before any tuning: a folder with one folder a "
-            "class, or package.module:factory. Accuracy is then an objective beside latency.",
+            "Images to learn on what accuracy pruned networks have after tuning (see --tunings): a "
+            "folder with one folder a class, or package.module:factory.",
             reach="code",
         ),
     ] = None
     min_accuracy: Annotated[
         float | None,
-        Setting("With --data: a constraint and no objective; 0.6 is 60 %."),
+        Setting("With --data: the least accuracy to expect after tuning; 0.6 is 60 %."),
     ] = None
     tunings: Annotated[
         int,
         Setting(
-            "With --data: tune so many networks shortly and learn from them what accuracy after "
-            "tuning all others will have, instead of judging trials before it; 30 is enough.",
+            "With --data: networks that are tuned shortly before the search, to learn from them "
+            "what accuracy all others will have; what was tuned once is not tuned again. 0: every "
+            "trial is judged before any tuning, as an objective or by --min-accuracy.",
             low=0,
         ),
-    ] = 0
+    ] = 30
     tune_images: Annotated[
         int, Setting("Images that each of the --tunings learns from, once.", low=1)
     ] = 10_000
@@ -151,8 +153,13 @@ class SearchRequest:
 
     @property
     def judged(self) -> bool:
-        """Whether every trial is judged on data."""
+        """Whether every trial is judged on data, before any tuning."""
         return self.data is not None and not self.tunings
+
+    @property
+    def learned(self) -> bool:
+        """Whether networks are tuned before the search, to learn from."""
+        return self.data is not None and self.tunings > 0
 
 
 def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
@@ -174,8 +181,9 @@ def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
 
 def request_of(record: "StudyRecord") -> SearchRequest:
     """What was asked of a stored study. Raises `InputError` where its settings are none of ours."""
-    # Studies of before there was a choice kept importance by the geometric mean over groups.
-    settings = {"proxy": "log-mean"} | dict(record.settings)
+    # Studies of before there was a choice kept importance by the geometric mean over groups, and
+    # judged every trial where they had data.
+    settings = {"proxy": "log-mean", "tunings": 0} | dict(record.settings)
     return from_plain(
         {name: value for name, value in settings.items() if name not in (IMPORTANCE, LEARNED)},
         SearchRequest,

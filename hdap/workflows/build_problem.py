@@ -34,7 +34,7 @@ from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
-from hdap.workflows.learn_accuracy import AccuracyLesson, learn_accuracy
+from hdap.workflows.learn_accuracy import AccuracyLesson, learn_accuracy, require_reachable
 
 if TYPE_CHECKING:
     from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec
@@ -72,8 +72,8 @@ def prepare_search(
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
-    lesson = None
-    if request.tunings:
+    lesson, asked = None, request
+    if request.learned:
         lesson = learn_accuracy(store, request, problem, workers, say)
         asked, importance = lesson.asked(request), lesson.importance
         problem, profile = build_search_problem(asked, goals, budget, latency, fleet, importance)
@@ -83,7 +83,7 @@ def prepare_search(
             f"{format_flops(budget.high)} FLOPs: the nearest that does not exceed it has "
             f"{format_flops(problem.band.low)}"
         )
-    if request.floor is not None:
+    if asked.floor is not None:
         check_floor(problem)
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
@@ -264,13 +264,8 @@ def accuracy_goal(
     from hdap.workflows.accuracy_evaluator import evaluator_pool
 
     with evaluator_pool(store, _evaluator_spec(request, problem), workers, loaded) as evaluator:
-        least = request.min_accuracy
-        if least is not None and least > evaluator.dense:
-            raise InputError(
-                f"`--min-accuracy` must be at most what the dense network has before any tuning, "
-                f"{evaluator.dense:.3f}, but got {least:g}: lower it, or give better weights"
-            )
-        yield AccuracyGoal.of(evaluator, problem.importance, least)
+        require_reachable(request, evaluator.dense)
+        yield AccuracyGoal.of(evaluator, problem.importance, request.min_accuracy)
 
 
 def _evaluator_spec(request: SearchRequest, problem: SearchProblem) -> "EvaluatorSpec":
@@ -293,7 +288,7 @@ def check_accuracy(request: SearchRequest, goals: Goals) -> None:
             f"a least accuracy needs one objective beside it, but got {request.objective}: "
             f"leave --min-accuracy out for a front"
         )
-    if request.tunings:
+    if request.learned:
         _check_tunings(request, names)
     elif request.data is not None and least is None and ACCURACY not in names:
         raise InputError(
@@ -303,8 +298,6 @@ def check_accuracy(request: SearchRequest, goals: Goals) -> None:
 
 
 def _check_tunings(request: SearchRequest, names: Sequence[str]) -> None:
-    if request.data is None:
-        raise InputError("networks must be tuned on data, but there is none: give --data")
     if request.tunings < LEAST_TUNINGS:
         raise InputError(
             f"`tunings >= {LEAST_TUNINGS}` must hold, but got {request.tunings}: 30 is usual, 0 "
@@ -317,12 +310,13 @@ def _check_tunings(request: SearchRequest, names: Sequence[str]) -> None:
         )
     if ACCURACY in names:
         raise InputError(
-            f"with --tunings kept importance stands for the accuracy that was learned, but got "
-            f"{request.objective}: give mean,{KEPT} for a front"
+            f"where accuracy is learned kept importance stands for it, but got "
+            f"{request.objective}: give mean,{KEPT} for a front, or --tunings 0"
         )
     if request.floor is not None and request.min_accuracy is not None:
         raise InputError(
-            "--floor and --min-accuracy are one constraint with --tunings, but got both: give one"
+            "--floor and --min-accuracy are one constraint where accuracy is learned, but got "
+            "both: give one, or --tunings 0"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
+from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, ImportanceRecord, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted, percent
@@ -62,7 +63,8 @@ def learn_accuracy(
     what these have taught. The importance that was learned is stored.
 
     Raises:
-        InputError, NotFoundError: network or data cannot be had.
+        InputError, NotFoundError: network or data cannot be had, or the dense network has less than
+            the least accuracy.
         NotEnoughDataError: the space holds too few networks.
         DivergedError: a tuning ran away.
     """
@@ -81,6 +83,7 @@ def learn_accuracy(
     with evaluator_pool(store, spec, workers) as evaluator:
         judged_on, base = evaluator.judged_on, problem.importance.source
         say(f"accuracy of the dense network: {percent(evaluator.dense)} on {judged_on}")
+        require_reachable(request, evaluator.dense)
         count = max(round(FIRST_SHARE * request.tunings), 1)
         known = first_tunings(problem, count, request.seed)
         for left in (request.tunings - len(known), 0):
@@ -102,6 +105,16 @@ def learn_accuracy(
         )
     )
     return lesson
+
+
+def require_reachable(request: SearchRequest, dense: float) -> None:
+    """Raise InputError where more accuracy is asked than the dense network has."""
+    least = request.min_accuracy
+    if least is not None and least > dense:
+        raise InputError(
+            f"`--min-accuracy` must be at most what the dense network has, {dense:.3f}, but got "
+            f"{least:g}: lower it, or give better weights"
+        )
 
 
 def learned_from(store: Store, problem: SearchProblem, judged_on: str) -> LearnedAccuracy:

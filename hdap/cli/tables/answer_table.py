@@ -15,6 +15,7 @@ from hdap.fleet_data.wording import amount, counted, kept, latency, percent, sec
 from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
+from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.surrogate.models.base import Z90
 from hdap.workflows.compare_networks import ClusterAssignment
@@ -291,7 +292,7 @@ def _row(search: Search, row: AnswerRow) -> dict[str, Any]:
 def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
     """The part of the answer's document about accuracy; empty where nothing was judged."""
     if search.lesson is not None:
-        return {"accuracy": _learned(search.lesson, found)}
+        return {"learned_accuracy": _learned(search.lesson, found)}
     if search.request.data is None or result.trials is None or result.trials.accuracy is None:
         return {}
     judged = result.trials.accuracy
@@ -321,29 +322,30 @@ def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
 
 
 def _learned(lesson: AccuracyLesson, found: Answer) -> dict[str, Any]:
-    """Accuracy after tuning as far as it was learned; differences with a 90 % interval's half."""
+    """Accuracy after a short tuning, predicted, as shares; `half_90` is half of a 90 % interval."""
     learned, counts = lesson.learned, found.found.counts
-    over = {
-        "best_uniform": learned.over(counts, found.uniform.counts),
-        "dense": learned.over_dense(counts),
-    }
     return {
-        "found_tuned_predicted": float(learned.expected(counts[None])[0]),
+        "found": float(learned.expected(counts[None])[0]),
+        "over_best_uniform": _over(learned.over(counts, found.uniform.counts)),
+        "over_dense": _over(learned.over_dense(counts)),
         "dense": learned.dense,
         "tunings": len(learned.counts),
         "judged_on": lesson.judged_on,
-        "over": {name: {"mean": d.mean, "half_90": Z90 * d.sd} for name, d in over.items()},
     }
+
+
+def _over(difference: Difference) -> dict[str, float]:
+    return {"mean": difference.mean, "half_90": Z90 * difference.sd}
 
 
 def _show_learned(lesson: AccuracyLesson, found: Answer) -> None:
     told = _learned(lesson, found)
     uniform, dense = (
-        f"{100 * over['mean']:+.1f} +- {100 * over['half_90']:.1f} points"
-        for over in told["over"].values()
+        f"{100 * told[over]['mean']:+.1f} +- {100 * told[over]['half_90']:.1f} points"
+        for over in ("over_best_uniform", "over_dense")
     )
     line(
-        f"accuracy of found after a short tuning: {percent(told['found_tuned_predicted'])}; "
-        f"{uniform} against {found.uniform.name}, {dense} against dense, which was not tuned "
-        f"(predicted from {counted(told['tunings'], 'tuning')}, 90 % intervals)"
+        f"accuracy of found after a short tuning: {percent(told['found'])} predicted from "
+        f"{counted(told['tunings'], 'tuning')}; {uniform} against the best uniform network, "
+        f"{dense} against dense as it is ({percent(told['dense'])}); 90 % intervals"
     )

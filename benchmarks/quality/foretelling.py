@@ -18,9 +18,10 @@ from hdap.search.problem.defaults import DEFAULT_PROXY
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.proxies import PROXIES
 
-DEFAULT = "channels, log-mean over layers"
-"""The proxy `layers`, which a search takes unless told."""
-LEARNED_FROM = (8, 16, 22)
+DEFAULT, UNTUNED = "channels, log-mean over layers", "un-tuned accuracy"
+"""The proxy `layers`, which a search takes unless told; and what `--tunings 0` judges trials by."""
+TUNED_SHORTLY = "tuned shortly, accuracy"
+LEARNED_FROM, LEAST_JUDGED = (8, 14, 30), 6
 REPEATS = 30
 CELL = ["network", "seed"]
 
@@ -83,7 +84,7 @@ def repeated(rows: pl.DataFrame) -> str:
 @dataclass(frozen=True)
 class Learned:
     """A model of one cell judged on networks that it did not learn from: Kendall's tau with the
-    truth, the share of short tunings that its 90 % interval holds, and what the network that it
+    loss, the share of short tunings that its 90 % interval holds, and what the network that it
     puts first lacks of the best of all (points)."""
 
     tau: float
@@ -92,28 +93,40 @@ class Learned:
 
 
 def learned(rows: pl.DataFrame) -> pl.DataFrame:
-    """A row a number of tunings that were learned from."""
+    """A row a number of tunings that were learned from: short ones where there are any."""
     found = []
     cells = rows.filter(pl.col("tune") == 0).partition_by(CELL)
+    beside = taus(rows).filter(pl.col("target") == "loss")
+    default, untuned = (
+        np.array([_tau(beside, cell, proxy) for cell in cells]) for proxy in (DEFAULT, UNTUNED)
+    )
     for known in LEARNED_FROM:
-        judged = [_learned(cell, known) for cell in cells if len(cell) >= known + 4]
-        if not judged:
+        judged = [_learned(cell, known) for cell in cells if len(cell) >= known + LEAST_JUDGED]
+        if len(judged) < len(cells):
             continue
         line: dict[str, str | float] = {"tunings": known}
         for network in rows["network"].unique(maintain_order=True):
             own = [j.tau for c, j in zip(cells, judged, strict=True) if c["network"][0] == network]
             line[f"tau, {network}"] = float(np.mean(own))
-        line["tau"] = words([j.tau for j in judged])
+        every = np.array([j.tau for j in judged])
+        line["tau"] = words(every.tolist())
+        line["less the default's"] = words((every - default).tolist())
+        line["less un-tuned accuracy's"] = words((every - untuned).tolist())
         line["90 % interval holds"] = f"{100.0 * float(np.mean([j.inside for j in judged])):.0f} %"
         line["winner lacks, points"] = words([j.lacking for j in judged])
         found.append(line)
     return pl.DataFrame(found)
 
 
+def _tau(every: pl.DataFrame, cell: pl.DataFrame, proxy: str) -> float:
+    own = every.filter(network=cell["network"][0], seed=cell["seed"][0], proxy=proxy)
+    return float(own["tau"][0])
+
+
 def _learned(cell: pl.DataFrame, known: int) -> Learned:
     """Mean over draws of the networks that are learned from."""
-    x, truth = shares_of(cell), cell["accuracy"].to_numpy()
-    short = cell["tuned shortly, accuracy"].to_numpy()
+    x, truth, loss = shares_of(cell), cell["accuracy"].to_numpy(), cell["loss"].to_numpy()
+    short = cell[TUNED_SHORTLY if TUNED_SHORTLY in cell.columns else "accuracy"].to_numpy()
     rng, found = np.random.default_rng(cell["seed"][0]), []
     for _ in range(REPEATS):
         order = rng.permutation(len(cell))
@@ -121,7 +134,7 @@ def _learned(cell: pl.DataFrame, known: int) -> Learned:
         model = BayesianRegression.of(x[seen], short[seen])
         expected, sd = model.expected(x), model.sd(x)
         held = np.abs(expected - short)[others] <= 1.645 * sd[others]
-        tau = float(kendalltau(expected[others], truth[others]).statistic)
+        tau = float(kendalltau(expected[others], -loss[others]).statistic)
         lacking = 100.0 * float(truth.max() - truth[expected.argmax()])
         found.append((tau, float(held.mean()), lacking))
     return Learned(*(float(v) for v in np.nanmean(found, axis=0)))
