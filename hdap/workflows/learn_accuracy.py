@@ -4,8 +4,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError
@@ -14,8 +12,9 @@ from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted, percent
 from hdap.requests.search_request import LEARNED, SearchRequest
 from hdap.search.planning.tuning_plan import FIRST_SHARE, first_tunings, guided_tunings
+from hdap.search.problem.accuracy import Evaluator
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.learned_accuracy import LearnedAccuracy
+from hdap.search.problem.learned_accuracy import LEAST_TUNINGS, LearnedAccuracy
 from hdap.search.problem.proxies import proxy
 from hdap.search.problem.search_problem import SearchProblem
 
@@ -81,20 +80,11 @@ def learn_accuracy(
         request.tune_images,
     )
     with evaluator_pool(store, spec, workers) as evaluator:
-        judged_on, base = evaluator.judged_on, problem.importance.source
-        say(f"accuracy of the dense network: {percent(evaluator.dense)} on {judged_on}")
+        say(f"accuracy of the dense network: {percent(evaluator.dense)} on {evaluator.judged_on}")
         require_reachable(request, evaluator.dense)
-        count = max(round(FIRST_SHARE * request.tunings), 1)
-        known = first_tunings(problem, count, request.seed)
-        for left in (request.tunings - len(known), 0):
-            say(f"{counted(len(known), 'network')} to tune once, but for those that are stored")
-            evaluator.accuracy(known)
-            lesson = AccuracyLesson(learned_from(store, problem, judged_on), judged_on, base)
-            if left <= 0:
-                break
-            guided = with_importance(problem, lesson.importance)
-            more = guided_tunings(guided, left, known, request.seed)
-            known = np.vstack([known, more])
+        tune(evaluator, problem, request.tunings, request.seed, say)
+        judged_on, base = evaluator.judged_on, problem.importance.source
+    lesson = AccuracyLesson(learned_from(store, problem, judged_on), judged_on, base)
     importance = lesson.importance
     store.save_importance(
         ImportanceRecord(
@@ -105,6 +95,18 @@ def learn_accuracy(
         )
     )
     return lesson
+
+
+def tune(evaluator: Evaluator, problem: SearchProblem, count: int, seed: int, say: Say) -> None:
+    """Have `count` networks evaluated, which a seed decides whatever else is known already."""
+    first = first_tunings(problem, max(round(FIRST_SHARE * count), LEAST_TUNINGS), seed)
+    say(f"tuning {counted(len(first), 'network')} that are varied, but for those that are stored")
+    taught = LearnedAccuracy(problem.importance, first, evaluator.accuracy(first), dense=1.0)
+    guided = with_importance(problem, taught.weighed("for now"))
+    more = guided_tunings(guided, count - len(first), first, seed)
+    if len(more):
+        say(f"tuning {counted(len(more), 'network')} that these make a search find")
+        evaluator.accuracy(more)
 
 
 def require_reachable(request: SearchRequest, dense: float) -> None:
