@@ -33,8 +33,12 @@ from hdap.training.network_quality import evaluate, recalibrate_on
 from hdap.training.training_loop import train
 
 HELD_SHARE = 0.2
-"""Of the training data, to evaluate on; the validation part stays unseen until the answer."""
-MOST_IMAGES = 2000
+"""Of the training data, to judge many trials on; the validation part stays unseen until the answer.
+"""
+LEARNED_SHARE = 0.5
+"""Of the validation part, to learn from a few tunings: the dense network knows the training images,
+so on those no tuned network compares with it. The other half stays unseen."""
+MOST_IMAGES, MOST_LEARNED_IMAGES = 2000, 5000
 RECALIBRATION_BATCHES = 8
 TUNING = Recipe(epochs=1)
 """As `hdap finetune` trains by default, once through a part of the images."""
@@ -45,7 +49,7 @@ class AccuracyEvaluator:
     """A dense network, which of its channels matter, and images: to evaluate on, to recalibrate on.
 
     Channels are cut as `hdap prune` cuts them by default. Batch norms of the cut network are
-    recalibrated on images that it is not evaluated on (see `recalibrate`). Then it is tuned once
+    recalibrated on others than it is evaluated on (see `recalibrate`). Then it is tuned once
     through `tune_images` of these, if there are any; the dense network stays as it is.
     """
 
@@ -68,9 +72,14 @@ class AccuracyEvaluator:
         seed: int,
         tune_images: int = 0,
     ) -> "AccuracyEvaluator":
-        """A part of the training data, chosen by `seed`, is what networks are evaluated on."""
+        """What networks are evaluated on is chosen by `seed`: a part of the training images, which
+        nothing else is done with, or where networks are tuned half of the validation images."""
         others, held = split(plain(data.train), HELD_SHARE, seed)
-        held = plain(part(held, range(min(len(held), MOST_IMAGES))))
+        most = MOST_IMAGES
+        if tune_images:
+            others, most = plain(data.train), MOST_LEARNED_IMAGES
+            _, held = split(plain(data.validation), LEARNED_SHARE, seed)
+        held = plain(part(held, range(min(len(held), most))))
         scores = channel_importance(module, architecture)
         graph = ChannelGraph(module, architecture.input_shape)
         classes = data.classes
@@ -239,8 +248,10 @@ def _judged_on(spec: EvaluatorSpec, evaluator: AccuracyEvaluator) -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     held = len(evaluator.held)
     data = spec.data if ":" in spec.data else str(Path(spec.data).resolve())
-    tuned = f", tuned once through {len(evaluator.tuned_on.train):,}" if spec.tune_images else ""
-    return (
-        f"{data}: {held:,} of {held + len(evaluator.others):,} training images (seed {spec.seed})"
-        f"{tuned}, weights {digest.hexdigest()[:16]}"
-    )
+    if spec.tune_images:
+        tuned = len(evaluator.tuned_on.train)
+        images = f"{held:,} validation images (seed {spec.seed}), tuned once through {tuned:,}"
+    else:
+        total = held + len(evaluator.others)
+        images = f"{held:,} of {total:,} training images (seed {spec.seed})"
+    return f"{data}: {images}, weights {digest.hexdigest()[:16]}"
