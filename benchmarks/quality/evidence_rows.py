@@ -13,6 +13,8 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
 from hdap.networks.tracing import trace
 
+LEAST_NETWORKS = 8
+"""Fewer say nothing of ranks: a network and seed of which less is done is left out."""
 UNTUNED, SENSITIVITY = "un-tuned loss", "sensitivity, summed"
 
 
@@ -50,7 +52,7 @@ def _rows(place: Place, work: Work) -> list[dict[str, object]]:
             if tunings[way] is not None:
                 own = {"tune": tune, "accuracy": tunings[way]["accuracy"]}
                 found.append(line | own | {"loss": tunings[way]["loss"]})
-    return found
+    return found if sum(line["tune"] == 0 for line in found) >= LEAST_NETWORKS else []
 
 
 def known_before(place: Place, counts: Counts, known: dict[str, Any]) -> dict[str, Floats]:

@@ -1,6 +1,6 @@
 """How the shares that width groups keep become one number, which stands for quality in a search.
 
-`benchmarks/quality/proxies.py` compares them with the accuracy after fine-tuning.
+`benchmarks/quality/proxies.py` and `evidence.py` compare them with accuracy after fine-tuning.
 """
 
 from abc import ABC, abstractmethod
