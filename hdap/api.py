@@ -144,7 +144,7 @@ class Fleet:
         """
         request = _request(model, flops, settings)
         store, tell = self.store(), self._tell("search")
-        search = new_search(store, request, study, say, storage)
+        search = new_search(store, request, study, say, storage, workers)
         result = run(
             store, search, timeout, lambda p: tell(p.done, p.trials), workers, storage, say
         )

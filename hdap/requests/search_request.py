@@ -23,8 +23,9 @@ AUTO = 0
 """As many networks as bring more than they cost."""
 JUDGED_TRIALS = 200
 """Trials where each is judged on images, unless told."""
-IMPORTANCE = "importance"
-"""Setting of a stored study that names where its channel importance came from."""
+IMPORTANCE, LEARNED = "importance", "learned_accuracy"
+"""Settings of a stored study that nobody asked for: where its channel importance came from, and
+what that was learned from where it was."""
 
 
 def fixed_groups(texts: Sequence[str]) -> dict[str, int]:
@@ -71,9 +72,11 @@ class SearchRequest:
     `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
     None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
     groups by name, from below and above: a compression in steps narrows from where it is, and not
-    too fast. With `data` every trial is judged on it before any tuning, and accuracy is an
-    objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the shares that
-    groups keep.
+    too fast. With `data` so many networks as `tunings` says are tuned before the search, each once
+    through `tune_images` images, and what they teach becomes the importance that is kept, of which
+    `min_accuracy` is a floor. Without tunings every trial is judged before any tuning, and accuracy
+    is an objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the
+    shares that groups keep.
     """
 
     model: Model
@@ -94,7 +97,7 @@ class SearchRequest:
             "What is minimised: mean, p95 (over devices), worst (cluster), cvar:0.9 (mean of the "
             "slowest 10 %), deadline:30ms (share of devices late); or a front of two or three, "
             "kept and flops among them: mean,kept. Default: mean; p95 with --latency; accuracy "
-            "beside it with --data.",
+            "beside it with --data --tunings 0.",
             written="",
         ),
     ] = "mean"
@@ -167,8 +170,8 @@ class SearchRequest:
     trials: Annotated[
         int,
         Setting(
-            "Trials of the study, earlier ones included. Default: 2000; 200 with --data; 600 for "
-            "each of several --networks.",
+            "Trials of the study, earlier ones included. Default: 2000; 200 with --data "
+            "--tunings 0; 600 for each of several --networks.",
             low=1,
             written="",
         ),
@@ -184,17 +187,39 @@ class SearchRequest:
     data: Annotated[
         str | None,
         Setting(
-            "Images that every trial is judged on before any tuning: a folder with one folder a "
-            "class, or package.module:factory. Accuracy is then an objective beside latency.",
+            "Images to learn on what accuracy pruned networks have after tuning (see --tunings): a "
+            "folder with one folder a class, or package.module:factory.",
             reach="code",
         ),
     ] = None
     min_accuracy: Annotated[
         float | None,
-        Setting("With --data: a constraint and no objective; 0.6 is 60 %."),
+        Setting("With --data: the least accuracy to expect after tuning; 0.6 is 60 %."),
     ] = None
+    tunings: Annotated[
+        int,
+        Setting(
+            "With --data: networks that are tuned shortly before the search, to learn from them "
+            "what accuracy all others will have; what was tuned once is not tuned again. 0: every "
+            "trial is judged before any tuning, as an objective or by --min-accuracy.",
+            low=0,
+        ),
+    ] = 30
+    tune_images: Annotated[
+        int, Setting("Images that each of the --tunings learns from, once.", low=1)
+    ] = 10_000
     seed: Seed = 0
     limits: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> bool:
+        """Whether every trial is judged on data, before any tuning."""
+        return self.data is not None and not self.tunings
+
+    @property
+    def learned(self) -> bool:
+        """Whether networks are tuned before the search, to learn from."""
+        return self.data is not None and self.tunings > 0
 
 
 def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
@@ -208,10 +233,10 @@ def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:
     objective, trials = request.objective, request.trials
     if "objective" not in given:
         objective = "mean" if request.latency is None else "p95"
-    free = request.data is not None and request.min_accuracy is None
+    free = request.judged and request.min_accuracy is None
     if free and "accuracy" not in objective.split(","):
         objective = f"{objective},accuracy"
-    if request.data is not None and "trials" not in given:
+    if request.judged and "trials" not in given:
         trials = JUDGED_TRIALS
     return replace(request, objective=objective, trials=trials)
 
@@ -246,10 +271,11 @@ def _shared_deadline(request: SearchRequest, given: Collection[str]) -> SearchRe
 
 def request_of(record: "StudyRecord") -> SearchRequest:
     """What was asked of a stored study. Raises `InputError` where its settings are none of ours."""
-    # Studies of before there was a choice kept importance by the geometric mean over groups.
-    settings = {"proxy": "log-mean"} | dict(record.settings)
+    # Studies of before there was a choice kept importance by the geometric mean over groups, and
+    # judged every trial where they had data.
+    settings = {"proxy": "log-mean", "tunings": 0} | dict(record.settings)
     return from_plain(
-        {name: value for name, value in settings.items() if name != IMPORTANCE},
+        {name: value for name, value in settings.items() if name not in (IMPORTANCE, LEARNED)},
         SearchRequest,
         f"what was asked of study {record.name}",
         "search again under another name",

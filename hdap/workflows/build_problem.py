@@ -1,6 +1,6 @@
 """From what a person asks of a search to the search problem, whether it is new or stored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +22,9 @@ from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
 from hdap.search.problem.enumeration import reached
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.objectives import ACCURACY, FLOPS, Goals, Objective, parse_goals
-from hdap.search.problem.proxies import proxy
+from hdap.search.problem.learned_accuracy import LEAST_TUNINGS
+from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT, Goals, Objective, parse_goals
+from hdap.search.problem.proxies import LOGARITHMIC, proxy
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile, profile
 from hdap.search.problem.search_space import SearchSpace
@@ -34,6 +35,7 @@ from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
+from hdap.workflows.learn_accuracy import AccuracyLesson, learn_accuracy, require_reachable
 
 if TYPE_CHECKING:
     from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec
@@ -47,10 +49,13 @@ class PreparedSearch:
     problem: SearchProblem
     profile: SearchProfile
     clustering: ClusteringRecord
+    lesson: AccuracyLesson | None = None
 
 
-def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSearch:
-    """Make every stage current, and pose the problem.
+def prepare_search(
+    store: Store, request: SearchRequest, say: Say, workers: int = 1
+) -> PreparedSearch:
+    """Make every stage current, and pose the problem; so many processes tune where that is asked.
 
     Raises:
         NotEnoughDataError: nothing, or too little, was measured of the model.
@@ -68,17 +73,22 @@ def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSe
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
+    lesson, asked = None, request
+    if request.learned:
+        lesson = learn_accuracy(store, request, problem, workers, say)
+        asked, importance = lesson.asked(request), lesson.importance
+        problem, profile = build_search_problem(asked, goals, budget, latency, fleet, importance)
     if request.tolerance is not None and problem.band.low < budget.low:
         say(
             f"nothing on the grid lies within {100 * request.tolerance:g} % below the budget of "
             f"{format_flops(budget.high)} FLOPs: the nearest that does not exceed it has "
             f"{format_flops(problem.band.low)}"
         )
-    if request.floor is not None:
+    if asked.floor is not None:
         check_floor(problem)
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
-    return PreparedSearch(request, problem, profile, clustering)
+    return PreparedSearch(request, problem, profile, clustering, lesson)
 
 
 def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | None:
@@ -184,7 +194,7 @@ def _space(
 
 def _require_a_reason_to_be_large(request: SearchRequest, goals: Goals) -> None:
     """Raise InputError where the narrowest network is the answer whatever was measured."""
-    asked = request.latency is not None or request.data is not None or goals.several
+    asked = request.latency is not None or request.judged or goals.several
     if request.floor == 0.0 and request.tolerance is None and not asked:
         raise InputError(
             "a search for the fastest network must keep some quality or spend its budget, but got "
@@ -236,7 +246,7 @@ def load_evaluator(request: SearchRequest, problem: SearchProblem) -> "AccuracyE
 
     Raises InputError or NotFoundError where one of them cannot be had.
     """
-    return None if request.data is None else _evaluator_spec(request, problem).made()
+    return _evaluator_spec(request, problem).made() if request.judged else None
 
 
 @contextmanager
@@ -252,20 +262,15 @@ def accuracy_goal(
     `loaded` is what `load_evaluator` gave before. Raises as it does, and InputError where the least
     accuracy cannot be reached.
     """
-    if request.data is None:
+    if not request.judged:
         yield None
         return
     # Here, because it loads torch, which most searches do without.
     from hdap.workflows.accuracy_evaluator import evaluator_pool
 
     with evaluator_pool(store, _evaluator_spec(request, problem), workers, loaded) as evaluator:
-        least = request.min_accuracy
-        if least is not None and least > evaluator.dense:
-            raise InputError(
-                f"`--min-accuracy` must be at most what the dense network has before any tuning, "
-                f"{evaluator.dense:.3f}, but got {least:g}: lower it, or give better weights"
-            )
-        yield AccuracyGoal.of(evaluator, problem.importance, least)
+        require_reachable(request, evaluator.dense)
+        yield AccuracyGoal.of(evaluator, problem.importance, request.min_accuracy)
 
 
 def _evaluator_spec(request: SearchRequest, problem: SearchProblem) -> "EvaluatorSpec":
@@ -288,10 +293,35 @@ def check_accuracy(request: SearchRequest, goals: Goals) -> None:
             f"a least accuracy needs one objective beside it, but got {request.objective}: "
             f"leave --min-accuracy out for a front"
         )
-    if request.data is not None and least is None and ACCURACY not in names:
+    if request.learned:
+        _check_tunings(request, names)
+    elif request.data is not None and least is None and ACCURACY not in names:
         raise InputError(
             f"accuracy must be an objective ({request.objective},{ACCURACY}) or a constraint "
             f"(--min-accuracy 0.6) when --data is given"
+        )
+
+
+def _check_tunings(request: SearchRequest, names: Sequence[str]) -> None:
+    if request.tunings < LEAST_TUNINGS:
+        raise InputError(
+            f"`tunings >= {LEAST_TUNINGS}` must hold, but got {request.tunings}: 30 is usual, 0 "
+            f"judges every trial before any tuning"
+        )
+    if request.proxy not in LOGARITHMIC:
+        raise InputError(
+            f"accuracy is learned with a proxy of logarithms ({', '.join(LOGARITHMIC)}), but got "
+            f"{request.proxy}: leave --proxy out"
+        )
+    if ACCURACY in names:
+        raise InputError(
+            f"where accuracy is learned kept importance stands for it, but got "
+            f"{request.objective}: give mean,{KEPT} for a front, or --tunings 0"
+        )
+    if request.floor is not None and request.min_accuracy is not None:
+        raise InputError(
+            "--floor and --min-accuracy are one constraint where accuracy is learned, but got "
+            "both: give one, or --tunings 0"
         )
 
 

@@ -40,7 +40,7 @@ def run(asked: SearchCommand) -> None:
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
         else:
-            search = new_search(store, request, asked.study, say, asked.storage)
+            search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
         _run(store, search, asked)
 
 

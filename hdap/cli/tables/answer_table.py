@@ -24,9 +24,12 @@ from hdap.fleet_data.wording import (
 from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
+from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.search.sizes.sizes_worth import SizesWorth
+from hdap.surrogate.models.base import Z90
 from hdap.workflows.compare_networks import ClusterAssignment
+from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.next_commands import command_line, free_name, plan_command
 from hdap.workflows.search_fleet import Search
 from hdap.workflows.text_cells import Column, answer_columns
@@ -311,6 +314,8 @@ def _row(search: Search, row: AnswerRow) -> dict[str, Any]:
 
 def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
     """The part of the answer's document about accuracy; empty where nothing was judged."""
+    if search.lesson is not None:
+        return {"learned_accuracy": _learned(search.lesson, found)}
     if search.request.data is None or result.trials is None or result.trials.accuracy is None:
         return {}
     judged = result.trials.accuracy
@@ -327,6 +332,9 @@ def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str
 
 def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
     """One line on the accuracy of the answer."""
+    if search.lesson is not None:
+        _show_learned(search.lesson, found)
+        return
     for told in accuracy_of(search, result, found).values():
         least = told["least"]
         asked = "" if least is None else f", {percent(least)} asked for"
@@ -334,3 +342,33 @@ def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
             f"accuracy of found before any tuning: {percent(told['found_untuned'])}{asked}; "
             f"{told['judged_trials']:,} trials judged on held-out training images of {told['data']}"
         )
+
+
+def _learned(lesson: AccuracyLesson, found: Answer) -> dict[str, Any]:
+    """Accuracy after a short tuning, predicted, as shares; `half_90` is half of a 90 % interval."""
+    learned, counts = lesson.learned, found.found.counts
+    return {
+        "found": float(learned.expected(counts[None])[0]),
+        "over_best_uniform": _over(learned.over(counts, found.uniform.counts)),
+        "over_dense": _over(learned.over_dense(counts)),
+        "dense": learned.dense,
+        "tunings": len(learned.counts),
+        "judged_on": lesson.judged_on,
+    }
+
+
+def _over(difference: Difference) -> dict[str, float]:
+    return {"mean": difference.mean, "half_90": Z90 * difference.sd}
+
+
+def _show_learned(lesson: AccuracyLesson, found: Answer) -> None:
+    told = _learned(lesson, found)
+    uniform, dense = (
+        f"{100 * told[over]['mean']:+.1f} +- {100 * told[over]['half_90']:.1f} points"
+        for over in ("over_best_uniform", "over_dense")
+    )
+    line(
+        f"accuracy of found after a short tuning: {percent(told['found'])} predicted from "
+        f"{counted(told['tunings'], 'tuning')}; {uniform} against the best uniform network, "
+        f"{dense} against dense as it is ({percent(told['dense'])}); 90 % intervals"
+    )
