@@ -21,7 +21,9 @@ from hdap.fleet_data.records import Bools, Floats, Ints
 
 SWEEPS = 6
 LEAST_AXIS = 1e-9
-FOLDS = 2
+FOLDS, MANY_FOLDS = 2, 4
+FEW_ROWS = 50_000
+"""Up to so many rows are held out in four folds: halves of a few hundred show no axis."""
 LEAST_WORKLOADS = 2
 LEAST_GAIN = 0.02
 """Share of a held-out row's residual variance that an axis must explain to be kept."""
@@ -91,6 +93,8 @@ def find_slopes(
         return None
     rows = _rows(parts, device)
     few = _some_devices(rows, rng)
+    if not len(few.device):
+        return None
     given = None if memory_boundness is None else _standard_axis(memory_boundness, rows)
     known = given is not None and _held_out_gain(few, given) >= LEAST_GAIN
     axes = given[None, :] if given is not None and known else np.empty((0, len(parts.effect)))
@@ -118,7 +122,15 @@ def _rows(parts: Decomposition, device: Ints) -> _Rows:
 
 
 def _some_devices(rows: _Rows, rng: np.random.Generator) -> _Rows:
-    """All rows of as many random devices as fill ROWS_FOR_AXIS: an axis needs no more."""
+    """All rows of as many random devices as fill ROWS_FOR_AXIS: an axis needs no more.
+
+    Of those that measured more than one workload: the others say nothing of an axis, and a few
+    that measured pruned networks must not drown among a million that did not.
+    """
+    low, high = np.full(rows.devices, rows.workloads), np.full(rows.devices, -1)
+    np.minimum.at(low, rows.device, rows.workload)
+    np.maximum.at(high, rows.device, rows.workload)
+    rows = rows.only((low < high)[rows.device])
     if len(rows.device) <= ROWS_FOR_AXIS:
         return rows
     share = ROWS_FOR_AXIS / len(rows.device)
@@ -198,15 +210,16 @@ def _on_axes(
 
 
 def _held_out_gain(rows: _Rows, given: Floats | None = None) -> float:
-    """Share of residual variance that one axis explains on rows left out, each device's rows in two
-    folds; the axis is `given` (W) or found in the other fold."""
+    """Share of residual variance that one axis explains on rows left out, each device's rows in
+    folds; the axis is `given` (W) or found in the other folds."""
+    folds = MANY_FOLDS if len(rows.device) <= FEW_ROWS else FOLDS
     # Ordered by what the rows say, not by where they or their devices stand: no order matters.
     order = np.lexsort((rows.residual, rows.workload, rows.device))
     count = np.bincount(rows.device, minlength=rows.devices)
     fold = np.empty(len(order), dtype=np.int64)
-    fold[order] = (np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)) % FOLDS
+    fold[order] = (np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)) % folds
     left, missed = 0.0, 0.0
-    for tested in range(FOLDS):
+    for tested in range(folds):
         learned, test = rows.only(fold != tested), rows.only(fold == tested)
         axis = _leading_axis(learned) if given is None else given
         if axis is None:

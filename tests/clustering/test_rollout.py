@@ -31,7 +31,7 @@ def test_clusters_are_told_by_what_their_devices_run(run: Run) -> None:
         kind: record.clusters[record.cluster[view.kinds.index(kind)]].description
         for kind in set(view.kinds)
     }
-    assert told["ort"].endswith("; runs onnxruntime 1.32, float32")
+    assert told["ort"].endswith("runs onnxruntime 1.32, float32")
     assert told["ovbf16"] == "1.80x faster than the fleet; runs openvino 2026.4, bfloat16"
     assert "firmware" not in "".join(told.values())
 

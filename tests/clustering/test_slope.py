@@ -81,3 +81,17 @@ def test_the_order_of_rows_and_devices_does_not_matter(seed: int) -> None:
     assert before is not None
     assert after is not None
     np.testing.assert_allclose(after.value, before.value[order], atol=1e-6)
+
+
+@pytest.mark.parametrize("devices", [100, 4_000])
+def test_a_few_devices_that_measured_do_not_drown_among_those_that_did_not(
+    simulate: Simulate, kind: Any, devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdap.clustering.slope.ROWS_FOR_AXIS", 2_000)
+    kinds = [kind(devices // 2), kind(devices // 2, slope=0.15)]
+    fleet = simulate(kinds, dense=0.2, context=False)
+    measuring = np.isin(np.arange(devices), [np.flatnonzero(fleet.kind == k)[:6] for k in (0, 1)])
+    rows = fleet.measurements
+    found = slopes_of(rows.at(rows.dense | measuring[rows.device]))
+    assert found is not None
+    assert np.isfinite(found.value[:, 0]).sum() == 12
