@@ -27,6 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -92,7 +93,7 @@ def gather(place: Place, settings: Settings, work: Work, images: Images) -> None
     known = work.read(place.name) or prepare(tuner, settings, work)
     counts = list(known["counts"].values())
     for number, way in left:
-        found = tuner.tuned(torch.tensor(counts[number]).numpy(), way)
+        found = tuner.tuned(np.array(counts[number]), way)
         work.write(_name(place, number, way), found)
         say(f"{place.name}: {number} {way} {100 * found['accuracy']:.2f} %, {found['cpu_s']:.0f} s")
 

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from benchmarks.quality.evidence_plan import AGAIN, LONG, SHORT, Place, Settings
+from benchmarks.quality.fisher import fisher_scores
 from benchmarks.quality.frontier_plan import Cell, Work, model_of
 from benchmarks.quality.frontier_plan import Settings as FrontierSettings
 from benchmarks.quality.frontier_training import DATA, dense_network, run_cell
 from benchmarks.quality.scores import CRITERIA
-from benchmarks.quality.sensitivity import Sensitivity, fisher_scores
+from benchmarks.quality.sensitivity import Sensitivity
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats
 from hdap.networks.channel_graph import ChannelGraph

@@ -35,7 +35,12 @@ from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
-from hdap.workflows.learn_accuracy import AccuracyLesson, learn_accuracy, require_reachable
+from hdap.workflows.learn_accuracy import (
+    AccuracyLesson,
+    learn_accuracy,
+    require_reachable,
+    stored_importance,
+)
 
 if TYPE_CHECKING:
     from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec
@@ -214,8 +219,7 @@ def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, Se
 
     Raises NotFoundError where its surrogates or its importance are no longer stored.
     """
-    source, request = str(record.settings[IMPORTANCE]), request_of(record)
-    architecture = store.architecture(record.model)
+    request, architecture = request_of(record), store.architecture(record.model)
     records = store.surrogates(record.model, record.clustering_id, request.surrogate)
     if not records:
         raise NotFoundError(
@@ -224,9 +228,7 @@ def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, Se
         )
     payloads = tuple(r.payload for r in records)
     latency = load_surrogate(request.surrogate, architecture, payloads)
-    importance = Importance.by_channels(architecture)
-    if source != importance.source:
-        importance = Importance(source, store.importance(record.model, source).curves)
+    importance = stored_importance(store, record, architecture)
     budget = FlopsBand(record.flops_low, record.flops_high)
     clustering = store.clustering(record.clustering_id)
     fleet = FleetWeights.of(clustering, store.devices())

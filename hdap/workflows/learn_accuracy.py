@@ -3,14 +3,18 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.records import Floats, ImportanceRecord, StudyRecord
+from hdap.fleet_data.records import StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted, percent
-from hdap.requests.search_request import LEARNED, SearchRequest
+from hdap.requests.search_request import IMPORTANCE, LEARNED, SearchRequest
 from hdap.search.planning.tuning_plan import FIRST_SHARE, first_tunings, guided_tunings
 from hdap.search.problem.accuracy import Evaluator
 from hdap.search.problem.kept_importance import Importance
@@ -48,9 +52,10 @@ class AccuracyLesson:
         return request if least is None else replace(request, floor=self.learned.kept_at(least))
 
     @property
-    def settings(self) -> dict[str, str]:
-        """How a stored study names it."""
-        return {"judged_on": self.judged_on, "base": self.base}
+    def settings(self) -> dict[str, Any]:
+        """How a stored study names it: all that its importance follows from."""
+        worth = self.learned.worth.tolist()
+        return {"judged_on": self.judged_on, "base": self.base, "worth": worth}
 
 
 def learn_accuracy(
@@ -59,7 +64,7 @@ def learn_accuracy(
     """Tune what the request asks for, but for what is stored already, and learn from all of it.
 
     First the best uniform network and varied ones within the budgets, then what a search finds with
-    what these have taught. The importance that was learned is stored.
+    what these have taught.
 
     Raises:
         InputError, NotFoundError: network or data cannot be had, or the dense network has less than
@@ -84,17 +89,7 @@ def learn_accuracy(
         require_reachable(request, evaluator.dense)
         tune(evaluator, problem, request.tunings, request.seed, say)
         judged_on, base = evaluator.judged_on, problem.importance.source
-    lesson = AccuracyLesson(learned_from(store, problem, judged_on), judged_on, base)
-    importance = lesson.importance
-    store.save_importance(
-        ImportanceRecord(
-            model=request.model,
-            source=importance.source,
-            architecture_digest=problem.architecture.digest,
-            curves=importance.curves,
-        )
-    )
-    return lesson
+    return AccuracyLesson(learned_from(store, problem, judged_on), judged_on, base)
 
 
 def tune(evaluator: Evaluator, problem: SearchProblem, count: int, seed: int, say: Say) -> None:
@@ -125,8 +120,8 @@ def learned_from(store: Store, problem: SearchProblem, judged_on: str) -> Learne
     texts, accuracy = store.accuracies_on(architecture.model, judged_on)
     counts = parse_channels(architecture, texts).counts
     pruned = (counts != architecture.widths).any(axis=1)
-    dense: Floats = accuracy[~pruned]
-    return LearnedAccuracy(problem.importance, counts[pruned], accuracy[pruned], float(dense[0]))
+    dense = float(accuracy[~pruned].max(initial=-np.inf))
+    return LearnedAccuracy(problem.importance, counts[pruned], accuracy[pruned], dense)
 
 
 def with_importance(problem: SearchProblem, importance: Importance) -> SearchProblem:
@@ -143,6 +138,23 @@ def with_importance(problem: SearchProblem, importance: Importance) -> SearchPro
     )
 
 
+def stored_importance(store: Store, record: StudyRecord, architecture: Architecture) -> Importance:
+    """The importance that a stored study was searched with. Raises NotFoundError where what it
+    comes from is no longer stored."""
+    source, known = str(record.settings[IMPORTANCE]), record.settings.get(LEARNED)
+    if known is None:
+        return _importance(store, architecture, source)
+    base = _importance(store, architecture, known["base"])
+    return base.weighed(np.array(known["worth"]), source)
+
+
+def _importance(store: Store, architecture: Architecture, source: str) -> Importance:
+    counted_alike = Importance.by_channels(architecture)
+    if source == counted_alike.source:
+        return counted_alike
+    return Importance(source, store.importance(architecture.model, source).curves)
+
+
 def stored_lesson(
     store: Store, record: StudyRecord, problem: SearchProblem
 ) -> AccuracyLesson | None:
@@ -150,9 +162,8 @@ def stored_lesson(
     known = record.settings.get(LEARNED)
     if known is None:
         return None
-    base = Importance.by_channels(problem.architecture)
-    if known["base"] != base.source:
-        base = Importance(known["base"], store.importance(record.model, known["base"]).curves)
-    weighed = base.with_proxy(proxy(str(record.settings["proxy"])), problem.architecture)
+    architecture = problem.architecture
+    base = _importance(store, architecture, known["base"])
+    weighed = base.with_proxy(proxy(str(record.settings["proxy"])), architecture)
     learned = learned_from(store, replace(problem, importance=weighed), known["judged_on"])
     return AccuracyLesson(learned, known["judged_on"], known["base"])

@@ -1,6 +1,6 @@
 """What a few tuned networks say of the accuracy of all others, and of what each group is worth."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -64,10 +64,8 @@ class LearnedAccuracy:
         return float(np.maximum(self.regression.slopes, 0.0).sum())
 
     def weighed(self, source: str) -> Importance:
-        """Importance of which the logarithm follows the expected accuracy: shares to the power of
-        each group's worth."""
-        curves = zip(self.importance.curves, self.worth, strict=True)
-        return replace(self.importance, source=source, curves=tuple(c**w for c, w in curves))
+        """Importance of which the logarithm follows the expected accuracy."""
+        return self.importance.weighed(self.worth, source)
 
     def expected(self, counts: Counts) -> Floats:
         """Expected accuracy: `n x groups` -> `n`."""
