@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.clustering.grouping import compact, grouped_median
+from hdap.clustering.grouping import grouped_median
+from hdap.clustering.workload_effect import workloads
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
 
 MATERIAL = 0.03
@@ -68,19 +69,16 @@ class Drift:
 def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecord) -> Drift:
     """Compare the last `new_rows` of all rows with those before, on which `clustering` rests."""
     n, devices = len(measurements), len(measurements.devices.ids)
-    cluster, known, outlier = _membership(measurements, clustering)
+    cluster, known, outlier = membership(measurements, clustering)
     new = np.arange(n) >= n - new_rows
-    usual = everyday(measurements)
-    # Of a device whose every old row was taken beside pruned ones there is nothing better.
-    quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
-    usual |= measurements.dense & ~new & ~quiet[measurements.device]
-    value = _centred(measurements, ~new & measurements.dense)
+    usual = usual_rows(measurements, new)
+    value = centred(measurements, ~new & measurements.dense)
     usable = usual & np.isfinite(value)
     old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
     new_median = grouped_median(measurements.device[usable & new], value[usable & new], devices)
     change = new_median - old_median
     seen = np.isfinite(change) & known
-    error = _errors(measurements.device, value, usable, new, old_median)
+    error = change_errors(measurements.device, value, usable, new, old_median)
     clusters = _changes(change, error, seen & ~outlier, cluster, len(clustering.clusters))
     moved, target = _moved(old_median, change, error, seen & ~outlier, cluster, clusters)
     ids = measurements.devices.ids
@@ -95,7 +93,7 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
     )
 
 
-def _membership(
+def membership(
     measurements: Measurements, clustering: ClusteringRecord
 ) -> tuple[Ints, Bools, Bools]:
     """Cluster of each device (D), whether the clustering knows it, whether it is an outlier."""
@@ -109,6 +107,19 @@ def _membership(
     known: Bools = names[place] == ids
     member = order[place]
     return clustering.cluster[member], known, clustering.outlier[member] & known
+
+
+def usual_rows(measurements: Measurements, new: Bools) -> Bools:
+    """Rows that a device's `new` rows and its others are compared by: everyday ones.
+
+    Of a device whose every other row was taken beside pruned ones there is nothing better, so its
+    dense ones.
+    """
+    usual = everyday(measurements)
+    devices = len(measurements.devices.ids)
+    quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
+    usual |= measurements.dense & ~new & ~quiet[measurements.device]
+    return usual
 
 
 def everyday(measurements: Measurements) -> Bools:
@@ -130,19 +141,19 @@ def everyday(measurements: Measurements) -> Bools:
     return result
 
 
-def _centred(measurements: Measurements, old: Bools) -> Floats:
+def centred(measurements: Measurements, old: Bools) -> Floats:
     """Log latency less the median of its workload's `old` rows (NaN for a workload without)."""
-    batch, batches = compact(measurements.batch_size)
-    runtimes = max(len(measurements.runtimes), 1)
-    joint = (measurements.configuration * batches + batch) * runtimes + measurements.runtime
-    workload, size = compact(joint)
+    # Another runtime is no other workload: a roll-out shows as devices that grew faster or slower.
+    workload, configuration_of = workloads(measurements)
     log_ms = np.log(measurements.latency_ms)
-    effect = grouped_median(workload[old], log_ms[old], size)
+    effect = grouped_median(workload[old], log_ms[old], len(configuration_of))
     result: Floats = log_ms - effect[workload]
     return result
 
 
-def _errors(device: Ints, value: Floats, usable: Bools, new: Bools, old_median: Floats) -> Floats:
+def change_errors(
+    device: Ints, value: Floats, usable: Bools, new: Bools, old_median: Floats
+) -> Floats:
     """Standard error of each device's change (D), with the spread of rows that all share."""
     devices = len(old_median)
     residual = np.abs(value - old_median[device])[usable & ~new]

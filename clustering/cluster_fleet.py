@@ -1,11 +1,13 @@
 """From measurements to a clustering: the whole way in one function."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
 
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.describe import describe
+from hdap.clustering.device_software import current_software, runs_current, software_columns
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
 from hdap.clustering.group_devices import Groups, choose_representatives, group_points
 from hdap.clustering.grouping import weighted_median
@@ -19,6 +21,7 @@ from hdap.fleet_data.records import (
     Floats,
     Ints,
     Measurements,
+    TextColumn,
 )
 
 
@@ -43,6 +46,7 @@ def cluster(
     a row join the cluster with the largest share of weight, at factor 1.
     `memory_boundness` (a number a configuration, say log bytes per multiply-accumulate, NaN where
     unknown) gives slopes a meaning; without it they are found in the data, where there are any.
+    A device is described by the rows of what it runs now (`device_software`).
     Devices that are `standing` (one a device) represent their cluster before others do.
     `progress` is called with resamples done and in all.
 
@@ -53,8 +57,12 @@ def cluster(
     measured = np.bincount(measurements.device, minlength=len(measurements.devices.ids)) > 0
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
     _check_boundness(measurements, memory_boundness)
+    software = current_software(measurements)
+    rows = runs_current(measurements, software)
+    columns = software_columns(software)
+    measurements = measurements if rows.all() else measurements.at(rows)
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
-    prints = fingerprint(measurements, fit_rng, memory_boundness)
+    prints = fingerprint(measurements, fit_rng, memory_boundness, columns)
     points = _informative(prints.standard)
     groups = group_points(points[measured], chosen, clusters, fit_rng)
     groups = _from_fastest(groups, prints.offset[measured], measurements.devices.weights[measured])
@@ -62,7 +70,7 @@ def cluster(
         points[measured], groups.cluster, chosen, clusters, resamples, resample_rng, progress
     )
     groups = _with_unmeasured(groups, measured, measurements.devices.weights)
-    records, factor = _summarise(prints, groups, measured, measurements.devices, steady)
+    records, factor = _summarise(prints, groups, measured, measurements.devices, steady, columns)
     return ClusteringRecord(
         algorithm=algorithm,
         parameters={
@@ -82,6 +90,8 @@ def cluster(
             points, prints.rows, groups.cluster, groups.outlier, representatives, standing
         ),
         factor=factor,
+        factor_sd=np.where(measured, prints.offset_sd, np.nan),
+        software=software,
         features=prints.names,
         fingerprint=prints.standard,
         clusters=records,
@@ -152,7 +162,12 @@ def _with_unmeasured(groups: Groups, measured: Bools, weights: Floats) -> Groups
 
 
 def _summarise(
-    prints: Fingerprint, groups: Groups, measured: Bools, devices: Devices, steady: Stability
+    prints: Fingerprint,
+    groups: Groups,
+    measured: Bools,
+    devices: Devices,
+    steady: Stability,
+    software: Mapping[str, TextColumn],
 ) -> tuple[tuple[ClusterRecord, ...], Floats]:
     offset, weights = prints.offset, devices.weights
     fleet = weighted_median(offset[measured], weights[measured])
@@ -173,7 +188,7 @@ def _summarise(
                 relative_latency=relative,
                 spread=float(np.sqrt(inside)),
                 stability=float(steady.clusters[number]),
-                description=describe(prints, core, relative),
+                description=describe(prints, core, relative, software),
                 context=_context(prints, core),
             )
         )

@@ -1,12 +1,13 @@
 """What is special about a cluster, in words, from its fingerprint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdap.clustering.fingerprint import Axis, Fingerprint
-from hdap.fleet_data.records import Bools
+from hdap.fleet_data.records import Bools, TextColumn
+from hdap.fleet_data.software import format_software, show_software
 from hdap.fleet_data.wording import percent, times
 
 TYPICAL = "typical"
@@ -15,6 +16,7 @@ IN_TIMES = 1.2
 SLOPE_MATERIAL = 0.03
 TAIL_MATERIAL = 0.05
 SPREAD_MATERIAL = 0.03
+NEARLY_ALL = 0.9
 THROTTLED_CLOCK = 0.75
 THROTTLED_LATENCY = 1.1
 
@@ -44,11 +46,16 @@ CONTEXT_WORDS = {
 CLOCKS = ("cpu_freq_mhz", "gpu_freq_mhz")
 
 
-def describe(prints: Fingerprint, member: Bools, relative_latency: float) -> str:
+def describe(
+    prints: Fingerprint,
+    member: Bools,
+    relative_latency: float,
+    software: Mapping[str, TextColumn] | None = None,
+) -> str:
     """What is materially different about the `member` devices (D), or "typical".
 
     Everything is compared with the fleet's median device; `relative_latency` is the cluster's
-    latency over the fleet's.
+    latency over the fleet's. `software` are the columns of what the devices run.
     """
     said = [_latency(relative_latency)]
     for name in prints.names:
@@ -57,13 +64,29 @@ def describe(prints: Fingerprint, member: Bools, relative_latency: float) -> str
         if not (known & member).any():
             continue
         here, fleet = float(np.median(column[known & member])), float(np.median(column[known]))
-        if name in LATENCY_WORDS:
-            said.append(LATENCY_WORDS[name](here, fleet, prints))
+        if name in prints.axes:
+            said.append(_slope(here, fleet, prints.axes[name]))
+        elif name in LATENCY_WORDS:
+            said.append(LATENCY_WORDS[name](here, fleet))
         elif name in CLOCKS and here <= THROTTLED_CLOCK * fleet:
             said.append(_slow_clock(name, here, fleet, relative_latency))
         elif name != "offset":
             said.append(_context(name, here, fleet, float(np.ptp(column[known]))))
-    return "; ".join(words for words in said if words) or TYPICAL
+    said.append(_software(software or {}, member))
+    # Several slopes may say the same.
+    return "; ".join(words for words in dict.fromkeys(said) if words) or TYPICAL
+
+
+def _software(software: Mapping[str, TextColumn], member: Bools) -> str:
+    """What nearly all members run, and not nearly all of the fleet."""
+    found = {}
+    for name, column in software.items():
+        share = np.bincount(column.codes[member], minlength=len(column.texts)) / member.sum()
+        common = int(share.argmax())
+        if share[common] >= NEARLY_ALL > float(np.mean(column.codes == common)):
+            found[name] = column.texts[common]
+    told = format_software(found)
+    return f"runs {show_software(told)}" if told else ""
 
 
 def _latency(relative: float) -> str:
@@ -75,29 +98,28 @@ def _latency(relative: float) -> str:
     return f"{percent(ratio - 1, 0)} {word} than the fleet"
 
 
-def _slope(here: float, fleet: float, prints: Fingerprint) -> str:
+def _slope(here: float, fleet: float, axis: Axis) -> str:
     if abs(here - fleet) < SLOPE_MATERIAL:
         return ""
     more = here > fleet
-    if prints.axis is Axis.MEMORY:
+    if axis is Axis.MEMORY:
         return "memory-bound" if more else "compute-bound"
-    if prints.axis is Axis.LARGE:
+    if axis is Axis.LARGE:
         return f"slow on {'large' if more else 'small'} networks"
     return "ranks networks in its own way"
 
 
-def _tail(here: float, fleet: float, prints: Fingerprint) -> str:
+def _tail(here: float, fleet: float) -> str:
     if here - fleet < TAIL_MATERIAL:
         return ""
     return f"unsteady tail (p95 {percent(np.expm1(here), 0)} above the median)"
 
 
-def _spread(here: float, fleet: float, prints: Fingerprint) -> str:
+def _spread(here: float, fleet: float) -> str:
     return f"unsteady (varies by {percent(here, 0)})" if here - fleet >= SPREAD_MATERIAL else ""
 
 
-LATENCY_WORDS: dict[str, Callable[[float, float, Fingerprint], str]] = {
-    "slope": _slope,
+LATENCY_WORDS: dict[str, Callable[[float, float], str]] = {
     "tail": _tail,
     "spread": _spread,
 }

@@ -23,7 +23,8 @@ class Feature:
     """`value` (D; NaN: not measured), its standard `error` (D), and how it counts.
 
     Differences below `material` (units of value) matter to nobody; `weight` multiplies distances.
-    `shown` (D) is what people read where that is not `value`.
+    `shown` (D) is what people read where that is not `value`. `expected` (D; NaN: nothing) is what
+    is known of a device before its own value is read.
     """
 
     name: str
@@ -32,10 +33,17 @@ class Feature:
     material: float
     weight: float = 1.0
     shown: Floats | None = None
+    expected: Floats | None = None
 
     def weighted(self, weight: float) -> "Feature":
         """The same with another weight."""
         return replace(self, weight=weight)
+
+    @property
+    def told(self) -> Bools:
+        """Devices (D) of which the value is known or expected."""
+        known: Bools = np.isfinite(self.value)
+        return known if self.expected is None else known | np.isfinite(self.expected)
 
     @property
     def readable(self) -> Floats:
@@ -59,7 +67,8 @@ def standardise(feature: Feature) -> Floats:
     """Feature as distances from the fleet's median in units of what differs within a kind (D).
 
     A unit is at least the material difference and the measurement error, so that noise makes no
-    cluster. A device whose own error is large is drawn to the median; a missing one is put there.
+    cluster. A device whose own error is large is drawn to what is expected of it, the median
+    where nothing is; a missing one is put there.
     """
     known = np.isfinite(feature.value)
     if not known.any():
@@ -69,10 +78,13 @@ def standardise(feature: Feature) -> Floats:
     within = shortest_quarter(value) if len(value) > 1 else 0.0
     least = float(np.hypot(feature.material, np.median(error)))
     unit = max(within if np.isfinite(within) else 0.0, least)
-    between = max(float(np.var(value)) - float(np.median(error)) ** 2, 0.0) + feature.material**2
-    result = np.zeros(len(feature.value))
-    result[known] = (value - middle) / unit * (between / (between + error**2)) * feature.weight
-    return result
+    place = np.full(len(feature.value), middle)
+    if feature.expected is not None:
+        place = np.where(np.isfinite(feature.expected), feature.expected, middle)
+    apart = value - place[known]
+    between = max(float(np.var(apart)) - float(np.median(error)) ** 2, 0.0) + feature.material**2
+    place[known] += apart * (between / (between + error**2))
+    return (place - middle) / unit * feature.weight
 
 
 def fill_from_neighbours(standard: Floats, known: Bools, guide: Floats) -> Floats:

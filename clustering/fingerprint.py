@@ -5,6 +5,7 @@ and spread (how steady). Context counts only as far as it explains latency behav
 cluster is one latency function, not a group of devices with full batteries.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,17 +15,17 @@ from hdap.clustering.context_features import belief, context_features
 from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
 from hdap.clustering.grouping import Groups, grouped_median, grouped_sum
 from hdap.clustering.slope import Slopes, find_slopes
+from hdap.clustering.software_effect import expected_by_software
 from hdap.clustering.workload_effect import MAD_TO_SD, Decomposition, decompose
-from hdap.fleet_data.records import Floats, Measurements
+from hdap.fleet_data.records import Floats, Measurements, TextColumn
 
 OFFSET_MATERIAL = 0.02
-SLOPE_MATERIAL = 0.02
+SLOPE_MATERIAL = 0.01
 TAIL_MATERIAL = 0.03
 SPREAD_MATERIAL = 0.02
-"""Differences below these (log latency: 0.02 is 2 %) change no decision about a network."""
-LATENCY_FEATURES = ("offset", "slope", "tail", "spread")
-BEHAVIOURS = ("offset", "slope")
-"""What context must go with to count."""
+"""Differences below these (log latency: 0.02 is 2 %) change no decision about a network. A slope's
+is the root mean square over networks, and adds to the error of every prediction."""
+STEADINESS = ("tail", "spread")
 SPREAD_ROWS = 4
 PRIOR_ROWS = 4.0
 """Rows that the fleet's noise counts for in a device's own."""
@@ -36,7 +37,6 @@ CONTEXT_WEIGHT = 0.7
 class Axis(Enum):
     """What a positive slope means: a device is relatively slow on workloads that are this."""
 
-    NONE = "nothing"
     MEMORY = "memory-bound"
     LARGE = "large"
     OTHER = "particular"
@@ -46,17 +46,19 @@ class Axis(Enum):
 class Fingerprint:
     """`standard` (D x F, about 1 within a kind, weighted for clustering) and `raw` values (D x F).
 
-    `raw` is in the units of the feature (NaN: not measured): log latency for `offset`, `slope`,
+    `raw` is in the units of the feature (NaN: not measured): log latency for `offset`, slopes,
     `tail` and `spread`, the median of the column for context. `rows` (D) counts measurements.
-    Context that counts for nothing is there with standard values of 0.
-    `axis` says what the slope is along.
+    Context that counts for nothing is there with standard values of 0. `offset_sd` is the standard
+    error of `offset` (D; NaN: rows are too few to tell). `axes` says what each of the slopes
+    (`slope`, `slope_2`, ...) is along.
     """
 
     names: tuple[str, ...]
     standard: Floats
     raw: Floats
     rows: Floats
-    axis: Axis
+    offset_sd: Floats
+    axes: Mapping[str, Axis]
 
     @property
     def offset(self) -> Floats:
@@ -66,18 +68,21 @@ class Fingerprint:
     @property
     def context(self) -> tuple[str, ...]:
         """Names of the features that are context columns."""
-        return tuple(name for name in self.names if name not in LATENCY_FEATURES)
+        latency = ("offset", *self.axes, *STEADINESS)
+        return tuple(name for name in self.names if name not in latency)
 
 
 def fingerprint(
     measurements: Measurements,
     rng: np.random.Generator,
     memory_boundness: Floats | None = None,
+    software: Mapping[str, TextColumn] | None = None,
 ) -> Fingerprint:
     """Fingerprints of all D devices from n measurements (n >= 1).
 
     `memory_boundness` has a number for each configuration of `measurements` (say log bytes per
-    multiply-accumulate; NaN where unknown); without it the axis is found in the residuals.
+    multiply-accumulate; NaN where unknown); without it axes are found in the residuals alone.
+    `software` has the columns of what the devices run (D).
     """
     parts = decompose(measurements)
     device, devices = measurements.device, len(measurements.devices.ids)
@@ -85,29 +90,54 @@ def fingerprint(
     slopes = find_slopes(parts, device, known, rng)
     rows = np.bincount(device, minlength=devices).astype(np.float64)
     latency = _latency_features(measurements, parts, slopes, rows)
-    behaviours = [f.value for f in latency if f.name in BEHAVIOURS]
+    # What context must go with to count, and what software can foretell.
+    shown = [f for f in latency if f.name not in STEADINESS]
+    behaviours = [f.value for f in shown]
     context = []
     for feature in context_features(measurements):
         weight = CONTEXT_WEIGHT * relevance(feature.value, behaviours, belief(feature.name))
         context.append(feature.weighted(weight))
     guide = np.nan_to_num(parts.offset)
-    standard = [standardise(f) for f in latency] + [
-        fill_from_neighbours(standardise(f), np.isfinite(f.value), guide) for f in context
-    ]
-    features = latency + context
+    foretold = expected_by_software(shown, software or {})
+    features = foretold + [f for f in latency if f.name in STEADINESS] + context
+    standard = [_standard(f, guide) for f in features]
     raw = np.column_stack([f.readable for f in features])
     names = tuple(f.name for f in features)
-    return Fingerprint(names, np.column_stack(standard), raw, rows, _axis(slopes, parts))
+    offset_sd = latency[0].error * _lost_freedom(parts, rows)
+    axes = _axes(slopes, parts)
+    return Fingerprint(names, np.column_stack(standard), raw, rows, offset_sd, axes)
 
 
-def _axis(slopes: Slopes | None, parts: Decomposition) -> Axis:
-    if slopes is None:
-        return Axis.NONE
-    if slopes.known:
-        return Axis.MEMORY
-    # Slopes are signed along the workloads' latency, so a strong correlation is a positive one.
-    likeness = float(np.corrcoef(slopes.axis, parts.effect)[0, 1])
-    return Axis.LARGE if likeness >= ALIKE else Axis.OTHER
+def _lost_freedom(parts: Decomposition, rows: Floats) -> float:
+    """By how much residuals look smaller than they are, because offsets and effects were fitted to
+    them; NaN where nothing is left to tell the noise by."""
+    left = float(rows.sum()) - np.count_nonzero(rows) - len(parts.effect)
+    return float(np.sqrt(rows.sum() / left)) if left >= 1.0 else np.nan
+
+
+def _standard(feature: Feature, guide: Floats) -> Floats:
+    """As `standardise`; but what a device never showed is taken from those of like speed, unless it
+    is its steadiness, which nothing foretells."""
+    standard = standardise(feature)
+    if feature.name in STEADINESS:
+        return standard
+    return fill_from_neighbours(standard, feature.told, guide)
+
+
+def _axes(slopes: Slopes | None, parts: Decomposition) -> dict[str, Axis]:
+    """What each slope, by the name of its feature, is along."""
+    found = {}
+    for number, axis in enumerate([] if slopes is None else slopes.axes):
+        # Slopes are signed along the workloads' latency, so a strong correlation is a positive one.
+        likeness = float(np.corrcoef(axis, parts.effect)[0, 1])
+        kind = Axis.LARGE if likeness >= ALIKE else Axis.OTHER
+        known = slopes is not None and slopes.known and number == 0
+        found[_slope_name(number)] = Axis.MEMORY if known else kind
+    return found
+
+
+def _slope_name(number: int) -> str:
+    return f"slope_{number + 1}" if number else "slope"
 
 
 def _latency_features(
@@ -119,8 +149,10 @@ def _latency_features(
     noise = np.sqrt((rows * own**2 + PRIOR_ROWS * parts.scale**2) / (rows + PRIOR_ROWS))
     per_row = 1.0 / np.sqrt(np.maximum(rows, 1.0))
     found = [Feature("offset", parts.offset, noise * per_row, OFFSET_MATERIAL)]
-    if slopes is not None:
-        found.append(Feature("slope", slopes.value, slopes.error, SLOPE_MATERIAL))
+    for number in range(0 if slopes is None else len(slopes.axes)):
+        assert slopes is not None
+        value, error = slopes.value[:, number], slopes.error[:, number]
+        found.append(Feature(_slope_name(number), value, error, SLOPE_MATERIAL))
     tail = _tail(measurements)
     if tail is not None:
         value, error = tail

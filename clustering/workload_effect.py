@@ -1,6 +1,8 @@
 """What a device did (its workloads) taken out of how long it took (its log latencies).
 
-A workload is a model, a configuration, a batch size and a runtime. The log latency of a row is
+A workload is a model, a configuration and a batch size; what ran it belongs to the device (see
+`device_software`): were a runtime part of the workload, devices of two runtimes would share none.
+The log latency of a row is
 modelled as `effect[workload] + offset[device] + residual`, so that devices that measured different
 things can be compared. It is the two-way decomposition of Tukey's median polish ("Exploratory Data
 Analysis", 1977) as a start, refined by iteratively reweighted least squares with Huber's weights
@@ -54,7 +56,7 @@ def decompose(measurements: Measurements) -> Decomposition:
     them: each such connected part has its own median device at offset 0.
     """
     device, devices = measurements.device, len(measurements.devices.ids)
-    workload, configuration_of = _workloads(measurements)
+    workload, configuration_of = workloads(measurements)
     log_latency = np.log(measurements.latency_ms)
     by_runs = measurements.runs / (measurements.runs + RUNS_HALF)
     effect, offset = _polish(log_latency, device, workload, devices, len(configuration_of))
@@ -76,11 +78,10 @@ def decompose(measurements: Measurements) -> Decomposition:
     return Decomposition(workload, configuration_of, effect, offset, residual, weight, scale)
 
 
-def _workloads(measurements: Measurements) -> tuple[Ints, Ints]:
+def workloads(measurements: Measurements) -> tuple[Ints, Ints]:
+    """Workload of each row (n, 0..W-1) and each one's configuration (W)."""
     batch, batches = compact(measurements.batch_size)
-    runtimes = max(len(measurements.runtimes), 1)
-    setting = batch * runtimes + measurements.runtime
-    joint, _ = compact(measurements.configuration * (batches * runtimes) + setting)
+    joint, _ = compact(measurements.configuration * batches + batch)
     configuration_of = np.zeros(int(joint.max()) + 1, dtype=np.int64)
     configuration_of[joint] = measurements.configuration
     return joint, configuration_of

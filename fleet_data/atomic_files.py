@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, and the hash that tells."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -8,6 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hdap.fleet_data.errors import InputError
+
+_FREE_SPACE = "free space or name another place"
+_ADVICE = {
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EACCES: "change the rights of it and its folder, or name another place",
+    errno.EROFS: "name a place that is not read-only",
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+}
+_LONG = 40
+"""Letters of a name of which no more is repeated in a neighbour's: a file system takes 255 bytes,
+and a letter has up to four of them, so that it takes the neighbour's name too."""
 
 
 def require_free_folder(
@@ -18,11 +31,12 @@ def require_free_folder(
     With `force` it may hold the files `replaceable` (those of a `what`), nothing else: a folder of
     other things is never thrown away.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not folder.is_dir():
-        raise InputError(f"`--out` must name a folder, but {folder} is a file; name another")
-    strange = sorted({path.name for path in folder.iterdir()} - replaceable)
+    with writable(folder):
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        if not folder.is_dir():
+            raise InputError(f"`--out` must name a folder, but {folder} is a file; name another")
+        strange = sorted({path.name for path in folder.iterdir()} - replaceable)
     if strange:
         raise InputError(
             f"`--out` must be new, empty or a {what}, but {folder} holds {strange[0]}; "
@@ -35,20 +49,34 @@ def require_free_folder(
         )
 
 
-def require_folder_of(file: Path) -> None:
-    """Raises InputError where the folder that a file is to be written into is not there."""
-    if not file.parent.is_dir():
-        raise InputError(f"the folder must exist, but there is no {file.parent}: create it")
+def require_place_of(file: Path) -> None:
+    """Raises InputError where `file` is a folder, or is to be written into one that is not there.
+
+    What may stand there already is replaced.
+    """
+    folder = file.parent
+    with writable(file):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"a file must lie in a folder, but {folder} is none: name another")
+        if not folder.is_dir():
+            raise InputError(f"the folder must exist, but there is no {folder}: create it")
+        _require_no_folder(file)
 
 
 def require_free_file(file: Path, force: bool) -> None:
     """Raises `InputError` where `file` is a folder, or is there and `force` is not."""
+    with writable(file):
+        _require_no_folder(file)
+        if file.exists() and not force:
+            raise InputError(
+                f"`--out` must be new, but {file} is there; name another, or replace it with "
+                "--force"
+            )
+
+
+def _require_no_folder(file: Path) -> None:
     if file.is_dir():
         raise InputError(f"`--out` must name a file, but {file} is a folder; name a file in it")
-    if file.exists() and not force:
-        raise InputError(
-            f"`--out` must be new, but {file} is there; name another, or replace it with --force"
-        )
 
 
 @contextmanager
@@ -58,8 +86,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises `InputError` for what the file system refuses: a full disk, missing rights.
     """
     folder = folder.absolute()
-    temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
-    replaced = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
+    temporary = beside(folder, f"writing-{os.getpid()}")
+    replaced = beside(folder, f"replaced-{os.getpid()}")
     try:
         with writable(folder):
             temporary.mkdir(parents=True)
@@ -85,6 +113,14 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def beside(place: Path, what: str) -> Path:
+    """A hidden neighbour of a file or folder, whose name tells whose it is and `what` it is."""
+    name = place.name
+    if len(name) > _LONG:
+        name = f"{name[:_LONG]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return place.with_name(f".{name}.{what}")
+
+
 def sha256_of(path: Path) -> str:
     """The hash of a file, as hexadecimal digits. Raises `OSError` where it cannot be read."""
     with path.open("rb") as file:
@@ -95,7 +131,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; its folder is made. Raises `InputError` when it cannot."""
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
+        temporary = beside(path, f"writing-{os.getpid()}")
         try:
             write_file(temporary, content)
             temporary.replace(path)
@@ -109,7 +145,7 @@ def writable(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "name another place")
         raise InputError(
-            f"{place} must be writable, but {error.strerror or error}; "
-            "free space or name another place"
+            f"{place} must be writable, but {error.strerror or error}; {advice}"
         ) from error

@@ -14,7 +14,7 @@ SIMULATED = "simulated"
 """Runtime of every measurement that no device took."""
 
 ColumnKind = Literal["text", "number", "integer", "time"]
-ColumnRole = Literal["identity", "measurement", "context", "device"]
+ColumnRole = Literal["identity", "measurement", "software", "context", "device"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class TelemetryColumn:
 
     `kind` is how its text is read. A number must lie in `low..high` (`above` excludes `low`
     itself), a text has at most `longest` characters. `role`: `context` columns say what else was
-    true when the latency was taken; `device` columns describe the device, not the measurement.
+    true when the latency was taken, `software` columns what ran it; `device` columns describe the
+    device, not the measurement.
     """
 
     name: str
@@ -100,7 +101,10 @@ COLUMNS = (
         low=1,
         high=2**31,
     ),
-    TelemetryColumn("runtime", "text", "measurement", "e.g. `onnxruntime-cpu-1t`"),
+    TelemetryColumn("runtime", "text", "software", "e.g. `onnxruntime-cpu-1t`"),
+    TelemetryColumn("precision", "text", "software", "e.g. `float32`, `bfloat16`, `int8`"),
+    TelemetryColumn("threads", "integer", "software", "threads it ran on", low=1, high=2**31),
+    TelemetryColumn("firmware", "text", "software", "version of the device's own software"),
     _context("cpu_freq_mhz", "MHz", "clock of the CPU", 0, 1e6),
     _context("gpu_freq_mhz", "MHz", "clock of the GPU", 0, 1e6),
     _context("temperature_c", "degrees Celsius", "temperature", -273.15, 1000),
@@ -124,6 +128,7 @@ COLUMNS = (
 
 BY_NAME = {column.name: column for column in COLUMNS}
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+SOFTWARE = tuple(column.name for column in COLUMNS if column.role == "software")
 CONTEXT = tuple(column.name for column in COLUMNS if column.role == "context")
 HEADER_RULE = f"the first line names the columns, at least {','.join(REQUIRED)}"
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import optuna
 import polars as pl
 
-from hdap.fleet_data.atomic_files import require_folder_of
+from hdap.fleet_data.atomic_files import require_place_of, writable
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.extras import require
 from hdap.fleet_data.ingest.reject_limit import reject_limit
@@ -144,7 +144,7 @@ class Fleet:
         """
         request = _request(model, flops, settings)
         store, tell = self.store(), self._tell("search")
-        search = new_search(store, request, study, say, storage)
+        search = new_search(store, request, study, say, storage, workers)
         result = run(
             store, search, timeout, lambda p: tell(p.done, p.trials), workers, storage, say
         )
@@ -226,15 +226,16 @@ class Fleet:
     def report(self, out: str | Path = "report.html", study: str | None = None) -> Path:
         """Write everything there is to see as one page that opens offline; its path.
 
-        Raises InputError where its folder is not there.
+        Raises InputError where it cannot be written there.
         """
         require("report")
-        require_folder_of(Path(out))
+        require_place_of(Path(out))
         from hdap.report.pictures.picture_source import PictureSource
         from hdap.report.write_report import report
 
         made = report(PictureSource.of(self.store(), study), self._tell("report"))
-        Path(out).write_text(made.html(), encoding="utf-8")
+        with writable(Path(out)):
+            Path(out).write_text(made.html(), encoding="utf-8")
         return Path(out)
 
     def store(self, *, create: bool = False) -> Store:

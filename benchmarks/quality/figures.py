@@ -13,8 +13,6 @@ NOT_PROXIES = (
     *("network", "seed", "dense", "name", "channels", "simulated_ms", "tune"),
     *TARGETS,
 )
-TODAY = "channels, log-mean"
-"""What the others are compared with."""
 
 
 def proxies(rows: pl.DataFrame) -> list[str]:
@@ -35,6 +33,20 @@ def words(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:
     """Mean and half width for people."""
     mean, half = interval([scale * v for v in values])
     return f"{mean:+.{digits}f} ± {half:.{digits}f}"
+
+
+def tables() -> pl.Config:
+    """Inside, data frames print as whole Markdown tables."""
+    return pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=180,
+        fmt_str_lengths=60,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_formatting="ASCII_MARKDOWN",
+        float_precision=3,
+    )
 
 
 def spreads(rows: pl.DataFrame) -> pl.DataFrame:
@@ -76,30 +88,6 @@ def taus(rows: pl.DataFrame) -> pl.DataFrame:
                 line = {"network": cell["network"][0], "seed": cell["seed"][0]}
                 found.append(line | {"target": target, "proxy": proxy, "tau": tau})
     return pl.DataFrame(found)
-
-
-def agreement(rows: pl.DataFrame) -> pl.DataFrame:
-    """A row a proxy, best first: its tau for each network and target, in all, and against `TODAY`.
-
-    `in all` and the difference are means over seeds of the mean over networks and targets.
-    """
-    every = taus(rows)
-    seedwise = every.group_by("seed", "proxy").agg(pl.col("tau").mean()).sort("seed")
-    today = seedwise.filter(pl.col("proxy") == TODAY)["tau"].to_numpy()
-    found = []
-    for proxy in proxies(rows):
-        own = every.filter(pl.col("proxy") == proxy).sort("seed")
-        line: dict[str, str | float] = {"proxy": proxy}
-        for network in rows["network"].unique(maintain_order=True):
-            for target in TARGETS:
-                chosen = (pl.col("network") == network) & (pl.col("target") == target)
-                name = f"{network.removeprefix('small_')}, {target}"
-                line[name] = words(own.filter(chosen)["tau"].to_list())
-        mine = seedwise.filter(pl.col("proxy") == proxy)["tau"].to_numpy()
-        line |= {"in all": words(mine.tolist()), "less today's": words((mine - today).tolist())}
-        line["mean"] = float(mine.mean())
-        found.append(line)
-    return pl.DataFrame(found).sort("mean", descending=True).drop("mean")
 
 
 def _by_seed(rows: pl.DataFrame, network: str, name: str) -> pl.DataFrame:

@@ -8,10 +8,12 @@ hard (300 images to learn from; all shifted and noisy), and are pruned to equal 
 another. Every one is fine-tuned shortly by the same recipe. A seed decides data, weights and what
 is drawn; figures are means over seeds with 95 % intervals (Student's t).
 
-The first table holds Kendall's tau between each proxy and the accuracy (and the cross-entropy,
-which is finer) after fine-tuning, and how much larger the spread between configurations is than the
-noise between fine-tuning seeds. The second compares what the search finds with uniform pruning,
-paired over seeds; its latencies are those of a simulated fleet.
+The first table says how much larger the spread between configurations is than the noise between
+fine-tuning seeds. The second holds Kendall's tau between each proxy and the cross-entropy (and the
+accuracy, which is coarser) after fine-tuning, and what the network that a proxy puts first lacks of
+the best; the third the same of a model that was learned from a few fine-tunings. The others compare
+what the search finds with uniform pruning, paired over seeds; their latencies are those of a
+simulated fleet. `benchmarks.quality.evidence` asks the same at equal latency, on photographs.
 
 Writes quality-proxies.csv (a row a fine-tuning), .svg and .png; `--redraw` reads the rows again.
 """
@@ -28,11 +30,12 @@ import polars as pl
 from benchmarks.quality.cell import BUDGETS, Cell, run_cell
 from benchmarks.quality.figures import (
     against_uniform,
-    agreement,
     equally_fast,
     rule_effect,
     spreads,
+    tables,
 )
+from benchmarks.quality.foretelling import foretold, learned
 from benchmarks.quality.picture import draw
 from benchmarks.quality.search import FLOORS
 
@@ -75,18 +78,10 @@ def measure(cells: Sequence[Cell], file: Path) -> None:
 
 def report(rows: pl.DataFrame) -> None:
     """Print all tables."""
-    with pl.Config(
-        tbl_rows=-1,
-        tbl_cols=-1,
-        tbl_width_chars=140,
-        fmt_str_lengths=60,
-        tbl_hide_dataframe_shape=True,
-        tbl_hide_column_data_types=True,
-        tbl_formatting="ASCII_MARKDOWN",
-        float_precision=3,
-    ):
+    with tables():
         print(f"\nhow hard the ranking is\n{spreads(rows)}")
-        print(f"\nKendall's tau with the quality after fine-tuning\n{agreement(rows)}")
+        print(f"\nKendall's tau with the loss after fine-tuning\n{foretold(rows)}")
+        print(f"\na model learned from a few fine-tunings\n{learned(rows)}")
         print(f"\nagainst uniform pruning at equal FLOPs, paired\n{against_uniform(rows)}")
         print(f"\nother floors against {FLOORS[0]} at equal latency, paired\n{equally_fast(rows)}")
         print(f"\nleast width (half of uniform's) against none, paired\n{rule_effect(rows)}")

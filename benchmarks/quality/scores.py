@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.fleet_data.costs import layer_macs, parameters
+from hdap.fleet_data.costs import flops, layer_channels, layer_macs, parameters
 from hdap.fleet_data.records import Floats
 from hdap.search.problem.proxies import PROXIES
 
@@ -75,21 +75,36 @@ def balance(kept: Kept) -> Floats:
     return np.asarray((before * np.log(after / before)).sum(axis=1))
 
 
+def neighbours(kept: Kept) -> Floats:
+    """How alike neighbouring widths are cut: minus the mean over layers of how much (in the
+    logarithm) outputs are cut more or less than inputs."""
+    architecture = kept.architecture
+    matrices = [x.has_matrix and not x.depthwise for x in architecture.layers]
+    inputs, outputs = layer_channels(architecture, kept.counts)
+    dense_inputs, dense_outputs = layer_channels(architecture, architecture.widths[None])
+    apart = np.log(outputs / dense_outputs) - np.log(inputs / dense_inputs)
+    return -np.asarray(np.abs(apart[:, matrices]).mean(axis=1))
+
+
 def scores(kept: Kept) -> dict[str, Floats]:
     """Every proxy that needs no run of the pruned network, `n` numbers each."""
+    architecture, counts = kept.architecture, kept.counts
+    weights = PROXIES["layers"].weights(architecture)
     means: dict[str, Callable[[Floats], Floats]] = {
         "log-mean": geometric,
+        "log-mean over layers": lambda shares: geometric(shares**weights),
         "harmonic mean": harmonic,
         "mean": arithmetic,
-        "narrowest group": narrowest,
     }
-    found = {f"channels, {how}": mean(kept.shares[CHANNELS]) for how, mean in means.items()}
-    for criterion in CRITERIA:
-        found[f"{criterion}, summed"] = summed(kept, criterion)
-        for how in ("log-mean", "harmonic mean"):
-            found[f"{criterion}, {how}"] = means[how](kept.shares[criterion])
-    weights = PROXIES["layers"].weights(kept.architecture)
-    found["channels, log-mean over layers"] = geometric(kept.shares[CHANNELS] ** weights)
+    found = {
+        f"{criterion}, {how}": mean(shares)
+        for criterion, shares in kept.shares.items()
+        for how, mean in means.items()
+    }
+    found |= {f"{c}, summed": summed(kept, c) for c in kept.shares if c != CHANNELS}
+    found["channels, narrowest group"] = narrowest(kept.shares[CHANNELS])
+    found["neighbouring widths alike"] = neighbours(kept)
     found["FLOPs balance"] = balance(kept)
-    found["parameters"] = parameters(kept.architecture, kept.counts).astype(np.float64)
+    found["FLOPs"] = flops(architecture, counts).astype(np.float64)
+    found["parameters"] = parameters(architecture, counts).astype(np.float64)
     return found

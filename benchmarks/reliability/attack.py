@@ -87,7 +87,7 @@ def run_hdap(
     *words: str,
     cwd: Path,
     stdin: bytes = b"",
-    timeout: float = 180.0,
+    timeout: float = 600.0,
     env: Mapping[str, str] | None = None,
 ) -> Ran:
     """Runs `python -m hdap WORDS` of this checkout in `cwd`, without the shell's HDAP_*."""

@@ -4,6 +4,7 @@ Every file of `kinds/` has a tuple ATTACKS. The exit status is 1 when anything w
 """
 
 import importlib
+import os
 import sys
 import tempfile
 import time
@@ -29,8 +30,15 @@ def attacks(only: str) -> list[tuple[str, Attack]]:
 
 
 def tried(attack: Attack, cases: int) -> Outcome:
-    """The attack in an empty folder; an attack that itself fails counts as badly answered."""
-    with tempfile.TemporaryDirectory(prefix="hdap-attack-") as folder:
+    """The attack in an empty folder; an attack that itself fails counts as badly answered.
+
+    What it agrees to, as a person would, is remembered nowhere else.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="hdap-attack-") as folder,
+        tempfile.TemporaryDirectory(prefix="hdap-attack-config-") as config,
+    ):
+        os.environ["XDG_CONFIG_HOME"] = config
         try:
             return attack.run(Path(folder), cases)
         except Exception:

@@ -1,4 +1,4 @@
-"""Texts into keys of the store, each distinct one once: devices, runtimes, configurations."""
+"""Texts into keys of the store, each distinct one once: devices, software, configurations."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,9 @@ from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.ingest.default_names import DefaultNames
 from hdap.fleet_data.ingest.row_hash import text_hashes
 from hdap.fleet_data.records import Ints
+from hdap.fleet_data.software import format_software
 from hdap.fleet_data.store.ingest_writer import IngestWriter
+from hdap.fleet_data.telemetry import SOFTWARE
 
 Trace = Callable[[str], Architecture | None]
 """The architecture of a model, or None where it cannot be described here.
@@ -32,7 +34,7 @@ _REMEMBERED = {
 
 
 class KeyCache:
-    """Remembers the key and hash of each device id or runtime (`kind`) of one ingest."""
+    """Remembers the key and hash of each device id, runtime or software (`kind`) of one ingest."""
 
     def __init__(self, writer: IngestWriter, kind: str) -> None:
         self._writer, self._kind = writer, kind
@@ -56,6 +58,28 @@ class KeyCache:
             self.added += added
             self.default_names.add(keys["value"].tail(added))
         return frame.join(self._known, on="value", how="left", maintain_order="left")
+
+
+class SoftwareKeys:
+    """Remembers what ran the rows beside their runtime: precision, threads and firmware."""
+
+    def __init__(self, writer: IngestWriter) -> None:
+        self._keys = KeyCache(writer, "software")
+
+    def resolve(self, frame: pl.DataFrame) -> pl.DataFrame | None:
+        """`key` and `hash` of each row's; null where nothing is known, None where nothing is of
+        any row."""
+        names = [name for name in SOFTWARE if name != "runtime" and name in frame.columns]
+        if not names:
+            return None
+        columns = frame.select(pl.col(name).cast(pl.String).fill_null("") for name in names)
+        distinct = columns.unique(maintain_order=True)
+        texts = [format_software(row) for row in distinct.iter_rows(named=True)]
+        if not any(texts):
+            return None
+        known = distinct.with_columns(software=pl.Series(texts, dtype=pl.String))
+        rows = columns.join(known, on=names, how="left", maintain_order="left")
+        return self._keys.resolve(rows["software"])
 
 
 class ConfigurationKeys:

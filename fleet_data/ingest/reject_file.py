@@ -4,6 +4,7 @@ It is kept aside while rows are read and put in place once their fate is known. 
 listed is a warning: the rows that are good land all the same.
 """
 
+import errno
 import shutil
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import IO
 
 import polars as pl
 
+from hdap.fleet_data.atomic_files import beside
 from hdap.fleet_data.ingest.reject_cause import SharedCause
 
 _IN_MEMORY = 4 * 2**20
@@ -89,7 +91,7 @@ class RejectFile:
 
     def _copy_to(self, place: Path) -> None:
         assert self._spool is not None
-        partial = place.with_name(f".{place.name}.partial")
+        partial = _partial(place)
         self._spool.seek(0)
         try:
             with partial.open("wb") as file:
@@ -102,10 +104,17 @@ class RejectFile:
 
     def _remove_earlier(self) -> None:
         for place in self._places:
-            try:
-                if place.exists():
-                    place.unlink()
-            except OSError as error:
-                self.problems.append(
-                    f"{place} is of an earlier ingest and could not be removed: {error.strerror}"
-                )
+            for earlier in (place, _partial(place)):
+                try:
+                    if earlier.exists():
+                        earlier.unlink()
+                except OSError as error:
+                    if error.errno == errno.ENAMETOOLONG:  # so none was ever there
+                        continue
+                    told = f"could not be removed: {error.strerror}"
+                    self.problems.append(f"{earlier} is of an earlier ingest and {told}")
+
+
+def _partial(place: Path) -> Path:
+    """Where a list lies until it is whole; an ingest that is killed may leave it there."""
+    return beside(place, "partial")

@@ -43,6 +43,13 @@ def row_hashes(columns: Mapping[str, pl.Series]) -> NDArray[np.int64]:
     return _mix(total).view(np.int64)
 
 
+def with_software(row_hash: int, software: str) -> int:
+    """The hash of a row that was stored without its `software`, a text, with it."""
+    term = _mix(np.array([text_hash(software)], dtype=np.uint64) + np.uint64(text_hash("software")))
+    total = _unmix(np.array([row_hash], dtype=np.int64).view(np.uint64))
+    return int(_mix(total + term).view(np.int64)[0])
+
+
 def _bits(column: pl.Series) -> Hashes:
     filled = column.fill_null(0) if column.null_count() else column
     values = filled.to_numpy()
@@ -61,3 +68,19 @@ def _mix(values: Hashes) -> Hashes:
         mixed *= np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)
     return mixed
+
+
+def _unmix(mixed: Hashes) -> Hashes:
+    """Inverse of `_mix`; its factors are the inverses of those modulo 2**64."""
+    with np.errstate(over="ignore"):
+        values = _unshift(mixed, 31) * np.uint64(pow(0x94D049BB133111EB, -1, 2**64))
+        values = _unshift(values, 27) * np.uint64(pow(0xBF58476D1CE4E5B9, -1, 2**64))
+        return _unshift(values, 30) - np.uint64(0x9E3779B97F4A7C15)
+
+
+def _unshift(values: Hashes, bits: int) -> Hashes:
+    """Inverse of `x ^ (x >> bits)`: each round sets `bits` more bits right."""
+    found = values.copy()
+    for _ in range(64 // bits):
+        found = values ^ (found >> np.uint64(bits))
+    return found

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA, rejects_of
-from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, Trace
+from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, SoftwareKeys, Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes
 from hdap.fleet_data.ingest.validate import Checked
 from hdap.fleet_data.store.ingest_writer import IngestWriter
@@ -14,7 +14,7 @@ from hdap.fleet_data.units.latency_unit import LatencyUnits
 
 # what is stored as it is, and in which column; texts become keys, weights go to the devices
 _STORED = {c.name: c.name for c in COLUMNS if c.role in ("measurement", "context")}
-_STORED = {k: v for k, v in _STORED.items() if k != "runtime"} | {"timestamp": "measured_at_us"}
+_STORED["timestamp"] = "measured_at_us"
 
 
 class RowWriter:
@@ -27,6 +27,7 @@ class RowWriter:
         self.read_anew = 0
         self.devices = KeyCache(writer, "device")
         self.runtimes = KeyCache(writer, "runtime")
+        self.software = SoftwareKeys(writer)
         self.configurations = ConfigurationKeys(writer, trace)
         self.rows = 0
         self.columns: tuple[str, ...] = ()
@@ -70,6 +71,9 @@ class RowWriter:
         if "runtime" in frame.columns:
             runtime = self.runtimes.resolve(frame["runtime"])
             known["runtime"], columns["runtime_key"] = runtime["hash"], runtime["key"]
+        software = self.software.resolve(frame)
+        if software is not None:
+            known["software"], columns["software_key"] = software["hash"], software["key"]
         for name, stored in _STORED.items():
             if name in frame.columns:
                 known[name] = columns[stored] = frame[name]

@@ -17,6 +17,7 @@ from hdap.fleet_data.records.fleet_records import (
     QueryResult,
     QueryRows,
     SurrogateRecord,
+    TextColumn,
 )
 from hdap.fleet_data.records.network_records import (
     CompressionStepRecord,
@@ -29,6 +30,7 @@ from hdap.fleet_data.records.network_records import (
     VariantRecord,
 )
 from hdap.fleet_data.records.search_records import (
+    AssignmentBatch,
     ImportanceRecord,
     NetworkRecord,
     StudyRecord,
@@ -37,6 +39,7 @@ from hdap.fleet_data.records.search_records import (
 )
 
 __all__ = [
+    "AssignmentBatch",
     "Bools",
     "ClusterRecord",
     "ClusteringRecord",
@@ -59,6 +62,7 @@ __all__ = [
     "QueryRows",
     "StudyRecord",
     "SurrogateRecord",
+    "TextColumn",
     "TrialBatch",
     "VariantClusterRecord",
     "VariantRecord",

@@ -1,7 +1,7 @@
 """What the fleet told us and what was learned from it: measurements, clusters, surrogates."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +13,32 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+_ROW_COLUMNS = (
+    "device",
+    "configuration",
+    "runtime",
+    "batch_size",
+    "latency_ms",
+    "latency_p95_ms",
+    "runs",
+    "measured_at",
+)
+
+
 @dataclass(frozen=True)
 class Devices:
     """All devices of the fleet: `ids` text, `weights` their share of inferences (> 0)."""
 
     ids: NDArray[np.object_]
     weights: Floats
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A text for each of n measurements: `codes` (n) index `texts`, whose first is "", unknown."""
+
+    codes: Ints
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,8 @@ class Measurements:
     and the canonical channel text, empty for the dense model). Unknown numbers are NaN; `runs` and
     `batch_size` are 1 where unknown. `measured_at` is seconds since 1970 (NaN where unknown).
     `runtime` indexes `runtimes` (the empty text is "unknown"). `context` maps a context column
-    (`cpu_freq_mhz`, ...) to n floats; a column that no row fills is absent.
+    (`cpu_freq_mhz`, ...) to n floats, `software` what else ran it (`precision`, `threads`,
+    `firmware`) to n texts; a column that no row fills is absent.
     """
 
     devices: Devices
@@ -45,6 +66,7 @@ class Measurements:
     runs: Floats
     measured_at: Floats
     context: Mapping[str, Floats] = field(default_factory=dict)
+    software: Mapping[str, TextColumn] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.latency_ms)
@@ -55,6 +77,16 @@ class Measurements:
         unpruned = np.array([not text for text in self.channels], dtype=np.bool_)
         rows: Bools = unpruned[self.configuration]
         return rows
+
+    def at(self, rows: Bools | Ints | slice) -> "Measurements":
+        """The chosen rows, of the same devices and configurations."""
+        columns = {name: getattr(self, name)[rows] for name in _ROW_COLUMNS}
+        context = {name: values[rows] for name, values in self.context.items()}
+        software = {
+            name: TextColumn(column.codes[rows], column.texts)
+            for name, column in self.software.items()
+        }
+        return replace(self, **columns, context=context, software=software)
 
 
 @dataclass(frozen=True)
@@ -107,8 +139,10 @@ class ClusteringRecord:
 
     Row d of `cluster`, `outlier`, `representative`, `factor` and `fingerprint` (D x F, names in
     `features`, standardised) describes device `device_ids[d]`. `factor` is the device's latency
-    over its cluster's typical latency (about 1). An outlier carries the number of the nearest
-    cluster. `measurement_mark` is the store's mark when it was made: see `Store.measurement_mark`.
+    over its cluster's typical latency (about 1), `factor_sd` the standard error of its logarithm
+    (NaN: not known, as of a device without rows), `software` what it runs (`format_software`), by
+    its newest everyday row. An outlier carries the number of the nearest cluster.
+    `measurement_mark` is the store's mark when it was made: see `Store.measurement_mark`.
     """
 
     algorithm: str
@@ -125,7 +159,16 @@ class ClusteringRecord:
     features: tuple[str, ...]
     fingerprint: Floats
     clusters: tuple[ClusterRecord, ...]
+    software: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
     id: int = 0
+    factor_sd: Floats = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.factor_sd) != len(self.factor):
+            object.__setattr__(self, "factor_sd", np.full(len(self.factor), np.nan))
+        if len(self.software) != len(self.device_ids):
+            unknown = np.full(len(self.device_ids), "", dtype=object)
+            object.__setattr__(self, "software", unknown)
 
 
 @dataclass(frozen=True)

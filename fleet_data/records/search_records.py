@@ -138,3 +138,32 @@ class NetworkRecord:
     one_for_all_ms: float
     cost: float
     advised: bool
+
+
+@dataclass(frozen=True)
+class AssignmentBatch:
+    """Which of D devices (`device_ids`) runs which trial (`number`) of a study.
+
+    `number_before` is the trial that it ran before, the same where it never moved. `latency_ms` is
+    predicted of the network on the device, whose latency is `factor` times that of its `cluster`
+    (`factor_sd`: one standard deviation of the logarithm). `probability_in_time` (0..1) is what is
+    believed of the deadline, and `in_time` whether that is as sure as was asked.
+    """
+
+    device_ids: NDArray[np.object_]
+    number: Ints
+    number_before: Ints
+    cluster: Ints
+    factor: Floats
+    factor_sd: Floats
+    latency_ms: Floats
+    probability_in_time: Floats
+    in_time: Bools
+    assigned_at: NDArray[np.datetime64]
+
+    def __len__(self) -> int:
+        return len(self.device_ids)
+
+    def take(self, rows: Ints | Bools) -> "AssignmentBatch":
+        """The chosen devices."""
+        return AssignmentBatch(*(getattr(self, f.name)[rows] for f in fields(self)))

@@ -65,6 +65,8 @@ def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:
             "outlier": record.outlier,
             "representative": record.representative,
             "factor": record.factor,
+            "factor_sd": record.factor_sd,
+            "software": pl.Series(record.software.tolist(), dtype=pl.String),
             "position": np.arange(len(record.device_ids)),
             "fingerprint": pl.Series([row.tobytes() for row in rows], dtype=pl.Binary),
         }
@@ -74,11 +76,14 @@ def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:
 def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRecord:
     key = row._mapping["clustering_id"]
     mine = cluster_devices.c.clustering_id == key
-    names = ("device_id", "cluster", "outlier", "representative", "factor", "fingerprint")
+    names = (
+        *("device_id", "cluster", "outlier", "representative", "factor", "factor_sd", "software"),
+        "fingerprint",
+    )
     wanted = sa.select(*(cluster_devices.c[name] for name in names)).where(mine)
     members = connection.execute(wanted.order_by(cluster_devices.c.position)).all()
     columns = zip(*members, strict=True) if members else ((),) * len(names)
-    ids, cluster, outlier, representative, factor, blobs = columns
+    ids, cluster, outlier, representative, factor, factor_sd, software, blobs = columns
     fingerprint = np.frombuffer(b"".join(blobs), dtype="<f8").copy()
     return to_record(
         ClusteringRecord,
@@ -89,6 +94,8 @@ def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRe
         outlier=np.array(outlier, dtype=np.bool_),
         representative=np.array(representative, dtype=np.bool_),
         factor=np.array(factor, dtype=np.float64),
+        factor_sd=np.array(factor_sd, dtype=np.float64),
+        software=np.array([text or "" for text in software], dtype=object),
         fingerprint=fingerprint.reshape(len(ids), len(row._mapping["features"])),
         clusters=select(connection, ClusterRecord, clusters, clusters.c.clustering_id == key),
     )

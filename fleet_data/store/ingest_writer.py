@@ -10,6 +10,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.software import parse_software
 from hdap.fleet_data.store.architectures import find_architecture, put_architecture
 from hdap.fleet_data.store.bulk import allocate_keys, bulk_insert, copy_in, find_keys, sqlite_rows
 from hdap.fleet_data.store.engine import driver_connection
@@ -21,12 +22,17 @@ from hdap.fleet_data.store.schema import (
     ingests,
     models,
     runtimes,
+    software,
 )
 from hdap.fleet_data.store.unit_store import apply_units, judge_units, list_set_aside
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.units.set_aside import SetAside
 
-_TEXTS = {"device": devices.c.device_id, "runtime": runtimes.c.runtime}
+_TEXTS = {
+    "device": devices.c.device_id,
+    "runtime": runtimes.c.runtime,
+    "software": software.c.software,
+}
 
 
 class IngestStore(StorePart):
@@ -83,7 +89,8 @@ class IngestWriter:
         return None if row is None else (row.flops, row.parameters)
 
     def text_keys(self, kind: str, texts: pl.Series) -> tuple[pl.DataFrame, int]:
-        """Keys of devices or runtimes (`kind`), added where new: `value`, `key`; how many new.
+        """Keys of devices, runtimes or software (`kind`), added where new: `value`, `key`; and how
+        many are new.
 
         `texts` are distinct.
         """
@@ -99,6 +106,8 @@ class IngestWriter:
         rows = pl.DataFrame({key: keys, column.name: new})
         if kind == "device":
             rows = rows.with_columns(weight=pl.lit(1.0))
+        if kind == "software":
+            rows = rows.with_columns(software_columns(new))
         bulk_insert(self._connection, table, rows)
         return pl.concat([found, pl.DataFrame({"value": new, "key": keys})]), len(new)
 
@@ -231,6 +240,16 @@ class IngestWriter:
 
     def _is_first(self) -> bool:
         return _newest(self._connection) == 0
+
+
+def software_columns(texts: pl.Series) -> list[pl.Series]:
+    """The columns of the table `software` that its texts say."""
+    known = [parse_software(text) for text in texts]
+    kinds = {"precision": pl.String, "threads": pl.Int64, "firmware": pl.String}
+    return [
+        pl.Series(name, [row.get(name) for row in known], dtype=pl.String).cast(kind)
+        for name, kind in kinds.items()
+    ]
 
 
 def _newest(connection: sa.Connection) -> int:

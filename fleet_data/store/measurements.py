@@ -10,7 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, ModelCounts
+from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, ModelCounts, TextColumn
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart, names_of
 from hdap.fleet_data.store.schema import (
@@ -19,6 +19,7 @@ from hdap.fleet_data.store.schema import (
     devices,
     measurements,
     runtimes,
+    software,
 )
 from hdap.fleet_data.telemetry import CONTEXT, SIMULATED
 
@@ -92,9 +93,9 @@ class MeasurementStore(StorePart):
 
     def pruned_pairs(self, model: str) -> tuple[tuple[str, int], ...]:
         """Which device measured which pruned configuration (its key) of a model, at the batch size
-        and runtime with the most pruned rows: what surrogates learn from."""
+        with the most pruned rows: what surrogates learn from."""
         m = measurements.c
-        key = (sa.func.coalesce(m.batch_size, 1), m.runtime_key, devices.c.device_id)
+        key = (sa.func.coalesce(m.batch_size, 1), devices.c.device_id)
         wanted = (
             sa.select(*key, m.configuration_key, sa.func.count())
             .select_from(measurements)
@@ -105,11 +106,11 @@ class MeasurementStore(StorePart):
         )
         with self._database.reading() as connection:
             found = [tuple(row) for row in connection.execute(wanted)]
-        rows: Counter[tuple[int, int | None]] = Counter()
-        for batch, runtime, _, _, count in found:
-            rows[batch, runtime] += count
-        most = max(rows, key=lambda workload: rows[workload], default=None)
-        return tuple((device, conf) for b, r, device, conf, _ in found if (b, r) == most)
+        rows: Counter[int] = Counter()
+        for batch, _, _, count in found:
+            rows[batch] += count
+        most = max(rows, key=lambda batch: rows[batch], default=None)
+        return tuple((device, conf) for batch, device, conf, _ in found if batch == most)
 
     def measurements(self, model: str | None = None, *, after_mark: int = 0) -> Measurements:
         """All measurements (of one model) in the order in which they came, those after a mark.
@@ -149,7 +150,24 @@ def _load(connection: sa.Connection, model: str | None, after_mark: int) -> Meas
         latency_p95_ms=columns.optional("latency_p95_ms"),
         measured_at=columns.optional("measured_at"),
         context={name: data[name] for name in CONTEXT if name in data},
+        software=_software(connection, data["software"]) if "software" in data else {},
     )
+
+
+def _software(connection: sa.Connection, key: Floats) -> dict[str, TextColumn]:
+    """The columns that any of the rows fills; `key` (n) is NaN where nothing is known."""
+    rows = connection.execute(sa.select(software).order_by(software.c.software_key)).all()
+    keys = np.array([0] + [row.software_key for row in rows], dtype=np.int64)
+    place = np.searchsorted(keys, np.nan_to_num(key).astype(np.int64))
+    found = {}
+    for name in ("precision", "threads", "firmware"):
+        said = [row._mapping[name] for row in rows]
+        values = ["", *("" if value is None else str(value) for value in said)]
+        texts = tuple(sorted(set(values)))
+        codes = np.array([texts.index(value) for value in values], dtype=np.int64)[place]
+        if codes.any():
+            found[name] = TextColumn(codes, texts)
+    return found
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ def _devices(connection: sa.Connection) -> tuple[Ints, Devices]:
 
 def _columns(connection: sa.Connection, where: str) -> _Loaded:
     optional = {name: f"m.{name}" for name in ("latency_p95_ms", *CONTEXT)}
-    optional["measured_at"] = "m.measured_at_us"
+    optional |= {"measured_at": "m.measured_at_us", "software": "m.software_key"}
     counts = ", ".join(f"count({sql})" for sql in optional.values())
     counted = f"SELECT count(*), {counts} FROM measurements m WHERE {where}"
     total, *filled = connection.exec_driver_sql(counted).one()

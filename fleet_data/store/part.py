@@ -63,7 +63,9 @@ def newest(
 
 
 def not_found(kind: str, wanted: object, names: Sequence[object], remedy: str) -> NotFoundError:
-    """The error for a name that is not stored, with the names that are."""
+    """The error for a name that is not stored, or for anything (None), with the names that are."""
+    if wanted is None and not names:
+        return NotFoundError(f"a {kind} must be stored, but there is none: {remedy}")
     stored = ", ".join(map(str, names[:20])) + (", ..." if len(names) > 20 else "")
     has = f"stored are: {stored}" if names else "none is stored"
     return NotFoundError(f"no {kind} {wanted!r} in the store ({has}): {remedy}")

@@ -88,6 +88,17 @@ runtimes = sa.Table(
     sa.Column("runtime", sa.Text, nullable=False, unique=True),
 )
 
+software = sa.Table(
+    "software",
+    metadata,
+    _key("software_key"),
+    # what is known of the columns below, in one text: no two NULLs are equal in SQL
+    sa.Column("software", sa.Text, nullable=False, unique=True),
+    sa.Column("precision", sa.Text),
+    sa.Column("threads", sa.BigInteger),
+    sa.Column("firmware", sa.Text),
+)
+
 ingests = sa.Table(
     "ingests",
     metadata,
@@ -126,6 +137,7 @@ all_measurements = sa.Table(
     sa.Column("runs", sa.BigInteger),
     sa.Column("batch_size", sa.BigInteger),
     _reference("runtime_key", "runtimes.runtime_key", nullable=True),
+    _reference("software_key", "software.software_key", nullable=True),
     *(sa.Column(name, sa.Double) for name in CONTEXT),
     sa.Column("extra", sa.Text),
     sa.Column("row_hash", sa.BigInteger, nullable=False),
@@ -161,7 +173,9 @@ clusterings = _table(
         "outlier",
         "representative",
         "factor",
+        "factor_sd",
         "fingerprint",
+        "software",
         "clusters",
     ),
 )
@@ -182,6 +196,8 @@ cluster_devices = sa.Table(
     sa.Column("outlier", sa.Boolean, nullable=False),
     sa.Column("representative", sa.Boolean, nullable=False),
     sa.Column("factor", Number),
+    sa.Column("factor_sd", Number),
+    sa.Column("software", sa.Text),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
 )
@@ -274,6 +290,22 @@ study_networks = _table(
     NetworkRecord,
     _reference("study_id", "studies.study_id", primary_key=True),
     keys=("networks", "cluster"),
+)
+
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    _reference("study_id", "studies.study_id", primary_key=True),
+    sa.Column("device_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("number_before", sa.BigInteger, nullable=False),
+    sa.Column("cluster", sa.BigInteger, nullable=False),
+    sa.Column("factor", sa.Double, nullable=False),
+    sa.Column("factor_sd", sa.Double, nullable=False),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    sa.Column("probability_in_time", sa.Double, nullable=False),
+    sa.Column("in_time", sa.Boolean, nullable=False),
+    sa.Column("assigned_at", UtcDateTime, nullable=False),
 )
 
 epochs = _table("epochs", EpochRecord, keys=("run", "epoch"))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hdap.fleet_data.errors import StoreError
 from hdap.fleet_data.store.architectures import ArchitectureStore
+from hdap.fleet_data.store.assignment_store import AssignmentStore
 from hdap.fleet_data.store.clusterings import ClusteringStore
 from hdap.fleet_data.store.engine import (
     DEFAULT_URL,
@@ -35,6 +36,7 @@ class Store(
     ClusteringStore,
     StudyStore,
     TrialStore,
+    AssignmentStore,
     NetworkStore,
     QueryStore,
     UnitStore,

@@ -135,6 +135,17 @@ class StudyStore(StorePart):
                 known |= {row.digest: row.accuracy for row in rows}
         return np.array([known.get(digest, np.nan) for digest in digests])
 
+    def accuracies_on(self, model: str, judged_on: str) -> tuple[tuple[str, ...], Floats]:
+        """Every configuration of the model that was judged so, with its accuracy, oldest first."""
+        wanted = (
+            sa.select(accuracies.c.channels, accuracies.c.accuracy)
+            .where(accuracies.c.model == model, accuracies.c.judged_on == judged_on)
+            .order_by(accuracies.c.created_at, accuracies.c.channels)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).all()
+        return tuple(row.channels for row in rows), np.array([row.accuracy for row in rows])
+
     def known_accuracies(self, model: str, channels: Sequence[str]) -> Floats:
         """The newest accuracy of each of n configurations, on whatever it was judged; NaN: none."""
         wanted = (

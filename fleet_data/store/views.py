@@ -122,11 +122,13 @@ def _telemetry(dialect: str, rows: str, more: str = "") -> str:
     """The contract's columns again, as they were ingested."""
     return f"""
         SELECT d.device_id, c.model, m.latency_ms, c.channels, {_ISO_TIME[dialect]} AS timestamp,
-            m.latency_p95_ms, m.runs, m.batch_size, r.runtime, {_CONTEXT}, d.weight, m.extra{more}
+            m.latency_p95_ms, m.runs, m.batch_size, r.runtime,
+            w.precision, w.threads, w.firmware, {_CONTEXT}, d.weight, m.extra{more}
         FROM {rows} m
         JOIN devices d ON d.device_key = m.device_key
         JOIN configurations c ON c.configuration_key = m.configuration_key
-        LEFT JOIN runtimes r ON r.runtime_key = m.runtime_key"""
+        LEFT JOIN runtimes r ON r.runtime_key = m.runtime_key
+        LEFT JOIN software w ON w.software_key = m.software_key"""
 
 
 _COLUMNS = ", ".join(trials.c.keys())
@@ -238,4 +240,18 @@ _VIEWS = {
         GROUP BY s.study_id, s.study, s.model, s.sampler, s.objective, s.state,
             s.flops_low, s.flops_high, s.kept_importance_floor, s.created_at""",
     "variant_latencies": _VARIANT_LATENCIES,
+    "assignment_summary": """
+        SELECT s.study_id, s.study, s.model, a.number, t.flops, t.parameters, t.kept_importance,
+            count(*) AS devices, sum(d.weight) AS weight,
+            count(CASE WHEN a.in_time THEN 1 END) AS in_time,
+            count(CASE WHEN a.number <> a.number_before THEN 1 END) AS moved,
+            max(a.latency_ms) AS slowest_ms,
+            min(a.probability_in_time) AS least_probability_in_time,
+            max(a.assigned_at) AS assigned_at
+        FROM assignments a
+        JOIN studies s ON s.study_id = a.study_id
+        JOIN trials t ON t.study_id = a.study_id AND t.number = a.number
+        LEFT JOIN devices d ON d.device_id = a.device_id
+        GROUP BY s.study_id, s.study, s.model, a.number, t.flops, t.parameters,
+            t.kept_importance""",
 }

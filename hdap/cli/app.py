@@ -32,6 +32,7 @@ from hdap.cli.settings.fleet_commands import (
 )
 from hdap.cli.settings.report_commands import DashboardCommand, PlotCommand, ReportCommand
 from hdap.cli.settings.search_commands import (
+    AssignCommand,
     ExportCommand,
     PruneCommand,
     SearchCommand,
@@ -64,6 +65,7 @@ COMMANDS: dict[str, type] = {
     "fit": FitCommand,
     "search": SearchCommand,
     "trials": TrialsCommand,
+    "assign": AssignCommand,
     "verify": VerifyCommand,
     "sql": SqlCommand,
     "prune": PruneCommand,

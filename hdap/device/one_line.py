@@ -79,6 +79,8 @@ def _what(error: Exception, known: tuple[type[Exception], ...]) -> str:
         return f"what is written must be taken, but {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
         place = "a file" if error.filename is None else error.filename
+        if error.errno == errno.ENAMETOOLONG:
+            return f"{place} must be usable, but {error.strerror}; shorten it"
         return f"{place} must be usable, but {error.strerror}; check its name and its rights"
     what = f"{type(error).__name__}: {first_line(error)}"
     return f"{what[:300]}; this is a fault of hdap: {DEBUG}=1 shows where, please report it"

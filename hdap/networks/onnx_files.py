@@ -11,6 +11,7 @@ from onnx.helper import find_min_ir_version_for
 from torch import nn
 
 from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.networks.exporter_operators import operators_read_once
 from hdap.networks.forward_pass import quiet
 
 OPSET = 18
@@ -100,7 +101,7 @@ def _silent() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with quiet(), redirect_stdout(StringIO()):
+        with quiet(), redirect_stdout(StringIO()), operators_read_once():
             yield
     finally:
         logger.setLevel(level)

@@ -1,7 +1,7 @@
 """From candidates to a portfolio: judged, exported, selected, stored, bundled."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from hdap.networks.counting import NetworkSize, size_of
 from hdap.networks.exporting import export
 from hdap.networks.forward_pass import run_once
 from hdap.portfolio.candidates import Candidate, Candidates
+from hdap.portfolio.deadline_selection import serve_deadline
 from hdap.portfolio.fleet_latency import FleetLatency, FleetPredictor
 from hdap.portfolio.portfolio_bundle import (
     Files,
@@ -44,13 +45,15 @@ Progress = Callable[[int, int, str], None]
 class BuildOrder:
     """What a person asks of a portfolio beside where its networks come from.
 
-    `most` is how many variants it may have (None: any), `data` what accuracy is judged on (None:
+    `most` is how many variants it may have (None: any), `deadline_ms` what the devices of the
+    fleet are to keep with them (None: nothing is asked), `data` what accuracy is judged on (None:
     nothing), `asked` the request as it is stored. With `measure_here` each variant is timed on this
     machine.
     """
 
     out: Path
     most: int | None = None
+    deadline_ms: float | None = None
     data: Data | None = None
     measure_here: bool = False
     force: bool = False
@@ -108,7 +111,7 @@ def build(
     with whole_folder(order.out) as folder:
         files = _export(named, candidates.architecture, folder, progress)
         here = _time(named, candidates.architecture, order, folder, progress)
-        selection = select(_variants(named, candidates, fleet, files, here), order.most)
+        selection = _selected(_variants(named, candidates, fleet, files, here), fleet, order)
         for left in selection.left_out:
             for name in files.pop(left.variant):
                 (folder / name).unlink()
@@ -119,6 +122,14 @@ def build(
         document = portfolio_file(record, shape, _classes(candidates), files)
         write_rest(folder, document)
     return Built(record, document)
+
+
+def _selected(
+    variants: Sequence[VariantRecord], fleet: FleetPredictor | None, order: BuildOrder
+) -> Selection:
+    if order.deadline_ms is None or fleet is None:
+        return select(variants, order.most)
+    return serve_deadline(select(variants), fleet.devices, order.deadline_ms, order.most)
 
 
 def _judge(candidates: Candidates, data: Data | None, progress: Progress) -> dict[str, _Judged]:

@@ -1,15 +1,12 @@
 """What the fleet makes of variants, as far as anything is known of it. No torch here."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import ClusteringRecord, VariantClusterRecord
 from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.sizes.device_speeds import DeviceSpeeds
 from hdap.surrogate.models.base import FleetSurrogate, Prediction
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -27,11 +24,12 @@ class FleetLatency:
 
 @dataclass(frozen=True)
 class FleetPredictor:
-    """The clusters of a fleet and their surrogates for one architecture."""
+    """The clusters of a fleet, their surrogates for one architecture, and the devices."""
 
     clustering: ClusteringRecord
     surrogate: FleetSurrogate
     weights: FleetWeights
+    devices: DeviceSpeeds
 
     def latencies(self, counts: Counts) -> list[FleetLatency]:
         """Of n configurations (`n x groups`).

@@ -15,8 +15,10 @@ from hdap.fleet_data.wording import (
     times,
 )
 from hdap.report.candidate import ShippingCandidate, candidate
+from hdap.report.decide_sizes import decide_on_sizes
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.provenance import search_command
+from hdap.requests.search_request import request_of
 from hdap.search.analysis.judgement import Conclusion, Interval
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 from hdap.workflows.decision import NextStep, Outcome, ShippingDecision
@@ -33,6 +35,8 @@ def decide(source: PictureSource) -> ShippingDecision:
     """What to ship of what a database holds, however little that is. Raises StoreError alone."""
     if source.study is None:
         return _before_searching(source)
+    if request_of(source.study).networks is not None:
+        return decide_on_sizes(source)
     try:
         found = candidate(source)
     except StoreError:

@@ -27,7 +27,7 @@ def answer(source: PictureSource) -> Chapter:
         )
     )
     _awareness(section, source)
-    draw(section, source, "latency", "layers")
+    draw(section, source, "latency", "layers", "sizes")
     return section
 
 

@@ -26,8 +26,8 @@ class PortfolioRequest:
     `slim` (`50%`, `0.5G`, `accuracy:0.99`) makes smaller still. `flops` are budgets to search at,
     cut from `checkpoint` or from the dense `model` with `weights`; `trials`, `tolerance` and `step`
     are those of `SearchRequest`. `elastic` is an elastic checkpoint. `most` is how many variants
-    there may be. Accuracy is judged on `data`; with `measure_here` latency is measured on this
-    machine.
+    there may be, `latency` a deadline that each device is to keep with one of them. Accuracy is
+    judged on `data`; with `measure_here` latency is measured on this machine.
 
     Raises InputError where what is asked does not fit together.
     """
@@ -50,6 +50,13 @@ class PortfolioRequest:
     model: AnyModel = None
     most: Annotated[
         int | None, Setting("At most so many; the most alike go first.", flag="variants", low=1)
+    ] = None
+    latency: Annotated[
+        str | None,
+        Setting(
+            "Deadline such as 20ms that the devices of the fleet share: the variants that serve it "
+            "best stay, --variants of them."
+        ),
     ] = None
     slim: Annotated[
         str | None,

@@ -1,13 +1,13 @@
-"""The accuracy of pruned networks before any tuning: cut, recalibrated, evaluated on images."""
+"""The accuracy of pruned networks: cut, recalibrated, tuned shortly or not, evaluated on images."""
 
 import hashlib
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,15 +24,24 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.loading import load_model
 from hdap.networks.surgery import Scores, prune
+from hdap.requests.recipe import Recipe
 from hdap.search.problem.accuracy import Evaluator
+from hdap.training.batching import shuffled
 from hdap.training.datasets import Data, DataOptions, Samples, part, plain, split
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate, recalibrate_on
+from hdap.training.training_loop import train
 
 HELD_SHARE = 0.2
-"""Of the training data, to evaluate on; the validation part stays unseen until the answer."""
-MOST_IMAGES = 2000
+"""Of the training data, to judge many trials on; the validation part stays unseen until the answer.
+"""
+LEARNED_SHARE = 0.5
+"""Of the validation part, to learn from a few tunings: the dense network knows the training images,
+so on those no tuned network compares with it. The other half stays unseen."""
+MOST_IMAGES, MOST_LEARNED_IMAGES = 2000, 5000
 RECALIBRATION_BATCHES = 8
+TUNING = Recipe(epochs=1)
+"""As `hdap finetune` trains by default, once through a part of the images."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class AccuracyEvaluator:
     """A dense network, which of its channels matter, and images: to evaluate on, to recalibrate on.
 
     Channels are cut as `hdap prune` cuts them by default. Batch norms of the cut network are
-    recalibrated on images that it is not evaluated on (see `recalibrate`); nothing is trained.
+    recalibrated on others than it is evaluated on (see `recalibrate`). Then it is tuned once
+    through `tune_images` of these, if there are any; the dense network stays as it is.
     """
 
     module: nn.Module
@@ -49,24 +59,49 @@ class AccuracyEvaluator:
     graph: ChannelGraph
     held: Samples
     others: Samples
+    classes: int
     seed: int
+    tune_images: int = 0
 
     @classmethod
     def of(
-        cls, module: nn.Module, architecture: Architecture, data: Data, seed: int
+        cls,
+        module: nn.Module,
+        architecture: Architecture,
+        data: Data,
+        seed: int,
+        tune_images: int = 0,
     ) -> "AccuracyEvaluator":
-        """A part of the training data, chosen by `seed`, is what networks are evaluated on."""
+        """What networks are evaluated on is chosen by `seed`: a part of the training images, which
+        nothing else is done with, or where networks are tuned half of the validation images."""
         others, held = split(plain(data.train), HELD_SHARE, seed)
-        held = plain(part(held, range(min(len(held), MOST_IMAGES))))
+        most = MOST_IMAGES
+        if tune_images:
+            others, most = plain(data.train), MOST_LEARNED_IMAGES
+            _, held = split(plain(data.validation), LEARNED_SHARE, seed)
+        held = plain(part(held, range(min(len(held), most))))
         scores = channel_importance(module, architecture)
         graph = ChannelGraph(module, architecture.input_shape)
-        return cls(module, architecture, scores, graph, held, others, seed)
+        classes = data.classes
+        return cls(module, architecture, scores, graph, held, others, classes, seed, tune_images)
 
     def accuracy(self, counts: Counts) -> float:
-        """The share of images that the network with these counts (`groups`) gets right."""
+        """The share of images that the network with these counts (`groups`) gets right.
+
+        Raises DivergedError where its tuning ran away.
+        """
         network = prune(self.module, self.architecture, counts, self.scores, graph=self.graph)
         recalibrate_on(network, self.others, count=RECALIBRATION_BATCHES, seed=self.seed)
+        if self.tune_images and not np.array_equal(counts, self.architecture.widths):
+            recipe = replace(TUNING, seed=self.seed)
+            return train(network, self.tuned_on, recipe).last.accuracy
         return evaluate(network, self.held).accuracy
+
+    @cached_property
+    def tuned_on(self) -> Data:
+        """What a tuning learns from and is evaluated on."""
+        chosen = shuffled(self.others, self.seed, 0)[: self.tune_images]
+        return Data(part(self.others, chosen), self.held, self.classes)
 
 
 @dataclass(frozen=True)
@@ -78,6 +113,7 @@ class EvaluatorSpec:
     weights: Path | None
     pretrained: bool
     seed: int
+    tune_images: int = 0
 
     def made(self) -> AccuracyEvaluator:
         """Load network and data.
@@ -92,7 +128,9 @@ class EvaluatorSpec:
             )
         loaded = load_model(model, weights=self.weights, pretrained=self.pretrained)
         data = load_data(self.data, DataOptions.of_model(model, shape, self.seed))
-        return AccuracyEvaluator.of(loaded.module, self.architecture, data, self.seed)
+        return AccuracyEvaluator.of(
+            loaded.module, self.architecture, data, self.seed, self.tune_images
+        )
 
 
 class EvaluatorPool(Evaluator):
@@ -127,11 +165,13 @@ class EvaluatorPool(Evaluator):
         todo = unknown[np.sort(first)]
         if not len(todo):
             return found
-        new = self._evaluate([counts[i] for i in todo])
-        self.asked += len(todo)
-        names = [texts[i] for i in todo]
-        self._store.save_accuracies(architecture.model, self.judged_on, names, new)
-        known = dict(zip(names, new.tolist(), strict=True))
+        known: dict[str, float] = {}
+        for place, new in zip(todo, self._evaluated([counts[i] for i in todo]), strict=True):
+            # at once: a tuning takes minutes, and nothing that is done is done again
+            one = texts[place]
+            self._store.save_accuracies(architecture.model, self.judged_on, [one], np.array([new]))
+            known[one] = new
+            self.asked += 1
         return np.array([known.get(t, f) for t, f in zip(texts, found.tolist(), strict=True)])
 
     def tell(self, counts: Counts, accuracy: Floats) -> None:
@@ -140,12 +180,13 @@ class EvaluatorPool(Evaluator):
         texts = format_channels(architecture, counts[known])
         self._store.save_accuracies(architecture.model, self.judged_on, texts, accuracy[known])
 
-    def _evaluate(self, rows: list[Counts]) -> Floats:
+    def _evaluated(self, rows: Sequence[Counts]) -> Iterator[float]:
         if self._pool is None:
             with _one_thread():
-                return np.array([self._evaluator.accuracy(row) for row in rows])
+                yield from map(self._evaluator.accuracy, rows)
+            return
         try:
-            return np.array(list(self._pool.map(_accuracy, rows)))
+            yield from self._pool.map(_accuracy, rows)
         except BrokenProcessPool as error:
             raise HdapError(
                 "a process that judges accuracy died; what was found is kept, go on with --resume "
@@ -207,7 +248,10 @@ def _judged_on(spec: EvaluatorSpec, evaluator: AccuracyEvaluator) -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     held = len(evaluator.held)
     data = spec.data if ":" in spec.data else str(Path(spec.data).resolve())
-    return (
-        f"{data}: {held:,} of {held + len(evaluator.others):,} training images (seed {spec.seed}), "
-        f"weights {digest.hexdigest()[:16]}"
-    )
+    if spec.tune_images:
+        tuned = len(evaluator.tuned_on.train)
+        images = f"{held:,} validation images (seed {spec.seed}), tuned once through {tuned:,}"
+    else:
+        total = held + len(evaluator.others)
+        images = f"{held:,} of {total:,} training images (seed {spec.seed})"
+    return f"{data}: {images}, weights {digest.hexdigest()[:16]}"

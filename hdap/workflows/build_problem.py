@@ -1,6 +1,6 @@
 """From what a person asks of a search to the search problem, whether it is new or stored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,17 +22,25 @@ from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
 from hdap.search.problem.enumeration import reached
 from hdap.search.problem.fleet_weights import FleetWeights
 from hdap.search.problem.kept_importance import Importance
-from hdap.search.problem.objectives import ACCURACY, FLOPS, Goals, Objective, parse_goals
-from hdap.search.problem.proxies import proxy
+from hdap.search.problem.learned_accuracy import LEAST_TUNINGS
+from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT, Goals, Objective, parse_goals
+from hdap.search.problem.proxies import LOGARITHMIC, proxy
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile, profile
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
 from hdap.search.samplers.registry import SAMPLERS, check_goals
+from hdap.search.sizes.sizes_problem import LEAST_SHARE
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
+from hdap.workflows.learn_accuracy import (
+    AccuracyLesson,
+    learn_accuracy,
+    require_reachable,
+    stored_importance,
+)
 
 if TYPE_CHECKING:
     from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec
@@ -46,10 +54,13 @@ class PreparedSearch:
     problem: SearchProblem
     profile: SearchProfile
     clustering: ClusteringRecord
+    lesson: AccuracyLesson | None = None
 
 
-def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSearch:
-    """Make every stage current, and pose the problem.
+def prepare_search(
+    store: Store, request: SearchRequest, say: Say, workers: int = 1
+) -> PreparedSearch:
+    """Make every stage current, and pose the problem; so many processes tune where that is asked.
 
     Raises:
         NotEnoughDataError: nothing, or too little, was measured of the model.
@@ -67,17 +78,22 @@ def prepare_search(store: Store, request: SearchRequest, say: Say) -> PreparedSe
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
     fleet = FleetWeights.of(clustering, store.devices())
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
+    lesson, asked = None, request
+    if request.learned:
+        lesson = learn_accuracy(store, request, problem, workers, say)
+        asked, importance = lesson.asked(request), lesson.importance
+        problem, profile = build_search_problem(asked, goals, budget, latency, fleet, importance)
     if request.tolerance is not None and problem.band.low < budget.low:
         say(
             f"nothing on the grid lies within {100 * request.tolerance:g} % below the budget of "
             f"{format_flops(budget.high)} FLOPs: the nearest that does not exceed it has "
             f"{format_flops(problem.band.low)}"
         )
-    if request.floor is not None:
+    if asked.floor is not None:
         check_floor(problem)
     check_per_cluster(request.per_cluster, problem)
     check_goals(problem, kind)
-    return PreparedSearch(request, problem, profile, clustering)
+    return PreparedSearch(request, problem, profile, clustering, lesson)
 
 
 def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | None:
@@ -134,10 +150,14 @@ def build_search_problem(
         InfeasibleError: no configuration meets the budgets.
     """
     architecture = latency.architecture
-    limit = None
-    if request.latency is not None:
-        limit = parse_ms(request.latency, "a latency budget", "20ms")
-    share = least_share(architecture, allowed, _fits(request, goals.first, limit, latency, fleet))
+    limit, floor, share = None, request.floor, LEAST_SHARE
+    if request.networks is not None:
+        floor = floor or 0.0  # each of them keeps what its deadline allows
+    else:
+        if request.latency is not None:
+            limit = parse_ms(request.latency, "a latency budget", "20ms")
+        fits = _fits(request, goals.first, limit, latency, fleet)
+        share = least_share(architecture, allowed, fits)
     space, allowed = _space(request, architecture, request.step or latency.step, share, allowed)
     _require_a_reason_to_be_large(request, goals)
     problem = SearchProblem.build(
@@ -146,7 +166,7 @@ def build_search_problem(
         latency,
         fleet,
         importance.with_proxy(proxy(request.proxy), architecture),
-        floor=request.floor,
+        floor=floor,
         goals=goals,
         risk=request.risk,
         limit_ms=limit,
@@ -179,7 +199,7 @@ def _space(
 
 def _require_a_reason_to_be_large(request: SearchRequest, goals: Goals) -> None:
     """Raise InputError where the narrowest network is the answer whatever was measured."""
-    asked = request.latency is not None or request.data is not None or goals.several
+    asked = request.latency is not None or request.judged or goals.several
     if request.floor == 0.0 and request.tolerance is None and not asked:
         raise InputError(
             "a search for the fastest network must keep some quality or spend its budget, but got "
@@ -199,8 +219,7 @@ def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, Se
 
     Raises NotFoundError where its surrogates or its importance are no longer stored.
     """
-    source, request = str(record.settings[IMPORTANCE]), request_of(record)
-    architecture = store.architecture(record.model)
+    request, architecture = request_of(record), store.architecture(record.model)
     records = store.surrogates(record.model, record.clustering_id, request.surrogate)
     if not records:
         raise NotFoundError(
@@ -209,9 +228,7 @@ def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, Se
         )
     payloads = tuple(r.payload for r in records)
     latency = load_surrogate(request.surrogate, architecture, payloads)
-    importance = Importance.by_channels(architecture)
-    if source != importance.source:
-        importance = Importance(source, store.importance(record.model, source).curves)
+    importance = stored_importance(store, record, architecture)
     budget = FlopsBand(record.flops_low, record.flops_high)
     clustering = store.clustering(record.clustering_id)
     fleet = FleetWeights.of(clustering, store.devices())
@@ -231,7 +248,7 @@ def load_evaluator(request: SearchRequest, problem: SearchProblem) -> "AccuracyE
 
     Raises InputError or NotFoundError where one of them cannot be had.
     """
-    return None if request.data is None else _evaluator_spec(request, problem).made()
+    return _evaluator_spec(request, problem).made() if request.judged else None
 
 
 @contextmanager
@@ -247,20 +264,15 @@ def accuracy_goal(
     `loaded` is what `load_evaluator` gave before. Raises as it does, and InputError where the least
     accuracy cannot be reached.
     """
-    if request.data is None:
+    if not request.judged:
         yield None
         return
     # Here, because it loads torch, which most searches do without.
     from hdap.workflows.accuracy_evaluator import evaluator_pool
 
     with evaluator_pool(store, _evaluator_spec(request, problem), workers, loaded) as evaluator:
-        least = request.min_accuracy
-        if least is not None and least > evaluator.dense:
-            raise InputError(
-                f"`--min-accuracy` must be at most what the dense network has before any tuning, "
-                f"{evaluator.dense:.3f}, but got {least:g}: lower it, or give better weights"
-            )
-        yield AccuracyGoal.of(evaluator, problem.importance, least)
+        require_reachable(request, evaluator.dense)
+        yield AccuracyGoal.of(evaluator, problem.importance, request.min_accuracy)
 
 
 def _evaluator_spec(request: SearchRequest, problem: SearchProblem) -> "EvaluatorSpec":
@@ -283,10 +295,35 @@ def check_accuracy(request: SearchRequest, goals: Goals) -> None:
             f"a least accuracy needs one objective beside it, but got {request.objective}: "
             f"leave --min-accuracy out for a front"
         )
-    if request.data is not None and least is None and ACCURACY not in names:
+    if request.learned:
+        _check_tunings(request, names)
+    elif request.data is not None and least is None and ACCURACY not in names:
         raise InputError(
             f"accuracy must be an objective ({request.objective},{ACCURACY}) or a constraint "
             f"(--min-accuracy 0.6) when --data is given"
+        )
+
+
+def _check_tunings(request: SearchRequest, names: Sequence[str]) -> None:
+    if request.tunings < LEAST_TUNINGS:
+        raise InputError(
+            f"`tunings >= {LEAST_TUNINGS}` must hold, but got {request.tunings}: 30 is usual, 0 "
+            f"judges every trial before any tuning"
+        )
+    if request.proxy not in LOGARITHMIC:
+        raise InputError(
+            f"accuracy is learned with a proxy of logarithms ({', '.join(LOGARITHMIC)}), but got "
+            f"{request.proxy}: leave --proxy out"
+        )
+    if ACCURACY in names:
+        raise InputError(
+            f"where accuracy is learned kept importance stands for it, but got "
+            f"{request.objective}: give mean,{KEPT} for a front, or --tunings 0"
+        )
+    if request.floor is not None and request.min_accuracy is not None:
+        raise InputError(
+            "--floor and --min-accuracy are one constraint where accuracy is learned, but got "
+            "both: give one, or --tunings 0"
         )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from hdap.clustering.cluster_fleet import cluster
+from hdap.clustering.device_software import software_note
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
@@ -84,6 +85,9 @@ def _cluster(
         standing=_standing(latest_clustering(store), measurements),
         progress=progress,
     )
+    note = software_note(measurements, record.software)
+    if note:
+        say(note)
     record = replace(record, id=store.save_clustering(record))
     say(f"clustering {record.id}: {_count(record)}")
     return record

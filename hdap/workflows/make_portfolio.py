@@ -17,7 +17,9 @@ from hdap.portfolio.fleet_latency import FleetPredictor
 from hdap.portfolio.sparse_checkpoint import read_sparse
 from hdap.portfolio.sparse_levels import SlimOrder, architecture_of, from_sparse
 from hdap.requests.portfolio_request import PortfolioRequest
+from hdap.search.problem.budget import parse_ms
 from hdap.search.problem.fleet_weights import FleetWeights
+from hdap.search.sizes.device_speeds import DeviceSpeeds
 from hdap.training.datasets import Data
 from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
@@ -35,15 +37,22 @@ def make_portfolio(
 
     Raises:
         InputError: `out` is not free, a checkpoint or the data does not fit, a budget is none.
-        NotEnoughDataError: budgets are to be searched, but too little was measured of the model.
-        InfeasibleError: nothing meets a budget.
+        NotEnoughDataError: budgets are to be searched, or a deadline kept, but too little was
+            measured of the model.
+        InfeasibleError: nothing meets a budget, or the deadline on enough devices.
         UnsupportedModelError: a network cannot be made dense or exported exactly.
     """
     require_free_bundle(request.out, request.force)
     found = _SOURCES[request.source](store, request, read, say, progress)
+    if request.latency is not None and found.fleet is None:
+        raise NotEnoughDataError(
+            "`--latency` chooses variants for the devices of a fleet, but nothing predicts their "
+            "latencies: load telemetry with hdap ingest, or leave it out"
+        )
     order = BuildOrder(
         request.out,
         request.most,
+        None if request.latency is None else parse_ms(request.latency, "a deadline", "20ms"),
         found.data,
         request.measure_here,
         request.force,
@@ -143,4 +152,10 @@ def fleet_view(store: Store, architecture: Architecture, say: Say) -> FleetPredi
     except NotEnoughDataError as error:
         say(f"no latency is predicted: {error}")
         return None
-    return FleetPredictor(clustering, surrogate, FleetWeights.of(clustering, store.devices()))
+    devices = store.devices()
+    return FleetPredictor(
+        clustering,
+        surrogate,
+        FleetWeights.of(clustering, devices),
+        DeviceSpeeds.of(clustering, devices),
+    )

@@ -11,7 +11,7 @@ from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
-from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
+from hdap.requests.search_request import IMPORTANCE, LEARNED, SearchRequest, request_of
 from hdap.search.analysis.answer import Answer, answer
 from hdap.search.analysis.single_cluster_baseline import (
     SingleClusterBaseline,
@@ -26,6 +26,8 @@ from hdap.search.driver.worker_pool import WorkerPool, worker_seed
 from hdap.search.exact.lower_bound import lower_bound
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
+from hdap.search.sizes.device_speeds import DeviceSpeeds
+from hdap.search.sizes.sizes_worth import SizesWorth, sizes_worth
 from hdap.workflows.build_problem import (
     PreparedSearch,
     accuracy_goal,
@@ -36,6 +38,7 @@ from hdap.workflows.build_problem import (
     stored_problem,
     study_that_answers,
 )
+from hdap.workflows.learn_accuracy import AccuracyLesson, stored_lesson
 
 if TYPE_CHECKING:
     from hdap.workflows.accuracy_evaluator import AccuracyEvaluator
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 class Search:
     """A search that is ready to run: `record` is the stored study, `before` its earlier trials,
     `dense_ms` the dense model as measured on each of K clusters, `evaluator` the network and the
-    data of accuracy where they are loaded already."""
+    data of accuracy where they are loaded already, `lesson` what tunings taught of accuracy."""
 
     request: SearchRequest
     record: StudyRecord
@@ -55,6 +58,7 @@ class Search:
     dense_ms: Floats
     before: ResumeState | None = None
     evaluator: "AccuracyEvaluator | None" = None
+    lesson: AccuracyLesson | None = None
 
 
 def new_search(
@@ -63,8 +67,11 @@ def new_search(
     name: str | None,
     say: Say,
     storage: str | None = None,
+    workers: int = 1,
 ) -> Search:
     """Prepare a search and store a new study; what is refused leaves none behind.
+
+    Where networks are tuned first, `workers` processes tune them.
 
     With `storage`, where several machines search, the study of that name is joined if it asks for
     the same: whoever starts first makes it, and all others, started with the same command, join.
@@ -77,7 +84,7 @@ def new_search(
     if storage is not None and name is not None and _exists(store, name):
         return _joined_search(store, request, name, say)
     try:
-        return store_study(store, prepare_search(store, request, say), name, storage)
+        return store_study(store, prepare_search(store, request, say, workers), name, storage)
     except InputError:
         if storage is None or name is None or not _exists(store, name):
             raise
@@ -95,7 +102,9 @@ def store_study(
         if storage is not None:
             with storage_faults(storage):
                 elsewhere = check_shared(open_storage(storage), name, problem, accuracy)
-    settled = {"step": problem.space.step, "floor": problem.floor}
+    settled: dict[str, Any] = {"step": problem.space.step, "floor": problem.floor}
+    if prepared.lesson is not None:
+        settled[LEARNED] = prepared.lesson.settings
     record = StudyRecord(
         name=name or _default_name(request),
         model=request.model,
@@ -112,7 +121,14 @@ def store_study(
     record = store.study(store.create_study(record, numbered=name is None, elsewhere=elsewhere))
     dense_ms = measured_dense(store, record)
     return Search(
-        request, record, problem, prepared.profile, clustering, dense_ms, evaluator=evaluator
+        request,
+        record,
+        problem,
+        prepared.profile,
+        clustering,
+        dense_ms,
+        evaluator=evaluator,
+        lesson=prepared.lesson,
     )
 
 
@@ -124,6 +140,12 @@ def resumed_search(store: Store, study: str, trials: int | None, say: Say) -> Se
         InputError: it already has as many trials as asked for.
     """
     record = store.study(study)
+    if request_of(record).networks is not None:
+        raise InputError(
+            f"a study of several networks for one deadline is planned at once, so {record.name} "
+            f"cannot be gone on with: search again, or see who runs what: hdap assign --study "
+            f"{record.name}"
+        )
     done = store.trials(record.id)
     wanted = trials or request_of(record).trials
     if len(done) >= wanted:
@@ -234,6 +256,16 @@ def summarize_search(search: Search, result: SearchResult) -> tuple[Answer, Sing
     return found, single_cluster_baseline(search.problem, counts, seed)
 
 
+def worth_of_sizes(store: Store, search: Search, found: Answer) -> SizesWorth | None:
+    """What several networks would let the fleet keep within what the answer takes; None where the
+    answer is no network for one latency in ms."""
+    problem = search.problem
+    if problem.goals.several or problem.goals.first.unit != "ms":
+        return None
+    devices = DeviceSpeeds.of(search.clustering, store.devices())
+    return sizes_worth(problem, devices, found.found.counts)
+
+
 def answer_of(search: Search, result: SearchResult) -> Answer:
     """The answer of a finished or stopped search. Raises as `summarize_search`."""
     if result.trials is None:
@@ -275,7 +307,9 @@ def _stored_search(store: Store, record: StudyRecord, trials: TrialBatch) -> Sea
     problem, profile = stored_problem(store, record)
     before = ResumeState(trials, record.sampler_state)
     clustering, dense_ms = store.clustering(record.clustering_id), measured_dense(store, record)
-    return Search(request_of(record), record, problem, profile, clustering, dense_ms, before)
+    lesson = stored_lesson(store, record, problem)
+    request = request_of(record)
+    return Search(request, record, problem, profile, clustering, dense_ms, before, lesson=lesson)
 
 
 def _exists(store: Store, name: str) -> bool:

@@ -186,7 +186,8 @@ def read_back(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
 
 
 def _readings(trial: TrialInQuestion, measurements: Measurements) -> tuple[Readings, str]:
-    """Devices that measured all three networks at one workload, the one with the most rows."""
+    """Devices that measured all three networks with the runtime in which they measured most of what
+    was found, at the batch size with the most such rows."""
     texts = format_channels(trial.problem.architecture, trial.counts)
     number = {text: i for i, text in reversed(list(enumerate(texts)))}
     of_configuration = np.array([number.get(t, -1) for t in measurements.channels], dtype=np.int64)
@@ -194,18 +195,30 @@ def _readings(trial: TrialInQuestion, measurements: Measurements) -> tuple[Readi
     found = np.flatnonzero(network == 0)
     if not len(found):
         raise _unmeasured(trial)
-    workload = measurements.batch_size * len(measurements.runtimes) + measurements.runtime
-    values, counted = np.unique(workload[found], return_counts=True)
-    kept = (network >= 0) & (workload == values[counted.argmax()])
+    values, counted = np.unique(measurements.batch_size[found], return_counts=True)
+    kept = (network >= 0) & (measurements.batch_size == values[counted.argmax()])
+    ran = _runtimes(measurements, found[kept[found]])
+    kept &= measurements.runtime == ran[measurements.device]
     kept &= (network < 2) | _beside(measurements, kept & (network < 2))
-    runtime = measurements.runtimes[int(values[counted.argmax()]) % len(measurements.runtimes)]
+    names = dict.fromkeys(measurements.runtimes[r] for r in measurements.runtime[kept])
     devices = len(measurements.devices.ids)
     key = measurements.device[kept] * 3 + network[kept]
     ms = grouped_median(key, measurements.latency_ms[kept], 3 * devices).reshape(devices, 3)
     # Where uniform or dense pruning is what was found, one measurement serves both.
     for column, text in enumerate(texts):
         ms[:, column] = ms[:, number[text]]
-    return _of_known(trial, measurements.devices.ids, ms), runtime
+    return _of_known(trial, measurements.devices.ids, ms), ", ".join(names)
+
+
+def _runtimes(measurements: Measurements, found: Ints) -> Ints:
+    """The runtime in which each device has most of the rows `found` (D; -1: it has none)."""
+    size = len(measurements.runtimes)
+    key = measurements.device[found] * size + measurements.runtime[found]
+    pairs, counts = np.unique(key, return_counts=True)
+    pairs = pairs[np.argsort(counts, kind="stable")]
+    result = np.full(len(measurements.devices.ids), -1, dtype=np.int64)
+    result[pairs // size] = pairs % size
+    return result
 
 
 def _beside(measurements: Measurements, pruned: Bools) -> Bools:

@@ -8,6 +8,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.search.exact.best_parts import best_parts
 from hdap.search.nested.nested_chain import Chain, NestedRequest, require_nested
 from hdap.search.problem.objectives import parse_goals
 from hdap.search.problem.search_problem import SearchProblem
@@ -43,7 +44,7 @@ class ChainSearch:
         """The best chain of at most so many levels, from the widest to the narrowest."""
         upper = self.architecture.widths
         found: list[Counts] = []
-        for first, end in self._groups(min(levels, len(self.order))):
+        for first, end in best_parts(self.request.points.weight[self.order], self._value, levels):
             upper = self._solve(self.order[first:end], np.ones_like(upper), upper)
             found.append(upper)
         return self._served(np.stack(found[::-1]))
@@ -106,26 +107,6 @@ class ChainSearch:
             f"that clock out"
         )
 
-    def _groups(self, levels: int) -> list[tuple[int, int]]:
-        """Neighbouring points that share a level, least demanding first: dynamic programming over
-        what the widest uniform network of each group's hardest point keeps."""
-        weight = self.request.points.weight[self.order]
-        total = np.append(0.0, np.cumsum(weight))
-        number = len(weight)
-        best = np.full((levels + 1, number + 1), -np.inf)
-        best[0, 0] = 0.0
-        back = np.zeros((levels + 1, number + 1), dtype=np.int64)
-        for k in range(1, levels + 1):
-            for end in range(k, number + 1):
-                gains = best[k - 1, :end] + (total[end] - total[:end]) * self._value[end - 1]
-                back[k, end] = int(gains.argmax())
-                best[k, end] = gains[back[k, end]]
-        groups, end = [], number
-        for k in range(levels, 0, -1):
-            groups.append((int(back[k, end]), end))
-            end = int(back[k, end])
-        return groups[::-1]
-
     def _improved(self, chain: Chain, place: int) -> Chain:
         mine = np.flatnonzero(chain.level == place)
         if not len(mine):
@@ -161,7 +142,7 @@ class ChainSearch:
 
     def _searched(self, rows: Ints, low: Counts, high: Counts, start: Counts | None) -> Counts:
         request = self.request
-        space = _between(self._space(rows), low, high)
+        space = self._space(rows).between(low, high)
         points = request.points.at(rows)
         cheapest = int(self._cost(space.smallest[None])[0])
         band = replace(request.band, low=min(max(cheapest, request.band.low), request.band.high))
@@ -207,12 +188,3 @@ class ChainSearch:
         return SearchSpace.build(
             self.architecture, request.step, request.min_width, request.fixed, share
         )
-
-
-def _between(space: SearchSpace, low: Counts, high: Counts) -> SearchSpace:
-    """The part of the space from `low` to `high`, both `groups`."""
-    levels = tuple(
-        own if len(own := levels[(levels >= a) & (levels <= b)]) else np.array([b])
-        for levels, a, b in zip(space.levels, low, high, strict=True)
-    )
-    return SearchSpace(space.architecture, levels, space.step, space.fixed)

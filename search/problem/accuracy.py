@@ -7,13 +7,10 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import Floats
+from hdap.search.problem.bayesian_regression import BayesianRegression
 from hdap.search.problem.evaluation import Evaluation
 from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.objectives import ACCURACY, Goals
-
-RIDGE = 1.0
-"""Weight of the belief that every group matters alike, in evaluated networks whose groups differ by
-a factor of e in what they keep."""
 
 
 class Evaluator(ABC):
@@ -36,52 +33,35 @@ class Evaluator(ABC):
 class AccuracyModel:
     """What accuracy a configuration will have, as far as the evaluated ones tell.
 
-    Ridge regression of accuracy on the logarithm of what each group keeps, shrunk towards one slope
-    for all groups that is not negative: with few evaluated networks kept importance decides, with
-    more the groups that matter most. It only steers the search; a trial counts by its own accuracy.
+    Bayesian regression of accuracy on the logarithm of what each group keeps, weighted as its proxy
+    does: with few evaluated networks kept importance decides, with more the groups that matter
+    most. It only steers the search; a trial counts by its own accuracy.
     """
 
     def __init__(self, importance: Importance, least: float) -> None:
         self.importance, self.least = importance, least
-        self._shares = np.empty((0, 0))
+        self._shares = np.empty((0, len(importance.curves)))
         self._accuracy = np.empty(0)
-        self._center = np.empty(0)
-        self._mean = 0.0
-        self._slopes = np.empty(0)
+        self._regression: BayesianRegression | None = None
 
     def learn(self, counts: Counts, accuracy: Floats) -> None:
         """Take in evaluated configurations (`n x groups`, `n`; NaN: was not evaluated)."""
         known = np.isfinite(accuracy)
         if not known.any():
             return
-        shares = self.importance.log_shares(counts[known])
-        if len(self._accuracy):
-            shares = np.vstack([self._shares, shares])
-        self._shares = shares
+        self._shares = np.vstack([self._shares, self.importance.log_shares(counts[known])])
         self._accuracy = np.concatenate([self._accuracy, accuracy[known]])
-        self._fit()
+        self._regression = BayesianRegression.of(self._shares, self._accuracy)
 
     def predicted(self, counts: Counts) -> Floats:
         """Expected accuracy, `n x groups` -> `n`; 1 as long as nothing was evaluated."""
-        if not len(self._accuracy):
+        if self._regression is None:
             return np.ones(len(counts))
-        found: Floats = (
-            self._mean + (self.importance.log_shares(counts) - self._center) @ self._slopes
-        )
-        return found
+        return self._regression.expected(self.importance.log_shares(counts))
 
     def shortfall(self, counts: Counts) -> Floats:
         """How far the expected accuracy is below the least allowed: `n`, 0 where it is not."""
         return np.maximum(self.least - self.predicted(counts), 0.0)
-
-    def _fit(self) -> None:
-        self._center, self._mean = self._shares.mean(axis=0), float(self._accuracy.mean())
-        x, y = self._shares - self._center, self._accuracy - self._mean
-        total = x.sum(axis=1)
-        common = max(float(total @ y) / (float(total @ total) + RIDGE), 0.0)
-        left = y - common * total
-        own = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ left)
-        self._slopes = common + own
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class FleetWeights:
         Raises:
             InputError: no device of the clustering has a weight.
         """
-        weights = _aligned(clustering, devices)
+        weights = aligned_weights(clustering, devices)
         if not weights.sum() > 0.0:
             raise InputError(
                 f"the clustered devices must have a positive total weight, but got "
@@ -113,7 +113,7 @@ class FleetWeights:
         return latency[:, used], shares[used]
 
 
-def _aligned(clustering: ClusteringRecord, devices: Devices) -> Floats:
+def aligned_weights(clustering: ClusteringRecord, devices: Devices) -> Floats:
     """Weights in the clustering's order of devices; 0 for one that the fleet no longer has."""
     order = np.argsort(devices.ids.astype(str))
     ids = devices.ids.astype(str)[order]

@@ -48,6 +48,12 @@ class Importance:
         """The same shares, made one number by another proxy."""
         return replace(self, proxy=proxy, weights=proxy.weights(architecture))
 
+    def weighed(self, worth: Floats, source: str) -> "Importance":
+        """Shares to the power of what each group is worth (`groups`, none negative): by a proxy of
+        logarithms it counts for so much more or less."""
+        curves = zip(self.curves, worth, strict=True)
+        return replace(self, source=source, curves=tuple(c ** float(w) for c, w in curves))
+
     @cached_property
     def logarithms(self) -> Floats:
         """What each count adds to the logarithm of kept importance, times the number of groups.

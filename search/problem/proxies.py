@@ -1,6 +1,6 @@
 """How the shares that width groups keep become one number, which stands for quality in a search.
 
-`benchmarks/quality/proxies.py` compares them with the accuracy after fine-tuning.
+`benchmarks/quality/proxies.py` and `evidence.py` compare them with accuracy after fine-tuning.
 """
 
 from abc import ABC, abstractmethod
@@ -84,6 +84,9 @@ PROXIES: Mapping[str, Proxy] = {
     "harmonic": Harmonic(),
     "mean": ArithmeticMean(),
 }
+
+LOGARITHMIC = tuple(name for name, own in PROXIES.items() if isinstance(own, LogMean))
+"""Proxies under which a power of every share weighs its group."""
 
 
 def proxy(name: str) -> Proxy:

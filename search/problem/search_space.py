@@ -97,6 +97,15 @@ class SearchSpace:
                 levels[index] = np.append(kept, most)
         return SearchSpace(self.architecture, tuple(levels), self.step, self.fixed)
 
+    def between(self, low: Counts, high: Counts) -> "SearchSpace":
+        """The part of the space from `low` to `high` (`groups` each); where that holds no level of
+        a group, its `high` alone."""
+        levels = tuple(
+            own if len(own := levels[(levels >= a) & (levels <= b)]) else np.array([b])
+            for levels, a, b in zip(self.levels, low, high, strict=True)
+        )
+        return SearchSpace(self.architecture, levels, self.step, self.fixed)
+
     @cached_property
     def sizes(self) -> Ints:
         """Number of levels, `groups`."""

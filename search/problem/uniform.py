@@ -55,9 +55,9 @@ def uniform(space: SearchSpace, band: FlopsBand) -> Counts:
         InfeasibleError: the band is out of reach of the space.
     """
     repair = Repair(space, band)
-    ladder = _ladder(space)
-    last = max(int((repair.flops(ladder) <= band.high).sum()) - 1, 0)
-    between = _between(ladder[last], ladder[min(last + 1, len(ladder) - 1)])
+    rows = ladder(space)
+    last = max(int((repair.flops(rows) <= band.high).sum()) - 1, 0)
+    between = _between(rows[last], rows[min(last + 1, len(rows) - 1)])
     flops = repair.flops(between)
     best = np.where(flops <= band.high, flops, -1.0).argmax()
     # A band narrower than any such step is met exactly by the repair.
@@ -74,8 +74,8 @@ def uniform_within(
         InfeasibleError: none that the space allows within the band is that fast.
     """
     repair = Repair(space, band)
-    ladder = _ladder(space)
-    fits = band.contains(repair.flops(ladder)) & (latency(ladder) <= limit_ms)
+    rows = ladder(space)
+    fits = band.contains(repair.flops(rows)) & (latency(rows) <= limit_ms)
     if not fits.any():
         fastest = float(latency(space.smallest[None])[0])
         raise InfeasibleError(
@@ -84,13 +84,13 @@ def uniform_within(
             f"lower `--min-width`, `--step` or `--risk`"
         )
     last = int(np.flatnonzero(fits)[-1])
-    between = _between(ladder[last], ladder[min(last + 1, len(ladder) - 1)])
+    between = _between(rows[last], rows[min(last + 1, len(rows) - 1)])
     within = band.contains(repair.flops(between)) & (latency(between) <= limit_ms)
     found: Counts = between[np.flatnonzero(within)[-1]]
     return found
 
 
-def _ladder(space: SearchSpace) -> Counts:
+def ladder(space: SearchSpace) -> Counts:
     """Every network of one ratio, rounded to the grid, from the narrowest: `n x groups`."""
     counts = space.snap(np.linspace(0.0, 1.0, RATIOS + 1)[:, None] * space.architecture.widths)
     different = np.append(True, (np.diff(counts, axis=0) != 0).any(axis=1))
@@ -163,8 +163,8 @@ def _widest(
     space: SearchSpace, budget: int, fits: Callable[[Counts], Bools] | None = None
 ) -> Counts | None:
     """The widest uniform network on the grid of `space` within the budget; None where none is."""
-    ladder = _ladder(space)
-    within = flops(space.architecture, ladder) <= budget
+    rows = ladder(space)
+    within = flops(space.architecture, rows) <= budget
     if fits is not None and within.any():
-        within[within] = fits(ladder[within])
-    return ladder[np.flatnonzero(within)[-1]] if within.any() else None
+        within[within] = fits(rows[within])
+    return rows[np.flatnonzero(within)[-1]] if within.any() else None

@@ -54,9 +54,10 @@ class FleetSurrogate(ABC):
 
     Immutable once fitted and safe to share between threads. Predictions are pure: the same counts
     give the same numbers, in any batch. They hold for the typical device of a cluster at the
-    workload (batch size, runtime) of the training data. `payloads` gives one self-contained byte
-    string a cluster, which loads without executing code. `steps` holds for each cluster the grid
-    of channel counts that its latencies show to pay, `step` the one that serves the whole fleet.
+    batch size of the training data, in what its devices run. `payloads` gives one self-contained
+    byte string a cluster, which loads without executing code. `steps` holds for each cluster the
+    grid of channel counts that its latencies show to pay, `step` the one that serves the whole
+    fleet.
     """
 
     kind: ClassVar[str]

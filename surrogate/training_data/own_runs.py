@@ -8,6 +8,7 @@ of its own is only what a device itself just measured.
 import numpy as np
 
 from hdap.clustering.cluster_drift import everyday
+from hdap.clustering.device_software import current_software, runs_current
 from hdap.clustering.grouping import compact, grouped_median
 from hdap.fleet_data.records import Bools, Floats, Ints, Measurements
 
@@ -19,7 +20,9 @@ def own_dense(measurements: Measurements) -> tuple[Floats, Floats]:
     """Median dense ms of each of D devices in everyday telemetry, and beside what it measured
     itself (NaN: no such rows); of the runtime and batch size in which it has both, if any."""
     devices = len(measurements.devices.ids)
-    dense, usual = measurements.dense, everyday(measurements)
+    # What other software took says nothing of the scale of this one.
+    current = runs_current(measurements, current_software(measurements))
+    dense, usual = measurements.dense & current, everyday(measurements) & current
     runtimes = max(len(measurements.runtimes), 1)
     workload, _ = compact(measurements.batch_size * runtimes + measurements.runtime)
     cell, cells = compact(workload * devices + measurements.device)

@@ -2,39 +2,84 @@
 
 import numpy as np
 
+from hdap.clustering.device_software import Texts, current_software, runs_current
 from hdap.clustering.grouping import compact
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import ClusteringRecord, Ints, Measurements
+from hdap.fleet_data.records import Bools, ClusteringRecord, Ints, Measurements
+from hdap.fleet_data.software import format_software, show_software
 
 ROWS_PER_CELL = 1000
 """Rows of one configuration kept a cluster: a median of more would not move."""
 
 
-def rows_of_model(architecture: Architecture, measurements: Measurements, notes: list[str]) -> Ints:
-    """Rows of the model at the workload (batch size, runtime) with the most pruned rows.
+def rows_of_model(
+    architecture: Architecture,
+    measurements: Measurements,
+    clustering: ClusteringRecord,
+    notes: list[str],
+) -> Ints:
+    """Rows of the model in what each device runs, at the batch size with the most pruned rows.
 
-    Raises NotEnoughDataError where there is none.
+    Where no pruned network was measured in what any device runs (a bundle that brings its own
+    runtime, say), the rows of the software with the most of them. Raises NotEnoughDataError where
+    there is no row.
     """
     models = np.array([m == architecture.model for m in measurements.models], dtype=np.bool_)
     rows = np.flatnonzero(models[measurements.configuration])
     if len(rows) == 0:
         raise nothing_left(architecture.model, notes)
-    runtimes = max(len(measurements.runtimes), 1)
-    workload = measurements.batch_size[rows] * runtimes + measurements.runtime[rows]
-    number, workloads = compact(workload)
-    of_pruned = np.bincount(number[~measurements.dense[rows]], minlength=workloads)
-    kept = number == int(np.lexsort((np.bincount(number), of_pruned))[-1])
-    left_out = int((~kept).sum())
-    if left_out:
-        batch, runtime = divmod(int(workload[kept][0]), runtimes)
-        name = measurements.runtimes[runtime] if measurements.runtimes else ""
-        notes.append(
-            f"{left_out:,} rows of other workloads left out "
-            f"(kept: batch size {batch}, runtime {name or 'unknown'})"
-        )
+    pruned = ~measurements.dense[rows]
+    current = runs_current(measurements, _software(measurements, clustering))[rows]
+    if pruned.any() and not (pruned & current).any():
+        current, name = _most_measured(measurements, rows, pruned)
+        notes.append(f"no device measured a pruned network in what it runs: learning from {name}")
+    if not current.all():
+        notes.append(f"{int((~current).sum()):,} rows of other software left out")
+    rows, pruned = rows[current], pruned[current]
+    if len(rows) == 0:
+        raise nothing_left(architecture.model, notes)
+    batch = measurements.batch_size[rows]
+    number, sizes = compact(batch)
+    counts = np.bincount(number), np.bincount(number[pruned], minlength=sizes)
+    kept = number == int(np.lexsort(counts)[-1])
+    if not kept.all():
+        left_out, size = int((~kept).sum()), int(batch[kept][0])
+        notes.append(f"{left_out:,} rows of other batch sizes left out (kept: batch size {size})")
     result: Ints = rows[kept]
     return result
+
+
+def _software(measurements: Measurements, clustering: ClusteringRecord) -> Texts:
+    """What each of D devices runs, as the clustering saw it; else as these rows say."""
+    found, member = _places(measurements, clustering)
+    software = np.full(len(found), "", dtype=object)
+    software[found] = clustering.software[member[found]]
+    silent = software == ""
+    return np.where(silent, current_software(measurements), software) if silent.any() else software
+
+
+def _most_measured(measurements: Measurements, rows: Ints, pruned: Bools) -> tuple[Bools, str]:
+    """Which of `rows` are of the software with the most pruned ones, and its name."""
+    state, states = compact(measurements.runtime[rows])
+    for column in measurements.software.values():
+        state, states = compact(state * len(column.texts) + column.codes[rows])
+    most = state == int(np.argmax(np.bincount(state[pruned], minlength=states)))
+    row = int(rows[most][0])
+    known = {name: c.texts[c.codes[row]] for name, c in measurements.software.items()}
+    known["runtime"] = measurements.runtimes[measurements.runtime[row]]
+    return most, show_software(format_software(known))
+
+
+def _places(measurements: Measurements, clustering: ClusteringRecord) -> tuple[Bools, Ints]:
+    """Which of D devices the clustering knows, and each one's place in it."""
+    order = np.argsort(clustering.device_ids.astype(str))
+    known = clustering.device_ids.astype(str)[order]
+    ids = measurements.devices.ids.astype(str)
+    place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
+    if not len(known):
+        return np.zeros(len(ids), dtype=np.bool_), place.astype(np.int64)
+    return known[place] == ids, order[place].astype(np.int64)
 
 
 def rows_of_known_devices(
@@ -42,12 +87,7 @@ def rows_of_known_devices(
 ) -> tuple[Ints, Ints]:
     """Of `rows` those of devices that the clustering knows and does not call outliers, and each
     one's place in the clustering."""
-    order = np.argsort(clustering.device_ids.astype(str))
-    known = clustering.device_ids.astype(str)[order]
-    ids = measurements.devices.ids.astype(str)
-    place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
-    found = known[place] == ids if len(known) else np.zeros(len(ids), dtype=np.bool_)
-    member = order[place] if len(known) else place
+    found, member = _places(measurements, clustering)
     new = ~found[measurements.device[rows]]
     if new.any():
         notes.append(f"{int(new.sum()):,} rows of devices newer than the clustering left out")
@@ -56,7 +96,7 @@ def rows_of_known_devices(
     if odd.any():
         notes.append(f"{int(odd.sum()):,} rows of outlier devices left out")
     rows = rows[~odd]
-    return rows, member[measurements.device[rows]].astype(np.int64)
+    return rows, member[measurements.device[rows]]
 
 
 def capped(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdap.clustering.grouping import compact, grouped_median, grouped_sum
 from hdap.fleet_data.architecture import Architecture, Counts
@@ -59,13 +60,14 @@ class Cells:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Columns of n measurements of one model at one workload, on K clusters.
+    """Columns of n measurements of one model at one batch size, on K clusters.
 
     `configuration` indexes `designs` (C x G channel counts). `latency_ms` is as measured;
     `device_factor` is the device's latency over its cluster's typical latency and `drift` the
     factor by which all devices were slow at that moment: `log_ms` has both taken out. `context`
     maps columns to n floats. `shares` (K) are the clusters' shares of the fleet's weight,
     `relative_latency` (K) their latencies over the fleet's. `notes` say what was left out.
+    `device` indexes `device_ids`.
     """
 
     architecture: Architecture
@@ -82,6 +84,7 @@ class TrainingData:
     relative_latency: Floats
     context: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    device_ids: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
 
     def __len__(self) -> int:
         return len(self.latency_ms)
@@ -133,13 +136,14 @@ def training_data(
 ) -> TrainingData:
     """Rows of `architecture` that belong together, made comparable.
 
-    Keeps the workload (batch size, runtime) with the most pruned rows and devices that the
-    clustering knows and does not call outliers. Takes out device factors (the clustering's, refined
-    by this model's rows) and, where the dense rows show one, the drift that all devices share.
+    Keeps the rows of what each device runs, at the batch size with the most pruned ones, of devices
+    that the clustering knows and does not call outliers. Takes out device factors (the
+    clustering's, refined by this model's rows) and, where the dense rows show one, the drift that
+    all devices share.
     Raises NotEnoughDataError where no row is left.
     """
     notes: list[str] = []
-    rows = rows_of_model(architecture, measurements, notes)
+    rows = rows_of_model(architecture, measurements, clustering, notes)
     rows, member = rows_of_known_devices(measurements, clustering, rows, notes)
     rows, member = rows_of_one_scale(measurements, clustering.cluster[member], rows, member, notes)
     rows, member = capped(measurements, clustering.cluster[member], rows, member)
@@ -161,6 +165,7 @@ def training_data(
         relative_latency=np.array([c.relative_latency for c in clustering.clusters]),
         context={name: values[rows] for name, values in measurements.context.items()},
         notes=tuple(notes),
+        device_ids=measurements.devices.ids,
     )
     if clusters == 0 or len(data) == 0:
         raise nothing_left(architecture.model, notes)

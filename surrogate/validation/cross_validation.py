@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from hdap.clustering.grouping import compact, grouped_sum
@@ -13,6 +14,8 @@ from hdap.surrogate.training_data.training_cells import Cells, TrainingData
 
 FOLDS = 5
 COVERAGE = 0.9
+LEAST_DEVICE_ROWS = 3
+"""Pruned rows from which a device's own error is told."""
 CALIBRATION_CELLS = 40.0
 """Cells at which a cluster's own calibration weighs as much as the fleet's."""
 MEDIAN_LOSS = 1.2533
@@ -40,7 +43,10 @@ class Score:
     """Held-out figures of one cluster; fractions, NaN where nothing pruned was measured.
 
     `noise_floor` is the mean error that a perfect surrogate would show, from repeated rows (drift
-    that all rows of a configuration share is not in it).
+    that all rows of a configuration share is not in it). `mape` is against medians over a cluster's
+    devices, which hide that some of them rank networks in their own way: `device_error` is the
+    median over the cluster's `devices` (with LEAST_DEVICE_ROWS rows) of a device's mean error on
+    its own rows, and `worst_device` the one with the largest, `worst_error`.
     """
 
     cluster: int
@@ -49,6 +55,37 @@ class Score:
     kendall_tau: float
     coverage: float
     noise_floor: float
+    devices: int
+    device_error: float
+    worst_device: str
+    worst_error: float
+
+
+@dataclass(frozen=True)
+class DeviceErrors:
+    """Mean absolute relative `error` on held-out rows of d devices, of each its `cluster`."""
+
+    ids: NDArray[np.object_]
+    cluster: Ints
+    error: Floats
+
+    def of_cluster(self, cluster: int) -> "DeviceErrors":
+        """Those of one cluster."""
+        mine = self.cluster == cluster
+        return DeviceErrors(self.ids[mine], self.cluster[mine], self.error[mine])
+
+    @property
+    def typical(self) -> float:
+        """Median over the devices; NaN without any."""
+        return float(np.median(self.error)) if len(self.error) else float("nan")
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The device with the largest error, and that; "" and NaN without any."""
+        if not len(self.error):
+            return "", float("nan")
+        at = int(np.argmax(self.error))
+        return str(self.ids[at]), float(self.error[at])
 
 
 def cross_validate(
@@ -112,9 +149,11 @@ def score(held: HeldOut, data: TrainingData, calibrated: bool = False) -> tuple[
     else:
         inside = _covered(held, data.clusters)
     floors = noise_floor(data, held.cells)
+    by_device = device_errors(held, data)
     result = []
     for number in range(data.clusters):
         mine = np.flatnonzero(held.cells.cluster == number)
+        devices = by_device.of_cluster(number)
         tau = float("nan")
         if len(mine) > 1:
             measured, predicted = held.cells.log_ms[mine], held.predicted_log_ms[mine]
@@ -127,9 +166,29 @@ def score(held: HeldOut, data: TrainingData, calibrated: bool = False) -> tuple[
                 kendall_tau=tau,
                 coverage=_mean(inside[mine]),
                 noise_floor=floors[number],
+                devices=len(devices.ids),
+                device_error=devices.typical,
+                worst_device=devices.worst[0],
+                worst_error=devices.worst[1],
             )
         )
     return tuple(result)
+
+
+def device_errors(held: HeldOut, data: TrainingData) -> DeviceErrors:
+    """Held-out errors of single devices: each pruned row against what its cluster's surrogate says
+    of a device of that speed."""
+    rows = data.at(~data.dense)
+    cell, _ = compact(rows.cluster * len(rows.designs) + rows.configuration)
+    error = np.abs(np.expm1(held.predicted_log_ms[cell] - rows.log_ms))
+    size = int(rows.device.max(initial=-1)) + 1
+    count = np.bincount(rows.device, minlength=size)
+    mean = grouped_sum(rows.device, error, size) / np.maximum(count, 1)
+    cluster = np.zeros(size, dtype=np.int64)
+    cluster[rows.device] = rows.cluster
+    judged = np.flatnonzero(count >= LEAST_DEVICE_ROWS)
+    names = data.device_ids if len(data.device_ids) else np.arange(size).astype(str).astype(object)
+    return DeviceErrors(names[judged], cluster[judged], mean[judged])
 
 
 def noise_floor(data: TrainingData, cells: Cells) -> tuple[float, ...]:

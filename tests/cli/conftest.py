@@ -67,7 +67,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _command(arguments: tuple[str, ...]) -> str:
     """The command's words, joined as its schema's file is named."""
     grouped = hasattr(get_command(app).commands[arguments[0]], "commands")  # type: ignore[attr-defined]
-    return "_".join(arguments[: 1 + grouped])
+    several = ("networks",) if "--networks" in arguments else ()
+    return "_".join((*arguments[: 1 + grouped], *several))
 
 
 def _check_json(command: str, text: str) -> None:

@@ -58,6 +58,25 @@ def test_the_table_names_every_cluster_and_clock(planned: Path) -> None:
     assert printed.strip().splitlines()[-1].startswith("with IMAGES of yours: hdap elastic train ")
 
 
+@pytest.mark.parametrize(
+    ("target", "offered"),
+    [("10s", ()), ("13ms", ("next: hdap plan",))],
+)
+def test_one_level_offers_what_one_level_allows(
+    hdap: Hdap, planned: Path, tmp_path: Path, target: str, offered: tuple[str, ...]
+) -> None:
+    """The dense network needs no bundle of its own, and a network of one size is not elastic."""
+    db = shutil.copy(planned / "hdap.db", tmp_path)
+    asked = ("--target-latency", target, "--clocks", "1.0", "--max-levels", "1")
+    found = hdap(*PLAN[:-2], *asked, "--out", str(tmp_path / "levels.json"), db=Path(db))
+    assert found.exit_code == 0, found.output
+    assert "1 level, each a prefix of the next" in found.stdout
+    told = [x for x in found.stdout.splitlines() if x.startswith(("next:", "with "))]
+    assert len(told) == len(offered)
+    assert all(map(str.startswith, told, offered))
+    assert ("a shorter --target-latency needs levels" in found.stdout) == (not offered)
+
+
 def test_the_plan_is_stored_with_every_level_at_every_point(plan: LevelPlanRecord) -> None:
     clusters = {p.cluster for p in plan.points}
     assert len(plan.points) == len(clusters) * 4 * len(plan.levels)

@@ -27,6 +27,7 @@ ON_THE_DEMO = {
     "status": (),
     "trials": (),
 }
+SEVERAL = ("--model", "resnet50", "--latency", "20ms", "--networks", "2", "--trials", "60")
 
 
 @pytest.mark.parametrize("command", SPEAKING)
@@ -45,6 +46,14 @@ def test_what_a_command_prints_is_what_is_described(
     assert done.exit_code == 0, done.output
     schema = json.loads((SCHEMAS / f"{command}.json").read_text())
     jsonschema.validate(json.loads(done.stdout), schema)
+
+
+def test_several_networks_are_described(hdap: Hdap, database: Path) -> None:
+    # the fixture holds each document against its schema
+    for name, command in {"search_networks": ("search", *SEVERAL), "assign": ("assign",)}.items():
+        done = hdap(*command, "--json", db=database)
+        assert done.exit_code == 0, done.output
+        assert (SCHEMAS / f"{name}.json").exists()
 
 
 def test_a_document_that_changed_is_noticed() -> None:

@@ -65,7 +65,8 @@ def test_search_prints_profile_awareness_table_and_next_commands(
         "predicted unless it says measured",
         "best uniform in",
         "as fast as the best uniform network: trial",
-        "fleet-awareness:",
+        "shapes:",
+        "sizes:",
         "next: hdap trials",
     ):
         assert part in text, part

@@ -31,7 +31,8 @@ from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec, 
 Hdap = Callable[..., Result]
 MODEL = "hdap.examples.networks:small_resnet"
 DATA = "hdap.examples.digits:digits"
-SEARCH = ("search", "--model", MODEL, "--flops", "30%", "--data", DATA, "--trials", "24")
+LEARNING = ("search", "--model", MODEL, "--flops", "30%", "--data", DATA)
+SEARCH = (*LEARNING, "--tunings", "0", "--trials", "24")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_without_a_least_accuracy_the_answer_is_a_front(hdap: Hdap, place: Path)
 def test_what_does_not_fit_together_is_one_clear_line(
     hdap: Hdap, place: Path, options: tuple[str, ...], words: str
 ) -> None:
-    command = ("search", "--model", MODEL, "--flops", "30%", "--trials", "10")
+    command = ("search", "--model", MODEL, "--flops", "30%", "--trials", "10", "--tunings", "0")
     weights = ("--weights", str(place / "dense.pt"))
     found = hdap(*command, *weights, *options, db=place / "hdap.db")
     assert found.exit_code == 1
@@ -306,3 +307,101 @@ def test_more_accuracy_than_the_dense_network_has_leaves_no_study(hdap: Hdap, pl
     assert refused.exit_code == 1
     assert "at most what the dense network has" in refused.output
     assert _study_names(str(place / "hdap.db")) == before
+
+
+def _learned(hdap: Hdap, place: Path, *options: str) -> dict[str, Any]:
+    weights = ("--weights", str(place / "dense.pt"))
+    found = hdap(*LEARNING, *weights, *options, "--json", db=place / "hdap.db")
+    assert found.exit_code == 0, found.output
+    told: dict[str, Any] = json.loads(found.stdout)["learned_accuracy"]
+    return told
+
+
+def _stored(place: Path) -> list[tuple[Any, ...]]:
+    with Store.open(str(place / "hdap.db")) as store:
+        return list(
+            store.query(
+                "SELECT channels, accuracy FROM accuracies WHERE judged_on LIKE '%tuned once%'"
+            ).rows
+        )
+
+
+TUNED = ("--tunings", "6", "--tune-images", "300")
+
+
+def test_a_search_learns_accuracy_from_a_few_tunings_and_tunes_nothing_twice(
+    hdap: Hdap, place: Path
+) -> None:
+    told = _learned(hdap, place, *TUNED, "--study", "learned")
+    assert told["tunings"] == 6
+    assert 0.0 < told["found"] <= told["dense"] + 0.1
+    assert min(told[over]["half_90"] for over in ("over_best_uniform", "over_dense")) > 0.0
+    rows = _stored(place)
+    assert len(rows) == 7  # and the dense network
+    assert _learned(hdap, place, *TUNED, "--study", "relearned") == told
+    assert _stored(place) == rows
+    with Store.open(str(place / "hdap.db")) as store:
+        first, again = (store.study(name) for name in ("learned", "relearned"))
+        assert first.settings["importance"] == again.settings["importance"]
+        assert "weighed by 6 tunings" in str(first.settings["importance"])
+        trials = store.trials(first.id), store.trials(again.id)
+    assert np.array_equal(trials[0].counts, trials[1].counts)
+    assert trials[0].accuracy is None
+
+
+def test_a_learned_search_resumes_and_says_the_same_of_accuracy(hdap: Hdap, place: Path) -> None:
+    options = (*TUNED, "--study", "cut", "--sampler", "random")
+    _learned(hdap, place, *options, "--trials", "20")
+    told = hdap("search", "--resume", "cut", "--trials", "40", db=place / "hdap.db")
+    assert told.exit_code == 0, told.output
+    words = " ".join(told.stdout.split())
+    assert "predicted from 6 tunings" in words
+    assert "points against the best uniform network" in words
+    _learned(hdap, place, *TUNED, "--study", "uncut", "--sampler", "random", "--trials", "40")
+    with Store.open(str(place / "hdap.db")) as store:
+        cut, uncut = (store.trials(store.study(name).id) for name in ("cut", "uncut"))
+    kept = [
+        dict(zip(map(bytes, trials.counts), trials.kept_importance, strict=True))
+        for trials in (cut, uncut)
+    ]
+    shared = kept[0].keys() & kept[1].keys()
+    assert len(shared) > 20  # some of them were found after the search was resumed
+    assert [kept[0][row] for row in shared] == [kept[1][row] for row in shared]
+
+
+def test_a_least_accuracy_is_a_floor_of_what_was_learned(hdap: Hdap, place: Path) -> None:
+    told = _learned(hdap, place, *TUNED, "--study", "floor")
+    least = told["found"] - 0.02
+    asked = _learned(hdap, place, *TUNED, "--study", "least", "--min-accuracy", f"{least:.4f}")
+    assert asked["found"] > least - 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--tunings", "2"), "tunings >= 4"),
+        (("--proxy", "mean"), "proxy of logarithms"),
+        (("--objective", "mean,accuracy"), "give mean,kept"),
+        (("--floor", "0.5", "--min-accuracy", "0.5"), "one constraint"),
+    ],
+)
+def test_what_cannot_be_learned_is_one_clear_line(
+    hdap: Hdap, place: Path, options: tuple[str, ...], words: str
+) -> None:
+    before = _study_names(str(place / "hdap.db"))
+    found = hdap(*LEARNING, "--weights", str(place / "dense.pt"), *options, db=place / "hdap.db")
+    assert found.exit_code == 1
+    assert words in " ".join(found.output.split())
+    assert _study_names(str(place / "hdap.db")) == before
+
+
+def test_more_accuracy_than_the_dense_network_has_is_refused_before_anything_is_tuned(
+    hdap: Hdap, place: Path
+) -> None:
+    torch.save(load_model(MODEL).module.state_dict(), place / "raw.pt")
+    before = _stored(place)
+    options = ("--weights", str(place / "raw.pt"), "--min-accuracy", "0.9")
+    refused = hdap(*LEARNING, *options, db=place / "hdap.db")
+    assert refused.exit_code == 1
+    assert "at most what the dense network has" in refused.output
+    assert len(_stored(place)) == len(before) + 1  # the dense network alone

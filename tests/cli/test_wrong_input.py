@@ -129,3 +129,21 @@ def test_rejected_rows_are_counted_by_reason_and_listed_in_a_file(
         ["5", "channels"],
     ]
     assert "3 rows were rejected" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("trials", 1, "a study must be stored, but there is none: `hdap search` makes one"),
+        ("trials --studies", 0, "no study is stored: `hdap search` makes one"),
+        ("devices", 0, "0 of 0 devices shown"),
+        ("status", 0, "0 devices, 0 clusters"),
+    ],
+)
+def test_what_is_not_there_yet_is_a_line_and_no_empty_table(
+    hdap: Hdap, fresh: Callable[[Path], Path], tmp_path: Path, words: str, code: int, says: str
+) -> None:
+    done = hdap(*words.split(), db=fresh(tmp_path / "hdap.db"))
+    assert done.exit_code == code, done.output
+    assert says in done.output
+    assert "───" not in done.output

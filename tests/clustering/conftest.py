@@ -106,18 +106,4 @@ def run() -> Callable[..., ClusteringRecord]:
 def only() -> Callable[[Measurements, Any], Measurements]:
     """Rows of measurements by mask or index."""
 
-    def taken(measurements: Measurements, rows: Any) -> Measurements:
-        columns = ("device", "configuration", "runtime", "batch_size", "latency_ms")
-        more = ("latency_p95_ms", "runs", "measured_at")
-        changed = {name: getattr(measurements, name)[rows] for name in columns + more}
-        context = {name: column[rows] for name, column in measurements.context.items()}
-        return Measurements(
-            devices=measurements.devices,
-            models=measurements.models,
-            channels=measurements.channels,
-            runtimes=measurements.runtimes,
-            context=context,
-            **changed,
-        )
-
-    return taken
+    return Measurements.at

@@ -142,3 +142,14 @@ def test_rows_of_a_model_that_was_not_seen_before_say_nothing(
     seen = _drift(other, clustering)
     assert seen.rows == 0
     assert seen.clusters == ()
+
+
+def test_a_roll_out_shows_as_devices_that_moved(clustering: ClusteringRecord) -> None:
+    change = np.ones(DEVICES)
+    change[[0, 3]] = LEVEL[2]
+    rows = _fleet(change)
+    newer = np.isin(rows.device, [0, 3]) & (np.arange(len(rows)) >= DEVICES * OLD)
+    rolled = replace(rows, runtimes=("", "ort 1", "ort 2"), runtime=1 + newer.astype(np.int64))
+    seen = _drift(rolled, clustering)
+    assert seen.moved.tolist() == ["d000", "d003"]
+    assert seen.moved_to.tolist() == [2, 2]

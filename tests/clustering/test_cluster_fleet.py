@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
-from hdap.fleet_data.records import ClusteringRecord, Devices, Measurements
+from hdap.fleet_data.records import ClusteringRecord, Devices, Measurements, TextColumn
 
 Run = Callable[..., ClusteringRecord]
 MODELS = ("resnet50", "mobilenetv1_100")
@@ -104,6 +104,19 @@ def test_context_that_latency_does_not_follow_makes_no_clusters(
     rows = fleet.measurements
     context = {**rows.context, "battery_pct": halves[rows.device]}
     assert len(run(dataclasses.replace(rows, context=context)).clusters) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_firmware_that_changes_nothing_changes_no_cluster(
+    run: Run, simulate: Any, kind: Any, seed: int
+) -> None:
+    kinds = [kind(30), kind(20, 0.4), kind(10, 0.4, slope=0.15)]
+    rows = simulate(kinds, seed=seed, dense=0.4, context=False).measurements
+    firmware = np.random.default_rng(seed).integers(1, 6, 60)[rows.device]
+    told = {"firmware": TextColumn(firmware, ("", *"abcde"))}
+    before, after = run(rows), run(dataclasses.replace(rows, software=told))
+    np.testing.assert_array_equal(before.cluster, after.cluster)
+    assert [c.description for c in before.clusters] == [c.description for c in after.clusters]
 
 
 def test_clusters_are_numbered_from_the_fastest(run: Run, measured: Any) -> None:

@@ -25,7 +25,8 @@ def prints(special: dict[str, float], axis: Axis = Axis.MEMORY) -> Fingerprint:
     for name, value in special.items():
         raw[MEMBER, list(FLEET).index(name)] = value
     rows = np.full(DEVICES, 20.0)
-    return Fingerprint(tuple(FLEET), np.zeros_like(raw), raw, rows, axis)
+    doubt = np.zeros(DEVICES)
+    return Fingerprint(tuple(FLEET), np.zeros_like(raw), raw, rows, doubt, {"slope": axis})
 
 
 def test_what_is_like_the_fleet_is_typical() -> None:

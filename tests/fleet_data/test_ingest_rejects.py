@@ -124,6 +124,27 @@ def test_a_list_of_before_that_cannot_be_removed_is_a_warning(load: Load, tmp_pa
     assert "could not be removed" in report.warnings[0]
 
 
+def test_half_a_list_of_before_is_removed(load: Load, tmp_path: Path) -> None:
+    (tmp_path / ".t.csv.rejected.csv.partial").write_text("line,col")
+    load("a,m,1")
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("letters", [230, 242, 255])
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_long_name_gets_its_list_where_that_fits(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, letters: int, bad: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ("x" * (letters - 4) + ".csv")
+    path.write_text("\n".join([HEADER, "a,m,1", *["b,m,bad"] * bad]))
+    report = ingest(store, path)
+    fits = letters + len(".rejected.csv") <= 255
+    assert report.added == 1
+    assert (report.rejected_path is not None) == (bad and fits)
+    assert len(report.warnings) == (bad and not fits)
+
+
 LIMITED = """
 import resource, sys
 from hdap.fleet_data.ingest import ingest

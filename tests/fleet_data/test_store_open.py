@@ -17,13 +17,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from hdap.fleet_data.errors import StoreError
+from hdap.fleet_data.ingest.row_hash import with_software
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.store import migrate as migrating
 from hdap.fleet_data.store.engine import parse_url, shown
-from hdap.fleet_data.store.schema import all_measurements, metadata
+from hdap.fleet_data.store.schema import all_measurements, cluster_devices, metadata
 from hdap.fleet_data.telemetry import COLUMNS
 
-NEW_IN_2 = ("unit_ms", "unit_sure", "suspicion_id")
+NEWER = ("unit_ms", "unit_sure", "suspicion_id", "software_key")
+EXTRA = '{"precision":"int8","site":"x","threads":"4"}'
 
 
 def refused(url: str, **options: Any) -> str:
@@ -38,7 +40,7 @@ def test_a_fresh_database_has_the_tables_and_views_of_the_schema(url: str) -> No
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         views = {"measurements", "telemetry", "set_aside", "variant_latencies"}
-        views |= {"best_trials", "pareto_trials", "trial_summary"}
+        views |= {"best_trials", "pareto_trials", "trial_summary", "assignment_summary"}
         assert set(sa.inspect(connection).get_view_names()) == views
 
 
@@ -47,13 +49,8 @@ def test_the_newest_migration_is_the_head_that_the_store_expects() -> None:
     assert migrating.HEAD in migrating._known()
 
 
-def baseline(url: str) -> None:
-    """A database as the first release made it, with a device and a row."""
-    old = sa.MetaData()
-    for table in metadata.sorted_tables:
-        if table.name not in ("all_measurements", "unit_suspicions"):
-            table.to_metadata(old)
-    columns = [
+def _columns(table: sa.Table, *newer: str) -> list[sa.Column[Any]]:
+    return [
         sa.Column(
             c.name,
             c.type,
@@ -61,10 +58,20 @@ def baseline(url: str) -> None:
             primary_key=c.primary_key,
             nullable=c.nullable,
         )
-        for c in all_measurements.columns
-        if c.name not in NEW_IN_2
+        for c in table.columns
+        if c.name not in newer
     ]
-    rows = sa.Table("measurements", old, *columns)
+
+
+def baseline(url: str) -> None:
+    """A database as the first release made it, with a device and a row."""
+    old = sa.MetaData()
+    for table in metadata.sorted_tables:
+        later = ("unit_suspicions", "software", "assignments")
+        if table.name not in ("all_measurements", "cluster_devices", *later):
+            table.to_metadata(old)
+    sa.Table("cluster_devices", old, *_columns(cluster_devices, "software", "factor_sd"))
+    rows = sa.Table("measurements", old, *_columns(all_measurements, *NEWER))
     sa.Index("measurements_row_hash", rows.c.row_hash, unique=True)
     engine = sa.create_engine(parse_url(url))
     with engine.begin() as connection:
@@ -82,6 +89,11 @@ def baseline(url: str) -> None:
             "row_hash) VALUES (1, 1, 1, 71.5, 5)",
         ):
             connection.execute(sa.text(statement))
+        said = (
+            "INSERT INTO measurements (device_key, configuration_key, ingest_id, latency_ms, "
+            "row_hash, extra) VALUES (1, 1, 1, 30.5, 6, :extra)"
+        )
+        connection.execute(sa.text(said), {"extra": EXTRA})
     engine.dispose()
 
 
@@ -91,9 +103,15 @@ def test_a_database_of_the_first_release_becomes_one_of_this_and_keeps_its_rows(
         with Store.open(url) as store, store._database.reading() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
-            assert store.measurements("resnet50").latency_ms.tolist() == [71.5]
-            found = store.query("SELECT device_id, model, weight FROM telemetry").rows
-            assert found == (("cam", "resnet50", 2.5),)
+            read = store.measurements("resnet50")
+            assert read.latency_ms.tolist() == [71.5, 30.5]
+            precision = read.software["precision"]
+            assert [precision.texts[code] for code in precision.codes] == ["", "int8"]
+            found = store.query("SELECT device_id, weight, threads, extra FROM telemetry").rows
+            assert found == (("cam", 2.5, None, None), ("cam", 2.5, 4, '{"site":"x"}'))
+            hashes = connection.execute(sa.select(all_measurements.c.row_hash)).scalars()
+            software = '{"precision": "int8", "threads": "4"}'
+            assert list(hashes) == [5, with_software(6, software)]
             assert store.query("SELECT * FROM set_aside").rows == ()
             assert store.query("SELECT * FROM trial_summary").rows == ()
 

@@ -286,6 +286,9 @@ def test_accuracies_are_known_by_model_data_and_channels(store: Store) -> None:
     np.testing.assert_array_equal(found, [1.0, np.nan, 0.75, 0.5])
     assert np.isnan(store.accuracies("m", "letters", ["a=1"])).all()
     assert np.isnan(store.accuracies("n", "digits", ["a=1"])).all()
+    channels, every = store.accuracies_on("m", "digits")
+    assert (channels, every.tolist()) == (("a=1", "a=2", "a=3"), [0.5, 0.75, 1.0])
+    assert store.accuracies_on("m", "letters")[0] == ()
     assert store.accuracies("m", "digits", []).shape == (0,)
 
 

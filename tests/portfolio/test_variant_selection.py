@@ -1,11 +1,16 @@
 import math
 from dataclasses import replace
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdap.fleet_data.records import VariantRecord
+from hdap.fleet_data.errors import InfeasibleError
+from hdap.fleet_data.records import VariantClusterRecord, VariantRecord
+from hdap.portfolio.deadline_selection import serve_deadline
 from hdap.portfolio.variant_selection import select
+from hdap.search.sizes.device_speeds import DeviceSpeeds
 
 BASE = VariantRecord(
     variant="v0",
@@ -95,3 +100,21 @@ def test_all_that_stay_are_worth_it_and_all_that_go_are_named(
         )
     for left in select(variants).left_out:
         assert left.why.split()[-1] in whole
+
+
+def test_a_deadline_keeps_the_variants_that_serve_its_devices() -> None:
+    ids = np.array(["fast", "slow", "slower"], dtype=object)
+    factors = np.log(np.array([1.0, 2.0, 2.1]))
+    devices = DeviceSpeeds(ids, np.zeros(3, np.int64), np.full(3, 1 / 3), factors, np.zeros(3))
+    kept = tuple(
+        replace(
+            _variant(f"v{i}", flops=100 * i, accuracy=0.1 * i, fleet_mean_ms=4.0 * i),
+            clusters=(VariantClusterRecord(0, 4.0 * i, 3.9 * i, 4.1 * i),),
+        )
+        for i in (1, 2, 3, 4, 5, 6)
+    )
+    found = serve_deadline(select(kept), devices, 20.0, 2)
+    assert [v.variant for v in found.kept] == ["v2", "v4"]
+    assert "serves no device better within 20 ms" in found.left_out[0].why
+    with pytest.raises(InfeasibleError, match="fastest of 6 reaches"):
+        serve_deadline(select(kept), devices, 5.0, 2)

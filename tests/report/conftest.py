@@ -75,6 +75,8 @@ def full(
     rows = (f"{EVIL},{WORKLOAD},{500 + i},2026-11-20T0{i}:00:00Z\n" for i in range(8))
     sick.write_text(head + "".join(rows))
     hdap("ingest", str(fleet_file("resnet50")), str(sick), db=db)
+    several = ("--latency", "40ms", "--networks", "2", "--trials", "60")
+    hdap("search", "--model", "resnet50", *several, db=db)
     search = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "150")
     hdap(*search, "--study", "<i>first</i>", db=db)
     proof = folder / "proof.csv"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
@@ -118,7 +119,21 @@ def test_every_picture_and_table_of_simulated_data_says_so(made: Report) -> None
     assert page.count("(simulated data)") == tables
 
 
-def test_a_folder_that_is_not_there_is_one_line(full: Path) -> None:
-    done = CliRunner().invoke(app, ["report", "--out", "/nowhere/r.html", "--db", str(full)])
+@pytest.mark.parametrize("command", ["report", "plot fleet"])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("/nowhere/r.html", "create it"),
+        ("/proc/r.html", "must be writable"),
+        ("x" * 300 + ".html", "give it a shorter name"),
+        ("folder.html", "must name a file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(
+    full: Path, tmp_path: Path, command: str, place: str, message: str
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    words = [*command.split(), "--out", str(tmp_path / place), "--db", str(full)]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
-    assert "create it" in done.stderr
+    assert message in done.stderr

@@ -1,18 +1,25 @@
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from hdap.fleet_data.architecture import Counts
+from benchmarks.fleet.measured_fleets import read_fleet
+from hdap.clustering.cluster_fleet import cluster
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import NotEnoughDataError
+from hdap.fleet_data.records import Measurements
 from hdap.surrogate.models.base import Z90, Prediction
+from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.roofline import Roofline
-from hdap.surrogate.training_data.training_cells import Cells, TrainingData
+from hdap.surrogate.training_data.training_cells import Cells, TrainingData, training_data
 from hdap.surrogate.validation.cross_validation import (
     HeldOut,
+    Score,
     calibration,
     cross_validate,
+    device_errors,
     noise_floor,
     score,
 )
@@ -110,8 +117,8 @@ def test_the_noise_floor_is_that_of_known_noise(data: TrainingData) -> None:
 def test_thinning_takes_new_configurations_before_repeats(data: TrainingData) -> None:
     kept = data.at(thinned(data, 50, np.random.default_rng(0)))
     assert kept.dense.sum() == data.dense.sum()
-    for cluster in range(4):
-        mine = kept.configuration[(kept.cluster == cluster) & ~kept.dense]
+    for number in range(4):
+        mine = kept.configuration[(kept.cluster == number) & ~kept.dense]
         assert len(mine) == len(set(mine)) == 50
 
 
@@ -127,3 +134,38 @@ def _held(data: TrainingData, log_error: np.ndarray | float, log_sd: float) -> H
         cells.log_ms + log_error,
         np.full(len(cells), log_sd),
     )
+
+
+def test_single_devices_show_a_mixture_that_their_cluster_hides(
+    architecture: Callable[[str], Architecture],
+) -> None:
+    rows, kinds = read_fleet("rollout")
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+
+    def scores(seen: Measurements) -> tuple[Score, ...]:
+        clustering = cluster(seen, resamples=0, created_at=now, measurement_mark=0)
+        data = training_data(architecture("resnet50"), rows, clustering)
+        return score(cross_validate(FleetModel, data), data)
+
+    # Dense rows alone put ONNX Runtime and OpenVINO into one cluster, which seems as good as ever.
+    apart, mixed = scores(rows), scores(rows.at(rows.dense))
+    assert [len(apart), len(mixed)] == [4, 3]
+    (mixture,) = [s for s in mixed if s.devices == 11]
+    pure = [s for s in (*apart, *mixed) if s.devices != 11]
+    assert mixture.mape < max(s.mape for s in pure)
+    assert mixture.device_error > 1.4 * mixture.mape
+    assert all(s.device_error < 1.15 * s.mape for s in pure)
+    assert mixture.worst_error >= mixture.device_error
+    kind = dict(zip(rows.devices.ids, kinds, strict=True))
+    assert kind[mixture.worst_device] in ("ort", "ov")
+
+
+def test_a_device_is_judged_by_its_own_rows(data: TrainingData) -> None:
+    held = cross_validate(FleetModel, data)
+    sick = int(data.device[~data.dense][0])
+    odd = np.random.default_rng(0).choice([0.7, 1.4], len(data))
+    latency = np.where((data.device == sick) & ~data.dense, data.latency_ms * odd, data.latency_ms)
+    errors = device_errors(held, replace(data, latency_ms=latency))
+    assert errors.worst[0] == data.device_ids[sick]
+    assert errors.worst[1] > 0.2
+    assert errors.typical == pytest.approx(device_errors(held, data).typical, rel=0.2)

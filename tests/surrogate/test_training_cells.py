@@ -1,15 +1,19 @@
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
+from benchmarks.fleet.measured_fleets import read_fleet, with_software
+from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Measurements
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 
 MODEL = "mobilenetv1_100"
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def test_every_measured_row_is_there_with_its_counts(
@@ -67,7 +71,7 @@ def test_a_device_that_is_slower_by_a_factor_teaches_the_same(
     np.testing.assert_allclose(changed.log_ms, learned_from(MODEL).log_ms, atol=1e-9)
 
 
-def test_only_the_dominant_workload_of_pruned_rows_is_kept_and_that_is_said(
+def test_only_the_dominant_batch_size_of_pruned_rows_is_kept_and_that_is_said(
     architecture: Callable[[str], Architecture],
     measured: Callable[[str], Measurements],
     true_clustering: Callable[[str], ClusteringRecord],
@@ -79,9 +83,7 @@ def test_only_the_dominant_workload_of_pruned_rows_is_kept_and_that_is_said(
     )
     data = training_data(architecture(MODEL), mixed, true_clustering(MODEL))
     assert len(data) == (~other).sum()
-    assert data.notes == (
-        f"{other.sum()} rows of other workloads left out (kept: batch size 1, runtime unknown)",
-    )
+    assert data.notes == (f"{other.sum()} rows of other batch sizes left out (kept: batch size 1)",)
 
 
 def test_outliers_and_devices_newer_than_the_clustering_are_left_out(
@@ -115,8 +117,8 @@ def test_many_rows_of_one_configuration_are_thinned_evenly(
     monkeypatch.setattr("hdap.surrogate.training_data.row_selection.ROWS_PER_CELL", 10)
     data = training_data(architecture(MODEL), measured(MODEL), true_clustering(MODEL))
     assert data.cells.rows.max() <= 10
-    for cluster in range(4):
-        dense = data.dense & (data.cluster == cluster)
+    for number in range(4):
+        dense = data.dense & (data.cluster == number)
         assert np.ptp(data.measured_at[dense]) > 0.8 * np.ptp(data.measured_at)
 
 
@@ -138,3 +140,44 @@ def test_channels_of_another_architecture_are_refused(
     wrong = replace(rows, models=("resnet50",) * len(rows.models))
     with pytest.raises(InputError, match="stored channels must fit resnet50"):
         training_data(architecture("resnet50"), wrong, true_clustering(MODEL))
+
+
+def test_each_device_is_learned_from_in_what_it_runs(
+    architecture: Callable[[str], Architecture],
+) -> None:
+    rows, kinds = read_fleet("rollout")
+    told = with_software(rows, kinds)
+    clustering = cluster(told, resamples=0, created_at=NOW, measurement_mark=0)
+    data = training_data(architecture("resnet50"), told, clustering)
+    assert len(data) == len(rows)
+    assert data.notes == ()
+    # A device changes its runtime: what it measured before counts no more.
+    older = replace(told, runtime=np.where(told.device == 0, 1, told.runtime))
+    ran = int(told.runtime[told.device == 0][0])
+    assert ran != 1
+    data = training_data(architecture("resnet50"), older, clustering)
+    gone = int((told.device == 0).sum())
+    assert len(data) == len(rows) - gone
+    assert data.notes == (f"{gone} rows of other software left out",)
+
+
+def test_where_bundles_bring_their_own_runtime_that_is_learned_from_and_said(
+    architecture: Callable[[str], Architecture],
+    measured: Callable[[str], Measurements],
+    true_clustering: Callable[[str], ClusteringRecord],
+) -> None:
+    rows = measured(MODEL)
+    clustering = replace(
+        true_clustering(MODEL),
+        software=np.full(len(rows.devices.ids), '{"runtime": "litert"}', dtype=object),
+    )
+    served = np.flatnonzero(rows.dense)[::2]
+    runtime = np.ones(len(rows), dtype=np.int64)
+    runtime[served] = 2
+    mixed = replace(rows, runtimes=("", "onnxruntime 1.32", "litert"), runtime=runtime)
+    data = training_data(architecture(MODEL), mixed, clustering)
+    assert len(data) == len(rows) - len(served)
+    assert data.notes == (
+        "no device measured a pruned network in what it runs: learning from onnxruntime 1.32",
+        f"{len(served)} rows of other software left out",
+    )

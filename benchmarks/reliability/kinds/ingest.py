@@ -212,8 +212,7 @@ def read_only_databases(folder: Path, cases: int) -> Outcome:
         at = ("--db", "place/hdap.db")
         for words in READING:
             ran = _hdap(folder, *words.split(), *at, before=_obey_modes)
-            none_yet = words.startswith("trials")  # there is no study to show
-            tally.add(ran.badly(code=1 if none_yet else 0, says="study" if none_yet else ""))
+            tally.add(ran.badly(code=0, says="no study is stored" * words.startswith("trials")))
         for words in ("cluster", "ingest t.csv", "search --model m --flops 1G"):
             ran = _hdap(folder, *words.split(), *at, before=_obey_modes)
             tally.add(ran.badly(code=1, says="read-only"))
@@ -258,7 +257,7 @@ def _ran(
             cwd=folder,
             capture_output=True,
             env=environment,
-            timeout=180,
+            timeout=600,
             preexec_fn=before,
         )
     except subprocess.TimeoutExpired:

@@ -6,8 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.reliability.attack import ROOT, Attack, Outcome, Ran, Tally, run_hdap
@@ -41,7 +45,14 @@ WIDTHS = (60, 80, 120)
 ONE_LINE = ("next:", "then:", "with ", "channels:")
 """Lines that are there to be pasted stay whole."""
 HEAD = "device_id,model,channels,latency_ms,timestamp"
-QUICK = " --min-seconds 0.02 --runs 3"
+QUICK = {"measure": " --min-seconds 0.02 --runs 3", "plan --out": " --per-cluster 10"}
+"""What is asked of an offer is whether it works, not how long a device takes for how much."""
+DEEPEST = 9
+"""Offers of offers, a bound for what would go round in circles."""
+OF_A_NETWORK = ("prune", "export", "report", "dashboard")
+SERVING = "Ctrl-C ends it"
+LONGEST_S = 600.0
+"""Some offers train and measure, and other work may run beside the attack."""
 SERVES = ("portfolio serve", "dashboard")
 
 
@@ -83,31 +94,43 @@ def _begin(folder: Path, rows: list[str], name: str = "hdap.db") -> list[str]:
 
 @dataclass
 class Walk:
-    """Follows what commands offer, each kind of command once, where it is offered."""
+    """Follows what commands offer, each kind of command once, in the folder that offered it.
+
+    `anywhere` is what walks share: what an offer of OF_A_NETWORK does hangs on no telemetry.
+    The folder stays the same, because a person's leave to run its code is the folder's: what a
+    command leaves behind is taken back after everything that it offers was tried.
+    """
 
     tally: Tally
+    anywhere: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
 
     def follow(self, folder: Path, shown: str, of: str, depth: int = 0) -> None:
-        steps = [line for line in shown.splitlines() if line.startswith(("next: ", "then: "))]
-        after: Path | None = None
-        for number, line in enumerate(steps):
-            command = line[len("next: ") :]
-            kind = _kind(command)
-            if line.startswith("then:") and after is not None:
-                place = after
-            else:
-                place = folder.parent / f"{folder.name}-{depth}{number}"
-                shutil.copytree(folder, place, dirs_exist_ok=True)
-            after = place
-            if line.startswith("next:") and kind in self.seen:
-                continue
-            self.seen.add(kind)
-            # what is asked is whether it works, not how long a device takes
-            ran = _shell(command + QUICK * (kind == "measure"), place)
-            self.tally.add([f"offered by {of}: {wrong}" for wrong in _wrong(ran, kind)])
-            if depth < 9:
-                self.follow(place, ran.out, kind, depth + 1)
+        offered = re.findall(r"^(next|then): (.*)$", shown, re.MULTILINE)
+        with tempfile.TemporaryDirectory() as aside:
+            as_it_was = shutil.copytree(folder, Path(aside) / "as it was")
+            wanted = False  # `then:` works once `next:` was run
+            for label, command in offered:
+                kind = _kind(command)
+                if label == "next":
+                    _restore(folder, as_it_was)
+                    wanted = kind not in self.seen | self.anywhere
+                if wanted:
+                    self._try(folder, command, kind, of, depth)
+            _restore(folder, as_it_was)
+
+    def _try(self, folder: Path, command: str, kind: str, of: str, depth: int) -> None:
+        (self.anywhere if kind.startswith(OF_A_NETWORK) else self.seen).add(kind)
+        ran = _shell(command + QUICK.get(kind, ""), folder)
+        self.tally.add([f"offered by {of}: {wrong}" for wrong in _wrong(ran, kind)])
+        if depth < DEEPEST:
+            self.follow(folder, ran.out, kind, depth + 1)
+
+
+def _restore(folder: Path, as_it_was: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(as_it_was, folder, dirs_exist_ok=True)
 
 
 def _kind(command: str) -> str:
@@ -120,10 +143,10 @@ def _kind(command: str) -> str:
 
 
 def _wrong(ran: Ran, kind: str) -> list[str]:
-    if kind.startswith(SERVES):  # runs until it is ended
-        return [] if "Ctrl-C ends it" in ran.out else [f"{ran.words}: {ran.shown[-300:]}"]
-    judged = kind == "verify" and re.search("^(does not hold|not shown)", ran.out, re.MULTILINE)
-    return ran.badly(code=1 if judged else 0)
+    if kind.startswith(SERVES):
+        return [] if SERVING in ran.out else [f"{ran.words}: {ran.shown[-300:]}"]
+    judged = re.search("^(does not hold|not shown)", ran.out, re.MULTILINE)
+    return ran.badly(code=1 if judged and kind.startswith("verify") else 0)
 
 
 def _shell(command: str, folder: Path) -> Ran:
@@ -137,14 +160,27 @@ def _shell(command: str, folder: Path) -> Ran:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HDAP_")}
     clean |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "80"}
     clean |= {"PYTHONUNBUFFERED": "1", "PATH": f"{script}:{beside}:{clean.get('PATH', '')}"}
-    limit = 20.0 if _kind(command).startswith(SERVES) else 400.0
+    words = ["bash", "-c", command]
+    if _kind(command).startswith(SERVES):
+        return _served(command, words, folder, clean)
     try:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=clean, capture_output=True, timeout=limit
-        )
+        done = subprocess.run(words, cwd=folder, env=clean, capture_output=True, timeout=LONGEST_S)
     except subprocess.TimeoutExpired as over:
         return Ran((command,), None, _text(over.stdout), _text(over.stderr))
     return Ran((command,), done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _served(command: str, words: list[str], folder: Path, env: dict[str, str]) -> Ran:
+    """What serves until it is ended: ended once it says so."""
+    with tempfile.TemporaryFile() as shown:
+        child = subprocess.Popen(words, cwd=folder, env=env, stdout=shown, stderr=subprocess.STDOUT)
+        over = time.monotonic() + LONGEST_S
+        said = ""
+        while SERVING not in said and child.poll() is None and time.monotonic() < over:
+            time.sleep(0.1)
+            said = os.pread(shown.fileno(), 100_000, 0).decode(errors="replace")
+        child.terminate()
+        return Ran((command,), child.wait(), said, "")
 
 
 def _text(shown: bytes | None) -> str:
@@ -153,15 +189,26 @@ def _text(shown: bytes | None) -> str:
 
 def every_next(folder: Path, cases: int) -> Outcome:
     """From each thin telemetry on, whatever is offered is run."""
+    return _of_each_thin(folder, partial(_offered, set()))
+
+
+def _of_each_thin(folder: Path, attack: Callable[[Path, str], Outcome]) -> Outcome:
+    """An attack on each thin telemetry, in a folder of its own, as many at once as there are
+    cores."""
+    places = [folder / f"thin {number}" for number in range(len(THIN))]  # a blank, as folders have
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        each = list(pool.map(attack, places, THIN))
+    return Outcome(sum(one.tried for one in each), tuple(w for one in each for w in one.badly))
+
+
+def _offered(anywhere: set[str], place: Path, name: str) -> Outcome:
     tally = Tally()
-    for number, rows in enumerate(THIN.values()):
-        place = folder / f"thin {number}"  # a blank, as folders have
-        tally.add(_begin(place, rows))
-        walk = Walk(tally)
-        for command in ("cluster", "status", "devices", "model " + MODEL, "ingest rows.csv"):
-            ran = run_hdap(*command.split(), cwd=place)
-            tally.add(ran.badly(code=0))
-            walk.follow(place, ran.out, command)
+    tally.add(_begin(place, THIN[name]))
+    walk = Walk(tally, anywhere)
+    for command in ("cluster", "status", "devices", "model " + MODEL, "ingest rows.csv"):
+        ran = run_hdap(*command.split(), cwd=place)
+        tally.add(ran.badly(code=0))
+        walk.follow(place, ran.out, command)
     return tally.outcome()
 
 
@@ -173,14 +220,15 @@ def every_next_of_training(folder: Path, cases: int) -> Outcome:
     data = ("--data", "tinynet:images", "--epochs", "1")
     db, model = ("--db", "my fleet.db"), ("--model", MODEL)
     search = ("--flops", "50%", "--trials", "30", "--study", "my study", "--step", "4")
-    levels = ("--levels", "my levels.json")
+    plan = ("elastic", "plan", *model, "--clocks", "1.0")  # these rows report none
     walk = Walk(tally)
     for words in (
         ("search", *model, *search, *db),
         ("prune", "--study", "my study", "--out", "my pruned", *db),
         ("finetune", "my pruned", "--out", "my tuned", *data, *model, *db),
-        ("elastic", "plan", *model, "--target-latency", "2ms", "--out", "my levels.json", *db),
-        ("elastic", "train", *model, *levels, "--out", "my elastic", *data, *db),
+        (*plan, "--target-latency", "2ms", "--out", "all in time.json", *db),
+        (*plan, "--target-latency", "0.6ms", "--out", "my levels.json", *db),
+        ("elastic", "train", *model, "--flops", "50%,100%", "--out", "my elastic", *data, *db),
         ("portfolio", "train", *model, "--sparse-levels", "1", "--out", "my sparse", *data, *db),
         ("report", "--out", "my report.html", *db),
         ("simulate", "--out", "my simulation", "--devices", "20"),
@@ -193,12 +241,14 @@ def every_next_of_training(folder: Path, cases: int) -> Outcome:
 
 def no_figure_is_nan(folder: Path, cases: int) -> Outcome:
     """Every command that shows figures, on thin data, for people, for machines and as a report."""
+    return _of_each_thin(folder, _figures)
+
+
+def _figures(place: Path, name: str) -> Outcome:
     tally = Tally()
-    for number, (name, rows) in enumerate(THIN.items()):
-        place = folder / str(number)
-        tally.add(_begin(place, rows))
-        for ran in _shown(place):
-            tally.add([*ran.badly(), *_nan(ran, name)])
+    tally.add(_begin(place, THIN[name]))
+    for ran in _shown(place):
+        tally.add([*ran.badly(), *_nan(ran, name)])
     return tally.outcome()
 
 

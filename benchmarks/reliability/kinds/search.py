@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,12 @@ def small_spaces(folder: Path, cases: int) -> Outcome:
     other = folder / "two"
     other.mkdir()
     env = _fleet(other, TWO)
-    done = run_hdap("search", "--model", TWO, "--flops", "50%", "--json", cwd=other, env=env)
-    tally.add(done.badly(code=0, says="nothing on the grid lies within"))
-    if done.code == 0:
+    for band, said in (((), ""), (("--flops-tol", "0.03"), "nothing on the grid lies within")):
+        half = ("search", "--model", TWO, "--flops", "50%", "--json", *band)
+        done = run_hdap(*half, cwd=other, env=env)
+        tally.add(done.badly(code=0, says=said))
+        if done.code != 0:
+            continue
         found = _document(done)
         above = max(row["flops"] for row in found["rows"] if row["network"] != "dense")
         tally.add("" if above <= found["flops_high"] else f"{above} FLOPs are above the budget")
@@ -117,23 +121,31 @@ def small_spaces(folder: Path, cases: int) -> Outcome:
 
 def interrupted(folder: Path, cases: int) -> Outcome:
     """Killed in the middle and resumed: the same trials, or it was said beforehand."""
-    tally, env = Tally(), _fleet(folder, FIVE)
-    for sampler in (*OURS, *OPTUNAS):
-        trials = str(TRIALS.get(sampler, 3000))
-        words = ("search", "--model", FIVE, *MANY, "--sampler", sampler, "--trials", trials)
-        whole = run_hdap(*words, "--study", f"{sampler}-whole", cwd=folder, env=env)
-        tally.add(whole.badly(code=0))
-        for name, number in (("int", signal.SIGINT), ("kill", signal.SIGKILL)):
-            study = f"{sampler}-{name}"
-            said = _killed(folder, (*words, "--study", study), env, study, number)
-            first = len(_rows(folder, study))
-            done = run_hdap("search", "--resume", study, cwd=folder, env=env)
-            done = done if first < int(trials) else whole  # it was faster than the signal
-            tally.add(done.badly(code=0))
-            same = _rows(folder, study) == _rows(folder, f"{sampler}-whole")
-            told = "not to those that it would have found" in " ".join(said.split())
-            wrong = f"{study}: resumed after {first} trials to other ones, and did not say so"
-            tally.add("" if same or told else wrong)
+    env, samplers = _fleet(folder, FIVE), (*OURS, *OPTUNAS)
+    fitted = Tally()
+    fitted.add(run_hdap("fit", "--model", FIVE, cwd=folder, env=env).badly(code=0))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # as many samplers at once as cores
+        each = [*pool.map(partial(_interrupted, folder, env), samplers), fitted.outcome()]
+    return Outcome(sum(one.tried for one in each), tuple(w for one in each for w in one.badly))
+
+
+def _interrupted(folder: Path, env: dict[str, str], sampler: str) -> Outcome:
+    tally = Tally()
+    trials = str(TRIALS.get(sampler, 3000))
+    words = ("search", "--model", FIVE, *MANY, "--sampler", sampler, "--trials", trials)
+    whole = run_hdap(*words, "--study", f"{sampler}-whole", cwd=folder, env=env)
+    tally.add(whole.badly(code=0))
+    for name, number in (("int", signal.SIGINT), ("kill", signal.SIGKILL)):
+        study = f"{sampler}-{name}"
+        said = _killed(folder, (*words, "--study", study), env, study, number)
+        first = len(_rows(folder, study))
+        done = run_hdap("search", "--resume", study, cwd=folder, env=env)
+        done = done if first < int(trials) else whole  # it was faster than the signal
+        tally.add(done.badly(code=0))
+        same = _rows(folder, study) == _rows(folder, f"{sampler}-whole")
+        told = "not to those that it would have found" in " ".join(said.split())
+        wrong = f"{study}: resumed after {first} trials to other ones, and did not say so"
+        tally.add("" if same or told else wrong)
     return tally.outcome()
 
 
@@ -150,7 +162,7 @@ def _killed(
     while running.poll() is None and time.monotonic() < deadline and not _rows(folder, study):
         time.sleep(0.02)
     running.send_signal(number)
-    said, _ = running.communicate(timeout=60.0)
+    said, _ = running.communicate(timeout=300.0)
     return said
 
 

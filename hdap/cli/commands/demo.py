@@ -11,13 +11,13 @@ from hdap.cli.terminal.next_steps import TELEMETRY, next_steps, telemetry_of_you
 from hdap.cli.terminal.output import note, out
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.search_request import SearchRequest
-from hdap.workflows.next_commands import command_line
+from hdap.workflows.next_commands import command_line, free_name
 
 FLEET = "microfleet-resnet50.csv.gz"
 
 
 def run(asked: DemoCommand) -> None:
-    """Run the four commands one after the other, each under the line that would run it."""
+    """Run the five commands one after the other, each under the line that would run it."""
     path = asked.keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
     db = str(path)
     with as_file(files("hdap") / "data" / FLEET) as fleet:
@@ -30,8 +30,14 @@ def run(asked: DemoCommand) -> None:
     _heading(f"hdap search --model resnet50 --flops {asked.flops}")
     request = SearchRequest("resnet50", asked.flops, trials=asked.trials, seed=asked.seed)
     search.run(SearchCommand(request=request, db=db))
+    _heading(f"hdap search --model resnet50 --latency {asked.latency} --networks 3")
+    several = SearchRequest("resnet50", latency=asked.latency, networks=3, seed=asked.seed)
+    search.run(SearchCommand(request=several, db=db))
     note(f"\nthe database of this demo: {path}")
-    next_steps(command_line("sql", "SELECT * FROM trial_summary", "--db", path))
+    next_steps(
+        command_line("sql", "SELECT * FROM trial_summary", "--db", path),
+        command_line("plot", "sizes", "--out", free_name("sizes.png"), "--db", path),
+    )
     telemetry_of_yours(f"hdap ingest {TELEMETRY} --db yours.db")
 
 

@@ -9,7 +9,8 @@ from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, progress_bar, say, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.documents import write_document
-from hdap.fleet_data.wording import amount, interval, kept, latency, percent
+from hdap.fleet_data.records import LevelPlanRecord
+from hdap.fleet_data.wording import amount, counted, interval, kept, latency, percent
 from hdap.workflows.next_commands import command_line, free_name
 from hdap.workflows.plan_levels import LevelPlan, level_file, plan_levels
 
@@ -54,7 +55,7 @@ def show(plan: LevelPlan, out: Path | None) -> None:
         ("parameters", "right", lambda x: amount(x.parameters)),
         ("kept importance", "right", lambda x: kept(x.kept_importance)),
         ("accuracy", "right", lambda x: percent(x.accuracy)),
-        title=f"{record.model}: {len(record.levels)} levels, each a prefix of the next",
+        title=f"{record.model}: {counted(len(record.levels), 'level')}, each a prefix of the next",
     )
     _show_points(plan)
     show_rows(
@@ -69,10 +70,20 @@ def show(plan: LevelPlan, out: Path | None) -> None:
         note("not written: --out levels.json keeps them for training and for devices")
         return
     line(f"written: {out}")
+    _offer(record, out)
+
+
+def _offer(record: LevelPlanRecord, out: Path) -> None:
+    """What can be done with these levels: the dense network is measured anyway, and it takes two
+    to be elastic."""
     these = ("--model", record.model, "--levels", out)
-    next_steps(command_line("plan", *these, "--out", free_name("bundles")))
-    train = command_line("elastic", "train", *these, "--data", "IMAGES", "--out")
-    with_yours("IMAGES", f"{train} {free_name('elastic')}")
+    if any(level.channels for level in record.levels):
+        next_steps(command_line("plan", *these, "--out", free_name("bundles")))
+    else:
+        note("the dense network is in time everywhere: a shorter --target-latency needs levels")
+    if len(record.levels) > 1:
+        train = command_line("elastic", "train", *these, "--data", "IMAGES", "--out")
+        with_yours("IMAGES", f"{train} {free_name('elastic')}")
 
 
 def _show_points(plan: LevelPlan) -> None:

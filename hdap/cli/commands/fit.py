@@ -63,14 +63,17 @@ def show(result: FitResult) -> None:
         ("rows", "right", lambda x: f"{x[1].rows:,}"),
         ("configurations", "right", lambda x: f"{x[0].cells:,}"),
         ("held-out error", "right", lambda x: percent(x[0].mape)),
+        ("of a device", "right", lambda x: percent(x[0].device_error)),
+        ("worst device", "right", lambda x: _worst(x[0])),
         ("noise", "right", lambda x: percent(x[0].noise_floor)),
         ("rank correlation", "right", lambda x: number(x[0].kendall_tau)),
         ("in 90 % interval", "right", lambda x: percent(x[0].coverage, 0)),
         *(_error_of(name, scores) for name, scores in result.base_lines.items()),
         title=f"{record.kind} surrogates of {record.model}, on held-out configurations",
-        optional=(*(f"error of {name}" for name in reversed(others)), "configurations"),
+        optional=(*(f"error of {n}" for n in reversed(others)), "configurations", "worst device"),
     )
     line(_mean_line(result, others))
+    line(_device_line(result))
     line(f"channel counts pay in steps of {result.surrogate.step}")
     line(_context_line(result))
     for note in result.notes:
@@ -84,6 +87,24 @@ def _error_of(
     name: str, scores: tuple[Score, ...]
 ) -> tuple[str, Justify, Callable[[tuple[Score, Any]], str]]:
     return f"error of {name}", "right", lambda x: percent(scores[x[0].cluster].mape)
+
+
+def _device_line(result: FitResult) -> str:
+    """What a cluster's median hides: how far off single devices are."""
+    judged = [s for s in result.scores if s.devices]
+    if not judged:
+        return "no device measured enough for an error of its own"
+    worst = max(judged, key=lambda s: s.worst_error)
+    devices = sum(s.devices for s in judged)
+    typical = sum(s.device_error * s.devices for s in judged) / devices
+    return (
+        f"held-out error of a single device, one row each: typically {percent(typical)}, at worst "
+        f"{percent(worst.worst_error)} ({worst.worst_device}, cluster {worst.cluster})"
+    )
+
+
+def _worst(score: Score) -> str:
+    return f"{score.worst_device} {percent(score.worst_error)}" if score.worst_device else "-"
 
 
 def _context_line(result: FitResult) -> str:

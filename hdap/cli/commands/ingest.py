@@ -48,7 +48,7 @@ def run(asked: IngestCommand) -> None:
 def _ingest(
     store: Store, source: Path | str, asked: IngestCommand, units: LatencyUnits
 ) -> IngestReport:
-    with progress_bar(f"ingest {source}", "bytes") as bar:
+    with progress_bar(f"ingest {Path(source).name}", "bytes") as bar:
         at: tuple[int, int | None] = (0, None)
 
         def progress(done: int, total: int | None) -> None:
@@ -84,8 +84,9 @@ def _tell(store: Store, report: IngestReport, asked: IngestCommand) -> None:
 
 def _offer(store: Store) -> None:
     try:
-        measured = bool(store.measured_models())
-        steps = for_models(store)
+        with progress_bar("looking at what comes next"):
+            measured = bool(store.measured_models())
+            steps = for_models(store)
     except HdapError as error:
         warn(str(error))
         return

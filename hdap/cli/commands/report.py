@@ -9,7 +9,7 @@ from hdap.cli.settings.report_commands import ReportCommand
 from hdap.cli.terminal.next_steps import TELEMETRY, next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, progress_bar, say
-from hdap.fleet_data.atomic_files import require_folder_of
+from hdap.fleet_data.atomic_files import require_place_of, writable
 from hdap.fleet_data.wording import counted, megabytes
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.write_report import Report, report
@@ -18,7 +18,7 @@ from hdap.report.write_report import Report, report
 def run(asked: ReportCommand) -> None:
     """Write the page and say what it says first, what is in it and what is missing."""
     out = asked.out
-    require_folder_of(out)
+    require_place_of(out)
     with (
         open_store(asked.db, create=False, read_only=True) as store,
         progress_bar("reporting") as bar,
@@ -27,7 +27,8 @@ def run(asked: ReportCommand) -> None:
             PictureSource.of(store, asked.study), lambda done, total: bar(done, total, "")
         )
         page = made.html()
-    out.write_text(page, encoding="utf-8")
+    with writable(out):
+        out.write_text(page, encoding="utf-8")
     size = len(page.encode())
     if asked.as_json:
         emit_json(_document(made) | {"out": str(out), "bytes": size})

@@ -4,6 +4,7 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
 from hdap.fleet_data.store import Store
@@ -19,7 +20,9 @@ from hdap.workflows.search_fleet import (
     new_search,
     resumed_search,
     summarize_search,
+    worth_of_sizes,
 )
+from hdap.workflows.search_sizes import search_sizes
 
 
 def run(asked: SearchCommand) -> None:
@@ -31,10 +34,13 @@ def run(asked: SearchCommand) -> None:
         )
     request = None if asked.resume is not None else _complete(asked)
     with open_store(asked.db, create=False) as store:
+        if request is not None and request.networks is not None:
+            _sizes(store, request, asked)
+            return
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
         else:
-            search = new_search(store, request, asked.study, say, asked.storage)
+            search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
         _run(store, search, asked)
 
 
@@ -43,10 +49,25 @@ def _complete(asked: SearchCommand) -> SearchRequest:
     request = asked.request
     if request is None:
         raise typer.BadParameter("give --model, or --resume STUDY", param_hint="--model")
+    request = settled(request, asked.given)
     goals = request.objective.split(",")
     if request.flops is None and request.latency is None and "flops" not in goals:
         raise typer.BadParameter("give --flops, or --resume STUDY", param_hint="--flops")
-    return settled(request, asked.given)
+    return request
+
+
+def _sizes(store: Store, request: SearchRequest, asked: SearchCommand) -> None:
+    for flag, given in (("--storage", asked.storage), ("--timeout", asked.timeout)):
+        if given is not None:
+            raise typer.BadParameter("not where several --networks are found", param_hint=flag)
+    with progress_bar("one network, or several") as bar:
+        found = search_sizes(
+            store, request, asked.study, say, lambda done, of: bar(done, of, "networks")
+        )
+    if asked.as_json:
+        emit_json(sizes_document(found))
+    else:
+        show_sizes(found)
 
 
 def _run(store: Store, search: Search, asked: SearchCommand) -> None:
@@ -61,14 +82,15 @@ def _run(store: Store, search: Search, asked: SearchCommand) -> None:
             store, search, asked.timeout, show, asked.workers, asked.storage, say
         )
     found, worth = summarize_search(search, result)
+    sizes = worth_of_sizes(store, search, found)
     compared = _compared(store, search, result, found)
     above = certified(search, found)
     if asked.as_json:
-        document = answer.document(search, result, found, worth, compared, above)
+        document = answer.document(search, result, found, worth, sizes, compared, above)
         emit_json(document | answer.accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
-        answer.show(search, result, found, worth, compared, above)
+        answer.show(search, result, found, worth, sizes, compared, above)
     if result.stopped == "interrupted":
         raise typer.Exit(130)
 

@@ -9,7 +9,7 @@ from hdap.cli.tables.front_table import documents, show_front
 from hdap.cli.terminal.layout import Justify
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, line, out, show_rows
+from hdap.cli.terminal.output import emit_json, line, note, out, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import QueryResult, StudyRecord
@@ -214,5 +214,7 @@ def _show_studies(rows: list[dict[str, Any]]) -> None:
         ("state", "left", lambda s: s["state"]),
         optional=("feasible", "sampler", "state"),
     )
-    newest = rows[-1]["study"] if rows else None
-    next_steps(*([] if newest is None else [command_line("trials", "--study", newest, "--pareto")]))
+    if not rows:
+        note("no study is stored: `hdap search` makes one")
+        return
+    next_steps(command_line("trials", "--study", rows[-1]["study"], "--pareto"))

@@ -9,7 +9,17 @@ from hdap.requests.setting import Setting
 
 PICTURE_KINDS = (
     *("fleet", "clusters", "latency", "parity", "learning"),
-    *("history", "pareto", "layers", "promise", "training", "levels", "portfolio", "drift"),
+    *(
+        "history",
+        "pareto",
+        "layers",
+        "sizes",
+        "promise",
+        "training",
+        "levels",
+        "portfolio",
+        "drift",
+    ),
 )
 """Names of the registry, for help and completion that load nothing; a test compares them."""
 

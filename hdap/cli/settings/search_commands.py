@@ -66,6 +66,26 @@ class TrialsCommand(WithBoth):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AssignCommand(WithBoth):
+    """Who runs which of several networks (hdap search --networks), by the telemetry of now.
+
+    Without --apply nothing is stored: it says how many devices would move, and which. A device
+    moves when it is clearly wrong where it is, not with every row; one that was never seen before
+    is assigned after its first rows of the dense model.
+    """
+
+    study: Annotated[
+        str | None, Setting("Which study; the latest with several networks if left out.")
+    ] = None
+    device: Annotated[str | None, Setting("One device, and why it runs what it runs.")] = None
+    apply: Annotated[bool, Setting("Store the moves.")] = False
+    out: Annotated[
+        Path | None, Setting("Write who runs what as CSV, for what updates the devices.")
+    ] = None
+    limit: Annotated[int, Setting("Moves to list at most.", low=1)] = 10
+
+
+@dataclass(frozen=True, kw_only=True)
 class VerifyCommand(WithBoth):
     """Measure what was promised: write a bundle with --out, read it back without.
 

@@ -1,6 +1,6 @@
 """How the profile and the answer of a search are printed."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,25 @@ from hdap.cli.tables.networks_table import networks_document, show_networks
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.output import line, note, out, show_rows, verbose
 from hdap.fleet_data.costs import format_flops
-from hdap.fleet_data.wording import amount, counted, kept, latency, percent, seconds, times
+from hdap.fleet_data.wording import (
+    amount,
+    counted,
+    kept,
+    latency,
+    milliseconds,
+    percent,
+    seconds,
+    times,
+)
 from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
+from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.problem.objectives import OBJECTIVES, Objective
+from hdap.search.sizes.sizes_worth import SizesWorth
+from hdap.surrogate.models.base import Z90
 from hdap.workflows.compare_networks import ClusterAssignment
+from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.next_commands import command_line, free_name, plan_command
 from hdap.workflows.search_fleet import Search
 from hdap.workflows.text_cells import Column, answer_columns
@@ -50,6 +63,7 @@ def show(
     result: SearchResult,
     found: Answer,
     worth: SingleClusterBaseline,
+    sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
 ) -> None:
@@ -66,7 +80,9 @@ def show(
             f"within {percent(above_best)} of the best possible for these surrogates: no allowed "
             f"configuration is predicted faster by more (a lower bound, doubt included)"
         )
-    line(f"fleet-awareness: {worth.words}")
+    line(f"shapes: {worth.words}")
+    if sizes is not None:
+        line(f"sizes: {sizes.words}")
     if compared is not None:
         show_networks(compared)
     # the answer comes last: it is what a screen of 24 lines ends with
@@ -76,12 +92,19 @@ def show(
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
+    larger = [] if sizes is None or not sizes.worthwhile else [_sizes_command(search, sizes)]
     next_steps(
+        *larger,
         command_line("trials", "--study", name, "--pareto"),
         plan_command(search.record.model, name),
         command_line("verify", *this, "--out", free_name("proof")),
         command_line("prune", *this, "--out", free_name("pruned")),
     )
+
+
+def _sizes_command(search: Search, sizes: SizesWorth) -> str:
+    deadline = ("--latency", f"{milliseconds(sizes.deadline_ms)}ms", "--networks", "auto")
+    return command_line("search", "--model", search.record.model, *deadline)
 
 
 def _table(search: Search, found: Answer) -> None:
@@ -221,6 +244,7 @@ def document(
     result: SearchResult,
     found: Answer,
     worth: SingleClusterBaseline,
+    sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
 ) -> dict[str, Any]:
@@ -228,6 +252,7 @@ def document(
     problem = search.problem
     several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
     clusters = {} if compared is None else {"per_cluster": networks_document(compared)}
+    by_size = {} if sizes is None else {"sizes": asdict(sizes)}
     return {
         "study": search.record.name,
         "model": search.record.model,
@@ -266,6 +291,7 @@ def document(
             "one_device_would_do": worth.one_device_would_do,
         },
         **several,
+        **by_size,
         **clusters,
     }
 
@@ -288,6 +314,8 @@ def _row(search: Search, row: AnswerRow) -> dict[str, Any]:
 
 def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
     """The part of the answer's document about accuracy; empty where nothing was judged."""
+    if search.lesson is not None:
+        return {"learned_accuracy": _learned(search.lesson, found)}
     if search.request.data is None or result.trials is None or result.trials.accuracy is None:
         return {}
     judged = result.trials.accuracy
@@ -304,6 +332,9 @@ def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str
 
 def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
     """One line on the accuracy of the answer."""
+    if search.lesson is not None:
+        _show_learned(search.lesson, found)
+        return
     for told in accuracy_of(search, result, found).values():
         least = told["least"]
         asked = "" if least is None else f", {percent(least)} asked for"
@@ -311,3 +342,33 @@ def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
             f"accuracy of found before any tuning: {percent(told['found_untuned'])}{asked}; "
             f"{told['judged_trials']:,} trials judged on held-out training images of {told['data']}"
         )
+
+
+def _learned(lesson: AccuracyLesson, found: Answer) -> dict[str, Any]:
+    """Accuracy after a short tuning, predicted, as shares; `half_90` is half of a 90 % interval."""
+    learned, counts = lesson.learned, found.found.counts
+    return {
+        "found": float(learned.expected(counts[None])[0]),
+        "over_best_uniform": _over(learned.over(counts, found.uniform.counts)),
+        "over_dense": _over(learned.over_dense(counts)),
+        "dense": learned.dense,
+        "tunings": len(learned.counts),
+        "judged_on": lesson.judged_on,
+    }
+
+
+def _over(difference: Difference) -> dict[str, float]:
+    return {"mean": difference.mean, "half_90": Z90 * difference.sd}
+
+
+def _show_learned(lesson: AccuracyLesson, found: Answer) -> None:
+    told = _learned(lesson, found)
+    uniform, dense = (
+        f"{100 * told[over]['mean']:+.1f} +- {100 * told[over]['half_90']:.1f} points"
+        for over in ("over_best_uniform", "over_dense")
+    )
+    line(
+        f"accuracy of found after a short tuning: {percent(told['found'])} predicted from "
+        f"{counted(told['tunings'], 'tuning')}; {uniform} against the best uniform network, "
+        f"{dense} against dense as it is ({percent(told['dense'])}); 90 % intervals"
+    )

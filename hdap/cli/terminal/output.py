@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -26,7 +26,7 @@ from hdap.cli.terminal.layout import Head, Justify, lay_out
 from hdap.cli.terminal.streams import write
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 MARK = "simulated data"
@@ -180,13 +180,17 @@ def table(
 
 
 def show_rows(
-    rows: Iterable[T],
+    rows: Sequence[T],
     *columns: tuple[str, Justify, Callable[[T], str]],
     title: str | None = None,
     optional: Sequence[str] = (),
 ) -> None:
     """A table with a line for each of `rows`: each column has a head, a side and what makes a cell
-    of a row. See `table`."""
+    of a row. See `table`. Where there are none, their title says so."""
+    if not rows:
+        if title:
+            line(f"{title}: none")
+        return
     cells = [[cell(row) for _, _, cell in columns] for row in rows]
     table([(head, side) for head, side, _ in columns], cells, title, optional)
 
@@ -229,30 +233,40 @@ def progress_bar(
 ) -> Iterator[Callable[[int, int | None, str], None]]:
     """A bar on standard error, with a percentage and an ETA; call with (done, total, note).
 
-    Nothing is drawn where standard error is not a terminal.
+    Once all is done what is left cannot be foretold: the bar runs on without an end. Nothing is
+    drawn where standard error is not a terminal.
     """
     bar = _bar(unit)
     with bar:
         task = bar.add_task(description, total=None, note="")
 
         def update(done: int, total: int | None, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=note)
+            advance(bar, task, done, total, note)
 
         yield update
 
 
-def _bar(unit: str) -> "Progress":
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def advance(bar: "Progress", task: "TaskID", done: int, total: int | None, note: str) -> None:
+    """One more step of a bar."""
+    if total and done >= total:
+        # a task that is complete would stand still, at an ETA of nothing
+        total, note = None, note or "finishing"
+    bar.tasks[task].total = total  # `update` takes no None for what it is
+    bar.update(task, completed=done, note=note)
 
-    from hdap.cli.terminal.progress_columns import Amount, Left
+
+def _bar(unit: str) -> "Progress":
+    from rich.progress import BarColumn, Progress
+
+    from hdap.cli.terminal.progress_columns import Amount, Elapsed, Left, Words
 
     return Progress(
-        TextColumn("{task.description}"),
+        Words(),
         BarColumn(bar_width=30),
         Amount(unit),
-        TimeElapsedColumn(),
+        Elapsed(),
         Left(),
-        TextColumn("{task.fields[note]}"),
+        Words("note"),
         console=err(),
         transient=True,
         disable=_level.get() == QUIET or not err().is_terminal or err().quiet,

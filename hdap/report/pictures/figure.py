@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from hdap.fleet_data.atomic_files import require_folder_of
+from hdap.fleet_data.atomic_files import require_place_of, writable
 from hdap.fleet_data.errors import InputError
 from hdap.report.pictures.html_page import figure_page
 from hdap.report.pictures.looks import LIGHT, Look
@@ -66,22 +66,22 @@ class Figure:
     def write(self, path: Path, look: Look = LIGHT) -> None:
         """Write a .png, .svg or .html (which opens offline); the suffix decides.
 
-        Raises InputError for another suffix or a folder that is not there.
+        Raises InputError for another suffix or a place that cannot be written.
         """
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
             raise InputError(
                 f"a picture must end in {', '.join(SUFFIXES)}, but got {path.name!r}: rename it"
             )
-        require_folder_of(path)
+        require_place_of(path)
         if suffix == ".png":
-            path.write_bytes(self.png(look))
+            drawn = self.png(look)
         elif suffix == ".svg":
-            path.write_text(self.svg(look), encoding="utf-8")
+            drawn = self.svg(look).encode()
         else:
-            path.write_text(
-                figure_page(self.title, self, simulated=self.simulated), encoding="utf-8"
-            )
+            drawn = figure_page(self.title, self, simulated=self.simulated).encode()
+        with writable(path):
+            path.write_bytes(drawn)
 
     def _repr_svg_(self) -> str:
         return self.svg()

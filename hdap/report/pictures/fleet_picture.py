@@ -25,7 +25,10 @@ CONTEXT_TITLES = {
     "energy_mj": "median energy an inference, mJ",
 }
 BEHAVIOUR_TITLES = {
-    "slope": "slope: slower on memory-bound networks, in steps that can be told apart",
+    **dict.fromkeys(
+        ("slope", "slope_2", "slope_3", "slope_4"),
+        "slope: which networks it is slow on, in steps that can be told apart",
+    ),
     "tail": "tail: p95 over median, in steps that can be told apart",
     "spread": "unsteadiness, in steps that can be told apart",
 }

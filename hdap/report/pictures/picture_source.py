@@ -224,15 +224,4 @@ def _busiest(store: Store) -> str | None:
 
 def _first(rows: Measurements, count: int) -> Measurements:
     """The rows that came first; rows come in the order of their arrival."""
-    return replace(
-        rows,
-        device=rows.device[:count],
-        configuration=rows.configuration[:count],
-        runtime=rows.runtime[:count],
-        batch_size=rows.batch_size[:count],
-        latency_ms=rows.latency_ms[:count],
-        latency_p95_ms=rows.latency_p95_ms[:count],
-        runs=rows.runs[:count],
-        measured_at=rows.measured_at[:count],
-        context={name: values[:count] for name, values in rows.context.items()},
-    )
+    return rows.at(slice(count))

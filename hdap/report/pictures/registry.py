@@ -20,6 +20,7 @@ from hdap.report.pictures.parity_picture import ParityPicture
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.portfolio_picture import PortfolioPicture
 from hdap.report.pictures.promise_picture import PromisePicture
+from hdap.report.pictures.sizes_picture import SizesPicture
 from hdap.report.pictures.training_picture import TrainingPicture
 
 PICTURES: Registry[Picture[Any]] = Registry(
@@ -36,6 +37,7 @@ PICTURES: Registry[Picture[Any]] = Registry(
             HistoryPicture(),
             ParetoPicture(),
             LayersPicture(),
+            SizesPicture(),
             PromisePicture(),
             TrainingPicture(),
             LevelsPicture(),

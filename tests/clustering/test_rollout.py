@@ -1,0 +1,71 @@
+"""Devices of four software states, of which two take equally long for the dense network."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from benchmarks.fleet.clustering import View, views
+from benchmarks.fleet.measured_fleets import boundness, read_fleet, with_software
+from hdap.fleet_data.records import ClusteringRecord
+
+Run = Callable[..., ClusteringRecord]
+VIEWS = {(view.rows, view.columns): view for view in views() if view.fleet == "rollout"}
+
+
+def index(view: View, run: Run) -> float:
+    record = run(view.measurements)
+    return float(adjusted_rand_score(view.kinds, record.cluster))
+
+
+@pytest.mark.parametrize("columns", ["none", "software"])
+def test_states_are_told_apart_by_how_they_rank_pruned_networks(run: Run, columns: str) -> None:
+    assert index(VIEWS["all", columns], run) == 1.0
+
+
+def test_clusters_are_told_by_what_their_devices_run(run: Run) -> None:
+    view = VIEWS["all", "software"]
+    record = run(view.measurements)
+    told = {
+        kind: record.clusters[record.cluster[view.kinds.index(kind)]].description
+        for kind in set(view.kinds)
+    }
+    assert told["ort"].endswith("runs onnxruntime 1.32, float32")
+    assert told["ovbf16"] == "1.80x faster than the fleet; runs openvino 2026.4, bfloat16"
+    assert "firmware" not in "".join(told.values())
+
+
+def test_a_known_memory_boundness_hides_no_other_axis(run: Run) -> None:
+    rows, kinds = read_fleet("rollout")
+    record = run(rows, memory_boundness=boundness(rows))
+    assert adjusted_rand_score(kinds, record.cluster) == 1.0
+
+
+def test_software_says_it_of_devices_that_measured_no_pruned_network(run: Run) -> None:
+    assert index(VIEWS["few", "software"], run) == 1.0
+    assert index(VIEWS["few", "none"], run) < 0.9
+
+
+def test_without_a_pruned_network_states_that_take_equally_long_are_one_cluster(run: Run) -> None:
+    view = VIEWS["dense", "software"]
+    record = run(view.measurements)
+    alike = {"ort": "as fast", "ov": "as fast"}
+    kinds = [alike.get(kind, kind) for kind in view.kinds]
+    assert adjusted_rand_score(kinds, record.cluster) == 1.0
+
+
+def test_in_the_middle_of_a_roll_out_a_device_is_what_it_runs_now(run: Run) -> None:
+    rows, kinds = read_fleet("rollout")
+    told = with_software(rows, kinds)
+    whole = run(told)
+    # A device of ONNX Runtime that was one of ncnn before: its rows of then, and its own.
+    new, old = kinds.index("ort"), kinds.index("ncnn")
+    then = np.flatnonzero(told.device == old)
+    both = told.at(np.concatenate([then, np.arange(len(told))]))
+    both.device[: len(then)] = new
+    both.measured_at[:] = np.arange(len(both))
+    mixed = run(both)
+    np.testing.assert_array_equal(mixed.cluster, whole.cluster)
+    np.testing.assert_allclose(mixed.fingerprint, whole.fingerprint)
+    assert mixed.software[new] == whole.software[new]
