@@ -33,7 +33,7 @@ from hdap.networks.prune_plan import WeightsSource, plan_from_trial
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
-from hdap.requests.search_request import SearchRequest, settled
+from hdap.requests.search_request import AUTO, SearchRequest, settled
 from hdap.search.analysis.answer import Answer, answer
 from hdap.search.analysis.single_cluster_baseline import (
     SingleClusterBaseline,
@@ -42,6 +42,7 @@ from hdap.search.analysis.single_cluster_baseline import (
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.surrogate.validation.fit_surrogates import FitResult
 from hdap.workflows.artifacts import measured_architecture
+from hdap.workflows.assign_devices import assign_devices, sized_study
 from hdap.workflows.build_problem import measured_dense, stored_problem
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
 from hdap.workflows.copy_to_optuna import copy_studies
@@ -56,6 +57,7 @@ from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.list_devices import list_devices
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
 from hdap.workflows.search_fleet import answer_of, new_search, run
+from hdap.workflows.search_sizes import SizedFleet, search_sizes
 from hdap.workflows.text_cells import TextTable, comparison
 from hdap.workflows.verify_trial import (
     SAMPLE,
@@ -143,6 +145,8 @@ class Fleet:
             InfeasibleError: no network meets the budget, or none that was tried keeps the floor.
         """
         request = _request(model, flops, settings)
+        if request.networks is not None:
+            raise InputError("several `networks` for one deadline are found by `Fleet.sizes`")
         store, tell = self.store(), self._tell("search")
         search = new_search(store, request, study, say, storage, workers)
         result = run(
@@ -155,6 +159,44 @@ class Fleet:
             several = compare_networks(store, search, result, found.found.counts, compare)
         trials = store.trials(search.record.id)
         return Found(self, search.record, search.problem, trials, found, several)
+
+    def sizes(
+        self,
+        model: str,
+        latency: str,
+        networks: int | None = None,
+        *,
+        study: str | None = None,
+        **settings: Any,
+    ) -> SizedFleet:
+        """Find at most so many `networks` (None: as many as pay) that share a deadline, and assign
+        every device the largest that it runs in time.
+
+        `latency` is the deadline (`20ms`); `settings` are those of `SearchRequest`: share,
+        confidence, network_cost, flops, floor, ... `found.words` is the advice in a sentence, each
+        network a trial of the stored study.
+
+        Raises InfeasibleError where too many devices run no allowed network in time, else as
+        `search`.
+        """
+        asked = settings | {"latency": latency, "networks": AUTO if networks is None else networks}
+        request = _request(model, asked.pop("flops", None), asked)
+        return search_sizes(self.store(), request, study, say, self._tell("sizes"))
+
+    def assignments(self, study: str | None = None, *, apply: bool = False) -> pl.DataFrame:
+        """One row a device: which of several networks it should run by the telemetry of now, and
+        which it ran before; with `apply` that is stored.
+
+        Raises NotFoundError where no study has several networks.
+        """
+        store = self.store()
+        record = sized_study(store, study)
+        found = assign_devices(store, record)
+        if apply:
+            store.save_assignments(record.id, found.now)
+        return pl.DataFrame(
+            {f.name: getattr(found.now, f.name).tolist() for f in fields(found.now)}
+        )
 
     def study(self, name: str | None = None) -> "Found":
         """What a stored search found; the newest one's where none is named.

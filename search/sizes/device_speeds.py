@@ -89,7 +89,8 @@ class DeviceSpeeds:
         """How likely each device runs network `row` of `seen` (`n x K`) in time: D, in 0..1."""
         mean = seen.log_ms[row, self.cluster] + self.log_factor
         sd = np.hypot(seen.log_sd[row, self.cluster], self.log_sd)
-        return normal_cdf((np.log(deadline_ms) - mean) / sd)
+        found: Floats = ndtr((np.log(deadline_ms) - mean) / sd)
+        return found
 
 
 def drawn_to_cluster(log_factor: Floats, error: Floats, spread: Floats) -> tuple[Floats, Floats]:
@@ -117,9 +118,3 @@ def standard_deviations(confidence: float) -> float:
             f"`0.5 <= confidence < 1` must hold, but got {confidence:g}: 0.95 is usual"
         )
     return NormalDist().inv_cdf(confidence)
-
-
-def normal_cdf(values: Floats) -> Floats:
-    """The share of a standard normal distribution below each value, of any shape."""
-    found: Floats = ndtr(values)
-    return found

@@ -245,3 +245,14 @@ def test_progress_comes_by_a_callback_and_talk_by_logging(
 def test_a_closed_fleet_opens_again(fleet: hdap.Fleet) -> None:
     fleet.close()
     assert len(fleet.devices()) == 24
+
+
+def test_several_networks_share_a_deadline_and_every_device_has_one(fleet: hdap.Fleet) -> None:
+    sized = fleet.sizes("resnet50", "20ms", 2, trials=60, study="sizes")
+    assert sized.found.words.startswith("2 networks keep")
+    rows = fleet.assignments("sizes")
+    assert len(rows) == 24
+    assert set(rows["number"]) == set(sized.found.chosen.rows.tolist())
+    assert rows["in_time"].mean() >= 0.95  # type: ignore[operator]
+    with pytest.raises(InputError, match=r"Fleet\.sizes"):
+        fleet.search("resnet50", latency="20ms", networks=2)
