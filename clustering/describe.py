@@ -22,7 +22,7 @@ THROTTLED_LATENCY = 1.1
 
 
 @dataclass(frozen=True)
-class Words:
+class FeatureWords:
     """How a column is told: from `material` on (a ratio or a difference), in which words."""
 
     material: float
@@ -33,15 +33,19 @@ class Words:
 
 
 CONTEXT_WORDS = {
-    "cpu_freq_mhz": Words(0.08, "high clock", "low clock", "{:,.0f} MHz", ratio=True),
-    "gpu_freq_mhz": Words(0.08, "high GPU clock", "low GPU clock", "{:,.0f} MHz", ratio=True),
-    "temperature_c": Words(5.0, "hot", "cool", "{:.0f} °C"),
-    "cpu_load_pct": Words(15.0, "busy", "idle", "{:.0f} % load"),
-    "mem_available_mb": Words(0.3, "much free memory", "little free memory", "{:,.0f} MB", True),
-    "battery_pct": Words(20.0, "full battery", "low battery", "{:.0f} %"),
-    "battery_health_pct": Words(8.0, "healthy battery", "worn battery", "{:.0f} %"),
-    "power_w": Words(0.15, "high power", "low power", "{:.2g} W", ratio=True),
-    "energy_mj": Words(0.15, "much energy", "little energy", "{:.3g} mJ", ratio=True),
+    "cpu_freq_mhz": FeatureWords(0.08, "high clock", "low clock", "{:,.0f} MHz", ratio=True),
+    "gpu_freq_mhz": FeatureWords(
+        0.08, "high GPU clock", "low GPU clock", "{:,.0f} MHz", ratio=True
+    ),
+    "temperature_c": FeatureWords(5.0, "hot", "cool", "{:.0f} °C"),
+    "cpu_load_pct": FeatureWords(15.0, "busy", "idle", "{:.0f} % load"),
+    "mem_available_mb": FeatureWords(
+        0.3, "much free memory", "little free memory", "{:,.0f} MB", True
+    ),
+    "battery_pct": FeatureWords(20.0, "full battery", "low battery", "{:.0f} %"),
+    "battery_health_pct": FeatureWords(8.0, "healthy battery", "worn battery", "{:.0f} %"),
+    "power_w": FeatureWords(0.15, "high power", "low power", "{:.2g} W", ratio=True),
+    "energy_mj": FeatureWords(0.15, "much energy", "little energy", "{:.3g} mJ", ratio=True),
 }
 CLOCKS = ("cpu_freq_mhz", "gpu_freq_mhz")
 
@@ -136,7 +140,7 @@ def _slow_clock(name: str, here: float, fleet: float, relative_latency: float) -
 def _context(name: str, here: float, fleet: float, span: float) -> str:
     words = CONTEXT_WORDS.get(name)
     if words is None:
-        words = Words(0.25 * span, f"high {name}", f"low {name}", "{:.3g}")
+        words = FeatureWords(0.25 * span, f"high {name}", f"low {name}", "{:.3g}")
     apart = np.log(here / fleet) if words.ratio else here - fleet
     if abs(apart) < words.material:
         return ""

@@ -17,6 +17,7 @@ _ADVICE = {
     errno.EROFS: "name a place that is not read-only",
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: _FREE_SPACE,
 }
 _LONG = 40
 """Letters of a name of which no more is repeated in a neighbour's: a file system takes 255 bytes,

@@ -61,7 +61,7 @@ class SizesPicture(Picture[SizesView]):
         rank[order] = np.arange(1, len(order) + 1)
         few = order[sampled(len(order), np.zeros(len(order), dtype=np.bool_))]
         named = [f"trial {n}, keeps {kept(keeps[n])}" for n in stored.number[few].tolist()]
-        one = f"crosses: one network, sized on the {desk.title}, keeps {kept(desk.kept)}"
+        one = f"crosses: sized on the {desk.title}"
         both = np.array([*named, *[one] * len(few)])
         numbers = np.unique(stored.number)
         return SizesView(
