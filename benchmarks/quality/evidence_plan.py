@@ -42,6 +42,7 @@ class Settings:
 
 
 QUICK = Settings(
+    networks=NETWORKS[:1],
     seeds=1,
     configurations=8,
     again=1,

@@ -344,6 +344,7 @@ def test_a_search_learns_accuracy_from_a_few_tunings_and_tunes_nothing_twice(
         first, again = (store.study(name) for name in ("learned", "relearned"))
         assert first.settings["importance"] == again.settings["importance"]
         assert "weighed by 6 tunings" in str(first.settings["importance"])
+        assert "weighed" not in store.importance(MODEL).source  # what other searches would take
         trials = store.trials(first.id), store.trials(again.id)
     assert np.array_equal(trials[0].counts, trials[1].counts)
     assert trials[0].accuracy is None
