@@ -1,6 +1,7 @@
 """Several networks for one deadline: what they keep, and whether the deadline is kept.
 
-    python -m benchmarks.fleet.sizes [--seeds 5] [--parts 123] [--most 1000000]
+    python -m benchmarks.fleet.sizes [--seeds 5] [--parts 123] [--fleets phones]
+        [--devices 1000 1000000]
 
 1. The bundled measured fleet (24 devices, ResNet-50), all of it predicted: the kept importance of
    the average device with one network, two, ... beside one for each device (at most), one for each
@@ -9,7 +10,7 @@
 2. The same fleet, measured: surrogates learn from 50 rows a cluster; the held-out configurations
    are the networks that can be chosen. Which share of the rows of devices that were assigned a
    network is within the deadline? A single row, with its own noise.
-3. Simulated fleets of 10^3 to `--most` devices: surrogates learn from 50 simulated rows a cluster,
+3. Simulated fleets of 10^3 to 10^6 devices: surrogates learn from 50 simulated rows a cluster,
    each device's factor is known from 5 dense rows; the share in time is by the simulated truth.
    And how long planning takes.
 """
@@ -54,6 +55,9 @@ SHARES_OF_DENSE = (0.2, 0.28, 0.4, 0.56)
 """Deadlines, as shares of the fleet's mean dense latency: 15 to 40 ms on the bundled fleet."""
 HELD_OUT_SHARES = (0.6, 0.8, 1.0)
 """Deadlines that some measured configuration keeps on the slowest devices too."""
+DEVICES = (1_000, 10_000, 100_000, 1_000_000)
+MANY = 100_000
+"""From so many devices on one seed is enough."""
 ROWS, HELD = 50, 0.25
 DENSE_ROWS, ROW_NOISE = 5, 0.02
 TRUE_CHUNK = 20_000
@@ -83,17 +87,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--parts", default="123")
-    parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--devices", type=int, nargs="+", default=DEVICES)
+    parser.add_argument("--fleets", nargs="+", choices=tuple(PRESETS), default=tuple(PRESETS))
     options = parser.parse_args()
     if "1" in options.parts:
         bundled()
     if "2" in options.parts:
         held_out(options.seeds)
     if "3" in options.parts:
-        for name in PRESETS:
-            for devices in (1_000, 10_000, 100_000, 1_000_000):
-                if devices <= options.most:
-                    simulated(name, devices, options.seeds if devices < 100_000 else 1)
+        for name in options.fleets:
+            for devices in options.devices:
+                simulated(name, devices, options.seeds if devices < MANY else 1)
 
 
 def bundled() -> None:
