@@ -211,7 +211,8 @@ def simulated(name: str, devices: int, seeds: int) -> None:
     print(
         f"{name} (simulated), {devices:>9,} devices: {100 * middle[0]:.1f} % in time (worst of "
         f"{seeds}: {100 * table[:, 0].min():.1f} %), one network {middle[2]:.3f}, three "
-        f"{middle[3]:.3f}, {100 * middle[4]:.0f} % recovered, planned in {middle[1]:.1f} s of a core",
+        f"{middle[3]:.3f}, {100 * middle[4]:.0f} % recovered, planned in {middle[1]:.1f} s of a "
+        f"core",
         flush=True,
     )
 
