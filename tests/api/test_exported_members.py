@@ -17,8 +17,8 @@ def test_fleet_and_found_have_these_members() -> None:
         return sorted(name for name in dir(kind) if not name.startswith("_"))
 
     assert public(hdap.Fleet) == [
-        *("close", "clusters", "devices", "fit", "ingest", "picture", "plan", "progress"),
-        *("report", "search", "sql", "store", "study", "trials", "url"),
+        *("assignments", "close", "clusters", "devices", "fit", "ingest", "picture", "plan"),
+        *("progress", "report", "search", "sizes", "sql", "store", "study", "trials", "url"),
     ]
     assert public(hdap.Found) == [
         *("channels", "per_cluster", "predicted_interval_ms", "predicted_ms", "prune", "study"),
