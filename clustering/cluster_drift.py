@@ -68,22 +68,16 @@ class Drift:
 
 def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecord) -> Drift:
     """Compare the last `new_rows` of all rows with those before, on which `clustering` rests."""
-    n, devices = len(measurements), len(measurements.devices.ids)
+    devices = len(measurements.devices.ids)
     cluster, known, outlier = membership(measurements, clustering)
-    new = np.arange(n) >= n - new_rows
-    usual = usual_rows(measurements, new)
-    value = centred(measurements, ~new & measurements.dense)
-    usable = usual & np.isfinite(value)
-    old_median = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
-    new_median = grouped_median(measurements.device[usable & new], value[usable & new], devices)
-    change = new_median - old_median
+    offsets = device_offsets(measurements, new_rows)
+    change, error = offsets.change, offsets.error
     seen = np.isfinite(change) & known
-    error = change_errors(measurements.device, value, usable, new, old_median)
     clusters = _changes(change, error, seen & ~outlier, cluster, len(clustering.clusters))
-    moved, target = _moved(old_median, change, error, seen & ~outlier, cluster, clusters)
+    moved, target = _moved(offsets.old, change, error, seen & ~outlier, cluster, clusters)
     ids = measurements.devices.ids
     return Drift(
-        rows=int((usable & new).sum()),
+        rows=offsets.new_rows,
         devices=int(seen.sum()),
         moved=ids[moved],
         moved_from=cluster[moved],
@@ -91,6 +85,35 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
         unknown=ids[~known & (np.bincount(measurements.device, minlength=devices) > 0)],
         clusters=clusters,
     )
+
+
+@dataclass(frozen=True)
+class DeviceOffsets:
+    """Median log latencies of D devices over their workloads' `old` rows, before and in the last
+    rows (NaN: there are none), with the standard `error` of the change. `new_rows` were usable."""
+
+    old: Floats
+    new: Floats
+    error: Floats
+    new_rows: int
+
+    @property
+    def change(self) -> Floats:
+        """Of each device (D)."""
+        return self.new - self.old
+
+
+def device_offsets(measurements: Measurements, new_rows: int) -> DeviceOffsets:
+    """What the last `new_rows` of all rows and those before say of each device's speed."""
+    n, device, devices = len(measurements), measurements.device, len(measurements.devices.ids)
+    new = np.arange(n) >= n - new_rows
+    value = _centred(measurements, ~new & measurements.dense)
+    usable = _usual(measurements, new) & np.isfinite(value)
+    old, last = (
+        grouped_median(device[usable & part], value[usable & part], devices) for part in (~new, new)
+    )
+    error = _errors(device, value, usable, new, old)
+    return DeviceOffsets(old, last, error, int((usable & new).sum()))
 
 
 def membership(
@@ -109,7 +132,7 @@ def membership(
     return clustering.cluster[member], known, clustering.outlier[member] & known
 
 
-def usual_rows(measurements: Measurements, new: Bools) -> Bools:
+def _usual(measurements: Measurements, new: Bools) -> Bools:
     """Rows that a device's `new` rows and its others are compared by: everyday ones.
 
     Of a device whose every other row was taken beside pruned ones there is nothing better, so its
@@ -141,7 +164,7 @@ def everyday(measurements: Measurements) -> Bools:
     return result
 
 
-def centred(measurements: Measurements, old: Bools) -> Floats:
+def _centred(measurements: Measurements, old: Bools) -> Floats:
     """Log latency less the median of its workload's `old` rows (NaN for a workload without)."""
     # Another runtime is no other workload: a roll-out shows as devices that grew faster or slower.
     workload, configuration_of = workloads(measurements)
@@ -151,9 +174,7 @@ def centred(measurements: Measurements, old: Bools) -> Floats:
     return result
 
 
-def change_errors(
-    device: Ints, value: Floats, usable: Bools, new: Bools, old_median: Floats
-) -> Floats:
+def _errors(device: Ints, value: Floats, usable: Bools, new: Bools, old_median: Floats) -> Floats:
     """Standard error of each device's change (D), with the spread of rows that all share."""
     devices = len(old_median)
     residual = np.abs(value - old_median[device])[usable & ~new]

@@ -11,10 +11,8 @@ import numpy as np
 from hdap.clustering.cluster_drift import (
     CERTAIN,
     MATERIAL,
-    centred,
-    change_errors,
+    device_offsets,
     membership,
-    usual_rows,
 )
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
@@ -29,22 +27,16 @@ def refreshed(
     others the new rows refine it. A device that no cluster knows joins the one whose typical
     latency is nearest, once it has a dense row of a workload that the fleet had before.
     """
-    n, devices = len(measurements), len(measurements.devices.ids)
     if not new_rows or not len(clustering.device_ids):
         return clustering
     cluster, known, _ = membership(measurements, clustering)
-    new = np.arange(n) >= n - new_rows
-    value = centred(measurements, ~new & measurements.dense)
-    usable = usual_rows(measurements, new) & np.isfinite(value)
-    old_offset = grouped_median(measurements.device[usable & ~new], value[usable & ~new], devices)
-    new_offset = grouped_median(measurements.device[usable & new], value[usable & new], devices)
-    error = change_errors(measurements.device, value, usable, new, old_offset)
-    found = _factors_of_known(clustering, measurements, known, new_offset - old_offset, error)
-    fresh = ~known & np.isfinite(new_offset)
+    offsets = device_offsets(measurements, new_rows)
+    found = _factors_of_known(clustering, measurements, known, offsets.change, offsets.error)
+    fresh = ~known & np.isfinite(offsets.new)
     if not fresh.any():
         return found
-    centre = grouped_median(cluster[known], old_offset[known], len(clustering.clusters))
-    return _with_new(found, measurements, fresh, new_offset, centre, error)
+    centre = grouped_median(cluster[known], offsets.old[known], len(clustering.clusters))
+    return _with_new(found, measurements, fresh, offsets.new, centre, offsets.error)
 
 
 def _factors_of_known(

@@ -6,7 +6,6 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.errors import InfeasibleError
-from hdap.fleet_data.records import Floats
 from hdap.search.sizes.assignment import assign
 from hdap.search.sizes.group_network import group_network
 from hdap.search.sizes.sizes_problem import SizesProblem
@@ -31,25 +30,20 @@ class DeskNetwork:
 def desk_networks(asked: SizesProblem) -> tuple[DeskNetwork, ...]:
     """For the typical device and for the slowest one that any network is fast enough on."""
     devices, networks = asked.devices, asked.networks
-    log_factor = devices.doubt(asked.certain, asked.least_sd())
     dense = networks.latency.predict(networks.architecture.widths[None]).log_ms[0]
-    by_speed = np.argsort(dense[devices.cluster] + log_factor, kind="stable")
-    middle = int(np.searchsorted(np.cumsum(devices.weight[by_speed]), 0.5))
-    smallest = networks.latency.predict(networks.space.smallest[None])
-    least = (smallest.log_ms + asked.certain * smallest.log_sd)[0]
-    able = least[devices.cluster] + log_factor <= np.log(asked.deadline_ms)
-    found = [_network(asked, "typical device", int(by_speed[middle]), log_factor)]
-    found += [
-        _network(asked, "slowest device", int(row), log_factor)
-        for row in by_speed[able[by_speed]][-1:]
-    ]
+    slow = dense[devices.cluster] + asked.log_factor
+    by_speed = np.argsort(slow, kind="stable")
+    least = np.log(asked.narrowest_ms)[devices.cluster] + asked.log_factor
+    able = by_speed[least[by_speed] <= np.log(asked.deadline_ms)]
+    found = [_network(asked, "typical device", devices.at_share(slow, 0.5))]
+    found += [_network(asked, "slowest device", int(row)) for row in able[-1:]]
     return tuple(found)
 
 
-def _network(asked: SizesProblem, title: str, device: int, log_factor: Floats) -> DeskNetwork:
+def _network(asked: SizesProblem, title: str, device: int) -> DeskNetwork:
     devices, networks = asked.devices, asked.networks
     only = np.full(asked.clusters, -np.inf)
-    only[devices.cluster[device]] = log_factor[device]
+    only[devices.cluster[device]] = asked.log_factor[device]
     counts = group_network(asked, only)
     if counts is None:
         raise InfeasibleError(

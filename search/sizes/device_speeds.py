@@ -75,6 +75,11 @@ class DeviceSpeeds:
             self.log_sd[rows],
         )
 
+    def at_share(self, values: Floats, share: float) -> int:
+        """The device at whose value (D) this share of the weight is reached, from the least up."""
+        order = values.argsort(kind="stable")
+        return int(order[np.searchsorted(np.cumsum(self.weight[order]), share)])
+
     def doubt(self, certain: float, least_sd: Floats) -> Floats:
         """By how much (in logarithms) each device counts as slower than its cluster: D.
 

@@ -32,17 +32,14 @@ class DeviceLine:
     """The devices by the most importance that each could keep in time, most first.
 
     `order` (D) are devices; `place` (D, in that order) the neighbourhood of each; `weight` (P) and
-    `at_most` (P: of its slowest device) are of neighbourhoods, without the devices that are given
-    up as late, which are beyond `served`. `log_factor` (D, by device) is how much slower than its
-    cluster a device counts. `bound` says that `at_most` is proved.
+    `at_most` (P: of its slowest device) are of neighbourhoods. The last devices have no `place`:
+    they are given up as late. `bound` says that `at_most` is proved.
     """
 
     order: Ints
     place: Ints
     weight: Floats
     at_most: Floats
-    served: int
-    log_factor: Floats
     bound: bool
 
     @property
@@ -100,7 +97,6 @@ class Sizes:
     bound: bool
     advised: int
     cost: float
-    asked: int | None
 
     @property
     def chosen(self) -> Sizing:
@@ -151,19 +147,16 @@ def line_up(asked: SizesProblem, prices: Floats = PRICES) -> DeviceLine:
     """
     devices, networks = asked.devices, asked.networks
     reach = KeptWithin.of(networks, asked.certain, prices)
-    log_factor = devices.doubt(asked.certain, asked.least_sd())
-    allowed_ms = asked.deadline_ms * np.exp(-log_factor)
+    allowed_ms = asked.deadline_ms * np.exp(-asked.log_factor)
     most = reach.log_kept(devices.cluster, allowed_ms)
-    smallest = networks.latency.predict(networks.space.smallest[None])
-    least_ms = np.exp(smallest.log_ms + asked.certain * smallest.log_sd)[0]
-    hopeless = (allowed_ms < least_ms[devices.cluster]) | (most < networks.log_floor)
+    hopeless = (allowed_ms < asked.narrowest_ms[devices.cluster]) | (most < networks.log_floor)
     most = np.where(hopeless, -np.inf, most)
     order = np.argsort(-most, kind="stable")
     total = np.cumsum(devices.weight[order])
     # as few as keep the share: who is given up is late with any network
     served = min(int((total < asked.share - 1e-9).sum()) + 1, len(order))
     if hopeless[order[served - 1]]:
-        raise InfeasibleError(_hopeless(asked, float(devices.weight[hopeless].sum()), least_ms))
+        raise InfeasibleError(_hopeless(asked, float(devices.weight[hopeless].sum())))
     middle = total[:served] - devices.weight[order[:served]] / 2.0
     place = (middle / total[served - 1] * PLACES).astype(np.int64).clip(0, PLACES - 1)
     place = np.arange(served) if served <= PLACES else np.unique(place, return_inverse=True)[1]
@@ -171,7 +164,7 @@ def line_up(asked: SizesProblem, prices: Floats = PRICES) -> DeviceLine:
     weight[-1] += float(devices.weight[order[served:]].sum())
     last = np.append(np.flatnonzero(np.diff(place)), served - 1)
     at_most = np.exp(most[order[last]])
-    return DeviceLine(order, place, weight, at_most, served, log_factor, reach.bound)
+    return DeviceLine(order, place, weight, at_most, reach.bound)
 
 
 def plan_sizes(
@@ -210,7 +203,6 @@ def plan_sizes(
         line.bound,
         advised,
         cost,
-        networks,
     )
 
 
@@ -230,7 +222,7 @@ class _Networks:
         begin, stop = np.searchsorted(line.place, [first, end])
         group = line.order[begin:stop]
         slowest = np.full(self.asked.clusters, -np.inf)
-        np.maximum.at(slowest, self.asked.devices.cluster[group], line.log_factor[group])
+        np.maximum.at(slowest, self.asked.devices.cluster[group], self.asked.log_factor[group])
         key = slowest.tobytes()
         if key not in self._known:
             found = group_network(self.asked, slowest)
@@ -283,13 +275,13 @@ def _advised(sizings: list[Sizing], cost: float) -> int:
     return best.networks
 
 
-def _hopeless(asked: SizesProblem, weight: float, least_ms: Floats) -> str:
-    cluster = int(least_ms.argmax())
+def _hopeless(asked: SizesProblem, weight: float) -> str:
+    cluster = int(asked.narrowest_ms.argmax())
     floor = asked.networks.floor
     least = f" and keeps {floor:g}" if floor > 0.0 else ""
     return (
         f"{percent(asked.share)} of the fleet must be in time, but {percent(weight)} of it runs no "
         f"allowed network that is within {asked.deadline_ms:g} ms{least} (the narrowest takes "
-        f"{latency(float(least_ms[cluster]))} on cluster {cluster}, doubt included): raise "
-        f"--latency, or lower --share, --floor or --min-width"
+        f"{latency(float(asked.narrowest_ms[cluster]))} on cluster {cluster}, doubt included): "
+        f"raise --latency, or lower --share, --floor or --min-width"
     )

@@ -1,6 +1,9 @@
 """What is asked of several networks that share one deadline."""
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats
@@ -52,9 +55,18 @@ class SizesProblem:
         """K."""
         return len(self.networks.fleet.mean)
 
-    def least_sd(self) -> Floats:
-        """The least doubt of a prediction on each cluster, over uniform networks: K."""
-        found: Floats = self.networks.latency.predict(ladder(self.networks.space)).log_sd.min(
-            axis=0
-        )
+    @cached_property
+    def log_factor(self) -> Floats:
+        """How much slower (a logarithm) than its cluster each device counts, its doubt included: D.
+
+        The least doubt of a prediction on each cluster is that over uniform networks.
+        """
+        seen = self.networks.latency.predict(ladder(self.networks.space))
+        return self.devices.doubt(self.certain, seen.log_sd.min(axis=0))
+
+    @cached_property
+    def narrowest_ms(self) -> Floats:
+        """What the narrowest network takes on each cluster, the prediction's doubt included: K."""
+        seen = self.networks.latency.predict(self.networks.space.smallest[None])
+        found: Floats = np.exp(seen.log_ms + self.certain * seen.log_sd)[0]
         return found

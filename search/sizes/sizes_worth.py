@@ -84,17 +84,14 @@ def _deadline(asked: SizesProblem, found: Counts) -> float:
     mine = asked.devices.cluster
     sd = np.hypot(seen.log_sd[0, mine], asked.devices.log_sd)
     ms = np.exp(seen.log_ms[0, mine] + asked.devices.log_factor + asked.certain * sd)
-    order = ms.argsort()
-    reached = np.cumsum(asked.devices.weight[order]) >= asked.share - 1e-9
-    return float(ms[order[reached.argmax()]])
+    return float(ms[asked.devices.at_share(ms, asked.share - 1e-9)])
 
 
 def _late_from_desk(asked: SizesProblem) -> float:
     devices = asked.devices
     dense = asked.networks.latency.predict(asked.networks.architecture.widths[None])
     slow = dense.log_ms[0, devices.cluster] + devices.log_factor
-    order = slow.argsort()
-    middle = order[np.searchsorted(np.cumsum(devices.weight[order]), 0.5)]
+    middle = devices.at_share(slow, 0.5)
     margin = asked.certain * float(
         np.hypot(dense.log_sd[0, devices.cluster[middle]], devices.log_sd[middle])
     )

@@ -76,11 +76,9 @@ def _show(found: Assigned, asked: AssignCommand) -> None:
 
 def _summary(found: Assigned, *, applied: bool) -> str:
     moved, new = int(found.moved.sum()), int(found.new.sum())
-    would = "" if applied else "would "
-    move = ("moved" if applied else "move") if moved != 1 or applied else "move"
     told = (
-        f"{counted(moved, 'device')} {would}{move}, {found.smaller} to a smaller network and "
-        f"{moved - found.smaller} to a larger"
+        f"{counted(moved, 'device')} {'moved' if applied else 'would move'}, {found.smaller} to a "
+        f"smaller network and {moved - found.smaller} to a larger"
     )
     if not moved:
         told = "no device moves" if not applied else "no device moved"
