@@ -75,9 +75,7 @@ def software_columns(software: Texts) -> dict[str, TextColumn]:
     for name in SOFTWARE:
         values = [row.get(name, "") for row in known]
         if any(values):
-            distinct = tuple(sorted({"", *values}))
-            codes = np.array([distinct.index(value) for value in values], dtype=np.int64)
-            found[name] = TextColumn(codes[number], distinct)
+            found[name] = TextColumn.of(values).at(number)
     return found
 
 

@@ -129,6 +129,7 @@ COLUMNS = (
 BY_NAME = {column.name: column for column in COLUMNS}
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 SOFTWARE = tuple(column.name for column in COLUMNS if column.role == "software")
+BESIDE_RUNTIME = tuple(name for name in SOFTWARE if name != "runtime")
 CONTEXT = tuple(column.name for column in COLUMNS if column.role == "context")
 HEADER_RULE = f"the first line names the columns, at least {','.join(REQUIRED)}"
 

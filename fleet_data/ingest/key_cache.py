@@ -13,7 +13,7 @@ from hdap.fleet_data.ingest.row_hash import text_hashes
 from hdap.fleet_data.records import Ints
 from hdap.fleet_data.software import format_software
 from hdap.fleet_data.store.ingest_writer import IngestWriter
-from hdap.fleet_data.telemetry import SOFTWARE
+from hdap.fleet_data.telemetry import BESIDE_RUNTIME
 
 Trace = Callable[[str], Architecture | None]
 """The architecture of a model, or None where it cannot be described here.
@@ -69,7 +69,7 @@ class SoftwareKeys:
     def resolve(self, frame: pl.DataFrame) -> pl.DataFrame | None:
         """`key` and `hash` of each row's; null where nothing is known, None where nothing is of
         any row."""
-        names = [name for name in SOFTWARE if name != "runtime" and name in frame.columns]
+        names = [name for name in BESIDE_RUNTIME if name in frame.columns]
         if not names:
             return None
         columns = frame.select(pl.col(name).cast(pl.String).fill_null("") for name in names)

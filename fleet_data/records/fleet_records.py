@@ -1,6 +1,6 @@
 """What the fleet told us and what was learned from it: measurements, clusters, surrogates."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,16 @@ class TextColumn:
 
     codes: Ints
     texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[str]) -> "TextColumn":
+        """Of n texts."""
+        texts = tuple(sorted({"", *values}))
+        return cls(np.array([texts.index(value) for value in values], dtype=np.int64), texts)
+
+    def at(self, rows: Ints | Bools | slice) -> "TextColumn":
+        """The chosen measurements, in the order of `rows`."""
+        return TextColumn(self.codes[rows], self.texts)
 
 
 @dataclass(frozen=True)
@@ -82,10 +92,7 @@ class Measurements:
         """The chosen rows, of the same devices and configurations."""
         columns = {name: getattr(self, name)[rows] for name in _ROW_COLUMNS}
         context = {name: values[rows] for name, values in self.context.items()}
-        software = {
-            name: TextColumn(column.codes[rows], column.texts)
-            for name, column in self.software.items()
-        }
+        software = {name: column.at(rows) for name, column in self.software.items()}
         return replace(self, **columns, context=context, software=software)
 
 

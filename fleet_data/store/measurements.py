@@ -21,7 +21,7 @@ from hdap.fleet_data.store.schema import (
     runtimes,
     software,
 )
-from hdap.fleet_data.telemetry import CONTEXT, SIMULATED
+from hdap.fleet_data.telemetry import BESIDE_RUNTIME, CONTEXT, SIMULATED
 
 _BLOCK = 250_000
 
@@ -160,13 +160,12 @@ def _software(connection: sa.Connection, key: Floats) -> dict[str, TextColumn]:
     keys = np.array([0] + [row.software_key for row in rows], dtype=np.int64)
     place = np.searchsorted(keys, np.nan_to_num(key).astype(np.int64))
     found = {}
-    for name in ("precision", "threads", "firmware"):
+    for name in BESIDE_RUNTIME:
         said = [row._mapping[name] for row in rows]
         values = ["", *("" if value is None else str(value) for value in said)]
-        texts = tuple(sorted(set(values)))
-        codes = np.array([texts.index(value) for value in values], dtype=np.int64)[place]
-        if codes.any():
-            found[name] = TextColumn(codes, texts)
+        column = TextColumn.of(values).at(place)
+        if column.codes.any():
+            found[name] = column
     return found
 
 

@@ -37,13 +37,14 @@ from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 from hdap.workflows.learn_accuracy import (
     AccuracyLesson,
+    evaluator_spec,
     learn_accuracy,
     require_reachable,
     stored_importance,
 )
 
 if TYPE_CHECKING:
-    from hdap.workflows.accuracy_evaluator import AccuracyEvaluator, EvaluatorSpec
+    from hdap.workflows.accuracy_evaluator import AccuracyEvaluator
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def load_evaluator(request: SearchRequest, problem: SearchProblem) -> "AccuracyE
 
     Raises InputError or NotFoundError where one of them cannot be had.
     """
-    return _evaluator_spec(request, problem).made() if request.judged else None
+    return evaluator_spec(request, problem.architecture).made() if request.judged else None
 
 
 @contextmanager
@@ -270,17 +271,11 @@ def accuracy_goal(
     # Here, because it loads torch, which most searches do without.
     from hdap.workflows.accuracy_evaluator import evaluator_pool
 
-    with evaluator_pool(store, _evaluator_spec(request, problem), workers, loaded) as evaluator:
+    with evaluator_pool(
+        store, evaluator_spec(request, problem.architecture), workers, loaded
+    ) as evaluator:
         require_reachable(request, evaluator.dense)
         yield AccuracyGoal.of(evaluator, problem.importance, request.min_accuracy)
-
-
-def _evaluator_spec(request: SearchRequest, problem: SearchProblem) -> "EvaluatorSpec":
-    from hdap.workflows.accuracy_evaluator import EvaluatorSpec  # loads torch
-
-    weights = Path(request.weights) if request.weights else None
-    data, pretrained = str(request.data), request.pretrained
-    return EvaluatorSpec(problem.architecture, data, weights, pretrained, request.seed)
 
 
 def check_accuracy(request: SearchRequest, goals: Goals) -> None:

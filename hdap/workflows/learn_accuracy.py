@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.learned_accuracy import LEAST_TUNINGS, LearnedAccuracy
 from hdap.search.problem.proxies import proxy
 from hdap.search.problem.search_problem import SearchProblem
+
+if TYPE_CHECKING:
+    from hdap.workflows.accuracy_evaluator import EvaluatorSpec
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,29 @@ def learn_accuracy(
         DivergedError: a tuning ran away.
     """
     # Loads torch, which most searches do without.
-    from hdap.workflows.accuracy_evaluator import EvaluatorSpec, evaluator_pool
+    from hdap.workflows.accuracy_evaluator import evaluator_pool
 
-    weights = Path(request.weights) if request.weights else None
-    spec = EvaluatorSpec(
-        problem.architecture,
-        str(request.data),
-        weights,
-        request.pretrained,
-        request.seed,
-        request.tune_images,
-    )
+    spec = evaluator_spec(request, problem.architecture)
     with evaluator_pool(store, spec, workers) as evaluator:
         say(f"accuracy of the dense network: {percent(evaluator.dense)} on {evaluator.judged_on}")
         require_reachable(request, evaluator.dense)
         tune(evaluator, problem, request.tunings, request.seed, say)
         judged_on, base = evaluator.judged_on, problem.importance.source
     return AccuracyLesson(learned_from(store, problem, judged_on), judged_on, base)
+
+
+def evaluator_spec(request: SearchRequest, architecture: Architecture) -> "EvaluatorSpec":
+    """What evaluates networks for a request: tuned, where it learns from that."""
+    from hdap.workflows.accuracy_evaluator import EvaluatorSpec  # loads torch
+
+    return EvaluatorSpec(
+        architecture,
+        str(request.data),
+        Path(request.weights) if request.weights else None,
+        request.pretrained,
+        request.seed,
+        request.tune_images if request.learned else 0,
+    )
 
 
 def tune(evaluator: Evaluator, problem: SearchProblem, count: int, seed: int, say: Say) -> None:
