@@ -120,16 +120,22 @@ def membership(
     measurements: Measurements, clustering: ClusteringRecord
 ) -> tuple[Ints, Bools, Bools]:
     """Cluster of each device (D), whether the clustering knows it, whether it is an outlier."""
+    known, member = places(measurements, clustering)
+    if not len(clustering.device_ids):
+        return member, known, known
+    return clustering.cluster[member], known, clustering.outlier[member] & known
+
+
+def places(measurements: Measurements, clustering: ClusteringRecord) -> tuple[Bools, Ints]:
+    """Which of D devices the clustering knows, and each one's place in it."""
     ids = measurements.devices.ids.astype(str)
     order = np.argsort(clustering.device_ids.astype(str))
     names = clustering.device_ids.astype(str)[order]
     if not len(names):
-        nothing = np.zeros(len(ids), dtype=np.bool_)
-        return np.zeros(len(ids), dtype=np.int64), nothing, nothing
+        return np.zeros(len(ids), dtype=np.bool_), np.zeros(len(ids), dtype=np.int64)
     place = np.minimum(np.searchsorted(names, ids), len(names) - 1)
     known: Bools = names[place] == ids
-    member = order[place]
-    return clustering.cluster[member], known, clustering.outlier[member] & known
+    return known, order[place].astype(np.int64)
 
 
 def _usual(measurements: Measurements, new: Bools) -> Bools:

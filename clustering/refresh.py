@@ -13,6 +13,7 @@ from hdap.clustering.cluster_drift import (
     MATERIAL,
     device_offsets,
     membership,
+    places,
 )
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
@@ -31,7 +32,7 @@ def refreshed(
         return clustering
     cluster, known, _ = membership(measurements, clustering)
     offsets = device_offsets(measurements, new_rows)
-    found = _factors_of_known(clustering, measurements, known, offsets.change, offsets.error)
+    found = _factors_of_known(clustering, measurements, offsets.change, offsets.error)
     fresh = ~known & np.isfinite(offsets.new)
     if not fresh.any():
         return found
@@ -42,13 +43,12 @@ def refreshed(
 def _factors_of_known(
     clustering: ClusteringRecord,
     measurements: Measurements,
-    known: Bools,
     change: Floats,
     error: Floats,
 ) -> ClusteringRecord:
-    place = {str(name): i for i, name in enumerate(clustering.device_ids)}
+    known, place = places(measurements, clustering)
     rows = np.flatnonzero(known & np.isfinite(change))
-    at = np.array([place[str(name)] for name in measurements.devices.ids[rows]], dtype=np.int64)
+    at = place[rows]
     moved, doubt = change[rows], error[rows]
     before = np.where(np.isfinite(clustering.factor_sd[at]), clustering.factor_sd[at], doubt)
     gone = np.abs(moved) > np.maximum(MATERIAL, CERTAIN * doubt)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hdap.clustering.cluster_drift import places
 from hdap.clustering.device_software import Texts, current_software, runs_current
 from hdap.clustering.grouping import compact
 from hdap.fleet_data.architecture import Architecture
@@ -52,7 +53,7 @@ def rows_of_model(
 
 def _software(measurements: Measurements, clustering: ClusteringRecord) -> Texts:
     """What each of D devices runs, as the clustering saw it; else as these rows say."""
-    found, member = _places(measurements, clustering)
+    found, member = places(measurements, clustering)
     software = np.full(len(found), "", dtype=object)
     software[found] = clustering.software[member[found]]
     silent = software == ""
@@ -71,23 +72,12 @@ def _most_measured(measurements: Measurements, rows: Ints, pruned: Bools) -> tup
     return most, show_software(format_software(known))
 
 
-def _places(measurements: Measurements, clustering: ClusteringRecord) -> tuple[Bools, Ints]:
-    """Which of D devices the clustering knows, and each one's place in it."""
-    order = np.argsort(clustering.device_ids.astype(str))
-    known = clustering.device_ids.astype(str)[order]
-    ids = measurements.devices.ids.astype(str)
-    place = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
-    if not len(known):
-        return np.zeros(len(ids), dtype=np.bool_), place.astype(np.int64)
-    return known[place] == ids, order[place].astype(np.int64)
-
-
 def rows_of_known_devices(
     measurements: Measurements, clustering: ClusteringRecord, rows: Ints, notes: list[str]
 ) -> tuple[Ints, Ints]:
     """Of `rows` those of devices that the clustering knows and does not call outliers, and each
     one's place in the clustering."""
-    found, member = _places(measurements, clustering)
+    found, member = places(measurements, clustering)
     new = ~found[measurements.device[rows]]
     if new.any():
         notes.append(f"{int(new.sum()):,} rows of devices newer than the clustering left out")
