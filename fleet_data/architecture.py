@@ -6,6 +6,7 @@ The tracer that makes one from a torch model is `hdap.networks.tracing`; what fo
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Literal
@@ -18,9 +19,10 @@ from hdap.fleet_data.documents import from_plain, parse_json
 Counts = NDArray[np.int64]
 """Channel counts, `n x groups` or `groups`; one row a configuration."""
 
-CountedAs = Literal["conv", "linear", "norm"]
+CountedAs = Literal["conv", "linear", "norm", "held"]
 """What a layer's parameters and FLOPs follow from: `conv` a weight for each pair of channels and
-place of the kernel, `linear` one for each pair, `norm` numbers by channel alone and no FLOPs."""
+place of the kernel, `linear` one for each pair, `norm` numbers by channel alone and no FLOPs;
+`held` is a tensor that the network's own code holds, by pairs of channels, and no FLOPs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,12 @@ class Layer:
     """One convolution, linear layer or normalisation, in module order.
 
     `groups` is the fixed number of groups of a convolution; a `depthwise` one has as many groups as
-    output channels, whatever they are. `input_size` and `output_size` are (height, width); a linear
+    input channels, whatever they are. `input_size` and `output_size` are (height, width); a linear
     layer applied at p positions has output size (1, p). `parameters_per_output` counts what grows
     with the output channels beside the weight matrix: 1 for a bias, 2 for an affine norm.
+    A `transposed` convolution applies its kernel at every place of its input. `weights` is false
+    where the matrix is no parameter of this layer: a product of two images, a further use of a
+    layer (`head#2`), a weight that is computed.
     """
 
     name: str
@@ -74,22 +79,45 @@ class Layer:
     groups: int = 1
     depthwise: bool = False
     parameters_per_output: int = 0
+    transposed: bool = False
+    weights: bool = True
 
     @property
     def has_matrix(self) -> bool:
-        """Whether weights join pairs of channels."""
-        return self.kind != "norm"
+        """Whether it multiplies, pair by pair of channels."""
+        return self.kind in {"conv", "linear"}
+
+    @property
+    def matrix_parameters(self) -> int:
+        """Parameters for each pair of channels."""
+        return (self.kind != "norm") * self.weights * math.prod(self.kernel)
+
+    @property
+    def applied_at(self) -> int:
+        """Places at which the matrix is applied."""
+        return math.prod(self.input_size if self.transposed else self.output_size)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChannels:
+    """`channels` outputs of a layer that always stay; `why` ends the sentence "`layer` ..."."""
+
+    layer: str
+    channels: int
+    why: str
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A model as data. `other_parameters` are those that no width group moves."""
+    """A model as data. `other_parameters` are those that no width group moves; `kept` says for
+    people which channels are in no group."""
 
     model: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     groups: tuple[WidthGroup, ...]
     layers: tuple[Layer, ...]
     other_parameters: int = 0
+    kept: tuple[KeptChannels, ...] = ()
 
     def __hash__(self) -> int:
         # Costs are cached by architecture: hashing a hundred layers at each call would show.
@@ -113,7 +141,19 @@ class Architecture:
 
     def to_json(self) -> str:
         """Compact JSON; `from_json` reads it back to an equal object."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return self._json("kept") if self.kept else self._json()
+
+    def _json(self, *also: str) -> str:
+        # Fields that came later are left out where they say nothing: digests must not change.
+        plain = asdict(self)
+        if "kept" not in also:
+            del plain["kept"]
+        for layer in plain["layers"]:
+            if not layer["transposed"]:
+                del layer["transposed"]
+            if layer["weights"]:
+                del layer["weights"]
+        return json.dumps(plain, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Architecture":
@@ -123,5 +163,5 @@ class Architecture:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the JSON: two models with one digest share surrogates and trials."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """SHA-256 of the JSON but for `kept`: models of one digest share surrogates and trials."""
+        return hashlib.sha256(self._json().encode()).hexdigest()

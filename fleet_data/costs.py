@@ -1,9 +1,10 @@
 """FLOPs, parameters and channels of whole matrices of configurations, exact and vectorised.
 
-FLOPs are multiply-accumulates of convolutions and linear layers at batch 1, as the pruning
-literature counts them. Every channel count of a layer is affine in the counts of the width groups,
-so both costs are quadratic polynomials in a configuration: `QuadraticCost` holds one in closed
-form, and `along` gives it as a parabola in one group, which is what exact repair needs.
+FLOPs are multiply-accumulates of convolutions, linear layers and products of two images (attention)
+at batch 1, as the pruning literature counts them. Every channel count of a layer is affine in the
+counts of the width groups, so both costs are quadratic polynomials in a configuration:
+`QuadraticCost` holds one in closed form, and `along` gives it as a parabola in one group, which is
+what exact repair needs.
 """
 
 import math
@@ -86,10 +87,7 @@ def flops_form(architecture: Architecture) -> QuadraticCost:
 
 def parameters_form(architecture: Architecture) -> QuadraticCost:
     """Number of parameters of `architecture` as a function of its configuration."""
-    parts = [
-        (x, x.has_matrix * math.prod(x.kernel), x.parameters_per_output)
-        for x in architecture.layers
-    ]
+    parts = [(x, x.matrix_parameters, x.parameters_per_output) for x in architecture.layers]
     return _form(architecture, parts, architecture.other_parameters)
 
 
@@ -201,7 +199,7 @@ def _cached(architecture: Architecture) -> tuple[QuadraticCost, QuadraticCost]:
 
 
 def _macs_factor(layer: Layer) -> int:
-    return layer.has_matrix * math.prod(layer.kernel) * math.prod(layer.output_size)
+    return layer.has_matrix * math.prod(layer.kernel) * layer.applied_at
 
 
 def _form(

@@ -39,7 +39,7 @@ def main() -> None:
         graphs, seconds = [], []
         for _ in range(options.runs):
             began = time.perf_counter()
-            graph = ChannelGraph(network, shape)
+            graph = ChannelGraph.of(network, shape)
             graphs.append(time.perf_counter() - began)
             made = densify(network, architecture, graph=graph)
             seconds.append(made.seconds)

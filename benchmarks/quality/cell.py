@@ -95,7 +95,7 @@ class _Tuner:
     def __init__(self, dense: nn.Module, architecture: Architecture, data: Data, seed: int) -> None:
         self.dense, self.architecture, self.data, self.seed = dense, architecture, data, seed
         self.importance = channel_scores("l2", dense, architecture, Evidence())
-        self.graph = ChannelGraph(dense, architecture.input_shape)
+        self.graph = ChannelGraph.of(dense, architecture.input_shape)
         self.done: dict[tuple[str, int], Row] = {}
 
     def untuned(self, counts: Counts) -> Row:

@@ -61,7 +61,7 @@ class Tuner:
             run_cell(Cell(place.network, place.seed), _dense(settings), work, 1)
         self.module = dense_network(place.network, place.seed, work)
         self.architecture: Architecture = trace(model_of(place.network))
-        self.graph = ChannelGraph(self.module, self.architecture.input_shape)
+        self.graph = ChannelGraph.of(self.module, self.architecture.input_shape)
         self.l2 = channel_scores("l2", self.module, self.architecture, Evidence())
 
     @cached_property

@@ -29,7 +29,7 @@ class Sensitivity:
         others: Samples,
     ) -> None:
         self.widths = architecture.widths
-        graph = ChannelGraph(module, architecture.input_shape)
+        graph = ChannelGraph.of(module, architecture.input_shape)
 
         def loss(counts: Counts) -> float:
             network = prune(module, architecture, counts, scores, graph=graph)

@@ -62,7 +62,7 @@ def places(graph: ChannelGraph, architecture: Architecture) -> dict[str, Places]
     touched = [
         (index, touch)
         for index, group in enumerate(architecture.groups)
-        for touch in graph.coupling(group.name, range(group.width)).touches
+        for touch in graph.touches(group.name, range(group.width))
     ]
     moved = {touch.name for _, touch in touched}
     for layer in architecture.layers:

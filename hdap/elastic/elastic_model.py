@@ -76,7 +76,8 @@ class ElasticModel(nn.Module):
         super().__init__()
         if not isinstance(levels, Levels):
             levels = Levels(architecture, np.asarray(levels))
-        graph = ChannelGraph(module, architecture.input_shape)
+        graph = ChannelGraph.of(module, architecture.input_shape)
+        graph.require_plain("an elastic network")
         everything = [np.arange(group.width) for group in architecture.groups]
         network = keep(module, architecture, everything, graph=graph)
         self.architecture, self.levels = architecture, levels

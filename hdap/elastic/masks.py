@@ -42,7 +42,8 @@ class SoftMasks(nn.Module):
     def __init__(self, module: nn.Module, levels: Levels, scores: Sequence[Scores]) -> None:
         super().__init__()
         architecture = levels.architecture
-        graph = ChannelGraph(module, architecture.input_shape)
+        graph = ChannelGraph.of(module, architecture.input_shape)
+        graph.require_plain("an elastic network")
         self.network, self.levels = module, levels
         self.level, self.width = len(levels) - 1, WIDEST
         self.learned = nn.ParameterList()

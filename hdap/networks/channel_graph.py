@@ -1,243 +1,308 @@
-"""Which channels go together: a thin, checked view of Torch-Pruning's dependency graph."""
+"""Which channels of a network go together, in every tensor and every layer."""
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-from unittest.mock import patch
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch_pruning import DependencyGraph
-from torch_pruning.dependency import Group, index_mapping
-from torch_pruning.ops import OPTYPE, module2type
-from torch_pruning.pruner.function import BasePruningFunc
+from torch import nn
 
+from hdap.fleet_data.architecture import WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import quiet
-from hdap.networks.layer_kinds.base import Indices, LayerKind
-from hdap.networks.layer_kinds.registry import find_kind
-
-# Operations between layers: they pass channels on and hold nothing that could be cut.
-_PASSIVE = {
-    OPTYPE.CONCAT,
-    OPTYPE.SPLIT,
-    OPTYPE.ELEMENTWISE,
-    OPTYPE.RESHAPE,
-    OPTYPE.UNBIND,
-    OPTYPE.EXPAND,
-    OPTYPE.SLICE,
-    OPTYPE.OUTPUT,
-}
-
-# Steps from a root, as a multiple of all dependencies: real networks need a fifth. Where channels
-# are shifted against themselves (x[:, 1:] - x[:, :-1]) Torch-Pruning would go round for ever.
-_STEPS = 2
+from hdap.networks.layer_kinds.base import Indices
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.walk.grouping import Candidate, Kept, group_units, unit_lookup, units_of_sources
+from hdap.networks.walk.labels import CONSTANT
+from hdap.networks.walk.ledger import Settled
+from hdap.networks.walk.recorder import Walk
+from hdap.networks.walk.walking import on_cpu, on_meta, walk
+from hdap.networks.walk.written_sizes import WrittenSize, written_sizes
 
 
 @dataclass(frozen=True, eq=False)
 class Touch:
-    """A layer that loses channels when channels of a root convolution go.
+    """A layer that loses channels when channels of a width group go.
 
-    `indices` are the layer's own channels and `roots` the root channels that they go with, one for
-    one. `module` is a layer on meta, or a parameter that the network holds outside of any layer.
+    `indices` are the layer's own channels and `roots` the group's channels that they go with, one
+    for one. A layer whose inputs are its outputs is touched once, on both sides.
     """
 
     name: str
-    module: Any
+    module: nn.Module
     inputs: bool
     outputs: bool
     indices: Indices
     roots: Indices
 
 
-@dataclass(frozen=True)
-class Coupling:
-    """Everything that moves with the output channels of one convolution."""
+@dataclass(frozen=True, eq=False)
+class TracedLayer:
+    """One use of a layer, or a product that no layer makes.
 
-    touches: tuple[Touch, ...]
-    reaches_output: bool
-
-
-class ChannelGraph:
-    """The channel dependencies of a network that takes one image and returns one tensor.
-
-    It is made from a copy on meta, so `module` is neither changed nor run. Raises
-    `UnsupportedModelError` where Torch-Pruning cannot follow the channels.
+    `inputs` and `outputs` hold the place of every channel (-1: it stays). A product applies the
+    parameter `weight`, if that is one. `use` counts the uses of a layer from 0.
     """
 
-    def __init__(self, module: nn.Module, input_shape: tuple[int, int, int]) -> None:
-        self.network = on_meta(module).requires_grad_(True)
-        self._names: dict[nn.Module, str] = {m: name for name, m in self.network.named_modules()}
-        dtype = next(self.network.parameters()).dtype
-        example = torch.zeros(1, *input_shape, device="meta", dtype=dtype)
+    name: str
+    inputs: Indices
+    outputs: Indices
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    use: int = 0
+    is_product: bool = False
+    weight: str = ""
+    kernel: int = 1
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGraph:
+    """The channels of a network as numbered places: width group g has those from `offsets[g]` on.
+
+    A place is what goes together; a group with `multiple` blocks has one for the same channel of
+    every block. `tensors` says for dimensions of parameters and buffers which place each index goes
+    with, and `consumed` along which of them a weight is applied to its inputs. `network` has the
+    shapes of the network that was traced, and is never run again.
+    """
+
+    network: nn.Module
+    groups: tuple[WidthGroup, ...]
+    kept: tuple[Kept, ...]
+    offsets: tuple[int, ...]
+    tensors: dict[tuple[str, int], Indices]
+    consumed: frozenset[tuple[str, int]]
+    layers: tuple[TracedLayer, ...]
+    written: tuple[WrittenSize, ...]
+
+    @staticmethod
+    def of(
+        module: nn.Module, input_shape: Sequence[int], only: Collection[str] | None = None
+    ) -> "ChannelGraph":
+        """The channels of `module`, which is neither changed nor run: a copy on meta is.
+
+        With `only` the width groups of other names stay whole. A network that does not run on meta
+        (code that looks at numbers) runs on the CPU. Raises `UnsupportedModelError` where it does
+        not run at all.
+        """
+        network = on_meta(module)
         try:
-            self._graph = _build(self.network, example)
-        except Exception as error:
-            layer = _first_that_fails(self.network, example)
-            raise refuse(self._names[layer] or type(module).__name__, _unfollowed(error)) from error
+            seen = walk(network, input_shape)
+        except UnsupportedModelError:
+            if next(module.parameters()).is_meta:
+                raise
+            network = on_cpu(module)
+            seen = walk(network, input_shape)
+        return _assembled(network, seen, only)
 
-    def runs(self, layer: str) -> bool:
-        """Whether the traced forward pass went through `layer`."""
-        return self.network.get_submodule(layer) in self._graph.module2node
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Number of a width group by its name."""
+        return {group.name: i for i, group in enumerate(self.groups)}
 
-    def coupling(self, root: str, channels: Sequence[int]) -> Coupling:
-        """What goes with the output `channels` of convolution `root`."""
-        touches = []
-        reaches_output = False
-        for item in self._group(root, channels):
-            node, handler = item.dep.target, item.dep.handler
-            outputs = self._graph.is_out_channel_pruning_fn(handler)
-            # A node that feeds nothing is the end of the network.
-            reaches_output |= node.type == OPTYPE.OUTPUT or (outputs and not node.outputs)
-            if node.type in _PASSIVE or not _has_channels(node.module):
+    @cached_property
+    def group_of(self) -> Indices:
+        """The width group of each place."""
+        counts = [g.width // g.multiple for g in self.groups]
+        return np.repeat(np.arange(len(counts)), counts)
+
+    def places(self, root: str, channels: Sequence[int] | Indices) -> Indices:
+        """The places of channels of a width group."""
+        number = self.index[root]
+        group = self.groups[number]
+        found: Indices = np.unique(
+            self.offsets[number] + np.asarray(channels, np.int64) % (group.width // group.multiple)
+        )
+        return found
+
+    def touches(self, root: str, channels: Sequence[int] | Indices) -> tuple[Touch, ...]:
+        """What goes with `channels` of the width group `root`, layer by layer."""
+        gone = self.places(root, channels)
+        found = []
+        for layer in self.layers:
+            if layer.use or layer.is_product:
                 continue
-            touches.append(
-                Touch(
-                    name=self._name(node.module),
-                    module=node.module,
-                    inputs=self._graph.is_in_channel_pruning_fn(handler),
-                    outputs=outputs,
-                    indices=np.array(item.idxs, dtype=np.int64),
-                    roots=np.array([-1 if r is None else r for r in item.root_idxs], np.int64),
-                )
-            )
-        return Coupling(tuple(touches), reaches_output)
+            module = self.network.get_submodule(layer.name)
+            single = kind_of(module).same_channels(module)
+            sides = [(single, True, layer.outputs)]
+            if not single:
+                sides.insert(0, (True, False, layer.inputs))
+            for inputs, outputs, places in sides:
+                indices, roots = self._roots(root, places, gone)
+                if len(indices):
+                    found.append(Touch(layer.name, module, inputs, outputs, indices, roots))
+        return tuple(found)
 
-    def _group(self, root: str, channels: Sequence[int]) -> Any:
-        module = self.network.get_submodule(root)
-        pruner = self._graph.get_pruner_of_module(module)
-        # Torch-Pruning works out all offsets anew for each question, in time quadratic in the
-        # inputs of a concatenation. They cannot have changed: nothing is pruned in this graph.
-        unchanged = patch.object(index_mapping, "update_index_mapping", lambda graph: None)
-        steps = sum(len(node.dependencies) for node in self._graph.module2node.values())
-        ending = patch.object(Group, "add_dep", _limited(Group.add_dep, _STEPS * steps))
-        with unchanged, ending, _unless_it_fails(root):
-            return self._graph.get_pruning_group(
-                module, pruner.prune_out_channels, list(map(int, channels))
-            )
+    def _roots(self, root: str, places: Indices, gone: Indices) -> tuple[Indices, Indices]:
+        """Channels at the places `gone` and the root channels they go with, block by block."""
+        number = self.index[root]
+        group = self.groups[number]
+        indices = np.flatnonzero(np.isin(places, gone))
+        local = places[indices] - self.offsets[number]
+        order = np.argsort(local, kind="stable")
+        _, first, times = np.unique(local[order], return_index=True, return_counts=True)
+        turn = np.empty_like(local)
+        turn[order] = np.arange(len(local)) - np.repeat(first, times)
+        # of several equal blocks each root channel has as many of its own, one after the other
+        each = np.repeat(times, times) // group.multiple
+        block = np.empty_like(local)
+        block[order] = turn[order] // each
+        return indices, local + block * (group.width // group.multiple)
 
-    def _name(self, module: nn.Module | nn.Parameter) -> str:
-        if isinstance(module, nn.Parameter):
-            return str(self._graph._param_to_name[module])
-        return self._names[module]
+    def require_plain(self, what: str) -> None:
+        """Raises `UnsupportedModelError` unless all that moves is channels of layers used once."""
+        own = _own_tensors(self.network, [x for x in self.layers if not x.is_product])
+        for name, _ in self.tensors:
+            if name not in own:
+                raise refuse(name, f"is no part of a layer that {what} knows")
+        for layer in self.layers:
+            if layer.is_product:
+                continue
+            module = self.network.get_submodule(layer.name)
+            if why := kind_of(module).refusal(module):
+                raise refuse(layer.name, why)
+            if layer.use and ((layer.inputs >= 0).any() or (layer.outputs >= 0).any()):
+                raise refuse(layer.name, f"is used more than once, which {what} cannot follow")
+        for size in self.written:
+            raise refuse(size.module, f"has written down a size, `{size.name}`; {what} sets none")
 
+    def after(self, gone: Indices, network: nn.Module) -> "ChannelGraph":
+        """The graph of `network`, which is this one's without the places `gone`."""
+        stays = np.ones(len(self.group_of), dtype=np.bool_)
+        stays[gone] = False
+        number = np.where(stays, np.cumsum(stays) - 1, CONSTANT)
 
-def on_meta(module: nn.Module) -> nn.Module:
-    """A copy in eval mode that has shapes but no numbers."""
-    tensors = [*module.parameters(), *module.buffers()]
-    # Handing the copies over spares making real ones first.
-    bare = {
-        id(t): nn.Parameter(t.detach().to("meta"), t.requires_grad)
-        if isinstance(t, nn.Parameter)
-        else t.to("meta")
-        for t in tensors
-    }
-    return copy.deepcopy(module, bare).to("meta").eval()
+        def left(places: Indices) -> Indices:
+            kept = places[(places < 0) | stays[places]]
+            result: Indices = np.where(kept < 0, CONSTANT, number[kept])
+            return result
 
-
-def refuse(layer: str, why: str) -> UnsupportedModelError:
-    """The error for a network that cannot be described exactly because of `layer`."""
-    return UnsupportedModelError(
-        f"every channel must follow from the width groups alone, but `{layer}` {why}; "
-        "use another model or rewrite this layer"
-    )
-
-
-def _has_channels(module: Any) -> bool:
-    kind = find_kind(module)
-    return kind is None or kind.has_channels(module)
-
-
-class _Joining(BasePruningFunc):  # type: ignore[misc]
-    """What Torch-Pruning asks about layers of a kind that it does not know; it cuts none itself."""
-
-    def __init__(self, kind: LayerKind) -> None:
-        super().__init__()
-        self._kind = kind
-
-    def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
-        return layer
-
-    def prune_in_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
-        return layer
-
-    def get_in_channels(self, layer: nn.Module) -> int:
-        return self._kind.channels(layer)[0]
-
-    def get_out_channels(self, layer: nn.Module) -> int:
-        return self._kind.channels(layer)[1]
-
-
-class _Passing(_Joining):
-    # one function for both is how Torch-Pruning is told that inputs and outputs go together
-    prune_in_channels = _Joining.prune_out_channels
-
-
-def _unknown_to_torch_pruning(network: nn.Module) -> dict[type[nn.Module], BasePruningFunc]:
-    found = {
-        type(module): find_kind(module)
-        for module in network.modules()
-        if module2type(module) == OPTYPE.ELEMENTWISE
-    }
-    return {
-        cls: (_Joining if kind.has_matrix else _Passing)(kind)
-        for cls, kind in found.items()
-        if kind is not None
-    }
-
-
-def _build(network: nn.Module, example: Tensor) -> Any:
-    with quiet(), torch.enable_grad():
-        return DependencyGraph().build_dependency(
-            network,
-            example,
-            customized_pruners=_unknown_to_torch_pruning(network),
-            verbose=False,
+        counts = np.bincount(self.group_of[stays], minlength=len(self.groups))
+        groups = tuple(
+            replace(g, width=int(n) * g.multiple) for g, n in zip(self.groups, counts, strict=True)
+        )
+        return replace(
+            self,
+            network=network,
+            groups=groups,
+            offsets=tuple(int(x) for x in np.cumsum([0, *counts])[:-1]),
+            tensors={key: left(places) for key, places in self.tensors.items()},
+            layers=tuple(
+                replace(x, inputs=left(x.inputs), outputs=left(x.outputs)) for x in self.layers
+            ),
+            written=tuple(replace(x, places=left(x.places)) for x in self.written),
         )
 
 
-def _first_that_fails(network: nn.Module, example: Tensor) -> nn.Module:
-    """The innermost module that cannot be followed by itself, `network` where no part fails."""
-    given: dict[nn.Module, Tensor] = {}
+class Refusal(UnsupportedModelError):
+    """A network that cannot be described exactly because `layer` ... `why`."""
 
-    def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if len(inputs) == 1 and isinstance(inputs[0], Tensor):
-            given[layer] = inputs[0]
-
-    hooks = [child.register_forward_pre_hook(note) for child in network.children()]
-    with torch.no_grad():
-        network(example)
-    for hook in hooks:
-        hook.remove()
-    for child, inputs in given.items():
-        try:
-            if any(True for _ in child.parameters()):
-                _build(child, inputs)
-        except Exception:
-            return _first_that_fails(child, inputs)
-    return network
+    def __init__(self, layer: str, why: str) -> None:
+        super().__init__(
+            f"every channel must follow from the width groups alone, but `{layer}` {why}; "
+            "use another model or rewrite this layer"
+        )
+        self.layer, self.why = layer, why
 
 
-def _limited(add: Callable[..., None], limit: int) -> Callable[..., None]:
-    def add_one(group: Group, *args: Any, **named: Any) -> None:
-        if len(group) > limit:
-            raise RecursionError("they depend on themselves, shifted")
-        add(group, *args, **named)
-
-    return add_one
+def refuse(layer: str, why: str) -> Refusal:
+    """The error for a network that cannot be described exactly because of `layer`."""
+    return Refusal(layer, why)
 
 
-@contextmanager
-def _unless_it_fails(layer: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise refuse(layer, _unfollowed(error)) from error
+def _assembled(network: nn.Module, seen: Walk, only: Collection[str] | None) -> ChannelGraph:
+    settled = seen.ledger.settle()
+    tensors = units_of_sources(seen, settled)
+    layers = _layers(network, seen, settled)
+    own = _own_tensors(network, layers)
+    counted = [side for x in layers for side in (x.inputs, x.outputs)]
+    counted += [side for (name, _), side in tensors.items() if name not in own]
+    weights = [side for (name, _), side in tensors.items() if name in own]
+    found = group_units(settled, _candidates(network, layers), counted, weights)
+    groups = [g for g in found.groups if only is None or g.root in only]
+    place = np.full(len(settled.unit) + 1, CONSTANT)
+    offsets, offset = [], 0
+    for group in groups:
+        place[group.units] = np.arange(offset, offset + len(group.units))
+        offsets.append(offset)
+        offset += len(group.units)
+    by_place = {key: place[units] for key, units in tensors.items()}
+    return ChannelGraph(
+        network=network,
+        groups=tuple(WidthGroup(g.root, g.width, g.members, g.multiple) for g in groups),
+        kept=found.kept,
+        offsets=tuple(offsets),
+        tensors={key: p for key, p in by_place.items() if (p != CONSTANT).any()},
+        consumed=frozenset(seen.ledger.consumed),
+        layers=tuple(replace(x, inputs=place[x.inputs], outputs=place[x.outputs]) for x in layers),
+        written=written_sizes(network, seen.sized, lambda x: place[unit_lookup(settled, x)]),
+    )
 
 
-def _unfollowed(error: Exception) -> str:
-    first = str(error).partition("\n")[0]
-    return f"has channels that cannot be followed ({type(error).__name__}: {first})"
+def _layers(network: nn.Module, seen: Walk, settled: Settled) -> list[TracedLayer]:
+    """Layers and products in module order, with units instead of places."""
+    order = {name: i for i, (name, _) in enumerate(network.named_modules())}
+    uses: dict[str, int] = {}
+    found = []
+    for call in seen.calls:
+        use = uses[call.name] = uses.get(call.name, -1) + 1
+        found.append(
+            TracedLayer(
+                call.name,
+                unit_lookup(settled, call.inputs),
+                unit_lookup(settled, call.outputs),
+                call.input_size,
+                call.output_size,
+                use,
+            )
+        )
+    for product in seen.products:
+        name = product.weight.removesuffix(".weight") if product.weight else product.module
+        use = uses[name] = uses.get(name, -1) + 1
+        found.append(
+            TracedLayer(
+                name,
+                unit_lookup(settled, product.inputs),
+                unit_lookup(settled, product.outputs),
+                (1, product.positions),
+                (1, product.positions),
+                use,
+                is_product=True,
+                weight=product.weight,
+                kernel=product.kernel,
+                groups=product.groups,
+            )
+        )
+
+    def place(layer: TracedLayer) -> int:
+        name = layer.name
+        while name not in order:
+            name = name.rpartition(".")[0]
+        return order[name]
+
+    return sorted(found, key=place)
+
+
+def _own_tensors(network: nn.Module, layers: Iterable[TracedLayer]) -> set[str]:
+    """Tensors that are parts of layers and products, along whose channels they lie."""
+    found = {layer.weight for layer in layers if layer.weight}
+    for layer in layers:
+        if not layer.is_product:
+            kind = kind_of(network.get_submodule(layer.name))
+            found |= {f"{layer.name}.{name}" for name in kind.tensors}
+    return found
+
+
+def _candidates(network: nn.Module, layers: Sequence[TracedLayer]) -> list[Candidate]:
+    found = []
+    for layer in layers:
+        if layer.use:
+            continue
+        if layer.is_product:
+            if layer.weight.endswith(".weight"):
+                found.append(Candidate(layer.name, layer.outputs, False))
+            continue
+        module = network.get_submodule(layer.name)
+        kind = find_kind(module)
+        if kind is not None and kind.has_matrix:
+            found.append(Candidate(layer.name, layer.outputs, kind.same_channels(module)))
+    return found

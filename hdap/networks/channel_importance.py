@@ -5,15 +5,17 @@ norms so that shares of a group's total are shares of energy.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import Architecture, Layer
+from hdap.fleet_data.architecture import Architecture, Layer, WidthGroup
 from hdap.fleet_data.errors import InputError
-from hdap.networks.layer_kinds.registry import kind_of
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
 
 Floats = NDArray[np.float64]
 
@@ -25,11 +27,43 @@ def channel_importance(module: nn.Module, architecture: Architecture) -> tuple[F
     follows; each layer is brought to mean 1, so that layers of different scale count alike, and the
     layers of a group are averaged. Raises `InputError` when weights are not finite or on meta.
     """
-    norms = _following_norms(architecture)
+    norms = _following_norms(module, architecture)
+    rows = OutputRows(module, architecture)
     return tuple(
-        np.mean([_energy(module, name, norms.get(name)) for name in group.members], axis=0)
+        np.mean([_energy(rows, group, name, norms.get(name)) for name in group.members], axis=0)
         for group in architecture.groups
     )
+
+
+@dataclass(frozen=True, eq=False)
+class OutputRows:
+    """The outputs of a network's layers, and which channels of width groups they are."""
+
+    module: nn.Module
+    architecture: Architecture
+
+    def filters(self, name: str) -> Tensor:
+        """The weights of a layer, outputs x all that makes one."""
+        layer = self.module.get_submodule(name)
+        kind = find_kind(layer)
+        filters: Tensor = layer.weight.flatten(1) if kind is None else kind.filters(layer)
+        return filters
+
+    def summed(self, group: WidthGroup, name: str, values: Floats) -> Floats:
+        """One number an output of the layer `name` -> one a channel of its width group."""
+        if len(values) == group.width:
+            return values
+        touch = next(
+            t
+            for t in self._graph.touches(group.name, range(group.width))
+            if t.outputs and t.name == name
+        )
+        found: Floats = np.bincount(touch.roots, values[touch.indices], minlength=group.width)
+        return found
+
+    @cached_property
+    def _graph(self) -> ChannelGraph:
+        return ChannelGraph.of(self.module, self.architecture.input_shape)
 
 
 def importance_curves(scores: Sequence[Floats], architecture: Architecture) -> tuple[Floats, ...]:
@@ -55,28 +89,31 @@ def _curve(scores: Floats, multiple: int) -> Floats:
     return curve
 
 
-def _energy(module: nn.Module, name: str, norm: str | None) -> Floats:
-    layer = module.get_submodule(name)
-    weight = layer.get_parameter("weight").detach()
-    if weight.is_meta:
+def _energy(rows: OutputRows, group: WidthGroup, name: str, norm: str | None) -> Floats:
+    filters = rows.filters(name).detach()
+    if filters.is_meta:
         raise InputError("importance needs weights, but the model is on meta; load it on the cpu")
-    energy = weight.double().flatten(1).square().sum(dim=1)
+    energy = filters.double().square().sum(dim=1)
     if norm is not None:
-        following = module.get_submodule(norm)
+        following = rows.module.get_submodule(norm)
         energy = energy * kind_of(following).energy_gain(following)
-    mean = energy.mean()
-    if not torch.isfinite(mean):
+    whole = rows.summed(group, name, energy.cpu().numpy())
+    mean = whole.mean()
+    if not np.isfinite(mean):
         raise InputError(f"weights must be finite, but those of `{name}` are not")
     # A layer of zeros (zero-initialised residual branches) says nothing about its channels.
-    scores: Floats = (energy / mean if mean > 0 else torch.ones_like(energy)).cpu().numpy()
+    scores: Floats = whole / mean if mean > 0 else np.ones_like(whole)
     return scores
 
 
-def _following_norms(architecture: Architecture) -> dict[str, str]:
+def _following_norms(module: nn.Module, architecture: Architecture) -> dict[str, str]:
     """Layer -> the norm next to it in module order with the same channels."""
+    modules = dict(module.named_modules())
 
     def follows(first: Layer, second: Layer) -> bool:
-        return first.has_matrix and not second.has_matrix and first.outputs == second.outputs
+        known = find_kind(modules.get(second.name)) is not None
+        norm = known and second.kind == "norm"
+        return first.has_matrix and norm and first.outputs == second.outputs
 
     pairs = zip(architecture.layers, architecture.layers[1:], strict=False)
     return {first.name: second.name for first, second in pairs if follows(first, second)}

@@ -1,6 +1,7 @@
 """Proof that a description is exact: networks are really pruned, run, and counted by torch."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +12,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_macs, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph, on_meta, refuse
-from hdap.networks.forward_pass import quiet, random_images, run, run_once
+from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.forward_pass import leaves, plain_attention, quiet, random_images, run, run_once
+from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.surgery import prune
+from hdap.networks.walk.walking import on_meta
 
 _ATEN = torch.ops.aten
-_COUNTED = {_ATEN.convolution, _ATEN._convolution, _ATEN.mm, _ATEN.addmm, _ATEN.linear}
+_COUNTED = {
+    *(_ATEN.convolution, _ATEN._convolution),
+    *(_ATEN.mm, _ATEN.addmm, _ATEN.linear, _ATEN.bmm, _ATEN.baddbmm),
+}
 
 
-def count_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
+def count_flops(network: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
     """Multiply-accumulates by torch's counter, halved: by module name, and "" for the total.
 
-    Convolutions and linear layers only, batch 1, on the network's device.
+    Convolutions, linear layers and products of two images (attention), batch 1, on the network's
+    device.
     """
     counter = FlopCounterMode(display=False)
-    with quiet(), counter:
+    with quiet(), plain_attention(), counter:
         run_once(network, input_shape)
     result = {}
     for name, counts in counter.get_flop_counts().items():
@@ -70,17 +77,19 @@ def check_pruned(
     Raises `UnsupportedModelError` when the output has another shape than the dense network's or
     when FLOPs or parameters differ from the promise, `InputError` when the output is not finite.
     """
-    expected = tuple(run_once(dense, architecture.input_shape).shape)
-    output = run(pruned, random_images(pruned, architecture.input_shape, 1, seed=0))
-    if tuple(output.shape) != expected:
+    expected = [tuple(x.shape) for x in leaves(run_once(dense, architecture.input_shape))]
+    outputs = leaves(run(pruned, random_images(pruned, architecture.input_shape, 1, seed=0)))
+    shapes = [tuple(x.shape) for x in outputs]
+    if shapes != expected:
         raise UnsupportedModelError(
-            f"the pruned network must give an output of shape {expected}, but gives "
-            f"{tuple(output.shape)}; use another model"
+            f"the pruned network must give outputs of shapes {expected}, but gives {shapes}; "
+            "use another model"
         )
-    if not torch.isfinite(output).all():
+    strange = sum(int((~torch.isfinite(x)).sum()) for x in outputs)
+    if strange:
         raise InputError(
-            "the pruned network must give finite numbers, but gives "
-            f"{int((~torch.isfinite(output)).sum())} others for a random image; check the weights"
+            f"the pruned network must give finite numbers, but gives {strange} others for a random "
+            "image; check the weights"
         )
     size = size_of(pruned, architecture)
     row = counts[None]
@@ -94,37 +103,42 @@ def check_pruned(
 
 
 def verify_counts(
-    network: nn.Module, architecture: Architecture, graph: ChannelGraph, *, rounds: int = 2
+    graph: ChannelGraph, architecture: Architecture, groups: Collection[str], *, rounds: int = 2
 ) -> None:
     """Compare torch's counts with the description's, dense, at the smallest and at random.
 
-    `network` is really pruned each time, so let it be on meta. Raises `UnsupportedModelError`,
-    naming the first layer that differs.
+    Only `groups` are pruned, really each time. Raises `UnsupportedModelError`, naming the first
+    layer that differs.
     """
-    _compare(network, architecture, architecture.widths)
-    for counts in _probes(architecture, rounds):
-        _compare(prune(network, architecture, counts, graph=graph), architecture, counts)
+    for counts in _probes(architecture, groups, rounds):
+        _compare(prune(graph.network, architecture, counts, graph=graph), architecture, counts)
 
 
-def _probes(architecture: Architecture, rounds: int) -> Iterator[Counts]:
-    yield architecture.multiples
+def _probes(architecture: Architecture, groups: Collection[str], rounds: int) -> Iterator[Counts]:
+    free = np.array([g.name in groups for g in architecture.groups], dtype=np.bool_)
+    yield np.where(free, architecture.multiples, architecture.widths)
     rng = np.random.default_rng(0)
     places = architecture.widths // architecture.multiples
     for _ in range(rounds):
-        yield rng.integers(1, places + 1) * architecture.multiples
+        drawn = rng.integers(1, places + 1) * architecture.multiples
+        yield np.where(free, drawn, architecture.widths)
 
 
 def _compare(pruned: nn.Module, architecture: Architecture, row: Counts) -> None:
     counts = row[None]
     counted = count_flops(pruned, architecture.input_shape)
+    expected: dict[str, int] = defaultdict(int)
     for layer, macs in zip(architecture.layers, layer_macs(architecture, counts)[0], strict=True):
-        if layer.has_matrix and counted.get(layer.name) != macs:
-            raise refuse(layer.name, f"does {counted.get(layer.name)} FLOPs, not {macs}")
-    expected = int(flops(architecture, counts)[0])
-    if counted.get("", 0) != expected:
+        expected[layer.name.partition("#")[0]] += int(macs)
+    modules = dict(pruned.named_modules())
+    for name, macs in expected.items():
+        if find_kind(modules.get(name)) is not None and counted.get(name, 0) != macs:
+            raise refuse(name, f"does {counted.get(name, 0)} FLOPs, not {macs}")
+    total = int(flops(architecture, counts)[0])
+    if counted.get("", 0) != total:
         raise refuse(
-            _uncovered(counted, architecture),
-            f"computes beyond its layers: {counted.get('', 0)} FLOPs in all, not {expected}",
+            architecture.model,
+            f"computes beyond its layers: {counted.get('', 0)} FLOPs in all, not {total}",
         )
     held, promised = count_parameters(pruned), int(parameters(architecture, counts)[0])
     if held != promised:
@@ -132,15 +146,3 @@ def _compare(pruned: nn.Module, architecture: Architecture, row: Counts) -> None
             f"every parameter must follow from the width groups alone, but {architecture.model} "
             f"holds {held} after pruning, not {promised}; use another model"
         )
-
-
-def _uncovered(counted: dict[str, int], architecture: Architecture) -> str:
-    """The innermost module that counts more than the described layers inside it."""
-    described = {layer.name for layer in architecture.layers}
-    names = [n for n in counted if n and n not in described]
-    surplus = [
-        name
-        for name in names
-        if counted[name] > sum(counted[d] for d in described if d.startswith(f"{name}."))
-    ]
-    return max(surplus, key=lambda name: name.count("."), default=architecture.model)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, WidthGroup
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph
-from hdap.networks.channel_importance import channel_importance
+from hdap.networks.channel_importance import OutputRows, channel_importance
 from hdap.networks.layer_kinds.registry import find_kind
 
 Floats = NDArray[np.float64]
@@ -64,12 +64,13 @@ def _l1(network: nn.Module, architecture: Architecture, evidence: Evidence) -> t
 
     Each layer is brought to mean 1 and the layers of a group are averaged, as for `l2`.
     """
+    rows = OutputRows(network, architecture)
 
-    def magnitude(layer: str) -> Floats:
-        weight = network.get_submodule(layer).get_parameter("weight").detach()
-        return normalised(weight.double().flatten(1).abs().sum(dim=1).cpu().numpy(), layer)
+    def magnitude(group: WidthGroup, layer: str) -> Floats:
+        sums = rows.filters(layer).detach().double().abs().sum(dim=1)
+        return normalised(rows.summed(group, layer, sums.cpu().numpy()), layer)
 
-    return tuple(np.mean([magnitude(m) for m in g.members], axis=0) for g in architecture.groups)
+    return tuple(np.mean([magnitude(g, m) for m in g.members], axis=0) for g in architecture.groups)
 
 
 def _bn_scale(
@@ -80,13 +81,13 @@ def _bn_scale(
     Averaged over all batch norms that a channel goes through, each brought to mean 1; so a
     concatenation counts for the parts that it is made of.
     """
-    graph = ChannelGraph(network, architecture.input_shape)
+    graph = ChannelGraph.of(network, architecture.input_shape)
     return tuple(_scales(network, graph, g.name, g.width) for g in architecture.groups)
 
 
 def _scales(network: nn.Module, graph: ChannelGraph, group: str, width: int) -> Floats:
     total, seen = np.zeros(width), np.zeros(width)
-    for touch in graph.coupling(group, range(width)).touches:
+    for touch in graph.touches(group, range(width)):
         layer = network.get_submodule(touch.name)
         kind = find_kind(layer)
         factors = None if kind is None else kind.scale(layer)
@@ -132,13 +133,14 @@ def taylor_scores(
     of tensors that the network takes, or when the loss is not finite.
     """
     work = copy.deepcopy(network).eval().requires_grad_(True)
+    rows = OutputRows(work, architecture)
     totals = [np.zeros(group.width) for group in architecture.groups]
     count = 0
     for count, batch in enumerate(itertools.islice(batches, MAX_BATCHES), start=1):
         work.zero_grad(set_to_none=True)
         _loss(work, batch, count).backward()  # type: ignore[no-untyped-call]
         for total, group in zip(totals, architecture.groups, strict=True):
-            total += np.sum([_change(work, member) for member in group.members], axis=0) ** 2
+            total += np.sum([_change(rows, group, name) for name in group.members], axis=0) ** 2
     if not count:
         raise InputError("taylor needs at least one batch of (input, target), but got none")
     return tuple(total / count for total in totals)
@@ -169,13 +171,15 @@ def _loss(network: nn.Module, batch: Batch, number: int) -> Tensor:
     return loss
 
 
-def _change(network: nn.Module, layer: str) -> Floats:
-    weight = network.get_submodule(layer).get_parameter("weight")
-    if weight.grad is None:
-        return np.zeros(len(weight))
-    product = (weight.detach().double() * weight.grad.double()).flatten(1)
-    result: Floats = product.sum(dim=1).cpu().numpy()
-    return result
+def _change(rows: OutputRows, group: WidthGroup, name: str) -> Floats:
+    layer = rows.module.get_submodule(name)
+    kind = find_kind(layer)
+    weight = layer.weight
+    if not isinstance(weight, Tensor) or weight.grad is None:
+        return np.zeros(group.width)
+    product = weight.detach().double() * weight.grad.double()
+    outputs = product.flatten(1) if kind is None else kind.by_output(layer, product)
+    return rows.summed(group, name, outputs.sum(dim=1).cpu().numpy())
 
 
 def _random(

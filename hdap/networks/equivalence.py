@@ -11,31 +11,36 @@ another. And a later round takes away what the first left, so that no channel is
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.forward_pass import run
+from hdap.networks.forward_pass import leaves, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
-from hdap.networks.surgery import keep, kept_channels, losses, prune
+from hdap.networks.surgery import gone_places, kept_channels, take_away
+from hdap.networks.walk.walking import copied
 
-Kept = list[Indices]
-Losses = Mapping[str, tuple[Indices, Indices]]
-_NONE = np.empty(0, dtype=np.int64)
+_ATEN = torch.ops.aten
 
 # As a share of a layer's largest input: rounding in float64 stays far below it.
 _TOLERANCE = 1e-9
 
 # Standard deviation of the activations in each round, against what saturates, cuts or is steep.
 _SIZES = (1.0, 0.01, 100.0)
+
+# FLOPs of the thin network beyond which one round must do: seconds on one core in float64.
+_HEAVY = 2e9
 
 # Channels (in each block) of the thin network that stands for the real one.
 _THIN = (4, 9)
@@ -47,97 +52,126 @@ _SHRINK = 4
 _ADDED = ("bias", "running_mean")
 
 
-def thinned(network: nn.Module, architecture: Architecture, graph: ChannelGraph) -> nn.Module:
-    """A copy of `network` with few channels: the same graph, but fast to run with real numbers."""
-    rng = np.random.default_rng(0)
-    places = rng.integers(*_THIN, len(architecture.groups)) * architecture.multiples
-    return prune(network, architecture, np.minimum(places, architecture.widths), graph=graph)
+def verify_equivalence(
+    graph: ChannelGraph, architecture: Architecture, groups: Collection[str]
+) -> None:
+    """Prune a random half of each of `groups`, then the other, and compare what layers are given.
 
-
-def verify_equivalence(network: nn.Module, architecture: Architecture) -> None:
-    """Prune a random half of each width group, then the other, and compare what layers are given.
-
-    Only the structure of `network` is used; it may be on meta. Raises `UnsupportedModelError` with
-    the first layer that is given other numbers than those of the channels that stay.
+    A thin copy with random weights stands for the network. Raises `UnsupportedModelError` with the
+    first layer that is given other numbers than those of the channels that stay.
     """
-    graph = ChannelGraph(network, architecture.input_shape)
-    with _one_thread():
-        _verify(network, architecture, graph)
+    thin = _thinned(graph, architecture, groups)
+    left = np.array([g.width for g in thin.groups])
+    heavy = int(flops(architecture, left[None])[0]) > _HEAVY
+    with _one_thread(not heavy), torch.no_grad():
+        _verify(thin, architecture.input_shape, groups, _SIZES[: 1 if heavy else len(_SIZES)])
 
 
-def _verify(network: nn.Module, architecture: Architecture, graph: ChannelGraph) -> None:
-    halves = _halves(architecture)
-    image = _image(_with_random_weights(network, 1.0, seed=0), architecture.input_shape)
-    for turn, size in enumerate(_SIZES):
-        numbered = _with_random_weights(network, size, seed=turn)
+def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
+    """A copy of `network` in which nothing that applies weights sees the places `gone`."""
+    blind = copy.deepcopy(network)
+    tensors = {**dict(blind.named_parameters()), **dict(blind.named_buffers())}
+    for name, dim in graph.consumed:
+        places = graph.tensors.get((name, dim))
+        if places is not None:
+            lost = torch.from_numpy(np.flatnonzero(np.isin(places, gone)))
+            tensors[name].data.index_fill_(dim, lost.to(tensors[name].device), 0.0)
+    return blind
+
+
+def _thinned(
+    graph: ChannelGraph, architecture: Architecture, groups: Collection[str]
+) -> ChannelGraph:
+    """The graph of a network with few channels in `groups`: as such, but fast to run."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(*_THIN, len(architecture.groups)) * architecture.multiples
+    kept = [
+        np.arange(g.width)
+        if g.name not in groups
+        else kept_channels(np.zeros(g.width), min(int(n), g.width), g.multiple)
+        for g, n in zip(architecture.groups, counts, strict=True)
+    ]
+    gone = gone_places(graph, architecture, kept)
+    network = copy.deepcopy(graph.network)
+    take_away(network, graph, gone)
+    return graph.after(gone, network)
+
+
+def _verify(
+    graph: ChannelGraph,
+    input_shape: Sequence[int],
+    groups: Collection[str],
+    sizes: Sequence[float],
+) -> None:
+    halves = _halves(graph, groups)
+    image = _image(_with_random_weights(graph.network, 1.0, seed=0), input_shape)
+    for turn, size in enumerate(sizes):
+        numbered = _with_random_weights(graph.network, size, seed=turn)
         _calibrate(numbered, image * size, size)
-        kept = halves[turn % 2]
-        gone = losses(graph, architecture, kept)
-        pruned = keep(numbered, architecture, kept, graph=graph)
-        stay = _stay(numbered, architecture, gone)
-        given = _Given()
-        with given.recorded(_masked(numbered, gone)) as masked:
-            expected = run(masked, image * size)
-        with given.compared(pruned, stay):
-            output = run(pruned, image * size)
-        if not _same(output, expected):
+        gone = halves[turn % 2]
+        pruned = copy.deepcopy(numbered)
+        take_away(pruned, graph, gone)
+        given = _Given(graph, gone)
+        with given.recorded(numbered_mask := masked(numbered, graph, gone)), _Separate():
+            expected = leaves(run(numbered_mask, image * size))
+        with given.compared(pruned), _Separate():
+            outputs = leaves(run(pruned, image * size))
+        if len(outputs) != len(expected) or not all(map(_same, outputs, expected)):
             raise given.refusal("the output")
 
 
-def _halves(architecture: Architecture) -> tuple[Kept, Kept]:
-    """What stays of each width group: a random half of it, or as many of the others."""
+def _halves(graph: ChannelGraph, groups: Collection[str]) -> tuple[Indices, Indices]:
+    """Places of each of `groups` that go: a random half of them, or as many of the others."""
     rng = np.random.default_rng(0)
-    scores = [rng.random(group.width) for group in architecture.groups]
-    first, second = (
-        [
-            kept_channels(sign * score, max(g.width // g.multiple // 2, 1) * g.multiple, g.multiple)
-            for g, score in zip(architecture.groups, scores, strict=True)
-        ]
-        for sign in (1, -1)
-    )
-    return first, second
-
-
-def _stay(network: nn.Module, architecture: Architecture, gone: Losses) -> dict[str, Indices]:
-    """The input channels that each layer keeps; none for layers that have no channels."""
-    stay = {}
-    for layer in architecture.layers:
-        module = network.get_submodule(layer.name)
-        kind = kind_of(module)
-        if kind.has_channels(module):
-            inputs, outputs = gone.get(layer.name, (_NONE, _NONE))
-            lost = outputs if kind.same_channels(module) else inputs
-            stay[layer.name] = np.setdiff1d(np.arange(kind.channels(module)[0]), lost)
-    return stay
+    first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for group in graph.groups:
+        count = group.width // group.multiple
+        order = rng.permutation(count)
+        if group.name in groups and count > 1:
+            stay = max(count // 2, 1)
+            first.append(graph.places(group.name, order[stay:]))
+            second.append(graph.places(group.name, order[: count - stay]))
+    return np.concatenate(first), np.concatenate(second)
 
 
 class _Given:
     """What layers of the masked network were given, to compare a pruned one with as it runs."""
 
-    def __init__(self) -> None:
-        self._inputs: dict[str, Tensor] = {}
+    def __init__(self, graph: ChannelGraph, gone: Indices) -> None:
+        self._stay: dict[str, list[Tensor]] = defaultdict(list)
+        for layer in graph.layers:
+            if not layer.is_product:
+                stays = np.flatnonzero(~np.isin(layer.inputs, gone))
+                self._stay[layer.name].append(torch.from_numpy(stays))
+        self._inputs: dict[str, list[Tensor]] = defaultdict(list)
+        self._seen: dict[str, int] = defaultdict(int)
         self._between: list[str] = []
 
     @contextmanager
-    def recorded(self, masked: nn.Module) -> Iterator[nn.Module]:
+    def recorded(self, network: nn.Module) -> Iterator[None]:
         """Notes the input of every layer while it runs; raises nothing."""
 
         def note(name: str, inputs: tuple[Any, ...]) -> None:
-            self._inputs[name] = inputs[0]
+            # in place, what follows may change it
+            self._inputs[name].append(inputs[0].clone())
 
-        with _before_layers(masked, note):
-            yield masked
+        with _before_layers(network, note):
+            yield
 
     @contextmanager
-    def compared(self, pruned: nn.Module, stay: Mapping[str, Indices]) -> Iterator[None]:
+    def compared(self, pruned: nn.Module) -> Iterator[None]:
         """While it runs, raises `UnsupportedModelError` at the first layer of another input."""
 
         def compare(name: str, inputs: tuple[Any, ...]) -> None:
-            if name not in stay:
+            use = self._seen[name]
+            self._seen[name] += 1
+            layer = pruned.get_submodule(name)
+            kind = kind_of(layer)
+            if not kind.has_channels(layer) or use >= len(self._stay[name]):
                 return
-            layer, whole = pruned.get_submodule(name), self._inputs[name]
-            dim = kind_of(layer).channel_dim(layer, inputs[0])
-            if not _same(inputs[0], whole.index_select(dim, torch.from_numpy(stay[name]))):
+            whole = self._inputs[name][use]
+            dim = kind.channel_dim(layer, inputs[0])
+            if not _same(inputs[0], whole.index_select(dim, self._stay[name][use])):
                 raise self.refusal(f"`{name}`")
             self._between.clear()
 
@@ -162,11 +196,42 @@ class _Given:
         return refuse(at.strip("`"), f"comes after something{within} that {why}")
 
 
+class _Separate(TorchDispatchMode):
+    """Inside, norms that take channels together act on each alone: means change with pruning."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        if packet is _ATEN.native_layer_norm:
+            image, _, weight, bias = args[:4]
+            return (_affine(image, weight, bias), *outputs[1:])
+        if packet is _ATEN.native_group_norm:
+            image, weight, bias = args[:3]
+            shape = [-1, *[1] * (image.dim() - 2)]
+            return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])
+        if packet is _ATEN.native_batch_norm and args[5]:  # weights that are standardised
+            image, weight, bias = args[:3]
+            shape = [-1, *[1] * (image.dim() - 2)]
+            return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])
+        return outputs
+
+
+def _shaped(vector: Tensor | None, shape: Sequence[int]) -> Tensor | None:
+    return None if vector is None else vector.view(shape)
+
+
+def _affine(image: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    image = image.clone() if weight is None else image * weight
+    return image if bias is None else image + bias
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread(asked: bool) -> Iterator[None]:
     """Sharing out layers of so few channels costs more than it saves, most on a busy machine."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if asked else threads)
     try:
         yield
     finally:
@@ -193,15 +258,17 @@ def _holds_layers(module: nn.Module) -> bool:
     return any(find_kind(part) is not None for part in module.modules())
 
 
-def _same(left: Any, right: Tensor) -> bool:
+def _same(left: Tensor, right: Tensor) -> bool:
     """Whether two tensors are the same but for rounding, and overflow at the same places."""
-    if not isinstance(left, Tensor) or left.shape != right.shape:
+    if left.shape != right.shape:
         return False
-    left, right = (x.nan_to_num(0.0, 0.0, 0.0) * x.isfinite() for x in (left, right))
+    if not left.numel():
+        return True
+    left, right = (x.double().nan_to_num(0.0, 0.0, 0.0) * x.isfinite() for x in (left, right))
     return bool((left - right).abs().max() <= _TOLERANCE * right.abs().max())
 
 
-def _image(network: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+def _image(network: nn.Module, shape: Sequence[int]) -> Tensor:
     """A random image; a smaller one where the network takes that too."""
     channels, *sides = shape
     rng = torch.Generator().manual_seed(0)
@@ -214,28 +281,9 @@ def _image(network: nn.Module, shape: tuple[int, int, int]) -> Tensor:
     return image
 
 
-def _masked(network: nn.Module, gone: Losses) -> nn.Module:
-    """The network itself, in which no consumer sees any longer the channels that are gone."""
-    for name, (inputs, _) in gone.items():
-        layer = network.get_submodule(name)
-        kind = kind_of(layer)
-        if len(inputs) and not kind.same_channels(layer):
-            _ignore(layer.get_parameter("weight"), kind.blocks(layer), torch.from_numpy(inputs))
-    return network
-
-
-@torch.no_grad()
-def _ignore(weight: Tensor, blocks: int, inputs: Tensor) -> None:
-    # out x in/blocks -> blocks x out/blocks x in/blocks: each block sees its own inputs.
-    weight = weight.view(blocks, -1, *weight.shape[1:])
-    size = weight.shape[2]
-    weight[inputs // size, :, inputs % size] = 0.0
-
-
-@torch.no_grad()
 def _with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:
-    """A copy in float64 with random numbers everywhere, whose norms act on each channel alone."""
-    numbered = copy.deepcopy(network).to_empty(device="cpu").double().eval()
+    """A copy in float64 with random numbers everywhere."""
+    numbered = copied(network, _empty).eval()
     rng = torch.Generator().manual_seed(seed)
     for name, tensor in [*numbered.named_parameters(), *numbered.named_buffers()]:
         if not tensor.is_floating_point():
@@ -247,25 +295,12 @@ def _with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Modul
             tensor.uniform_(-size, size, generator=rng)
         else:  # factors, variances
             tensor.uniform_(0.5, 1.5, generator=rng)
-    _separate_channels(numbered)
     return numbered
 
 
-def _separate_channels(network: nn.Module) -> None:
-    """Make norms that mix channels act on each alone: means change with pruning."""
-
-    def affine(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0]
-        weight, bias = (dict(norm.named_parameters()).get(n) for n in ("weight", "bias"))
-        last = kind_of(norm).channel_dim(norm, x) == -1
-        shape = [-1] if last else [-1, *[1] * (x.dim() - 2)]
-        x = x if weight is None else x * weight.view(shape)
-        return x if bias is None else x + bias.view(shape)
-
-    for layer in network.modules():
-        kind = find_kind(layer)
-        if kind is not None and kind.mixes(layer):
-            layer.register_forward_hook(affine)
+def _empty(tensor: Tensor) -> Tensor:
+    dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
+    return torch.empty_like(tensor, dtype=dtype, device="cpu")
 
 
 def _calibrate(network: nn.Module, image: Tensor, size: float) -> None:
@@ -291,8 +326,9 @@ def _calibrate(network: nn.Module, image: Tensor, size: float) -> None:
         layer.register_forward_hook(scale)
         for layer in network.modules()
         for kind in [find_kind(layer)]
-        if kind is not None and kind.has_matrix
+        if kind is not None and kind.has_matrix and "weight" in layer._parameters
     ]
-    run(network, image)
+    with _Separate():
+        run(network, image)
     for handle in handles:
         handle.remove()

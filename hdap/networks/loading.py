@@ -136,8 +136,8 @@ def input_shape_of(name: str, module: nn.Module, owner: object = None) -> tuple[
         known = getattr(module, "pretrained_cfg", None) or {}
         shape = known.get("input_size", DEFAULT_INPUT_SHAPE)
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(sizes) != 3 or not all(isinstance(n, int) and n > 0 for n in sizes):
+    if not 1 <= len(sizes) <= 4 or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise InputError(
             f"`input_shape` of `{name}` must be (channels, height, width), but got {shape!r}"
         )
-    return sizes[0], sizes[1], sizes[2]
+    return sizes

@@ -89,7 +89,7 @@ def prune_further(
         raise changed(manifest.model, plan.architecture.digest, now.digest, "the plan was made for")
     scores = channel_scores(criterion, start, now, evidence)
     started = time.perf_counter()
-    graph = ChannelGraph(start, now.input_shape)
+    graph = ChannelGraph.of(start, now.input_shape)
     module = prune(start, now, plan.counts, scores, graph=graph).eval()
     seconds = time.perf_counter() - started
     size = check_pruned(graph.network, module, plan.architecture, plan.counts)

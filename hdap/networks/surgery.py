@@ -5,15 +5,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import check_counts, layer_channels
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph, refuse
 from hdap.networks.layer_kinds.base import Indices
-from hdap.networks.layer_kinds.registry import kind_of
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.walk.walking import all_tensors
+from hdap.networks.walk.written_sizes import write_sizes
 
 Scores = NDArray[np.float64]
 
@@ -57,42 +60,85 @@ def keep(
     A group whose `multiple` is above 1 must keep the same places in every one of its blocks. With
     `in_place` it is `module` itself. `graph` and errors are as for `prune`.
     """
-    absent = {x.name for x in architecture.layers} - {name for name, _ in module.named_modules()}
+    known = {name for name, _ in module.named_modules()}
+    absent = {name for group in architecture.groups for name in group.members} - known
     if absent:
         raise InputError(
             f"the network must be the one that the architecture of {architecture.model} describes, "
             f"but {type(module).__name__} has no layer `{min(absent)}`"
         )
-    graph = graph or ChannelGraph(module, architecture.input_shape)
+    graph = graph or ChannelGraph.of(module, architecture.input_shape)
     network = module if in_place else copy.deepcopy(module)
-    for name, (inputs, outputs) in losses(graph, architecture, kept).items():
-        layer = network.get_submodule(name)
-        kind_of(layer).cut(layer, inputs, outputs)
+    take_away(network, graph, gone_places(graph, architecture, kept))
     _check_promise(network, architecture, np.array([[len(stay) for stay in kept]]))
     return network
+
+
+def gone_places(
+    graph: ChannelGraph, architecture: Architecture, kept: Sequence[Indices]
+) -> Indices:
+    """The places of `graph` that go where group g keeps the channels `kept[g]`."""
+    none = np.empty(0, dtype=np.int64)
+    found = [
+        graph.places(group.name, np.setdiff1d(np.arange(group.width), stay))
+        for group, stay in zip(architecture.groups, kept, strict=True)
+    ]
+    return np.concatenate([none, *found])
 
 
 def losses(
     graph: ChannelGraph, architecture: Architecture, kept: Sequence[Indices]
 ) -> dict[str, tuple[Indices, Indices]]:
-    """Input and output channels that each layer loses, over all width groups."""
-    inputs: dict[str, list[Indices]] = defaultdict(list)
-    outputs: dict[str, list[Indices]] = defaultdict(list)
-    for group, stay in zip(architecture.groups, kept, strict=True):
-        gone = np.setdiff1d(np.arange(group.width), stay)
-        if not len(gone):
+    """Input and output channels that each layer loses; layers that lose none are left out."""
+    gone = gone_places(graph, architecture, kept)
+    found = {}
+    for layer in graph.layers:
+        sides = [np.flatnonzero(np.isin(x, gone)) for x in (layer.inputs, layer.outputs)]
+        if not layer.is_product and not layer.use and any(map(len, sides)):
+            found[layer.name] = (sides[0], sides[1])
+    return found
+
+
+def take_away(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
+    """Take the places `gone` from every tensor of `network`, in place, and from all it knows.
+
+    Tensors are replaced, never written to; one that several layers share stays shared.
+    """
+    if not len(gone):
+        return
+    stays: dict[str, list[tuple[int, Indices]]] = defaultdict(list)
+    for (name, dim), places in graph.tensors.items():
+        stay = np.flatnonzero(~np.isin(places, gone))
+        if len(stay) < len(places):
+            stays[name].append((dim, stay))
+    owners: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for module in network.modules():
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                owners[id(tensor)].append((module, name))
+    for name, tensor in all_tensors(network).items():
+        if name in stays:
+            new = _part(tensor, stays[name])
+            for module, attribute in owners[id(tensor)]:
+                setattr(module, attribute, new)
+    for layer in graph.layers:
+        if layer.use or layer.is_product:
             continue
-        for touch in graph.coupling(group.name, gone.tolist()).touches:
-            (outputs if touch.outputs else inputs)[touch.name].append(touch.indices)
-    none = [np.empty(0, dtype=np.int64)]
-    return {
-        name: (_union(inputs.get(name, none)), _union(outputs.get(name, none)))
-        for name in inputs.keys() | outputs.keys()
-    }
+        module = network.get_submodule(layer.name)
+        kind = kind_of(module)
+        inputs, outputs = (int((~np.isin(x, gone)).sum()) for x in (layer.inputs, layer.outputs))
+        if (inputs, outputs) != (len(layer.inputs), len(layer.outputs)):
+            given = None if kind.same_channels(module) else inputs
+            for name, value in kind.attributes(module, given, outputs).items():
+                setattr(module, name, value)
+    write_sizes(network, graph.written, gone)
 
 
-def _union(parts: Sequence[Indices]) -> Indices:
-    return np.unique(np.concatenate(parts))
+def _part(tensor: Tensor, stays: Sequence[tuple[int, Indices]]) -> Tensor:
+    part = tensor.detach()
+    for dim, stay in stays:
+        part = part.index_select(dim, torch.as_tensor(stay, device=part.device))
+    return nn.Parameter(part, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part
 
 
 def kept_channels(scores: Scores, count: int, multiple: int = 1) -> Indices:
@@ -123,10 +169,13 @@ def _score(architecture: Architecture, scores: Sequence[Scores] | None, index: i
 
 
 def _check_promise(network: nn.Module, architecture: Architecture, counts: Counts) -> None:
+    modules = dict(network.named_modules())
     inputs, outputs = (side[0] for side in layer_channels(architecture, counts))
     for layer, given, made in zip(architecture.layers, inputs, outputs, strict=True):
-        module = network.get_submodule(layer.name)
-        actual = kind_of(module).channels(module)
+        kind = find_kind(modules.get(layer.name))
+        if kind is None:  # a tensor or a product, counted as a whole
+            continue
+        actual = kind.channels(modules[layer.name])
         if actual != (given, made):
             raise refuse(
                 layer.name,

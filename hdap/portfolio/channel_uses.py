@@ -89,7 +89,7 @@ class ChannelUses:
         self._uses: list[Use] = []
         self._writers: list[tuple[Reader, Indices]] = []
         self._unseen = ""
-        for touch in graph.coupling(group.name, range(group.width)).touches:
+        for touch in graph.touches(group.name, range(group.width)):
             kind = kind_of(touch.module)
             if kind.mixes(touch.module):
                 self._unseen = f"`{touch.name}` mixes channels"

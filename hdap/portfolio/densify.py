@@ -70,7 +70,8 @@ def densify(
         UnsupportedModelError: what is left computes something else, which names the first layer.
     """
     started = time.perf_counter()
-    graph = graph or ChannelGraph(module, architecture.input_shape)
+    graph = graph or ChannelGraph.of(module, architecture.input_shape)
+    graph.require_plain("a portfolio")
     constants = propagate_constants(module, architecture.input_shape)
     found = find_redundancy(module, architecture, graph, constants, step)
     network = sharing_copy(module)

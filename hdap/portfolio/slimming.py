@@ -134,7 +134,7 @@ class _Slimming:
         self._architecture = architecture
         self._now = describe(dense.module, architecture.model, architecture.input_shape)
         started = time.perf_counter()
-        self._graph = ChannelGraph(dense.module, architecture.input_shape)
+        self._graph = ChannelGraph.of(dense.module, architecture.input_shape)
         self._before_seconds = dense.seconds + time.perf_counter() - started
         scores = channel_importance(dense.module, self._now)
         self._scores = tuple(

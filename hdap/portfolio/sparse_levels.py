@@ -78,7 +78,7 @@ def from_sparse(
     """
     widest, manifest = levels[0].checkpoint.module, levels[0].checkpoint.manifest
     architecture = describe(widest, manifest.model, manifest.input_shape)
-    graph = ChannelGraph(widest, architecture.input_shape)
+    graph = ChannelGraph.of(widest, architecture.input_shape)
     networks = []
     for level in levels:
         dense = densify(level.checkpoint.module, architecture, step=STEP, graph=graph)

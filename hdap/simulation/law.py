@@ -201,10 +201,11 @@ class _Work:
         depthwise = np.array([x.depthwise for x in layers])
         groups = np.array([x.groups for x in layers])
         area = np.array([x.kernel[0] * x.kernel[1] for x in layers])
-        positions = np.array([x.output_size[0] * x.output_size[1] for x in layers])
+        positions = np.array([x.applied_at for x in layers])
+        written = np.array([x.output_size[0] * x.output_size[1] for x in layers])
         read = np.array([x.input_size[0] * x.input_size[1] for x in layers])
         each = np.where(depthwise, 1, inputs // groups)
-        moved = inputs * read + outputs * positions + each * outputs * area
+        moved = inputs * read + outputs * written + each * outputs * area
         return cls(
             each,
             outputs,

@@ -81,7 +81,7 @@ class AccuracyEvaluator:
             _, held = split(plain(data.validation), LEARNED_SHARE, seed)
         held = plain(part(held, range(min(len(held), most))))
         scores = channel_importance(module, architecture)
-        graph = ChannelGraph(module, architecture.input_shape)
+        graph = ChannelGraph.of(module, architecture.input_shape)
         classes = data.classes
         return cls(module, architecture, scores, graph, held, others, classes, seed, tune_images)
 

@@ -53,7 +53,7 @@ class LayerLogMean(LogMean):
     def weights(self, architecture: Architecture) -> Floats:
         sides = np.zeros(len(architecture.groups))
         for layer in architecture.layers:
-            if not layer.has_matrix:
+            if not (layer.has_matrix and layer.weights):
                 continue
             # A depthwise layer's input and output are one width.
             ends = (layer.outputs,) if layer.depthwise else (layer.inputs, layer.outputs)

@@ -88,6 +88,8 @@ class Physics:
         self._depthwise = np.array([x.depthwise for x in layers])
         self._kernel = np.array([float(math.prod(x.kernel)) for x in layers])
         self._kernel /= np.where(self._depthwise, 1, groups)
+        # where a transposed convolution's kernel is applied, spread over its outputs
+        self._kernel *= np.array([x.applied_at for x in layers]) / self._pixels
 
     @cached_property
     def scale(self) -> Floats:

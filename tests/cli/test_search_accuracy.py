@@ -77,7 +77,7 @@ def _masked(bench: AccuracyEvaluator, counts: Counts) -> nn.Module:
         bench.architecture.groups, counts.tolist(), bench.scores, strict=True
     ):
         gone = np.setdiff1d(np.arange(group.width), kept_channels(scores, count))
-        for touch in bench.graph.coupling(group.name, gone.tolist()).touches if len(gone) else ():
+        for touch in bench.graph.touches(group.name, gone.tolist()) if len(gone) else ():
             layer = network.get_submodule(touch.name)
             if touch.inputs and isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.weight.data[:, touch.indices] = 0.0

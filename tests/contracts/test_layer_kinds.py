@@ -239,8 +239,8 @@ def test_a_network_keeps_exactly_the_channels_named(
         for g in architecture.groups
     ]
     pruned = keep(network, architecture, kept)
-    graph = ChannelGraph(network, architecture.input_shape)
-    assert graph.coupling(architecture.groups[0].name, [0]).touches
+    graph = ChannelGraph.of(network, architecture.input_shape)
+    assert graph.touches(architecture.groups[0].name, [0])
     before = pruned.get_submodule("before").get_parameter("weight")
     whole = network.get_submodule("before").get_parameter("weight")
     group = architecture.index.get("before")

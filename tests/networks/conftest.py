@@ -81,7 +81,7 @@ def network() -> Callable[[str], nn.Module]:
 
 @pytest.fixture(scope="session")
 def channel_graph(network: Callable[[str], nn.Module]) -> Callable[[str], ChannelGraph]:
-    return cache(lambda name: ChannelGraph(network(name), (3, 224, 224)))
+    return cache(lambda name: ChannelGraph.of(network(name), (3, 224, 224)))
 
 
 @pytest.fixture(scope="session")

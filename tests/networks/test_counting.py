@@ -38,7 +38,7 @@ class Extra(Two):
 
 
 def verify(network: nn.Module, architecture: Architecture) -> None:
-    graph = ChannelGraph(network, architecture.input_shape)
+    graph = ChannelGraph.of(network, architecture.input_shape)
     verify_counts(graph.network, architecture, graph)
 
 

@@ -191,7 +191,7 @@ def test_of_equal_channels_the_first_stay() -> None:
 
 
 def test_one_graph_serves_several_prunings(small: Small, architecture: Architecture) -> None:
-    graph = ChannelGraph(small, architecture.input_shape)
+    graph = ChannelGraph.of(small, architecture.input_shape)
     for count in (3, 9, 3):
         pruned = prune(small, architecture, [count, count, count], graph=graph)
         assert len(pruned.get_parameter("grouped.weight")) == count

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -113,31 +112,15 @@ class LayerKind(ABC):
         """
         return {self.width: outputs} if self.width else {}
 
-    def cut(self, layer: nn.Module, inputs: Indices, outputs: Indices) -> None:
-        """Take input and output channels from a layer, in place.
-
-        One whose inputs are its outputs loses `outputs`. Tensors are replaced, never written to.
-        """
-        taken, made = self.channels(layer)
-        single, blocks = self.same_channels(layer), self.blocks(layer)
-        for name in self.tensors:
-            tensor = getattr(layer, name, None)
-            if tensor is None:
-                continue
-            part = tensor
-            if len(outputs):
-                part = _along(tensor, self.output_dim, np.setdiff1d(np.arange(made), outputs))
-            if name == "weight" and len(inputs) and not single:
-                # every block sees its own inputs, at the same places
-                stay = np.setdiff1d(np.arange(taken), inputs)
-                part = _along(part, 1, stay[: len(stay) // blocks])
-            if part is not tensor:
-                replace_tensor(layer, name, part)
-        left = None if single else taken - len(inputs)
-        for name, value in self.attributes(layer, left, made - len(outputs)).items():
-            setattr(layer, name, value)
-
     # Importance
+
+    def filters(self, layer: nn.Module) -> Tensor:
+        """The weights of a layer with a matrix: outputs x all that makes one."""
+        return self.by_output(layer, layer.weight)
+
+    def by_output(self, layer: nn.Module, weight: Tensor) -> Tensor:
+        """A tensor of the shape of the layer's weight as outputs x all that makes one."""
+        return weight.flatten(1)
 
     def energy_gain(self, layer: nn.Module) -> Tensor | float:
         """What the layer multiplies the energy (squares) of each channel by, as far as is known."""
@@ -177,10 +160,6 @@ def replace_tensor(layer: nn.Module, name: str, value: Tensor) -> None:
     if isinstance(before, nn.Parameter):
         value = nn.Parameter(value.detach(), before.requires_grad)
     setattr(layer, name, value)
-
-
-def _along(tensor: Tensor, dim: int, stay: Indices) -> Tensor:
-    return tensor.detach().index_select(dim, torch.as_tensor(stay, device=tensor.device))
 
 
 def _first(layer: nn.Module, names: Sequence[str]) -> Tensor:

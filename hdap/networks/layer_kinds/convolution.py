@@ -1,5 +1,6 @@
 """Convolutions, those of several groups and depthwise ones included."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,12 +27,15 @@ class ConvolutionKind(LayerKind):
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
             nn.Conv2d(channels, channels, 3, padding=1, groups=2),
+            nn.ConvTranspose2d(channels, channels, 3, padding=1),
         )
 
     def refusal(self, layer: nn.Module) -> str:
-        if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d) and (
+            self.same_channels(layer) or not _depthwise(layer)
+        ):
             return ""
-        return f"is a {type(layer).__name__}, which is not described"
+        return f"is a {type(layer).__name__} that is not known here"
 
     def channels(self, layer: nn.Module) -> tuple[int, int]:
         conv = _conv(layer)
@@ -42,7 +46,7 @@ class ConvolutionKind(LayerKind):
         return conv.groups == conv.out_channels == conv.in_channels and conv.groups > 1
 
     def blocks(self, layer: nn.Module) -> int:
-        return 1 if self.same_channels(layer) else _conv(layer).groups
+        return 1 if _depthwise(layer) else _conv(layer).groups
 
     def record(self, layer: nn.Module, common: Layer) -> Layer:
         conv = _conv(layer)
@@ -51,13 +55,23 @@ class ConvolutionKind(LayerKind):
             kernel=_pair(conv.kernel_size),
             stride=_pair(conv.stride),
             groups=self.blocks(conv),
-            depthwise=self.same_channels(conv),
+            depthwise=_depthwise(conv),
+            transposed=conv.transposed,
         )
 
     def attributes(self, layer: nn.Module, inputs: int | None, outputs: int) -> dict[str, Any]:
         if inputs is None:
             return {"in_channels": outputs, "out_channels": outputs, "groups": outputs}
-        return {"in_channels": inputs, "out_channels": outputs}
+        groups = {"groups": inputs} if _depthwise(layer) else {}
+        return {"in_channels": inputs, "out_channels": outputs} | groups
+
+    def by_output(self, layer: nn.Module, weight: Tensor) -> Tensor:
+        conv = _conv(layer)
+        if not conv.transposed:
+            return weight.flatten(1)
+        # inputs x outputs of a block x kernel
+        blocks = weight.reshape(conv.groups, -1, weight.shape[1], *weight.shape[2:])
+        return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
 
     def called_by(self, layer: nn.Module) -> Tensor | None:
         return None if self.refusal(layer) else _conv(layer).weight
@@ -81,8 +95,14 @@ def _conv(layer: nn.Module) -> _ConvNd:
     return layer
 
 
+def _depthwise(layer: nn.Module) -> bool:
+    """Whether each input makes outputs of its own."""
+    return _conv(layer).groups == _conv(layer).in_channels > 1
+
+
 def _pair(value: tuple[int, ...]) -> tuple[int, int]:
-    return (1, value[0]) if len(value) == 1 else (value[0], value[1])
+    """Sizes along one to three dimensions as two numbers of the same product."""
+    return math.prod(value[:-1]), value[-1]
 
 
 def _kernel_sizes(weight: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""How channels run through a network: labels on tensors, followed through every operation."""

@@ -1,0 +1,144 @@
+"""What the operations of a network say of its channels: which go together, and which must stay."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hdap.networks.walk.labels import CONSTANT, Atoms
+
+# A rectangle that is mended may break another one; real networks need two rounds.
+_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dimension of a parameter or buffer: its atoms are `start .. start + size`."""
+
+    tensor: str
+    dim: int
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """`unit[a]` is the unit of atom a: what goes together. `why` names units that must stay."""
+
+    unit: Atoms
+    why: dict[int, str]
+
+
+@dataclass(eq=False)
+class Ledger:
+    """Atoms are handed out for the dimensions of tensors, tied by operations, and settled once."""
+
+    sources: list[Source] = field(default_factory=list)
+    consumed: set[tuple[str, int]] = field(default_factory=set)
+    _count: int = 0
+    _ties: list[tuple[Atoms, Atoms]] = field(default_factory=list)
+    _pins: list[tuple[Atoms, str]] = field(default_factory=list)
+    _rectangles: list[Atoms] = field(default_factory=list)
+
+    def new(self, tensor: str, dim: int, size: int) -> Atoms:
+        """Fresh atoms along a dimension of a parameter or buffer."""
+        self.sources.append(Source(tensor, dim, self._count, size))
+        self._count += size
+        return np.arange(self._count - size, self._count, dtype=np.int64)
+
+    def consume(self, atoms: Atoms) -> None:
+        """A weight is applied along these: note of which dimensions of which tensors they are."""
+        starts = np.array([s.start for s in self.sources])
+        for place in np.unique(np.searchsorted(starts, atoms[atoms != CONSTANT], side="right")):
+            source = self.sources[int(place) - 1]
+            self.consumed.add((source.tensor, source.dim))
+
+    def tie(self, left: Atoms, right: Atoms, why: str) -> None:
+        """These go together, one for one; with a constant an atom must stay."""
+        left, right = np.broadcast_arrays(left, right)
+        left, right = left.ravel(), right.ravel()
+        fixed = (left == CONSTANT) | (right == CONSTANT)
+        if fixed.any():
+            self.pin(np.maximum(left, right)[fixed], why)
+        differ = ~fixed & (left != right)
+        if differ.any():
+            self._ties.append((left[differ], right[differ]))
+
+    def tie_along(self, atoms: Atoms, axis: int) -> Atoms:
+        """All along an axis go together; what is left without that axis."""
+        first = atoms.take([0], axis=axis)
+        self.tie(atoms, first, "shares its place with a constant")
+        return first.squeeze(axis)
+
+    def pin(self, atoms: Atoms, why: str) -> None:
+        """These must stay."""
+        self._pins.append((np.unique(atoms[atoms != CONSTANT]), why))
+
+    def rectangle(self, atoms: Atoms) -> None:
+        """A tensor whose elements go with `atoms` along two or more axes: it must stay one."""
+        self._rectangles.append(atoms)
+
+    def settle(self) -> Settled:
+        """The units, after every tensor was made to lose whole rows of one of its dimensions."""
+        unit = self._components()
+        for _ in range(_ROUNDS):
+            if not self._mend_torn(unit):
+                break
+            unit = self._components()
+        for atoms in self._rectangles:
+            if len(_varying(_look(unit, atoms))) > 1:
+                self.pin(atoms.ravel(), "is arranged along several dimensions at once")
+        why: dict[int, str] = {}
+        for atoms, reason in self._pins:
+            for u in np.unique(unit[atoms]).tolist():
+                why.setdefault(u, reason)
+        return Settled(unit, why)
+
+    def _components(self) -> Atoms:
+        left = np.concatenate([a for a, _ in self._ties] or [np.empty(0, np.int64)])
+        right = np.concatenate([b for _, b in self._ties] or [np.empty(0, np.int64)])
+        shape = (self._count, self._count)
+        graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=shape)
+        _, unit = connected_components(graph, directed=False)
+        found: Atoms = unit.astype(np.int64)
+        return found
+
+    def _mend_torn(self, unit: Atoms) -> bool:
+        """Mend rectangles that are torn and share nothing; whether there was one."""
+        busy = np.zeros(self._count, dtype=np.bool_)
+        for atoms in self._rectangles:
+            looked = _look(unit, atoms)
+            axes = _varying(looked)
+            units = np.unique(looked[looked != CONSTANT])
+            if len(axes) < 2 or busy[units].any():
+                continue
+            busy[units] = True
+            kept = max(axes, key=lambda axis: (_left(looked, axis), axis))
+            self.tie_along(np.moveaxis(atoms, kept, 0).reshape(atoms.shape[kept], -1), 1)
+        return bool(busy.any())
+
+
+def _look(unit: Atoms, atoms: Atoms) -> Atoms:
+    return np.where(atoms == CONSTANT, CONSTANT, unit[atoms])
+
+
+def _varying(atoms: Atoms) -> list[int]:
+    return [
+        axis
+        for axis in range(atoms.ndim)
+        if not np.array_equal(atoms, np.broadcast_to(atoms.take([0], axis=axis), atoms.shape))
+    ]
+
+
+def _left(units: NDArray[np.int64], axis: int) -> int:
+    """How many units are left when only whole rows along one axis can go; of equals, the later."""
+    rows = np.moveaxis(units, axis, 0).reshape(units.shape[axis], -1)
+    values, flat = np.unique(rows, return_inverse=True)
+    number = np.repeat(np.arange(len(rows)), rows.shape[1])
+    size = len(values) + len(rows)
+    graph = coo_array(
+        (np.ones(number.size, np.int8), (number, flat.ravel() + len(rows))), shape=(size, size)
+    )
+    return int(connected_components(graph, directed=False)[0])

@@ -1,0 +1,324 @@
+"""One run of a network in which every operation is seen, and says what it does to channels."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+from hdap.networks.layer_kinds.registry import find_kind
+from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, fits, overlapping
+from hdap.networks.walk.ledger import Ledger
+
+Rule = Callable[["Walk", "Operation"], None]
+"""What an operation of torch does to channels: it labels the outputs, ties and pins. An operation
+without a rule keeps whatever it is given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A call of an operation of `aten`, or of a library's own; `name` is without overload."""
+
+    name: str
+    given: Mapping[str, Any]
+    outputs: tuple[Tensor, ...]
+    module: str
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """All tensors given, in order."""
+        return [x for x in tree_leaves(list(self.given.values())) if isinstance(x, Tensor)]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.given.get(name)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCall:
+    """A layer of a known kind that ran: atoms of its input and output channels, and the sizes."""
+
+    name: str
+    inputs: Atoms
+    outputs: Atoms
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product of matrices that no layer makes, of `inputs` x `outputs` channels at `positions`.
+
+    `weight` is the parameter that it applies, if it is one.
+    """
+
+    module: str
+    inputs: Atoms
+    outputs: Atoms
+    positions: int
+    kernel: int
+    weight: str
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class SizedCall:
+    """An operation that was told the sizes of channels in numbers, by code of `module`."""
+
+    module: str
+    operation: str
+    sides: tuple[Atoms, ...] = field(compare=False)
+
+
+class Walk(TorchDispatchMode):
+    """Labels of every tensor of a run, and what became of them. Made for one run."""
+
+    def __init__(self, network: nn.Module, rules: Mapping[str, Rule]) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self.calls: list[LayerCall] = []
+        self.products: list[Product] = []
+        self.sized: list[SizedCall] = []
+        self.last = "the input"
+        self._rules = rules
+        self._labels: Any = WeakIdKeyDictionary()
+        self._static: Any = WeakIdKeyDictionary()
+        self._inside: list[str] = []
+        self._given: list[tuple[Labels, Tensor] | None] = []
+        self._kernels = {
+            f"{name}.weight"
+            for name, module in network.named_modules()
+            for kind in [find_kind(module)]
+            if kind is not None and kind.counted_as == "conv"
+        }
+        self.names = _tensor_names(network)
+
+    # The run
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        name = func._schema.name.partition("::")
+        name = name[2] if name[0] == "aten" else func._schema.name
+        made = tuple(x for x in tree_leaves(outputs) if isinstance(x, Tensor))
+        given = {a.name: v for a, v in zip(func._schema.arguments, args, strict=False)}
+        operation = Operation(name, given | (kwargs or {}), made, self.module)
+        inputs = operation.inputs
+        if made and inputs and all(self.is_static(x) for x in inputs):
+            for output in made:
+                self._static[output] = True
+        if inputs:
+            self._follow(operation)
+        return outputs
+
+    def _follow(self, operation: Operation) -> None:
+        rule = self._rules.get(operation.name) or self._rules.get(operation.name.rstrip("_"))
+        if rule is None:
+            self.keep(operation, f"goes through `{operation.name}`, which is not followed")
+        else:
+            rule(self, operation)
+
+    def keep(self, operation: Operation, why: str) -> None:
+        """Everything that an operation is given stays as it is."""
+        for tensor in operation.inputs:
+            self.pin(tensor, f"{why} in {self.place}")
+
+    @property
+    def module(self) -> str:
+        """The innermost module that runs now."""
+        return self._inside[-1] if self._inside else ""
+
+    @property
+    def place(self) -> str:
+        """The innermost module that runs now, in words."""
+        return f"`{self.module}`" if self.module else "the network's own code"
+
+    @property
+    def in_layer(self) -> bool:
+        """Whether a layer of a known kind runs now, which is recorded by itself."""
+        return bool(self._given) and self._given[-1] is not None
+
+    @contextmanager
+    def watching(self, network: nn.Module) -> Iterator[None]:
+        """Inside, modules that run are known, and layers of known kinds recorded."""
+        with ExitStack() as stack:
+            for name, module in network.named_modules():
+                before = module.register_forward_pre_hook(self._enter(name, module))
+                after = module.register_forward_hook(self._leave(name, module))
+                stack.callback(before.remove)
+                stack.callback(after.remove)
+            yield
+
+    def _enter(self, name: str, module: nn.Module) -> Any:
+        kind = find_kind(module)
+
+        def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            self._inside.append(name)
+            known = kind is not None and bool(inputs) and isinstance(inputs[0], Tensor)
+            self._given.append((self.labels(inputs[0]), inputs[0]) if known else None)
+
+        return enter
+
+    def _leave(self, name: str, module: nn.Module) -> Any:
+        kind = find_kind(module)
+
+        def leave(_: nn.Module, __: Any, output: Any) -> None:
+            self._inside.pop()
+            given = self._given.pop()
+            self.last = f"`{name}`"
+            if kind is None or given is None or not isinstance(output, Tensor):
+                return
+            labels, image = given
+            side_in, side_out = kind.channel_dim(module, image), kind.channel_dim(module, output)
+            self.calls.append(
+                LayerCall(
+                    name,
+                    _along(labels, image, side_in),
+                    _along(self.labels(output), output, side_out),
+                    kind.size(module, image),
+                    kind.size(module, output),
+                )
+            )
+
+        return leave
+
+    # Labels
+
+    def labels(self, tensor: Tensor) -> Labels:
+        """The factors of a tensor; a parameter or buffer gets its own when first asked."""
+        found: Labels | None = self._labels.get(tensor)
+        if found is None:
+            name = self.names.get(id(tensor))
+            found = () if name is None else self._fresh(name, tensor)
+            self._labels[tensor] = found
+        return found
+
+    def label(self, tensor: Tensor, labels: Labels) -> None:
+        """Say what the elements of a new tensor go with."""
+        self._labels[tensor] = labels
+        for factor in labels:
+            if len(factor.dims) > 1:
+                self.ledger.rectangle(factor.atoms)
+
+    def _fresh(self, name: str, tensor: Tensor) -> Labels:
+        # a convolution's kernel is no dimension of channels
+        dims = 2 if name in self._kernels else tensor.dim()
+        return tuple(
+            Factor((dim,), self.ledger.new(name, dim, size))
+            for dim, size in enumerate(tensor.shape[:dims])
+            if size > 1
+        )
+
+    def is_static(self, tensor: Tensor) -> bool:
+        """Whether a tensor follows from parameters and buffers alone."""
+        return id(tensor) in self.names or tensor in self._static
+
+    def consume(self, atoms: Atoms) -> None:
+        """A weight is applied along these atoms: without them it adds nothing of theirs."""
+        self.ledger.consume(atoms)
+
+    def told_sizes(self, operation: Operation, *tensors: Tensor) -> None:
+        """Code of a module may have written the sizes of these tensors' channels."""
+        sides = tuple(f.atoms for x in tensors for f in self.labels(x))
+        if sides:
+            self.sized.append(SizedCall(self.module, operation.name, sides))
+
+    def pin(self, tensor: Tensor, why: str) -> None:
+        """All channels of a tensor stay."""
+        for factor in self.labels(tensor):
+            self.ledger.pin(factor.atoms, why)
+
+    def along(self, tensor: Tensor, dim: int) -> Atoms:
+        """Atoms along one dimension, constants where it has none; factors across it are pinned."""
+        dim %= max(tensor.dim(), 1)
+        for factor in self.labels(tensor):
+            if dim in factor.dims and len(factor.dims) > 1:
+                self.ledger.pin(
+                    factor.atoms, f"is arranged along several dimensions in {self.place}"
+                )
+        return _along(self.labels(tensor), tensor, dim)
+
+    def only(self, tensor: Tensor, dims: Sequence[int], why: str) -> Labels:
+        """The factors along `dims` alone; all others are pinned."""
+        inside = [d % max(tensor.dim(), 1) for d in dims]
+        kept = []
+        for factor in self.labels(tensor):
+            if fits((factor,), inside):
+                kept.append(factor)
+            else:
+                self.ledger.pin(factor.atoms, f"{why} in {self.place}")
+        return tuple(kept)
+
+    def together(self, tensor: Tensor, dims: Collection[int], why: str) -> Labels:
+        """Factors after an operation that takes all along `dims` together.
+
+        What is arranged along one of them and another goes with all of its kind; what is arranged
+        along them alone is pinned.
+        """
+        found: list[Factor] = []
+        for factor in self.labels(tensor):
+            rest = [d for d in factor.dims if d not in dims]
+            if not rest:
+                self.ledger.pin(factor.atoms, f"{why} in {self.place}")
+            elif len(rest) == len(factor.dims):
+                found.append(factor)
+            else:
+                atoms = factor.atoms
+                for axis in reversed([factor.dims.index(d) for d in factor.dims if d in dims]):
+                    atoms = self.ledger.tie_along(atoms, axis)
+                found += compressed(rest, atoms)
+        return tuple(found)
+
+    def combine(self, tensors: Sequence[Tensor], output: Tensor) -> None:
+        """Element by element, with broadcasting: what meets goes together."""
+        shifted = [(self._broadcast(t, output), self._padded(t, output)) for t in tensors]
+        every = [f for labels, _ in shifted for f in labels]
+        found = []
+        for dims in overlapping(every):
+            sizes = [output.shape[d] for d in dims]
+            sides = [self._side(labels, dims, sizes, shape) for labels, shape in shifted]
+            present = [side for side in sides if side is not None]
+            for other in present[1:]:
+                self.ledger.tie(present[0], other, f"meets a constant in {self.place}")
+            found += compressed(dims, present[0])
+        self.label(output, tuple(found))
+
+    def _broadcast(self, tensor: Tensor, output: Tensor) -> Labels:
+        by = output.dim() - tensor.dim()
+        return tuple(f.shifted(by) for f in self.labels(tensor))
+
+    def _padded(self, tensor: Tensor, output: Tensor) -> tuple[int, ...]:
+        return (*[1] * (output.dim() - tensor.dim()), *tensor.shape)
+
+    def _side(
+        self, labels: Labels, dims: Sequence[int], sizes: Sequence[int], shape: Sequence[int]
+    ) -> Atoms | None:
+        """One operand's atoms over `dims`; None where it is one number for all of them."""
+        inside = [f for f in labels if set(f.dims) & set(dims)]
+        if len(inside) == 1:
+            return inside[0].over(dims, sizes)
+        if inside:
+            for factor in inside:
+                self.ledger.pin(factor.atoms, f"meets others in two dimensions in {self.place}")
+            return np.full(sizes, CONSTANT)
+        return None if all(shape[d] == 1 for d in dims) else np.full(sizes, CONSTANT)
+
+
+def _along(labels: Labels, tensor: Tensor, dim: int) -> Atoms:
+    dim %= max(tensor.dim(), 1)
+    for factor in labels:
+        if factor.dims == (dim,):
+            return factor.atoms
+    return np.full(tensor.shape[dim] if tensor.dim() else 1, CONSTANT, dtype=np.int64)
+
+
+def _tensor_names(network: nn.Module) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        names.setdefault(id(tensor), name)
+    return names
