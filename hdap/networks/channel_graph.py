@@ -68,7 +68,7 @@ class ChannelGraph:
     `UnsupportedModelError` where Torch-Pruning cannot follow the channels.
     """
 
-    def __init__(self, module: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, module: nn.Module, input_shape: tuple[int, ...]) -> None:
         self.network = on_meta(module).requires_grad_(True)
         self._names: dict[nn.Module, str] = {m: name for name, m in self.network.named_modules()}
         dtype = next(self.network.parameters()).dtype

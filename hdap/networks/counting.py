@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +13,14 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_macs, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, on_meta, refuse
-from hdap.networks.forward_pass import quiet, random_images, run, run_once
+from hdap.networks.forward_pass import leaves, quiet, random_images, run, run_once
 from hdap.networks.surgery import prune
 
 _ATEN = torch.ops.aten
 _COUNTED = {_ATEN.convolution, _ATEN._convolution, _ATEN.mm, _ATEN.addmm, _ATEN.linear}
 
 
-def count_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
+def count_flops(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
     """Multiply-accumulates by torch's counter, halved: by module name, and "" for the total.
 
     Convolutions and linear layers only, batch 1, on the network's device.
@@ -70,17 +71,18 @@ def check_pruned(
     Raises `UnsupportedModelError` when the output has another shape than the dense network's or
     when FLOPs or parameters differ from the promise, `InputError` when the output is not finite.
     """
-    expected = tuple(run_once(dense, architecture.input_shape).shape)
+    expected = _shapes(run_once(dense, architecture.input_shape))
     output = run(pruned, random_images(pruned, architecture.input_shape, 1, seed=0))
-    if tuple(output.shape) != expected:
+    if _shapes(output) != expected:
         raise UnsupportedModelError(
-            f"the pruned network must give an output of shape {expected}, but gives "
-            f"{tuple(output.shape)}; use another model"
+            f"the pruned network must give an output of shape {', '.join(map(str, expected))}, but "
+            f"gives {', '.join(map(str, _shapes(output)))}; use another model"
         )
-    if not torch.isfinite(output).all():
+    others = sum(int((~torch.isfinite(tensor)).sum()) for tensor in leaves(output))
+    if others:
         raise InputError(
-            "the pruned network must give finite numbers, but gives "
-            f"{int((~torch.isfinite(output)).sum())} others for a random image; check the weights"
+            f"the pruned network must give finite numbers, but gives {others} others for a random "
+            "input; check the weights"
         )
     size = size_of(pruned, architecture)
     row = counts[None]
@@ -91,6 +93,10 @@ def check_pruned(
             f"has {size.flops} and {size.parameters}; use another model"
         )
     return size
+
+
+def _shapes(output: Any) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape) for tensor in leaves(output)]
 
 
 def verify_counts(

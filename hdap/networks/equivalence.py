@@ -201,7 +201,7 @@ def _same(left: Any, right: Tensor) -> bool:
     return bool((left - right).abs().max() <= _TOLERANCE * right.abs().max())
 
 
-def _image(network: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+def _image(network: nn.Module, shape: tuple[int, ...]) -> Tensor:
     """A random image; a smaller one where the network takes that too."""
     channels, *sides = shape
     rng = torch.Generator().manual_seed(0)

@@ -25,7 +25,7 @@ class Shape:
     output_size: tuple[int, int]
 
 
-def observe(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, Shape]:
+def observe(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Shape]:
     """Shapes of all layers of known kinds that a forward pass of one image uses, in module order.
 
     Raises `UnsupportedModelError` when the network does not run, gives anything but one tensor, or

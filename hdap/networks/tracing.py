@@ -39,7 +39,7 @@ def trace(
     model: str | nn.Module,
     *,
     name: str | None = None,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> Architecture:
     """The architecture of a timm name, a `package.module:factory` or a network itself.
 
@@ -68,7 +68,7 @@ def trace(
     return architecture
 
 
-def describe(module: nn.Module, model: str, input_shape: tuple[int, int, int]) -> Architecture:
+def describe(module: nn.Module, model: str, input_shape: tuple[int, ...]) -> Architecture:
     """Description of `module`, not yet checked against real pruning.
 
     `module` is not changed. Raises `UnsupportedModelError` with the name of the first layer whose
