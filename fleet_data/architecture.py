@@ -9,15 +9,20 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.fleet_data.documents import from_plain, parse_json
+from hdap.fleet_data.documents import Positive, from_plain, parse_json
 
 Counts = NDArray[np.int64]
 """Channel counts, `n x groups` or `groups`; one row a configuration."""
+
+MOST_DIMENSIONS = 4
+InputShape = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=MOST_DIMENSIONS)]
+"""Sizes of one input without the batch: 3 x 224 x 224 for an image, 1 x 16000 for sound."""
 
 CountedAs = Literal["conv", "linear", "norm", "held"]
 """What a layer's parameters and FLOPs follow from: `conv` a weight for each pair of channels and
@@ -113,7 +118,7 @@ class Architecture:
     people which channels are in no group."""
 
     model: str
-    input_shape: tuple[int, ...]
+    input_shape: InputShape
     groups: tuple[WidthGroup, ...]
     layers: tuple[Layer, ...]
     other_parameters: int = 0

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from hdap.fleet_data.documents import JsonDocument
+import msgspec
+
+from hdap.fleet_data.architecture import MOST_DIMENSIONS
+from hdap.fleet_data.documents import JsonDocument, Positive
 
 Role = Literal["reference", "anchor", "candidate"]
 Weights = Literal["generated", "own"]
+BatchShape = Annotated[
+    tuple[Positive, ...], msgspec.Meta(min_length=2, max_length=1 + MOST_DIMENSIONS)
+]
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ class BundleNetwork(BundleFile):
 class MeasuringBundle(JsonDocument):
     """All networks of one model, the dense reference first, and the files that they share.
 
-    `input_shape` is N x C x H x W; `baseline_ms` are reference latencies (ms) by device where they
-    are known.
+    `input_shape` begins with the batch, as in 1 x 3 x 224 x 224; `baseline_ms` are reference
+    latencies (ms) by device where they are known.
     """
 
     WHAT = "the manifest of a bundle made by `hdap plan`"
@@ -44,7 +50,7 @@ class MeasuringBundle(JsonDocument):
     bundle: str
     model: str
     architecture: str
-    input_shape: tuple[int, int, int, int]
+    input_shape: BatchShape
     weights: Weights
     opset: int
     made_with: Mapping[str, str]

@@ -142,7 +142,7 @@ class Switcher:
         self._loop = SwitchLoop(names, self.serving, warm_up, chooser, self.state, self._log)
 
     def run(self, image: NDArray[Any]) -> Sequence[Image]:
-        """Outputs for one image, `C x H x W` or `1 x C x H x W`.
+        """Outputs for one input, with or without a batch of 1 in front.
 
         Raises `DeviceError` for another shape, and once the switcher was closed.
         """
@@ -263,7 +263,7 @@ class Switcher:
         if array.shape != (1, *shape) or array.dtype.kind not in "fiu":
             raise DeviceError(
                 f"an input must be numbers of shape {list(shape)}, but has shape "
-                f"{list(array.shape)} of {array.dtype}; give one image, not a batch"
+                f"{list(array.shape)} of {array.dtype}; give one, not a batch"
             )
         return np.ascontiguousarray(array, dtype=np.float32)
 

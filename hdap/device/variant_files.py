@@ -29,12 +29,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Portfolio:
-    """A checked manifest; variants from the fastest to the most accurate, `shape` is C x H x W."""
+    """A checked manifest; variants from the fastest to the most accurate; `shape` is an input's."""
 
     folder: str
     model: str
     input: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     variants: tuple[Variant, ...]
     simulated: bool
 
@@ -49,13 +49,12 @@ def read_portfolio(folder: str) -> Portfolio:
     document = read_document(path, KIND, "`hdap portfolio build`")
     with understood(path, "build again"):
         variants = tuple(_variant(folder, entry) for entry in document["variants"])
-        channels, height, width = (int(x) for x in document["input"]["shape"])
+        shape = tuple(int(x) for x in document["input"]["shape"])
         name, model = str(document["input"]["name"]), str(document["model"])
-        if min(channels, height, width) < 1:
-            raise ValueError(f"its shape is {channels} x {height} x {width}")
+        if min(shape, default=0) < 1 or len(shape) > 4:
+            raise ValueError(f"its shape is {' x '.join(map(str, shape))}")
     if not variants or len({variant.name for variant in variants}) != len(variants):
         raise DeviceError(f"{path} must name one variant or more, each once; build again")
-    shape = (channels, height, width)
     return Portfolio(folder, model, name, shape, variants, bool(document.get("simulated")))
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from hdap.elastic.channel_places import Places
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, InputShape
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import random_images, run
+from hdap.networks.forward_pass import leaves, random_images, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.surgery import Scores
 
@@ -41,7 +41,7 @@ def reorder(
     network: nn.Module,
     found: Mapping[str, Places],
     orders: Sequence[Indices],
-    input_shape: tuple[int, int, int],
+    input_shape: InputShape,
 ) -> None:
     """Put the channels of all layers of `network` in these orders, in place, in eval mode.
 
@@ -49,7 +49,7 @@ def reorder(
     """
     network.eval()
     images = random_images(network, input_shape, 2, seed=0)
-    before = run(network, images)
+    before = leaves(run(network, images))
     for name, both in found.items():
         layer = network.get_submodule(name)
         outputs = both.outputs.reordered(orders)
@@ -60,7 +60,8 @@ def reorder(
             weight = layer.get_parameter("weight")
             # a grouped convolution has the same places in every block
             _put(weight, 1, both.inputs.reordered(orders)[: weight.shape[1]])
-    _check_same(network, before, run(network, images))
+    for expected, found_now in zip(before, leaves(run(network, images)), strict=True):
+        _check_same(network, expected, found_now)
 
 
 def _put(tensor: Tensor, dim: int, source: Indices) -> None:

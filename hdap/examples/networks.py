@@ -21,7 +21,7 @@ class SmallNetwork(nn.Module):
         self,
         features: nn.Sequential,
         width: int,
-        input_shape: tuple[int, int, int] = INPUT_SHAPE,
+        input_shape: tuple[int, ...] = INPUT_SHAPE,
     ) -> None:
         super().__init__()
         self.input_shape = input_shape

@@ -46,8 +46,9 @@ class OutputRows:
         """The weights of a layer, outputs x all that makes one."""
         layer = self.module.get_submodule(name)
         kind = find_kind(layer)
-        filters: Tensor = layer.weight.flatten(1) if kind is None else kind.filters(layer)
-        return filters
+        if kind is None:  # a module of the network's own with a weight
+            return layer.get_parameter("weight").flatten(1)
+        return kind.filters(layer)
 
     def summed(self, group: WidthGroup, name: str, values: Floats) -> Floats:
         """One number an output of the layer `name` -> one a channel of its width group."""
@@ -58,7 +59,8 @@ class OutputRows:
             for t in self._graph.touches(group.name, range(group.width))
             if t.outputs and t.name == name
         )
-        found: Floats = np.bincount(touch.roots, values[touch.indices], minlength=group.width)
+        found = np.zeros(group.width)
+        np.add.at(found, touch.roots, values[touch.indices])
         return found
 
     @cached_property

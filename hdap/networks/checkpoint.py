@@ -18,6 +18,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import require_free_folder, sha256_of, whole_folder, write_file
 from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.model_names import kind_of_model
 from hdap.networks.loading import LoadedModel
 from hdap.networks.manifest import MANIFEST, WEIGHTS, NetworkManifest, read_manifest
 from hdap.networks.prune_plan import WeightsSource
@@ -43,8 +44,8 @@ class Checkpoint:
 def load_pruned(path: str | Path, *, model: str | None = None) -> nn.Module:
     """The pruned network in checkpoint folder `path`, on the CPU and in eval mode.
 
-    Nothing in the folder is executed. A network that came from the user's own factory needs that
-    code: it runs only when the caller names it, `model="package.module:factory"`.
+    Nothing in the folder is executed. A network that came from the user's own factory or .pt2
+    file needs that: it is loaded only when the caller names it, `model="package.module:factory"`.
 
     Raises as `load_checkpoint`.
     """
@@ -164,9 +165,10 @@ def _check_unchanged(weights: Path, manifest: NetworkManifest) -> None:
 def _check_named(manifest: NetworkManifest, model: str | None) -> None:
     if model is not None and model != manifest.model:
         raise InputError(f"the checkpoint must be one of {model}, but is of {manifest.model}")
-    if model is None and ":" in manifest.model:
+    kind = kind_of_model(manifest.model)
+    if model is None and kind != "timm":
         raise InputError(
-            f"the checkpoint needs your factory {manifest.model}, which is code and so runs only "
+            f"the checkpoint needs your {kind} {manifest.model}, which is code and so runs only "
             f'when you name it: load_pruned(path, model="{manifest.model}"), or --model'
         )
 

@@ -1,8 +1,9 @@
 """Proof that a description is exact: networks are really pruned, run, and counted by torch."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ _COUNTED = {
 }
 
 
-def count_flops(network: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
+def count_flops(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
     """Multiply-accumulates by torch's counter, halved: by module name, and "" for the total.
 
     Convolutions, linear layers and products of two images (attention), batch 1, on the network's
@@ -77,19 +78,18 @@ def check_pruned(
     Raises `UnsupportedModelError` when the output has another shape than the dense network's or
     when FLOPs or parameters differ from the promise, `InputError` when the output is not finite.
     """
-    expected = [tuple(x.shape) for x in leaves(run_once(dense, architecture.input_shape))]
-    outputs = leaves(run(pruned, random_images(pruned, architecture.input_shape, 1, seed=0)))
-    shapes = [tuple(x.shape) for x in outputs]
-    if shapes != expected:
+    expected = _shapes(run_once(dense, architecture.input_shape))
+    output = run(pruned, random_images(pruned, architecture.input_shape, 1, seed=0))
+    if _shapes(output) != expected:
         raise UnsupportedModelError(
-            f"the pruned network must give outputs of shapes {expected}, but gives {shapes}; "
-            "use another model"
+            f"the pruned network must give an output of shape {', '.join(map(str, expected))}, but "
+            f"gives {', '.join(map(str, _shapes(output)))}; use another model"
         )
-    strange = sum(int((~torch.isfinite(x)).sum()) for x in outputs)
-    if strange:
+    others = sum(int((~torch.isfinite(tensor)).sum()) for tensor in leaves(output))
+    if others:
         raise InputError(
-            f"the pruned network must give finite numbers, but gives {strange} others for a random "
-            "image; check the weights"
+            f"the pruned network must give finite numbers, but gives {others} others for a random "
+            "input; check the weights"
         )
     size = size_of(pruned, architecture)
     row = counts[None]
@@ -100,6 +100,10 @@ def check_pruned(
             f"has {size.flops} and {size.parameters}; use another model"
         )
     return size
+
+
+def _shapes(output: Any) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape) for tensor in leaves(output)]
 
 
 def verify_counts(

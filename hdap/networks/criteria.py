@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture, WidthGroup
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import OutputRows, channel_importance
+from hdap.networks.forward_pass import one_tensor
 from hdap.networks.layer_kinds.registry import find_kind
 
 Floats = NDArray[np.float64]
@@ -155,7 +156,10 @@ def _loss(network: nn.Module, batch: Batch, number: int) -> Tensor:
         )
     images, target = batch
     try:
-        loss = nn.functional.cross_entropy(network(images), target)
+        output = one_tensor(network(images), "--criterion taylor")
+        loss = nn.functional.cross_entropy(output, target)
+    except UnsupportedModelError:
+        raise
     except Exception as error:
         first = str(error).partition("\n")[0]
         raise InputError(

@@ -112,9 +112,10 @@ def _verify(
         pruned = copy.deepcopy(numbered)
         take_away(pruned, graph, gone)
         given = _Given(graph, gone)
-        with given.recorded(numbered_mask := masked(numbered, graph, gone)), _Separate():
-            expected = leaves(run(numbered_mask, image * size))
-        with given.compared(pruned), _Separate():
+        blind = masked(numbered, graph, gone)
+        with given.recorded(blind), _separate():
+            expected = leaves(run(blind, image * size))
+        with given.compared(pruned), _separate():
             outputs = leaves(run(pruned, image * size))
         if len(outputs) != len(expected) or not all(map(_same, outputs, expected)):
             raise given.refusal("the output")
@@ -196,7 +197,7 @@ class _Given:
         return refuse(at.strip("`"), f"comes after something{within} that {why}")
 
 
-class _Separate(TorchDispatchMode):
+class _Separate(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, norms that take channels together act on each alone: means change with pruning."""
 
     def __torch_dispatch__(
@@ -216,6 +217,10 @@ class _Separate(TorchDispatchMode):
             shape = [-1, *[1] * (image.dim() - 2)]
             return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])
         return outputs
+
+
+def _separate() -> _Separate:
+    return _Separate()  # type: ignore[no-untyped-call]
 
 
 def _shaped(vector: Tensor | None, shape: Sequence[int]) -> Tensor | None:
@@ -328,7 +333,7 @@ def _calibrate(network: nn.Module, image: Tensor, size: float) -> None:
         for kind in [find_kind(layer)]
         if kind is not None and kind.has_matrix and "weight" in layer._parameters
     ]
-    with _Separate():
+    with _separate():
         run(network, image)
     for handle in handles:
         handle.remove()

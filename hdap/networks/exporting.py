@@ -1,5 +1,6 @@
 """Networks as files for other runtimes, each compared with torch before it takes its place."""
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -7,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdap.fleet_data.atomic_files import require_free_file, writable
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Shape, failed
 from hdap.networks.export_formats.registry import FORMATS
-from hdap.networks.forward_pass import quiet, random_images
+from hdap.networks.forward_pass import flat_output, named_leaves, quiet, random_images
 
 TOLERANCE = 1e-4
 """How far an exported network may be from torch: rounding stays below, a wrong layer does not."""
@@ -60,7 +61,8 @@ def export(
         tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder,
     ):
         file = Path(folder) / out.name
-        written_as.write(network, shape, options, file)
+        with flat_output(network, shape):
+            written_as.write(network, shape, options, file)
         error = _compare(network, shape, written_as, file, batches)
         # The file asked for last: whoever sees it finds the others beside it.
         names = sorted((p.name for p in Path(folder).iterdir()), key=lambda name: name == out.name)
@@ -74,24 +76,41 @@ def export(
 def _compare(
     network: nn.Module, shape: Shape, format: ExportFormat, file: Path, batches: Sequence[int]
 ) -> float:
-    """The largest difference over random batches, relative to the batch's largest output."""
+    """The largest difference over random batches, relative to each output's largest number."""
     largest = 0.0
     try:
         with quiet():
             runner = format.open(file)
             for seed, batch in enumerate(batches):
                 images = random_images(network, shape, batch, seed)
-                wanted, got = network(images), runner(images)
-                scale = float(wanted.abs().max()) or 1.0
-                largest = max(largest, float((got - wanted).abs().max()) / scale)
-                if got.shape != wanted.shape or not largest <= TOLERANCE:
+                wanted, got = named_leaves(network(images)), named_leaves(runner(images))
+                if got.keys() != wanted.keys():
                     raise UnsupportedModelError(
-                        f"the exported network must compute what torch does, but for a batch of "
-                        f"{batch} it gives {tuple(got.shape)} with a relative error of "
-                        f"{largest:.1e} (at most {TOLERANCE:.0e}); try another format or opset"
+                        f"the exported network must give what torch does, {', '.join(wanted)}, but "
+                        f"gives {', '.join(got)}; try another format"
                     )
+                for name, expected in wanted.items():
+                    error = _difference(expected, got[name])
+                    largest = max(largest, error)
+                    if not error <= TOLERANCE:
+                        raise UnsupportedModelError(
+                            f"the exported network must compute what torch does, but for a batch "
+                            f"of {batch} its {name} is {tuple(got[name].shape)} with a relative "
+                            f"error of {error:.1e} (at most {TOLERANCE:.0e}); try another format "
+                            f"or opset"
+                        )
     except (UnsupportedModelError, OSError):
         raise
     except Exception as error:
         raise failed("the exported network must run", error) from error
     return largest
+
+
+def _difference(expected: Tensor, got: Tensor) -> float:
+    """The largest difference of two outputs, classes and masks too; infinite for another shape."""
+    if got.shape != expected.shape:
+        return math.inf
+    if not expected.numel():
+        return 0.0
+    one, other = (x if x.is_complex() else x.double() for x in (expected, got))
+    return float((other - one).abs().max()) / (float(one.abs().max()) or 1.0)

@@ -1,4 +1,4 @@
-"""Objects from the user's own code, by the name `package.module:factory`."""
+"""Objects from the user's own code, by the name `package.module:factory`, and leave to run it."""
 
 import importlib
 import sys
@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.model_names import kind_of_model
 
 Permit = Callable[[str], None]
-"""Raises where the factory of that name may not run."""
+"""Raises where the factory or the program of that name may not be loaded."""
 _permits: list[Permit] = []
 _OURS = "hdap."
 
 
 @contextmanager
 def factories_by_leave_of(permit: Permit) -> Iterator[None]:
-    """Inside, a factory of the user's code is found only where `permit` raises nothing."""
+    """Inside, the user's code is loaded only where `permit` raises nothing."""
     _permits.append(permit)
     try:
         yield
@@ -25,9 +26,16 @@ def factories_by_leave_of(permit: Permit) -> Iterator[None]:
         _permits.pop()
 
 
-def is_factory(name: str) -> bool:
-    """Whether a name is of code other than hdap's own."""
-    return ":" in name and not name.startswith(_OURS)
+def is_code(name: str) -> bool:
+    """Whether a name is of code other than hdap's own: a factory, or a program of torch.export."""
+    kind = kind_of_model(name)
+    return kind == "program" or (kind == "factory" and not name.startswith(_OURS))
+
+
+def require_leave(name: str) -> None:
+    """Raises what `factories_by_leave_of` raises for code that may not be loaded."""
+    if _permits and is_code(name):
+        _permits[-1](name)
 
 
 def find_factory(name: str, what: str = "a factory") -> Callable[[], Any]:
@@ -40,8 +48,7 @@ def find_factory(name: str, what: str = "a factory") -> Callable[[], Any]:
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise InputError(f"{what} is written `package.module:factory`, but got {name!r}")
-    if _permits and is_factory(name):
-        _permits[-1](name)
+    require_leave(name)
     try:
         with working_directory_importable():
             holder = importlib.import_module(module_name)

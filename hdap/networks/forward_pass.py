@@ -1,8 +1,11 @@
-"""Running a network that nobody knows: once, in eval mode, quietly; what fails is named."""
+"""Running a network that nobody knows: once, in eval mode, quietly; what fails is named.
+
+Its output is one tensor, or tensors in tuples, lists, mappings and dataclasses, however nested.
+"""
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -11,13 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.fleet_data.model_names import written
 
 _TALKATIVE = ("timm", "huggingface_hub", "torch", "urllib3")
 
 
-def run_once(network: nn.Module, input_shape: Sequence[int]) -> Any:
-    """Output for one image of zeros on the network's device; fails as `run` does."""
+def run_once(network: nn.Module, input_shape: InputShape) -> Any:
+    """Output for one input of zeros on the network's device; fails as `run` does."""
     first = next(network.parameters())
     return run(network, torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype))
 
@@ -47,12 +52,82 @@ def run(network: nn.Module, images: Tensor) -> Any:
         first = str(error).partition("\n")[0]
         place = f"`{inside[-1]}`" if inside and inside[-1] else f"what follows `{done[-1]}`"
         raise UnsupportedModelError(
-            f"a network must run on images of shape {tuple(images.shape[1:])}, also when pruned, "
-            f"but {place} failed with {type(error).__name__}: {first}"
+            f"a network must run on inputs of {written(tuple(images.shape[1:]))}, also when "
+            f"pruned, but {place} failed with {type(error).__name__}: {first}"
         ) from error
     finally:
         for handle in handles:
             handle.remove()
+
+
+def named_leaves(output: Any) -> dict[str, Tensor]:
+    """The tensors of an output by where they are in it: `boxes`, `scores.0`; alone it is `output`.
+
+    In the order of a walk through it; what is no tensor is left out. Raises `UnsupportedModelError`
+    where there is none, or two would have one name.
+    """
+    found = list(_walk(output, ()))
+    named = dict(found)
+    if not found or len(named) < len(found):
+        what = "none" if not found else "two of one name"
+        raise UnsupportedModelError(
+            f"a network must give tensors, alone or in tuples, lists, mappings and dataclasses, "
+            f"but its output ({type(output).__name__}) has {what}; use another model, or wrap it"
+        )
+    return named
+
+
+def leaves(output: Any) -> list[Tensor]:
+    """All tensors of an output, in order. Raises as `named_leaves`."""
+    return list(named_leaves(output).values())
+
+
+def one_tensor(output: Any, who: str) -> Tensor:
+    """An output that is one tensor, as `who` needs it; raises `UnsupportedModelError` else."""
+    if isinstance(output, Tensor):
+        return output
+    names = ", ".join(list(named_leaves(output))[:3])
+    raise UnsupportedModelError(
+        f"{who} needs a network that gives one tensor, but this gives a {type(output).__name__} "
+        f"({names}); wrap it in a factory whose forward returns the one that counts"
+    )
+
+
+@contextmanager
+def flat_output(network: nn.Module, input_shape: InputShape) -> Iterator[tuple[str, ...]]:
+    """Inside, an output of more than one tensor is the flat mapping that `named_leaves` gives.
+
+    Every exporter can write that, whatever classes the network's own output is of. Yields the
+    names.
+    """
+    output = run_once(network, input_shape)
+    names = tuple(named_leaves(output))
+    if isinstance(output, Tensor):
+        yield names
+        return
+    hook = network.register_forward_hook(lambda _network, _inputs, given: named_leaves(given))
+    try:
+        yield names
+    finally:
+        hook.remove()
+
+
+def _walk(output: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(output, Tensor):
+        yield ".".join(path) or "output", output
+        return
+    inside: Any = ()
+    if isinstance(output, Mapping):
+        inside = output.items()
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        inside = zip(output._fields, output, strict=True)
+    elif isinstance(output, tuple | list):
+        path = path or ("output",)
+        inside = enumerate(output)
+    elif is_dataclass(output) and not isinstance(output, type):
+        inside = ((field.name, getattr(output, field.name)) for field in fields(output))
+    for name, value in inside:
+        yield from _walk(value, (*path, str(name)))
 
 
 @contextmanager
@@ -95,33 +170,8 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def random_images(network: nn.Module, input_shape: Sequence[int], batch: int, seed: int) -> Tensor:
-    """Standard normal numbers, batch x channels x height x width, as the network takes them."""
+def random_images(network: nn.Module, input_shape: InputShape, batch: int, seed: int) -> Tensor:
+    """Standard normal numbers, a batch of inputs, as the network takes them."""
     first = next(network.parameters())
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, *input_shape, generator=generator).to(first.device, first.dtype)
-
-
-def leaves(output: Any) -> list[Tensor]:
-    """Every tensor in what a network returns: lists, tuples, dicts and dataclasses, in order.
-
-    Raises `UnsupportedModelError` where there is none.
-    """
-    found: list[Tensor] = []
-    waiting = [output]
-    while waiting:
-        item = waiting.pop(0)
-        if isinstance(item, Tensor):
-            found.append(item)
-        elif is_dataclass(item) and not isinstance(item, type):
-            waiting[:0] = [getattr(item, f.name) for f in fields(item)]
-        elif isinstance(item, Mapping):
-            waiting[:0] = list(item.values())
-        elif isinstance(item, list | tuple):
-            waiting[:0] = list(item)
-    if not found:
-        raise UnsupportedModelError(
-            f"a network must return tensors, but returned {type(output).__name__}; "
-            "wrap it in a module that does"
-        )
-    return found

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.documents import JsonDocument, Positive, read_document
+from hdap.fleet_data.architecture import Architecture, InputShape
+from hdap.fleet_data.documents import JsonDocument, read_document
 from hdap.requests.recipe import Recipe
 
 WEIGHTS, MANIFEST = "model.safetensors", "model.json"
@@ -66,7 +66,7 @@ class NetworkManifest(JsonDocument):
     FORMAT = 1
 
     model: str
-    input_shape: tuple[Positive, Positive, Positive]
+    input_shape: InputShape
     architecture: str
     channels: Mapping[str, int]
     dense: Mapping[str, int]

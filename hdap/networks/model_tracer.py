@@ -5,22 +5,23 @@ from dataclasses import dataclass
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError
+from hdap.fleet_data.model_names import kind_of_model
 
 
 @dataclass(frozen=True)
 class ModelTracer:
     """Traces the timm models that telemetry names, and says so.
 
-    A `package.module:factory` is code: it runs only when a person names it (`hdap model`), never
-    because a row of a file does.
+    A `package.module:factory` and a .pt2 file are code: they are loaded only when a person names
+    them (`hdap model`), never because a row of a file does.
     """
 
     say: Callable[[str], None]
 
     def __call__(self, model: str) -> Architecture | None:
         """The architecture of a timm model, or None where it cannot be described here."""
-        if ":" in model:
-            self.say(f"{model} is a factory: run `hdap model {model}` before its rows are loaded")
+        if (kind := kind_of_model(model)) != "timm":
+            self.say(f"{model} is a {kind}: run `hdap model {model}` before its rows are loaded")
             return None
         from hdap.networks.tracing import trace  # torch, which most files need not wait for
 

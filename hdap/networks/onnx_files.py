@@ -10,9 +10,10 @@ import torch
 from onnx.helper import find_min_ir_version_for
 from torch import nn
 
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.exporter_operators import operators_read_once
-from hdap.networks.forward_pass import quiet
+from hdap.networks.forward_pass import flat_output, quiet
 
 OPSET = 18
 """The oldest that torch's exporter writes without converting."""
@@ -23,7 +24,7 @@ IR_VERSION = 8
 
 def to_onnx(
     module: nn.Module,
-    input_shape: tuple[int, int, int],
+    input_shape: InputShape,
     batch_size: int = 1,
     *,
     opset: int = OPSET,
@@ -31,7 +32,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """`module` in eval mode as an ONNX model with weights inside.
 
-    The batch size is fixed, or any at all with `dynamic_batch`. Normalisations are folded into
+    The batch size is fixed, or any at all with `dynamic_batch`. Outputs are named as in
+    `named_leaves`, one tensor alone `output`. Normalisations are folded into
     convolutions by the exporter. Raises `UnsupportedModelError` where the exporter cannot follow
     the network or write that opset.
     """
@@ -39,12 +41,12 @@ def to_onnx(
     example = torch.zeros(max(batch_size, 2) if dynamic_batch else batch_size, *input_shape)
     batch = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else None
     try:
-        with _silent():
+        with _silent(), flat_output(module.eval(), input_shape) as names:
             program = torch.onnx.export(
-                module.eval(),
+                module,
                 (example,),
                 input_names=["input"],
-                output_names=["output"],
+                output_names=names,
                 opset_version=opset,
                 dynamic_shapes=(batch,) if batch else None,
                 dynamo=True,
@@ -54,6 +56,8 @@ def to_onnx(
             if program is None:
                 raise RuntimeError("torch's exporter returned nothing")
             model: onnx.ModelProto = program.model_proto
+    except UnsupportedModelError:
+        raise
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         raise UnsupportedModelError(

@@ -11,6 +11,7 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import sha256_of
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.model_names import kind_of_model
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.counting import NetworkSize, check_pruned, size_of
 from hdap.networks.criteria import Evidence, channel_scores
@@ -59,6 +60,7 @@ def dense_manifest(
 ) -> NetworkManifest:
     """What a checkpoint of the dense network would say: nothing is pruned yet."""
     size = size_of(network, architecture)
+    own = source.random and kind_of_model(architecture.model) == "program"
     widths = channels_by_name(architecture, architecture.widths)
     return NetworkManifest(
         model=architecture.model,
@@ -70,7 +72,7 @@ def dense_manifest(
         parameters=size.parameters,
         criterion="none",
         seed=seed,
-        weights=source.words,
+        weights=f"those in {architecture.model}" if own else source.words,
         weights_sha256=_sha256(source, network),
         versions={name: metadata.version(name) for name in _VERSIONS},
     )

@@ -59,8 +59,8 @@ def describe(
 ) -> Architecture:
     """Description of `module`, not checked against real pruning.
 
-    With `only` it has the width groups of these names, as a description that was checked has. Raises
-    `UnsupportedModelError` where the network does not run.
+    With `only` it has the width groups of these names, as a description that was checked has.
+    Raises `UnsupportedModelError` where the network does not run.
     """
     return architecture_of(ChannelGraph.of(module, input_shape, only), model, input_shape)
 

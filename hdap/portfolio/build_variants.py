@@ -17,7 +17,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantRecord
 from hdap.networks.counting import NetworkSize, size_of
 from hdap.networks.exporting import export
-from hdap.networks.forward_pass import run_once
+from hdap.networks.forward_pass import one_tensor, run_once
 from hdap.portfolio.candidates import Candidate, Candidates
 from hdap.portfolio.deadline_selection import serve_deadline
 from hdap.portfolio.fleet_latency import FleetLatency, FleetPredictor
@@ -237,7 +237,7 @@ def _variants(
 
 def _classes(candidates: Candidates) -> int:
     output = run_once(candidates.networks[0].module, candidates.architecture.input_shape)
-    return int(output.shape[-1])
+    return int(one_tensor(output, "a portfolio").shape[-1])
 
 
 def _record(

@@ -30,7 +30,7 @@ class ChannelConstants:
     norms: Mapping[str, str]
 
 
-def propagate_constants(network: nn.Module, input_shape: tuple[int, int, int]) -> ChannelConstants:
+def propagate_constants(network: nn.Module, input_shape: tuple[int, ...]) -> ChannelConstants:
     """What follows from the weights of `network` alone, in eval mode.
 
     The network is left in the mode that it was in. Layers whose weights are made on the fly

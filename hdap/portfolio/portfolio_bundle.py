@@ -11,8 +11,9 @@ from hdap.device.checked_files import FileChecker
 from hdap.device.messages import DeviceError
 from hdap.device.sessions import OPTIMISED
 from hdap.device.variant_files import KIND, MANIFEST, Portfolio, read_portfolio
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.atomic_files import sha256_of, write_file
-from hdap.fleet_data.documents import JsonDocument, Positive, read_document, write_document
+from hdap.fleet_data.documents import JsonDocument, read_document, write_document
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.records import PortfolioRecord, VariantClusterRecord, VariantRecord
 
@@ -67,9 +68,9 @@ class VariantEntry:
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """What every network takes: a batch of 1 of float32; `shape` is C x H x W."""
+    """What every network takes: a batch of 1 of float32; `shape` is without the batch."""
 
-    shape: tuple[Positive, Positive, Positive]
+    shape: InputShape
     name: str = "input"
 
 
@@ -111,7 +112,7 @@ def file_entries(paths: Iterable[Path]) -> dict[str, FileEntry]:
 
 def portfolio_file(
     record: PortfolioRecord,
-    input_shape: tuple[int, int, int],
+    input_shape: InputShape,
     classes: int,
     files: Mapping[str, Files],
 ) -> PortfolioFile:

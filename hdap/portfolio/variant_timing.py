@@ -15,7 +15,7 @@ PROTOCOL = Protocol(runs=20, seconds=0.3, warmup_seconds=0.1)
 
 
 def measured_here_ms(
-    files: Mapping[str, Path], input_shape: tuple[int, int, int], seed: int = 0
+    files: Mapping[str, Path], input_shape: tuple[int, ...], seed: int = 0
 ) -> dict[str, float]:
     """Latency in ms of each ONNX network by name, the last of them being the reference.
 

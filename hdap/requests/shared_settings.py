@@ -3,11 +3,25 @@
 from pathlib import Path
 from typing import Annotated
 
+from hdap.fleet_data.model_names import input_size
 from hdap.requests.setting import Setting
 
 Seed = Annotated[int, Setting("The same seed gives the same result.", low=0)]
-Model = Annotated[str, Setting("A timm name, or package.module:factory.", reach="code")]
-AnyModel = Annotated[str | None, Setting("A timm name, or package.module:factory.", reach="code")]
+_MODEL = Setting(
+    "A timm name, package.module:factory or network.pt2 (torch.export); resnet50@3x288x288 takes "
+    "that input.",
+    reach="code",
+)
+Model = Annotated[str, _MODEL]
+AnyModel = Annotated[str | None, _MODEL]
+Input = Annotated[
+    tuple[int, ...] | None,
+    Setting(
+        "Sizes of the model's input without the batch, 3x640x640 or 1x16000: short for "
+        "MODEL@3x640x640, which is a model of its own from then on.",
+        read=input_size,
+    ),
+]
 Pretrained = Annotated[bool, Setting("timm's own weights.")]
 DenseWeights = Annotated[
     Path | None,

@@ -15,7 +15,7 @@ _HEADER = 4096
 _DIGITS = 32
 """Bytes of a number as text, its comma included."""
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def kind_of(content_type: str | None) -> str:
@@ -27,19 +27,19 @@ def kind_of(content_type: str | None) -> str:
 
 
 def most_bytes(kind: str, shape: Shape) -> int:
-    """How long a body may be that holds one image."""
+    """How long a body may be that holds one input."""
     number = {RAW: 4, NPY: 8, JSON: _DIGITS}[kind]
     return math.prod(shape) * number + (_HEADER if kind != RAW else 0)
 
 
 def read_image(body: bytes, kind: str, shape: Shape) -> NDArray[np.float32]:
-    """The image, `C x H x W`; nothing in a body is executed and none makes a large array.
+    """The input, of `shape`; nothing in a body is executed and none makes a large array.
 
     Raises InputError: another number of bytes, another shape, numbers that are not finite.
     """
     image = {RAW: _raw, NPY: _npy, JSON: _json}[kind](body, shape)
     if not np.isfinite(image).all():
-        raise InputError("an image must be finite numbers, but some are not; check its scaling")
+        raise InputError("an input must be finite numbers, but some are not; check its scaling")
     return image
 
 
@@ -101,7 +101,7 @@ def _json(body: bytes, shape: Shape) -> NDArray[np.float32]:
 
 def _require_shape(found: tuple[int, ...], shape: Shape) -> None:
     if found not in (shape, (1, *shape)):
-        raise InputError(f"an image must have shape {list(shape)}, but has {list(found)}")
+        raise InputError(f"an input must have shape {list(shape)}, but has {list(found)}")
 
 
 def _first(error: Exception) -> str:

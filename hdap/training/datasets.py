@@ -8,12 +8,14 @@ import timm
 import torch
 from torch.utils.data import IterableDataset, Subset
 
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.model_names import base_name, kind_of_model, written
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """A map-style data set: item i is (float tensor C x H x W, integer label)."""
+    """A map-style data set: item i is (float tensor as the network takes it, label)."""
 
     def __len__(self) -> int: ...
 
@@ -47,13 +49,13 @@ class Data:
 class DataOptions:
     """How `load_data` reads.
 
-    `input_shape` (C, H, W) is what the network takes; `mean` and `deviation` are of pixels in
-    0..1, one number a channel (or one for all). Where the data has no validation part,
+    `input_shape` is what the network takes, (C, H, W) for images; `mean` and `deviation` are of
+    pixels in 0..1, one number a channel (or one for all). Where the data has no validation part,
     `validation_share` of the training part becomes it, chosen by `seed`. `on_unreadable` is `stop`
     or `skip`; `augment` crops and flips training images at random.
     """
 
-    input_shape: tuple[int, int, int] = (3, 224, 224)
+    input_shape: InputShape = (3, 224, 224)
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     deviation: tuple[float, ...] = (0.229, 0.224, 0.225)
     validation_share: float = 0.1
@@ -72,11 +74,24 @@ class DataOptions:
                 f"unreadable images `stop` or are `skip`ped, but got {self.on_unreadable!r}"
             )
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width. Raises `InputError` for a network that takes no images."""
+        if len(self.input_shape) != 3:
+            raise InputError(
+                f"files of images are for networks that take channels x height x width, but this "
+                f"takes {written(self.input_shape)}; give data of its own: package.module:factory"
+            )
+        channels, height, width = self.input_shape
+        return channels, height, width
+
     @classmethod
-    def of_model(cls, model: str, input_shape: tuple[int, int, int], seed: int) -> "DataOptions":
+    def of_model(cls, model: str, input_shape: InputShape, seed: int) -> "DataOptions":
         """As the network called `model` takes images; timm knows the colours of its own."""
         options = cls(input_shape=input_shape, seed=seed)
-        known = None if ":" in model else timm.get_pretrained_cfg(model, allow_unregistered=True)
+        if kind_of_model(model) != "timm":
+            return options
+        known = timm.get_pretrained_cfg(base_name(model), allow_unregistered=True)
         if known is None:
             return options
         return replace(options, mean=tuple(known.mean), deviation=tuple(known.std))

@@ -42,7 +42,7 @@ class Images:
         self.classes = files.classes
         self.targets = list(files.labels)
         self._paths = files.paths
-        self._mode = "L" if options.input_shape[0] == 1 else "RGB"
+        self._mode = "L" if options.image_shape[0] == 1 else "RGB"
         self._seed = options.seed
         self._epoch = 0
         self._augment = augment
@@ -164,7 +164,7 @@ def _decodes(path: Path) -> bool:
 
 
 def _augmentation(options: DataOptions) -> Any:
-    size = list(options.input_shape[1:])
+    size = list(options.image_shape[1:])
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, antialias=True),
@@ -175,7 +175,7 @@ def _augmentation(options: DataOptions) -> Any:
 
 
 def _judging(options: DataOptions) -> Any:
-    height, width = options.input_shape[1:]
+    _, height, width = options.image_shape
     larger = (
         [round(height / CROP), round(width / CROP)] if height != width else [round(height / CROP)]
     )
@@ -185,7 +185,7 @@ def _judging(options: DataOptions) -> Any:
 
 
 def _numbers(options: DataOptions) -> list[Any]:
-    channels = options.input_shape[0]
+    channels = options.image_shape[0]
     mean, deviation = (_channels(x, channels) for x in (options.mean, options.deviation))
     return [
         v2.ToImage(),

@@ -34,7 +34,7 @@ def load_data(text: str, options: DataOptions | None = None) -> Data:
     options, path = options or DataOptions(), Path(text)
     parts = _pixel_parts(path)
     if parts is not None:
-        view = ImageView(options.input_shape, options.mean, options.deviation)
+        view = ImageView(options.image_shape, options.mean, options.deviation)
         return as_data(
             pixel_data(parts, view, augment=options.augment, seed=options.seed), text, options
         )

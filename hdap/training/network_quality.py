@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdap.fleet_data.errors import InputError
-from hdap.networks.forward_pass import in_eval_mode
+from hdap.networks.forward_pass import in_eval_mode, one_tensor
 from hdap.requests.recipe import Recipe
 from hdap.training.batching import batches, chunks, shuffled
 from hdap.training.datasets import Samples
@@ -61,9 +61,13 @@ def evaluate(
 
 
 def forward(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Logits `n x classes`. Raises `InputError` where network, images and labels do not fit."""
+    """Logits `n x classes`.
+
+    Raises `InputError` where network, images and labels do not fit, `UnsupportedModelError` where
+    the network gives other than one tensor.
+    """
     try:
-        logits: Any = module(images)
+        output: Any = module(images)
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise InputError(
@@ -75,9 +79,12 @@ def forward(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             f"the network must take images of {tuple(images.shape[1:])}, but failed with "
             f"{type(error).__name__}: {first}"
         ) from error
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"the network must give logits n x classes, but gave {shape}")
+    logits = one_tensor(output, "what learns classes, or is judged by them,")
+    if logits.dim() != 2:
+        raise InputError(
+            f"the network must give logits n x classes, but gave {tuple(logits.shape)}; wrap it in "
+            "a factory that does"
+        )
     largest = int(labels.max()) if len(labels) else 0
     if largest >= logits.shape[1] or (len(labels) and int(labels.min()) < 0):
         raise InputError(

@@ -18,6 +18,7 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.errors import HdapError, InputError
+from hdap.fleet_data.model_names import kind_of_model
 from hdap.fleet_data.records import Floats
 from hdap.fleet_data.store import Store
 from hdap.networks.channel_graph import ChannelGraph
@@ -121,7 +122,8 @@ class EvaluatorSpec:
         Raises InputError or NotFoundError where one of them cannot be had.
         """
         model, shape = self.architecture.model, self.architecture.input_shape
-        if ":" not in model and self.weights is None and not self.pretrained:
+        untrained = self.weights is None and not self.pretrained
+        if kind_of_model(model) == "timm" and untrained:
             raise InputError(
                 "accuracy needs a trained network, but the model's weights are random: give "
                 "--weights FILE or --pretrained"

@@ -4,13 +4,14 @@ Every function says in one line what it does (`say`) and reuses what the store a
 is loaded only where a network has to be.
 """
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.atomic_files import sha256_of
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
+from hdap.fleet_data.model_names import kind_of_model
 from hdap.fleet_data.records import ClusteringRecord, Floats, ImportanceRecord
 from hdap.fleet_data.store import Store
 from hdap.search.problem.kept_importance import Importance
@@ -57,13 +58,14 @@ def measured_architecture(store: Store, model: str, say: Say) -> Architecture:
 def ensure_importance(
     store: Store, architecture: Architecture, weights: Path | None, pretrained: bool, say: Say
 ) -> Importance:
-    """Channel importance from the given weights, else the latest stored, else channels counted.
+    """Channel importance from the given weights (a program's own if none are), else the latest
+    stored, else channels counted.
 
     Raises InputError when both sources of weights are given.
     """
     if weights and pretrained:
         raise InputError("`--weights` and `--pretrained` exclude each other; give one of them")
-    source = _source(weights, pretrained)
+    source = _source(architecture.model, weights, pretrained)
     with suppress(NotFoundError):
         stored = store.importance(architecture.model, source)
         if stored.architecture_digest == architecture.digest:
@@ -88,13 +90,14 @@ def ensure_importance(
     return Importance(source, curves)
 
 
-def _source(weights: Path | None, pretrained: bool) -> str | None:
+def _source(model: str, weights: Path | None, pretrained: bool) -> str | None:
     if pretrained:
         return "timm pretrained weights"
+    if weights is None and kind_of_model(model) == "program" and Path(model).is_file():
+        weights = Path(model)  # it holds its own
     if weights is None:
         return None
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    return f"weights {weights.name} (sha256 {digest})"
+    return f"weights {weights.name} (sha256 {sha256_of(weights)[:12]})"
 
 
 def _curves(

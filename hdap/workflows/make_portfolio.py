@@ -26,7 +26,7 @@ from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 from hdap.workflows.search_budgets import BudgetSearches, SearchOrder, Start
 
 Progress = Callable[[int, int | None, str], None]
-ReadData = Callable[[str, tuple[int, int, int]], Data | None]
+ReadData = Callable[[str, tuple[int, ...]], Data | None]
 """What `--data` names as the network of that name and input shape takes it; None: nothing."""
 
 

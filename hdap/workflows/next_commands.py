@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from hdap.fleet_data.model_names import kind_of_model
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
@@ -21,8 +22,8 @@ def command_line(*words: object) -> str:
 
 
 def model_flag(model: str) -> tuple[str, ...]:
-    """What a checkpoint of this model needs to be loaded: its factory, if it is one."""
-    return ("--model", model) if ":" in model else ()
+    """What a checkpoint of this model needs to be loaded: its factory or program, if it is one."""
+    return ("--model", model) if kind_of_model(model) != "timm" else ()
 
 
 def measured_files(*folders: str | Path) -> str:
@@ -111,4 +112,4 @@ def _measured(
 
 def _traceable(store: Store, model: str) -> bool:
     """Whether networks of a model can be made here: it is described, or a person's own code."""
-    return ":" in model or model in {record.model for record in store.models()}
+    return kind_of_model(model) != "timm" or model in {record.model for record in store.models()}

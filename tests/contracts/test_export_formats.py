@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hdap.networks import exporting
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape
 from hdap.networks.export_formats.registry import FORMATS
 from hdap.networks.exporting import TOLERANCE, export
+from hdap.networks.forward_pass import leaves
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 
@@ -55,8 +58,71 @@ class Undecided(nn.Module):
         return result if float(image.sum()) == 0 else result * 2
 
 
+@dataclass
+class Detections:
+    boxes: Tensor
+    rest: dict[str, Any]
+
+
+class Detector(nn.Module):
+    """Sound, and more than one tensor in classes that no format knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 8, 5)
+
+    def forward(self, sound: Tensor) -> Any:
+        features = self.conv(sound)
+        return Detections(features, {"best": [features.argmax(1), features.mean((1, 2))]})
+
+
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features: Tensor = self.conv(image)
+        return features.mean((2, 3)), features
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 class TestContract:
+    @pytest.mark.parametrize("dynamic", [False, True])
+    def test_every_output_is_written_by_name_and_compared(
+        self, kind: str, dynamic: bool, tmp_path: Path
+    ) -> None:
+        network = Detector().eval()
+        options = ExportOptions(dynamic_batch=dynamic)
+        done = export(network, (2, 64), kind, tmp_path / "net", options)
+        sound = torch.randn(3 if dynamic else 1, 2, 64)
+        got = FORMATS[kind].open(done.files[0])(sound)
+        assert list(got) == ["boxes", "rest.best.0", "rest.best.1"]
+        assert isinstance(network(sound), Detections)
+        for wanted, tensor in zip(leaves(network(sound)), got.values(), strict=True):
+            assert torch.allclose(wanted.double(), tensor.double(), rtol=1e-4, atol=1e-5)
+
+    def test_a_second_output_that_is_wrong_is_refused(
+        self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Wrong(ExportFormat):
+            def write(
+                self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path
+            ) -> None:
+                FORMATS[kind].write(network, shape, options, file)
+
+            def open(self, file: Path) -> Runner:
+                run = FORMATS[kind].open(file)
+                return lambda images: {
+                    name: tensor * (1.001 if name == "output.1" else 1)
+                    for name, tensor in run(images).items()
+                }
+
+        monkeypatch.setattr(exporting, "FORMATS", {"wrong": Wrong()})
+        with pytest.raises(UnsupportedModelError, match=r"its output\.1 is \(1, 4, 8, 8\)"):
+            export(Several().eval(), (3, 8, 8), "wrong", tmp_path / "net")
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize("dynamic", [False, True])
     def test_the_file_computes_what_torch_does(
         self, kind: str, dynamic: bool, pruned: nn.Module, tmp_path: Path

@@ -93,6 +93,35 @@ def test_a_measuring_bundle_names_its_own_files(name: str, shared: bool, folder:
         read_manifest(str(folder))
 
 
+@pytest.mark.parametrize("shape", [[1, 16000], [1, 1, 16000], [4, 3, 8, 8, 8]])
+def test_a_measuring_bundle_takes_inputs_of_any_rank(shape: list[int], folder: Path) -> None:
+    reference = {"file": "own", "sha256": "", "channels": "", "role": "reference"}
+    manifest = {"format": 1, "bundle": "b", "model": "m", "configurations": [reference]}
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**manifest, "input_shape": shape}))
+    assert read_manifest(str(folder)).input_shape == tuple(shape)
+    for wrong in ([1], [1] * 6, [1, 0]):
+        path.write_text(json.dumps({**manifest, "input_shape": wrong}))
+        with pytest.raises(DeviceError, match="is damaged"):
+            read_manifest(str(folder))
+
+
+@pytest.mark.parametrize("shape", [[16000], [1, 16000], [3, 8, 8, 8]])
+def test_a_portfolio_takes_inputs_of_any_rank(shape: list[int], folder: Path) -> None:
+    entry = {"bytes": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
+    variant = {"name": "v", "files": {"v.onnx": entry}, "parameters": 1, "bytes": 6, "flops": 1}
+    document: dict[str, Any] = {"kind": "hdap portfolio", "format": 1, "model": "m"}
+    document["variants"] = [variant]
+    for sizes in (shape, [], [1] * 5, [3, 0]):
+        given = {**document, "input": {"name": "input", "shape": sizes}}
+        _sealed(folder / "portfolio.json", given)
+        if sizes == shape:
+            assert read_portfolio(str(folder)).shape == tuple(shape)
+        else:
+            with pytest.raises(DeviceError, match="its shape is"):
+                read_portfolio(str(folder))
+
+
 def _sealed(path: Path, document: dict[str, Any]) -> Path:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     path.write_text(json.dumps({**document, "digest": hashlib.sha256(text.encode()).hexdigest()}))

@@ -13,9 +13,12 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import flops
+from hdap.fleet_data.documents import read_document
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.networks.surgery import prune
-from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
+from hdap.networks.tracing import trace
+from hdap.workflows.write_bundle import PlannedConfiguration, run_measure, write_bundle
 
 Small = tuple[nn.Module, Architecture]
 Plan = list[PlannedConfiguration]
@@ -156,3 +159,21 @@ def test_groups_that_stay_dense_are_left_out_of_the_text(small_model: Small) -> 
     counts[0, 1] -= 1
     group = architecture.groups[1]
     assert format_channels(architecture, counts) == [f"{group.name}={group.width - 1}"]
+
+
+def test_a_network_of_sound_is_measured(tmp_path: Path) -> None:
+    network = nn.Sequential(
+        *(nn.Conv1d(1, 16, 9, stride=4), nn.ReLU()),
+        *(nn.Conv1d(16, 16, 9), nn.ReLU()),
+        nn.Conv1d(16, 2, 1),
+    )
+    architecture = trace(network.eval(), name="sound", input_shape=(1, 4000))
+    folder = write_bundle(
+        tmp_path / "b", architecture, network, [PlannedConfiguration((8, 4))]
+    ).folder
+    manifest = read_document(folder / "manifest.json", MeasuringBundle)
+    assert manifest.input_shape == (1, 1, 4000)
+    quick = ("--runs", "5", "--min-seconds", "0.05", "--threshold", "1000", "--device-id", "d")
+    assert run_measure(folder, quick) == 0
+    text = (folder / "measured-d.csv").read_text()
+    assert text.count("sound") >= 2

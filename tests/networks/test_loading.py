@@ -5,6 +5,7 @@ import safetensors.torch
 import torch
 
 from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.networks.forward_pass import run, run_once
 from hdap.networks.loading import load_model, nearest_names
 from hdap.networks.tracing import trace
 
@@ -54,7 +55,14 @@ def flat():
     return good()
 
 
-flat.input_shape = (3, 16)
+flat.input_shape = (3, 0)
+
+
+def sound():
+    return nn.Conv1d(1, 4, 9)
+
+
+sound.input_shape = (1, 16000)
 number = 3
 """
 
@@ -119,6 +127,44 @@ def test_a_network_that_looks_at_numbers_while_it_is_made_can_go_to_meta(nets: s
     assert loaded.input_shape == (1, 8, 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("resnet18@3x160x96", (3, 160, 96)),
+        ("resnet18@1x64x64", (1, 64, 64)),
+        ("vit_tiny_patch16_224@3x288x320", (3, 288, 320)),
+        ("swin_tiny_patch4_window7_224@3x224x448", (3, 224, 448)),
+    ],
+)
+def test_a_timm_model_is_made_for_the_input_that_its_name_says(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    loaded = load_model(name, device="meta")
+    assert loaded.input_shape == shape
+    output = run(loaded.module, torch.zeros(1, *shape, device="meta"))
+    assert output.shape == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet18@16000", "channels x height x width, but resnet18@16000 says 16000"),
+        ("resnet18@big", "what follows @ in the name of a model must be an input without its"),
+        ("nest_tiny@3x224x448", "only handles square inputs; give another input"),
+    ],
+)
+def test_an_input_that_a_timm_model_cannot_take_is_refused(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_model(name, device="meta")
+
+
+def test_a_factory_takes_the_input_that_its_name_says(nets: str) -> None:
+    assert load_model(f"{nets}:good@3x32x24").input_shape == (3, 32, 24)
+    loaded = load_model(f"{nets}:sound")
+    assert loaded.input_shape == (1, 16000)
+    assert run_once(loaded.module, loaded.input_shape).shape == (1, 4, 15992)
+
+
 def test_loading_says_nothing(nets: str, capfd: pytest.CaptureFixture[str]) -> None:
     load_model(f"{nets}:good")
     load_model("resnet18")
@@ -132,7 +178,7 @@ def test_loading_says_nothing(nets: str, capfd: pytest.CaptureFixture[str]) -> N
         ("{}:wanting", "failed with TypeError"),
         ("{}:text", "must return a torch.nn.Module, but returned str"),
         ("{}:empty", "it has none"),
-        ("{}:flat", r"must be \(channels, height, width\), but got \(3, 16\)"),
+        ("{}:flat", r"must be 1 to 4 sizes without the batch.*but got \(3, 0\)"),
         ("{}:number", "must be callable without arguments, but is a int"),
         ("{}:absent", "must define `absent`"),
         ("{}_broken:net", "a_package_that_is_not_there"),

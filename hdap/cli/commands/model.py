@@ -8,6 +8,7 @@ from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, note, say, show_rows, table
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
+from hdap.fleet_data.model_names import with_input, written
 from hdap.fleet_data.wording import amount, counted, percent
 from hdap.workflows.artifacts import ensure_architecture, ensure_importance
 from hdap.workflows.next_commands import for_models
@@ -15,8 +16,9 @@ from hdap.workflows.next_commands import for_models
 
 def run(asked: ModelCommand) -> None:
     """Trace where that was not done yet, and print what was found."""
+    name = with_input(asked.name, asked.input)
     with open_store(asked.db, figures=False) as store:
-        architecture = ensure_architecture(store, asked.name, say)
+        architecture = ensure_architecture(store, name, say)
         if asked.weights or asked.pretrained:
             ensure_importance(store, architecture, asked.weights, asked.pretrained, say)
         steps = for_models(store, (architecture.model,))
@@ -71,7 +73,7 @@ def _show(architecture: Architecture, layers: bool, as_json: bool) -> None:
     note(
         f"[bold]{escape(architecture.model)}[/bold]: {groups}, "
         f"{format_flops(total)} FLOPs, {amount(size)} parameters, "
-        f"input {'x'.join(map(str, architecture.input_shape))}",
+        f"input {written(architecture.input_shape)}",
         markup=True,
     )
 

@@ -15,7 +15,7 @@ def run(asked: PortfolioBuildCommand) -> None:
     """Build, store and print the portfolio."""
     request = asked.request
 
-    def read(model: str, shape: tuple[int, int, int]) -> Data | None:
+    def read(model: str, shape: tuple[int, ...]) -> Data | None:
         return None if request.data is None else read_data(request, model, shape, request.seed)
 
     # only searches need a fleet; anything else is stored in a new database too

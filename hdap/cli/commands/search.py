@@ -1,5 +1,7 @@
 """`hdap search`: the configuration to ship."""
 
+from dataclasses import replace
+
 import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
@@ -7,6 +9,7 @@ from hdap.cli.tables import answer_table as answer
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
+from hdap.fleet_data.model_names import with_input
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import latency
 from hdap.requests.search_request import SearchRequest, settled
@@ -49,6 +52,7 @@ def _complete(asked: SearchCommand) -> SearchRequest:
     request = asked.request
     if request is None:
         raise typer.BadParameter("give --model, or --resume STUDY", param_hint="--model")
+    request = replace(request, model=with_input(request.model, asked.input))
     request = settled(request, asked.given)
     goals = request.objective.split(",")
     if request.flops is None and request.latency is None and "flops" not in goals:

@@ -18,7 +18,8 @@ import typer
 
 from hdap.cli.terminal.output import err, say
 from hdap.fleet_data.errors import InputError
-from hdap.networks.factories import factories_by_leave_of, is_factory
+from hdap.fleet_data.model_names import base_name, kind_of_model
+from hdap.networks.factories import factories_by_leave_of, is_code
 from hdap.requests.setting import Leaf, options_of
 
 ENVIRONMENT = "HDAP_TRUST"
@@ -39,8 +40,8 @@ class FoundSettings:
 def reached(leaf: Leaf, value: Any) -> Iterator[str]:
     """What a setting makes a command do that needs leave where a folder's file says it."""
     for text in _texts(value):
-        if leaf.setting.reach == "code" and is_factory(text):
-            yield f"import and run {text}"
+        if leaf.setting.reach == "code" and is_code(text):
+            yield _doing(base_name(text))
         elif leaf.setting.reach == "database" and _server(text):
             yield f"connect to {_without_password(text)}"
         elif leaf.setting.reach == "address" and text not in _HERE:
@@ -73,18 +74,19 @@ def agree_to_settings(
 def factories_of_a_person(
     given: Iterable[tuple[Leaf, Any]], command: str, *, trusted: bool
 ) -> Iterator[None]:
-    """Inside, only those factories run that a person gave, now or before in this folder.
+    """Inside, only those factories and programs are loaded that a person gave.
 
-    Another, which a database or a document names, is asked about where somebody can be asked.
+    Now, or before in this folder. Another, which a database or a document names, is asked about
+    where somebody can be asked.
     """
     code = [value for leaf, value in given if leaf.setting.reach == "code"]
-    named = {text for value in code for text in _texts(value)}
+    named = {base_name(text) for value in code for text in _texts(value)}
 
     def permit(name: str) -> None:
         mark = _mark("factory", Path.cwd().resolve(), b"", name)
         if name not in named and not trusted and not _is_agreed(mark):
             whose = f"a database or a file, not you, makes `hdap {command}`"
-            _ask(whose, [f"import and run {name}"], f"name it in this folder: hdap model {name}")
+            _ask(whose, [_doing(name)], f"name it in this folder: hdap model {name}")
         _remember(mark, f"{Path.cwd().resolve()}: {name}")
 
     with factories_by_leave_of(permit):
@@ -103,6 +105,11 @@ def _ask(whose: str, wanted: list[str], otherwise: str) -> None:
         err().print(f"  {what}", markup=False, soft_wrap=True)
     if not typer.confirm("Trust it?", default=False, err=True):
         raise InputError(f"{whose} do more than you allowed: nothing was done; {otherwise}")
+
+
+def _doing(name: str) -> str:
+    program = kind_of_model(name) == "program"
+    return f"load {name}, which may hold code" if program else f"import and run {name}"
 
 
 def _texts(value: Any) -> list[str]:

@@ -9,7 +9,7 @@ from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.setting import Rest, Setting
-from hdap.requests.shared_settings import Seed, SurrogateKind
+from hdap.requests.shared_settings import Input, Seed, SurrogateKind
 
 BY_DENSITY = ClusteringChoice("hdbscan")
 
@@ -48,8 +48,14 @@ class ModelCommand(WithBoth):
     """
 
     name: Annotated[
-        str, Setting("A timm name, or package.module:factory.", argument=True, reach="code")
+        str,
+        Setting(
+            "A timm name, package.module:factory or network.pt2; NAME@3x288x288 takes that input.",
+            argument=True,
+            reach="code",
+        ),
     ]
+    input: Input = None
     weights: Annotated[
         Path | None,
         Setting(
@@ -159,9 +165,9 @@ class SimulateCommand(WithJson):
         ),
     ] = "cameras"
     devices: Annotated[int, Setting("Devices of the fleet.", low=1)] = 1000
-    model: Annotated[tuple[str, ...], Setting("A timm name; repeatable.", reach="code")] = (
-        "resnet50",
-    )
+    model: Annotated[
+        tuple[str, ...], Setting("As --model of hdap search; repeatable.", reach="code")
+    ] = ("resnet50",)
     rows: Annotated[int, Setting("Dense rows a device sends.", low=1)] = 20
     configurations: Annotated[int, Setting("Pruned networks that are tried.", low=0)] = 200
     measuring_devices: Annotated[int, Setting("Devices that try pruned networks.", low=0)] = 20

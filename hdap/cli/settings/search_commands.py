@@ -7,7 +7,14 @@ from typing import Annotated
 from hdap.cli.settings.shared_flags import Study, WithBoth, WithJson
 from hdap.requests.search_request import SearchRequest
 from hdap.requests.setting import Given, Setting
-from hdap.requests.shared_settings import AnyModel, Criterion, DenseWeights, Pretrained, Seed
+from hdap.requests.shared_settings import (
+    AnyModel,
+    Criterion,
+    DenseWeights,
+    Input,
+    Pretrained,
+    Seed,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +26,7 @@ class SearchCommand(WithBoth):
     """
 
     request: SearchRequest | None = None
+    input: Input = None
     timeout: Annotated[float | None, Setting("Stop after so many seconds.", low=0.1)] = None
     study: Annotated[str | None, Setting("A name for the study.")] = None
     resume: Annotated[str | None, Setting("Go on with this study.")] = None

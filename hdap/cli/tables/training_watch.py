@@ -23,7 +23,7 @@ from hdap.training.training_state import Epoch, TrainingProgress
 def read_data(
     asked: TrainingRequest | CompressRequest | PortfolioRequest,
     model: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     seed: int,
 ) -> Data:
     """The data that was asked for, as the network called `model` takes it; says what it is."""

@@ -65,7 +65,7 @@ def read_manifest(folder: str) -> BundleManifest:
         )
         for file in [*(e.file for e in manifest.entries), *(file for file, _ in manifest.shared)]:
             inside(folder, file)
-        if min(manifest.input_shape, default=0) < 1 or len(manifest.input_shape) != 4:
+        if min(manifest.input_shape, default=0) < 1 or not 2 <= len(manifest.input_shape) <= 5:
             raise ValueError(f"its input_shape is {manifest.input_shape}")
     if sum(e.role == "reference" for e in manifest.entries) != 1:
         raise DeviceError(f"{path} must name exactly one reference; make the bundle again")

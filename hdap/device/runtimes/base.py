@@ -23,7 +23,7 @@ class OpenNetwork(ABC):
     """
 
     shape: tuple[int, ...]
-    """Of the input, batch first: `1 x C x H x W`."""
+    """Of the input, batch first: `1 x 3 x 224 x 224` for an image."""
 
     @abstractmethod
     def run(self, image: Image) -> Sequence[Image]:

@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.forward_pass import quiet
 from hdap.networks.onnx_files import OPSET
 
-Shape = tuple[int, int, int]
-Runner = Callable[[Tensor], Tensor]
+Shape = InputShape
+Runner = Callable[[Tensor], Any]
+"""From a batch of inputs to one tensor, or several by the names that the network gives them."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ExportOptions:
 class ExportFormat(ABC):
     """One kind of file. Stateless; the network given is in eval mode on the CPU.
 
+    It gives one tensor, or several by name, a flat mapping: `export` makes it so.
     `hdap.networks.exporting.export` opens what was written and compares it with torch, before the
     file takes its place.
     """
@@ -40,7 +44,7 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def open(self, file: Path) -> Runner:
-        """A function from images to output that runs what is in `file`."""
+        """A function from inputs to output that runs what is in `file`."""
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """ONNX, for most runtimes on devices."""
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdap.fleet_data.atomic_files import write_file
 from hdap.networks.counting import bytes_of
@@ -32,4 +33,11 @@ class OnnxFormat(ExportFormat):
         session = onnxruntime.InferenceSession(
             str(file), settings, providers=["CPUExecutionProvider"]
         )
-        return lambda images: torch.from_numpy(session.run(None, {"input": images.numpy()})[0])
+        names = [output.name for output in session.get_outputs()]
+
+        def run(images: Tensor) -> Any:
+            outputs = map(torch.from_numpy, session.run(None, {"input": images.numpy()}))
+            found = dict(zip(names, outputs, strict=True))
+            return found["output"] if names == ["output"] else found
+
+        return run

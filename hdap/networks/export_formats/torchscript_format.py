@@ -18,7 +18,7 @@ class TorchScriptFormat(ExportFormat):
         example = torch.zeros(2 if options.dynamic_batch else 1, *shape)
         with followed("torch.jit"), torch.no_grad():
             script = torch.jit.trace(  # type: ignore[no-untyped-call]
-                network, (example,), check_trace=False
+                network, (example,), check_trace=False, strict=False
             )
             content = io.BytesIO()
             torch.jit.save(script, content)

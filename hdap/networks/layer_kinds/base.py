@@ -116,7 +116,9 @@ class LayerKind(ABC):
 
     def filters(self, layer: nn.Module) -> Tensor:
         """The weights of a layer with a matrix: outputs x all that makes one."""
-        return self.by_output(layer, layer.weight)
+        weight = layer.weight  # a parameter, or computed from some
+        assert isinstance(weight, Tensor)
+        return self.by_output(layer, weight)
 
     def by_output(self, layer: nn.Module, weight: Tensor) -> Tensor:
         """A tensor of the shape of the layer's weight as outputs x all that makes one."""

@@ -74,11 +74,11 @@ class SizedCall:
     sides: tuple[Atoms, ...] = field(compare=False)
 
 
-class Walk(TorchDispatchMode):
+class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Labels of every tensor of a run, and what became of them. Made for one run."""
 
     def __init__(self, network: nn.Module, rules: Mapping[str, Rule]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = Ledger()
         self.calls: list[LayerCall] = []
         self.products: list[Product] = []
@@ -278,7 +278,7 @@ class Walk(TorchDispatchMode):
         """Element by element, with broadcasting: what meets goes together."""
         shifted = [(self._broadcast(t, output), self._padded(t, output)) for t in tensors]
         every = [f for labels, _ in shifted for f in labels]
-        found = []
+        found: list[Factor] = []
         for dims in overlapping(every):
             sizes = [output.shape[d] for d in dims]
             sides = [self._side(labels, dims, sizes, shape) for labels, shape in shifted]

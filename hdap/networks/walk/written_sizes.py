@@ -46,9 +46,9 @@ def written_sizes(
         if find_kind(module) is not None:
             continue
         for attribute, item, value in _numbers(module):
-            places = _agreed(by_size.get(value, []))
-            if places is not None:
-                found.append(WrittenSize(name, attribute, item, places))
+            agreed = _agreed(by_size.get(value, []))
+            if agreed is not None:
+                found.append(WrittenSize(name, attribute, item, agreed))
     return tuple(found)
 
 

@@ -65,7 +65,7 @@ def select(walk: Walk, operation: Operation) -> None:
             if dim in factor.dims:
                 axis = factor.dims.index(dim)
                 rest = tuple(places[d] for d in factor.dims if d != dim)
-                found += compressed(rest, factor.atoms.take(first + offset, axis=axis))
+                found += compressed(rest, np.take(factor.atoms, first + offset, axis=axis))
             else:
                 found += mapped((factor,), places)
         walk.label(made, tuple(found))
@@ -134,7 +134,7 @@ def concatenate(walk: Walk, operation: Operation) -> None:
     if not parts:
         return
     dim = (operation["dim"] or 0) % made.dim()
-    along = [Factor((dim,), np.empty(0))] if any(_varies(walk, x, dim) for x in parts) else []
+    along = [Factor((dim,), np.empty(0, np.int64))] if any(_varies(walk, x, dim) for x in parts) else []
     found: list[Factor] = []
     for dims in overlapping([f for x in parts for f in walk.labels(x)] + along):
         sides = [_side(walk, x, dims) for x in parts]
@@ -186,7 +186,7 @@ def flip(walk: Walk, operation: Operation) -> None:
     walk.label(
         made,
         tuple(
-            Factor(f.dims, np.flip(f.atoms, [f.dims.index(d) for d in f.dims if d in turned]))
+            Factor(f.dims, np.flip(f.atoms, tuple(f.dims.index(d) for d in f.dims if d in turned)))
             for f in walk.labels(given)
         ),
     )

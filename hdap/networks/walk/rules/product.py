@@ -114,15 +114,13 @@ def batches(walk: Walk, operation: Operation) -> None:
     )
     if operation.name == "baddbmm":
         walk.combine([made, operation["self"]], made)
-    sizes = {name: len(atoms) for name, atoms in choice}
-    atoms = dict(choice)
-    names = [*moving[:2], *(n for n in ("inner", "columns", "rows", "batch") if n not in moving)][
-        :2
-    ]
-    positions = math.prod(size for name, size in sizes.items() if name not in names)
+    side_of = dict(choice)
+    fixed = [n for n in ("inner", "columns", "rows", "batch") if n not in moving]
+    first, second = [*moving[:2], *fixed][:2]
+    positions = math.prod(len(side_of[name]) for name in side_of if name not in (first, second))
     weight = next((walk.names[id(x)] for x in (left, right) if id(x) in walk.names), "")
     walk.products.append(
-        Product(walk.module, atoms[names[0]], atoms[names[1]], positions, 1, weight)
+        Product(walk.module, side_of[first], side_of[second], positions, 1, weight)
     )
 
 
@@ -135,8 +133,8 @@ class _Sides:
     right: Tensor
 
     def batch(self, side: Tensor) -> Atoms:
-        """Atoms along the batch; what is arranged along it and another dimension goes as a whole."""
-        found = []
+        """Atoms along the batch; what lies along it and another dimension goes as a whole."""
+        found: list[Factor] = []
         for factor in self.walk.labels(side):
             if 0 in factor.dims and len(factor.dims) > 1:
                 rows = factor.atoms.reshape(factor.atoms.shape[0], -1)

@@ -1,0 +1,92 @@
+"""Models that are files of `torch.export.save`: weights and graph in one, without the code.
+
+`torch.export.load` unpickles (`weights_only=False` where a tensor is of a class of its own) and
+evaluates sizes that are written as expressions, so such a file may hold code: it is loaded only
+where a person named it, as a factory is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+
+from hdap.fleet_data.architecture import MOST_DIMENSIONS, InputShape
+from hdap.fleet_data.errors import InputError
+from hdap.networks.factories import in_a_line, require_leave
+
+_MODES = ("training", "train")
+"""What operators call their mode: batch_norm, dropout, instance_norm."""
+
+
+def load_program(name: str) -> tuple[fx.GraphModule, InputShape]:
+    """The network in the file `name`, and the input that it was exported for.
+
+    It computes what it did in eval mode, whatever mode it is put in, for batches of any size that
+    its graph allows. Raises `InputError` for a file that is not there or cannot be loaded, and for
+    a program that takes other than one tensor of floats, or was exported in training mode.
+    """
+    if not Path(name).is_file():
+        raise InputError(
+            f"a model that ends in .pt2 is a file that torch.export.save wrote, but there is no "
+            f"file {name}; start where it lies, or give its path"
+        )
+    require_leave(name)
+    try:
+        program = torch.export.load(name)
+    except Exception as error:
+        raise InputError(
+            f"{name} must be what torch.export.save of this torch ({torch.__version__}) wrote, but "
+            f"loading it failed with {in_a_line(error)}; export the network again"
+        ) from error
+    shape = _input_shape(name, program)
+    _require_eval_mode(name, program)
+    module = program.module(check_guards=False)
+    # They refuse every batch but that of the example, and modes that nothing here depends on.
+    module._forward_pre_hooks.clear()
+    del module.train, module.eval
+    return module, shape
+
+
+def _input_shape(name: str, program: ExportedProgram) -> InputShape:
+    inputs = [n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs]
+    values = [node.meta.get("val") for node in inputs]
+    if len(values) != 1 or not isinstance(values[0], Tensor) or not values[0].is_floating_point():
+        kinds = ", ".join(_words(value) for value in values) or "nothing"
+        raise InputError(f"{name} must take one tensor of floats, but takes {kinds}; wrap it")
+    example = _example(program)
+    sizes = tuple(values[0].shape[1:]) if example is None else tuple(example.shape[1:])
+    fixed = all(isinstance(size, int) for size in sizes)
+    if not fixed or not 1 <= len(sizes) <= MOST_DIMENSIONS:
+        raise InputError(
+            f"{name} must take a batch of inputs of 1 to {MOST_DIMENSIONS} dimensions, of known "
+            f"size, but takes {_words(values[0])}; export it with the example that it is for"
+        )
+    return sizes
+
+
+def _example(program: ExportedProgram) -> Tensor | None:
+    """The tensor that it was exported with, where the file holds it."""
+    positional, named = program.example_inputs or ((), {})
+    found: Sequence[object] = [*positional, *named.values()]
+    return found[0] if len(found) == 1 and isinstance(found[0], Tensor) else None
+
+
+def _require_eval_mode(name: str, program: ExportedProgram) -> None:
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            continue
+        given = dict(zip((a.name for a in schema.arguments), node.args, strict=False))
+        if any({**given, **node.kwargs}.get(mode) is True for mode in _MODES):
+            raise InputError(
+                f"{name} must be exported in eval mode, but its {schema.name} is training; "
+                "call network.eval() before torch.export.export"
+            )
+
+
+def _words(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{' x '.join(map(str, value.shape))} of {value.dtype}"
