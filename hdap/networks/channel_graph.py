@@ -61,8 +61,9 @@ class ChannelGraph:
 
     A place is what goes together; a group with `multiple` blocks has one for the same channel of
     every block. `tensors` says for dimensions of parameters and buffers which place each index goes
-    with, and `consumed` along which of them a weight is applied to its inputs. `network` has the
-    shapes of the network that was traced, and is never run again.
+    with, and `consumed` along which of them a weight is applied to its inputs. `told` holds for
+    modules whose code tells sizes to operations the width groups of each, in the order of the run.
+    `network` has the shapes of the network that was traced, and is never run again.
     """
 
     network: nn.Module
@@ -73,6 +74,7 @@ class ChannelGraph:
     consumed: frozenset[tuple[str, int]]
     layers: tuple[TracedLayer, ...]
     written: tuple[WrittenSize, ...]
+    told: dict[str, tuple[frozenset[str], ...]]
 
     @staticmethod
     def of(
@@ -226,6 +228,11 @@ def _assembled(network: nn.Module, seen: Walk, only: Collection[str] | None) -> 
         offsets.append(offset)
         offset += len(group.units)
     by_place = {key: place[units] for key, units in tensors.items()}
+    roots = np.array([*(g.root for g in groups for _ in g.units), ""])
+    told: dict[str, tuple[frozenset[str], ...]] = {}
+    for call in seen.sized:
+        names = {str(n) for x in call.sides for n in roots[place[unit_lookup(settled, x)]].ravel()}
+        told[call.module] = (*told.get(call.module, ()), frozenset(names - {""}))
     return ChannelGraph(
         network=network,
         groups=tuple(WidthGroup(g.root, g.width, g.members, g.multiple) for g in groups),
@@ -235,6 +242,7 @@ def _assembled(network: nn.Module, seen: Walk, only: Collection[str] | None) -> 
         consumed=frozenset(seen.ledger.consumed),
         layers=tuple(replace(x, inputs=place[x.inputs], outputs=place[x.outputs]) for x in layers),
         written=written_sizes(network, seen.sized, lambda x: place[unit_lookup(settled, x)]),
+        told=told,
     )
 
 

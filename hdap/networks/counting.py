@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -106,8 +107,17 @@ def _shapes(output: Any) -> list[tuple[int, ...]]:
     return [tuple(tensor.shape) for tensor in leaves(output)]
 
 
+def verify_runs(graph: ChannelGraph, architecture: Architecture, groups: Collection[str]) -> None:
+    """Run the network with half of each of `groups`. Raises `UnsupportedModelError` if it fails."""
+    half = np.maximum(architecture.widths // architecture.multiples // 2, 1)
+    free, half = _free(architecture, groups), half * architecture.multiples
+    counts: Counts = np.where(free, half, architecture.widths)
+    with quiet():
+        run_once(prune(graph.network, architecture, counts, graph=graph), architecture.input_shape)
+
+
 def verify_counts(
-    graph: ChannelGraph, architecture: Architecture, groups: Collection[str], *, rounds: int = 2
+    graph: ChannelGraph, architecture: Architecture, groups: Collection[str], *, rounds: int = 1
 ) -> None:
     """Compare torch's counts with the description's, dense, at the smallest and at random.
 
@@ -119,13 +129,17 @@ def verify_counts(
 
 
 def _probes(architecture: Architecture, groups: Collection[str], rounds: int) -> Iterator[Counts]:
-    free = np.array([g.name in groups for g in architecture.groups], dtype=np.bool_)
+    free = _free(architecture, groups)
     yield np.where(free, architecture.multiples, architecture.widths)
     rng = np.random.default_rng(0)
     places = architecture.widths // architecture.multiples
     for _ in range(rounds):
         drawn = rng.integers(1, places + 1) * architecture.multiples
         yield np.where(free, drawn, architecture.widths)
+
+
+def _free(architecture: Architecture, groups: Collection[str]) -> NDArray[np.bool_]:
+    return np.array([g.name in groups for g in architecture.groups], dtype=np.bool_)
 
 
 def _compare(pruned: nn.Module, architecture: Architecture, row: Counts) -> None:

@@ -79,6 +79,23 @@ def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
     return blind
 
 
+def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images: Tensor) -> float:
+    """How far the outputs without the places `gone` are from those of the masked network.
+
+    Relative to the largest output; norms that take channels together act on each alone in both.
+    `network` has numbers, and is not changed. Raises `UnsupportedModelError` where it does not run.
+    """
+    pruned = copy.deepcopy(network)
+    take_away(pruned, graph, gone)
+    with _separate():
+        expected = leaves(run(masked(network, graph, gone), images))
+        got = leaves(run(pruned, images))
+    if [x.shape for x in got] != [x.shape for x in expected]:
+        return float("inf")
+    scale = max(float(x.abs().max()) for x in expected if x.numel()) or 1.0
+    return max(float((x - y).abs().max()) for x, y in zip(got, expected, strict=True)) / scale
+
+
 def _thinned(
     graph: ChannelGraph, architecture: Architecture, groups: Collection[str]
 ) -> ChannelGraph:

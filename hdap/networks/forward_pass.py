@@ -27,6 +27,19 @@ def run_once(network: nn.Module, input_shape: InputShape) -> Any:
     return run(network, torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype))
 
 
+class RunError(UnsupportedModelError):
+    """A network that failed in `module`, the innermost that ran ("": in code of its own)."""
+
+    def __init__(self, module: str, last: str, images: Tensor, error: Exception) -> None:
+        first = str(error).partition("\n")[0]
+        place = f"`{module}`" if module else f"what follows `{last}`"
+        super().__init__(
+            f"a network must run on inputs of {written(tuple(images.shape[1:]))}, also when "
+            f"pruned, but {place} failed with {type(error).__name__}: {first}"
+        )
+        self.module = module
+
+
 @torch.no_grad()
 def run(network: nn.Module, images: Tensor) -> Any:
     """Output without gradients.
@@ -49,12 +62,7 @@ def run(network: nn.Module, images: Tensor) -> Any:
     except UnsupportedModelError:
         raise
     except Exception as error:
-        first = str(error).partition("\n")[0]
-        place = f"`{inside[-1]}`" if inside and inside[-1] else f"what follows `{done[-1]}`"
-        raise UnsupportedModelError(
-            f"a network must run on inputs of {written(tuple(images.shape[1:]))}, also when "
-            f"pruned, but {place} failed with {type(error).__name__}: {first}"
-        ) from error
+        raise RunError(inside[-1] if inside else "", done[-1], images, error) from error
     finally:
         for handle in handles:
             handle.remove()

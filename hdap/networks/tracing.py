@@ -13,15 +13,13 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, KeptChannels
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, Refusal
-from hdap.networks.counting import verify_counts
+from hdap.networks.counting import verify_counts, verify_runs
 from hdap.networks.description import architecture_of
 from hdap.networks.equivalence import verify_equivalence
+from hdap.networks.forward_pass import RunError
 from hdap.networks.loading import input_shape_of, load_model
 
 Proof = Callable[[ChannelGraph, Architecture, Collection[str]], None]
-
-# Width groups that fail together with others only: each round takes some away.
-_ROUNDS = 4
 
 
 def trace(
@@ -71,10 +69,10 @@ def _proven(
     graph = graph or ChannelGraph.of(module, input_shape)
     architecture = architecture_of(graph, model, input_shape)
     kept = list(architecture.kept)
-    for proof in (verify_counts, verify_equivalence):
-        for _ in range(_ROUNDS):
+    for proof in (verify_runs, verify_counts, verify_equivalence):
+        while architecture.groups:
             names = [g.name for g in architecture.groups]
-            failed = _failing(proof, graph, architecture, names) if names else {}
+            failed = _failing(proof, graph, architecture, names)
             if not failed:
                 break
             width = {g.name: g.width for g in architecture.groups}
@@ -89,24 +87,59 @@ def _proven(
 def _failing(
     proof: Proof, graph: ChannelGraph, architecture: Architecture, names: list[str]
 ) -> dict[str, str]:
-    """Width groups of `names` that fail a proof by themselves, and why.
+    """Some of the width groups of `names` that fail a proof, and why; none where they stand it.
 
-    Where only several together fail, those of the later half.
+    Suspected first are those whose sizes were told by code of the module that failed. Where only
+    several together fail, those of the later half.
     """
+    error = _error(proof, graph, architecture, names)
+    if error is None:
+        return {}
+    why = _why(error)
+    if len(names) == 1:
+        return {names[0]: why}
+    told = graph.told.get(error.module, ()) if isinstance(error, RunError) else ()
+    suspects = [name for name in names if any(name in call for call in told)]
+    if 0 < len(suspects) < len(names):
+        alone = {name: _error(proof, graph, architecture, [name]) for name in suspects}
+        found = {name: _why(error) for name, error in alone.items() if error is not None}
+        if found:
+            assert isinstance(error, RunError)
+            return {k: w for k, w in _alike(graph, error.module, found).items() if k in names}
+    half = len(names) // 2
+    found = {
+        name: said
+        for part in (names[:half], names[half:])
+        for name, said in _failing(proof, graph, architecture, part).items()
+    }
+    return found or dict.fromkeys(names[half:], why)
+
+
+def _error(
+    proof: Proof, graph: ChannelGraph, architecture: Architecture, names: list[str]
+) -> UnsupportedModelError | None:
     try:
         proof(graph, architecture, names)
     except UnsupportedModelError as error:
-        why = error.why if isinstance(error, Refusal) else str(error).partition(", but ")[2]
-        if len(names) == 1:
-            return {names[0]: f"cannot be narrower: {why or error}"}
-        half = len(names) // 2
-        found = {
-            name: said
-            for part in (names[:half], names[half:])
-            for name, said in _failing(proof, graph, architecture, part).items()
-        }
-        return found or {name: f"cannot be narrower: {why or error}" for name in names[half:]}
-    return {}
+        return error
+    return None
+
+
+def _why(error: UnsupportedModelError) -> str:
+    why = error.why if isinstance(error, Refusal) else str(error).partition(", but ")[2]
+    return f"cannot be narrower: {why or error}"
+
+
+def _alike(graph: ChannelGraph, module: str, found: dict[str, str]) -> dict[str, str]:
+    """What fails in a module fails in every module of its class that ran the same operations."""
+    cls, calls = type(graph.network.get_submodule(module)), graph.told[module]
+    result = dict(found)
+    for other, theirs in graph.told.items():
+        if type(graph.network.get_submodule(other)) is cls and len(theirs) == len(calls):
+            for mine, same in zip(calls, theirs, strict=True):
+                for name in mine & found.keys() if len(mine) == len(same) == 1 else ():
+                    result.update(dict.fromkeys(same, found[name]))
+    return result
 
 
 def _nothing_left(model: str, kept: Sequence[KeptChannels]) -> str:

@@ -134,7 +134,9 @@ def concatenate(walk: Walk, operation: Operation) -> None:
     if not parts:
         return
     dim = (operation["dim"] or 0) % made.dim()
-    along = [Factor((dim,), np.empty(0, np.int64))] if any(_varies(walk, x, dim) for x in parts) else []
+    along = (
+        [Factor((dim,), np.empty(0, np.int64))] if any(_varies(walk, x, dim) for x in parts) else []
+    )
     found: list[Factor] = []
     for dims in overlapping([f for x in parts for f in walk.labels(x)] + along):
         sides = [_side(walk, x, dims) for x in parts]

@@ -46,12 +46,12 @@ def _tie_vectors(walk: Walk, operation: Operation, channels: Atoms, names: tuple
             walk.ledger.tie(channels, walk.along(vector, 0), why)
 
 
+_BATCH_NORMS = """
+native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm
+_batch_norm_with_update _batch_norm_no_update
+"""
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
-        cudnn_batch_norm _batch_norm_with_update _batch_norm_no_update""".split(),
-        batch_norm,
-    ),
+    **dict.fromkeys(_BATCH_NORMS.split(), batch_norm),
     "native_group_norm": group_norm,
     "native_layer_norm": layer_norm,
     "_weight_norm_interface": weight_norm,

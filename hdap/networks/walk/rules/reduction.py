@@ -53,14 +53,13 @@ def gated(walk: Walk, operation: Operation) -> None:
     walk.label(made, (*others, *compressed((dim,), np.asarray(walk.ledger.tie_along(halves, 0)))))
 
 
+_REDUCING = """
+mean sum amax amin max min var std var_mean std_mean prod norm linalg_vector_norm logsumexp argmax
+argmin any all median
+"""
+_ALONG = "_softmax _log_softmax _safe_softmax cumsum cumprod sort argsort topk"
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        """mean sum amax amin max min var std var_mean std_mean prod norm linalg_vector_norm
-        logsumexp argmax argmin any all median""".split(),
-        reduce,
-    ),
-    **dict.fromkeys(
-        "_softmax _log_softmax _safe_softmax cumsum cumprod sort argsort topk".split(), along
-    ),
+    **dict.fromkeys(_REDUCING.split(), reduce),
+    **dict.fromkeys(_ALONG.split(), along),
     "glu": gated,
 }
