@@ -5,11 +5,12 @@ Torch-Pruning's own pruner, each in a process of its own. The exit status is 1 w
 accepted is not exact, or one ended in something other than an answer.
 """
 
-import math
+import random
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -110,18 +111,15 @@ def row_of(network: Network, limits: Limits) -> Row:
 
 
 def of_all_kinds(rows: Sequence[Row], count: int) -> list[Row]:
-    """So many accepted networks, of one family after the other, spread evenly over each."""
+    """So many accepted networks, of one family after the other, drawn of each."""
     families: dict[str, list[Row]] = {}
     for row in rows:
         if row.traced.accepted:
             families.setdefault(row.family, []).append(row)
-    turns = math.ceil(count / max(len(families), 1))
-    picked: dict[str, Row] = {}
-    for turn in range(turns):
-        for own in families.values():
-            row = own[turn * len(own) // turns]
-            picked[row.label] = row
-    return list(picked.values())[:count]
+    for own in families.values():
+        random.Random(0).shuffle(own)
+    turns = zip_longest(*families.values())
+    return [row for turn in turns for row in turn if row is not None][:count]
 
 
 def written(rows: Sequence[Row], known: Lines[Written], limits: Limits) -> list[Written]:

@@ -25,9 +25,11 @@ _ADDED = ("bias", "running_mean")
 
 
 @torch.no_grad()
-def masked(network: nn.Module, prune: Prune) -> nn.Module:
+def masked(network: nn.Module, prune: Prune, *, silent: bool = False) -> nn.Module:
     """A copy of `network`, all of its size, that computes what `prune(network)` should.
 
+    With `silent` the channels that are gone are made of zeros instead of being ignored: the only
+    way where two layers are multiplied and summed over channels, as queries and keys are.
     Raises `ValueError` or `IndexError` for a tensor that is no part of what it was.
     """
     left = dict(_numbers(prune(_numbered(network))))
@@ -38,7 +40,9 @@ def masked(network: nn.Module, prune: Prune) -> nn.Module:
         stays[indices] = True
         if int(stays.sum()) != len(indices):
             raise ValueError(f"`{name}` holds one of its numbers twice")
-        if tensor.dim() > 1:
+        if silent:
+            tensor *= stays.view(tensor.shape)
+        elif tensor.dim() > 1:
             _ignore(tensor, stays.view(tensor.shape), _outputs_at(result, name))
     return result
 

@@ -82,9 +82,7 @@ def _answer(
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for standard in (1, 2):
         os.dup2(nowhere, standard)
-    torch.set_num_threads(
-        1
-    )  # several processes share the cores without getting in each other's way
+    torch.set_num_threads(1)  # several share the cores without getting in each other's way
     torch.manual_seed(0)
     sender.send(None)
     try:

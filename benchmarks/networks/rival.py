@@ -49,7 +49,8 @@ def rival(name: str) -> Rival:
                 raise _FailedError("it takes no FLOPs")
         except _FailedError as error:
             return Rival(time.perf_counter() - started, str(error))
-        return Rival(seconds, half=left, wrong=_wrong(network, images))
+        wrong, silent = _exactness(network, images)
+        return Rival(seconds, half=left, wrong=wrong, silent=silent)
 
 
 def _loaded(name: str) -> tuple[nn.Module, Any]:
@@ -76,16 +77,17 @@ def _pruned(dense: nn.Module, images: Tensor, importance: Any) -> nn.Module:
     return network
 
 
-def _wrong(network: nn.Module, images: Tensor) -> str:
+def _exactness(network: nn.Module, images: Tensor) -> tuple[str, bool]:
     def prune(dense: nn.Module) -> nn.Module:
         torch.manual_seed(0)
         with torch.enable_grad():
             return _pruned(dense, images.double(), RandomImportance())
 
     try:
-        return compared(network, prune, images).wrong
+        found = compared(network, prune, images)
     except Exception as error:
-        return in_a_line(error)
+        return in_a_line(error), False
+    return found.wrong, found.silent
 
 
 def _step(what: str, action: Callable[[], T]) -> T:

@@ -41,26 +41,29 @@ class Proof:
 
     `error` is the largest difference of its outputs from those of the masked network, `moved` that
     of the masked network from the dense one, both relative to the largest output: where nothing
-    moves, nothing is proved.
+    moves, nothing is proved. `silent`: they agree only if what is gone is zero, not merely ignored.
     """
 
     seconds: float
     wrong: str = ""
     error: float = 0.0
     moved: float = 0.0
+    silent: bool = False
 
 
 @dataclass(frozen=True)
 class Rival:
     """What Torch-Pruning's own pruner does at ratio 0.5 (`failure` is empty where it works).
 
-    `half` is the share of the dense network's FLOPs that stays; `wrong` is as for a proof.
+    `half` is the share of the dense network's FLOPs that stays; `wrong` and `silent` are as for a
+    proof.
     """
 
     seconds: float
     failure: str = ""
     half: float = 1.0
     wrong: str = ""
+    silent: bool = False
 
 
 @dataclass(frozen=True)

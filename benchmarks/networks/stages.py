@@ -63,7 +63,7 @@ def proved(name: str, description: str) -> Proof:
             loaded.module, lambda dense: prune(dense, architecture, counts, scores), images
         )
     wrong = _sizes_wrong(found.pruned, architecture, counts) or found.wrong
-    return Proof(time.perf_counter() - started, wrong, found.error, found.moved)
+    return Proof(time.perf_counter() - started, wrong, found.error, found.moved, found.silent)
 
 
 def _at_random(name: str, architecture: Architecture) -> tuple[Counts, list[np.ndarray[Any, Any]]]:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
-from benchmarks.networks.rows import Row, Written
+from benchmarks.networks.rows import Proof, Rival, Row, Written
 from hdap.fleet_data.wording import UNKNOWN, percent, seconds
 
 _HEADS = (
@@ -14,6 +14,8 @@ _HEADS = (
     ("median s", 9), ("worst s", 8),
 )  # fmt: skip
 _SHOWN = 90
+_NUMBERS = r"(?<![A-Za-z])\d+(?:[., x]+\d+)*(?:e[-+]?\d+)?"
+_SILENT = "exact, but only if what is gone is zero"
 
 
 def line_of(row: Row) -> str:
@@ -54,8 +56,10 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
     yield f"proofs in which masking moved the outputs by less than 0.1 %: {unmoved}"
     yield f"tracebacks, ends by time or memory: {sum(row.traced.fault for row in rows)}"
     yield from _reasons("refused", ((r.traced.refusal, r.label) for r in rows))
-    yield from _reasons("not exact", ((r.proof.wrong, r.label) for r in rows if r.proof))
-    yield from _reasons("Torch-Pruning is not exact", ((r.rival.wrong, r.label) for r in rows))
+    yield from _reasons("not quite exact", ((_doubt(r.proof), r.label) for r in rows if r.proof))
+    yield from _reasons(
+        "Torch-Pruning is not quite exact", ((_doubt(r.rival), r.label) for r in rows)
+    )
     yield from _reasons("Torch-Pruning fails", ((r.rival.failure, r.label) for r in rows))
 
 
@@ -70,7 +74,7 @@ def reason(message: str) -> str:
     """A message without what is of one network: names of layers, numbers."""
     text = re.sub(r"`[^`]*`", "_", message)
     text = re.sub(r" \([\w.]+(, [\w.]+)*\)(?= that)", "", text)  # layers that it may be
-    text = re.sub(r"(?<![A-Za-z])\d+(?:[., x]+\d+)*", "N", text)
+    text = re.sub(_NUMBERS, "N", text)
     return text.removesuffix("; use another model or rewrite this layer")
 
 
@@ -78,6 +82,10 @@ def _exactness(row: Row) -> str:
     if row.proof is None:
         return "not proved"
     return f"NOT EXACT: {row.proof.wrong}" if row.proof.wrong else "exact"
+
+
+def _doubt(found: Proof | Rival) -> str:
+    return found.wrong or (_SILENT if found.silent else "")
 
 
 def _half(row: Row) -> float:

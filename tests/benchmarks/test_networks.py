@@ -1,5 +1,6 @@
 """The benchmark of networks: what it asks is asked once, and it sees what is wrong."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from typing import Any
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.networks import stages
 from benchmarks.networks.cases.branches import FPN, C2fV2
 from benchmarks.networks.cases.outputs import DictOut, YoloHeads
-from benchmarks.networks.exactness import TOLERANCE
+from benchmarks.networks.exactness import TOLERANCE, compared
 from benchmarks.networks.processes import Limits, in_own_process
 from benchmarks.networks.rival import output_layers, rival
 from benchmarks.networks.rows import Lines, Rival, Row, Traced
@@ -138,6 +139,41 @@ def test_a_number_that_pruning_leaves_twice_is_seen(monkeypatch: pytest.MonkeyPa
         stages.proved(BRANCHES, description)
 
 
+class Products(nn.Module):
+    """Two layers that are combined over their channels, of which the last are cut off."""
+
+    def __init__(self, combine: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.q, self.k, self.combine = nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 1), combine
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.combine(self.q(image), self.k(image))
+
+
+def first_channels(products: nn.Module) -> nn.Module:
+    pruned = copy.deepcopy(products)
+    for name in ("q", "k"):
+        layer = pruned.get_submodule(name)
+        layer.weight, layer.bias = (nn.Parameter(p[:4]) for p in layer.parameters())
+    return pruned
+
+
+@pytest.mark.parametrize(
+    ("combine", "silent", "wrong"),
+    [
+        (lambda q, k: (q * k).sum(1), True, False),
+        (lambda q, k: (q * k).mean(1), False, True),
+        (lambda q, k: (q * k)[:, :2], False, False),
+    ],
+)
+def test_channels_that_are_gone_are_ignored_or_zero(
+    combine: Callable[[Tensor, Tensor], Tensor], silent: bool, wrong: bool
+) -> None:
+    images = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = compared(Products(combine), first_channels, images)
+    assert (found.silent, bool(found.wrong)) == (silent, wrong)
+
+
 def test_a_description_with_a_wrong_layer_is_seen() -> None:
     architecture = Architecture.from_json(stages.traced(BRANCHES)[1])
     first, *rest = architecture.layers
@@ -165,7 +201,7 @@ def test_the_rival_prunes_what_it_can_and_its_failure_is_named() -> None:
     right = rival(BRANCHES)
     assert right.wrong == right.failure == ""
     assert 0.0 < right.half < 0.5
-    mixing = rival("benchmarks.networks.cases.outputs:L2Mid")
+    mixing = rival("benchmarks.networks.cases.outputs:SoftmaxMid")
     assert "from the masked network's" in mixing.wrong
     split = "benchmarks.networks.cases.branches:C2fSplit"
     assert rival(split).failure == "it cannot follow the network (IndexError)"
