@@ -54,8 +54,9 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
         yield f"at half, the {len(both)} that both prune: {ours}, Torch-Pruning {theirs}"
     unmoved = sum(r.proof is not None and not r.proof.wrong and r.proof.moved < 1e-3 for r in rows)
     yield f"proofs in which masking moved the outputs by less than 0.1 %: {unmoved}"
-    yield f"tracebacks, ends by time or memory: {sum(row.traced.fault for row in rows)}"
-    yield from _reasons("refused", ((r.traced.refusal, r.label) for r in rows))
+    for title, fault in (("tracebacks, ends by time or memory", True), ("refused", False)):
+        own = [row for row in rows if row.traced.fault == fault]
+        yield from _reasons(title, ((row.traced.refusal, row.label) for row in own))
     yield from _reasons("not quite exact", ((_doubt(r.proof), r.label) for r in rows if r.proof))
     yield from _reasons(
         "Torch-Pruning is not quite exact", ((_doubt(r.rival), r.label) for r in rows)
