@@ -24,7 +24,7 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import changed, dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
-from hdap.networks.weights import some, state_faults
+from hdap.networks.weights_fit import some, state_faults
 
 STATE = "training.pt"
 FILES = frozenset({WEIGHTS, MANIFEST, STATE})
@@ -90,7 +90,9 @@ def start_network(
         )
     loaded = load_seeded(model, source)
     architecture = describe(loaded.module, model, loaded.input_shape)
-    return Checkpoint(loaded.module, dense_manifest(architecture, loaded.module, source, seed))
+    return Checkpoint(
+        loaded.module, dense_manifest(architecture, loaded.module, source, seed, loaded.told)
+    )
 
 
 def network_of(folder: Path, manifest: NetworkManifest, model: str | None) -> nn.Module:

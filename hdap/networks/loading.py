@@ -1,6 +1,7 @@
 """Getting a network by name: a timm model, or a factory in the user's own code."""
 
 import difflib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,17 +15,23 @@ from torch import nn
 from hdap.fleet_data.errors import HdapError, InputError, NotFoundError
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
 from hdap.networks.forward_pass import quiet
+from hdap.networks.same_tensors import twin_words
 from hdap.networks.weights import load_weights
 
 DEFAULT_INPUT_SHAPE = (3, 224, 224)
+_log = logging.getLogger("hdap")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in eval mode and the shape (channels, height, width) of the image it takes."""
+    """A network in eval mode and the shape (channels, height, width) of the image it takes.
+
+    `told` is what a person should know of how weights from a file came to fit; mostly nothing.
+    """
 
     module: nn.Module
     input_shape: tuple[int, int, int]
+    told: str = ""
 
 
 def load_model(
@@ -39,7 +46,7 @@ def load_model(
     A factory is a callable without arguments that returns an `nn.Module`; it is user code and runs
     only here. Module or factory may carry `input_shape`, else it is `DEFAULT_INPUT_SHAPE`; timm
     models have their own. On `meta` the network has shapes but no numbers, so it is made in no time
-    and takes no weights.
+    and takes no weights. What is told of weights from a file (`told`) is also logged as a warning.
 
     Raises `NotFoundError` for a name timm does not know (with the nearest that it does) and
     `InputError` for a factory or for weights that do not work.
@@ -59,14 +66,21 @@ def load_model(
             )
         if next(module.parameters(), None) is None:
             raise InputError(f"`{name}` must return a network with parameters, but it has none")
-        if weights is not None:
-            load_weights(module, weights)
-    return LoadedModel(module.to(device).eval(), input_shape_of(name, module, owner))
+        told = "" if weights is None else _filled(name, module, weights)
+    if weights is not None and told:
+        _log.warning("%s: %s", weights.name, told)
+    return LoadedModel(module.to(device).eval(), input_shape_of(name, module, owner), told)
 
 
 def nearest_names(name: str) -> tuple[str, ...]:
     """Up to three timm names that look like `name`, best first; empty when none does."""
     return tuple(difflib.get_close_matches(name.lower(), timm.list_models(), n=3, cutoff=0.6))
+
+
+def _filled(name: str, module: nn.Module, weights: Path) -> str:
+    fit = load_weights(module, weights)
+    twin = twin_words(name, module) if fit.by_order else ""
+    return "; ".join(filter(None, (fit.words, twin)))
 
 
 def _timm(name: str, pretrained: bool) -> tuple[Callable[[], Any], object]:

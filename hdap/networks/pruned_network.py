@@ -50,14 +50,21 @@ def prune_planned(
     architecture = plan.architecture
     loaded = load_seeded(architecture.model, source)
     check_same(architecture, loaded, "the plan was made for")
-    manifest = dense_manifest(architecture, loaded.module, source)
+    manifest = dense_manifest(architecture, loaded.module, source, told=loaded.told)
     return prune_further(loaded.module, manifest, plan, criterion, evidence)
 
 
 def dense_manifest(
-    architecture: Architecture, network: nn.Module, source: WeightsSource, seed: int = 0
+    architecture: Architecture,
+    network: nn.Module,
+    source: WeightsSource,
+    seed: int = 0,
+    told: str = "",
 ) -> NetworkManifest:
-    """What a checkpoint of the dense network would say: nothing is pruned yet."""
+    """What a checkpoint of the dense network would say: nothing is pruned yet.
+
+    `told` is what `load_model` told of the weights.
+    """
     size = size_of(network, architecture)
     widths = channels_by_name(architecture, architecture.widths)
     return NetworkManifest(
@@ -70,7 +77,7 @@ def dense_manifest(
         parameters=size.parameters,
         criterion="none",
         seed=seed,
-        weights=source.words,
+        weights=f"{source.words} ({told})" if told else source.words,
         weights_sha256=_sha256(source, network),
         versions={name: metadata.version(name) for name in _VERSIONS},
     )
