@@ -24,7 +24,7 @@ from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import changed, dense_manifest, load_seeded
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
-from hdap.networks.weights_fit import some, state_faults
+from hdap.networks.weights import some, state_faults
 
 STATE = "training.pt"
 FILES = frozenset({WEIGHTS, MANIFEST, STATE})

@@ -62,10 +62,11 @@ def require_same_outputs(
     if apart <= _MOST:
         return apart
     twin = timm_twin(name, module)
-    remedy = "write a factory for the original" if twin is None else f"try {twin}, which has them"
+    remedy = "" if twin is None else f"try {twin}, which has them too, or "
     raise InputError(
         f"{name} must give the outputs of the original within {_MOST:g} of the largest, but they "
-        f"differ by {apart:.2g}: it is another network with the same tensors; {remedy} too"
+        f"differ by {apart:.2g}: it is another network with the same tensors; {remedy}"
+        "use the original as the model"
     )
 
 

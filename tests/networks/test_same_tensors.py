@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from hdap.examples.efficientnet import weights_file
@@ -113,3 +114,15 @@ def test_published_weights_fill_both_twins_and_outputs_tell_which_is_right() -> 
     assert require_same_outputs("right", right.module, original, (3, 64, 64)) == 0
     with pytest.raises(InputError, match=r"differ by 0\..*try tf_efficientnet_lite0"):
         require_same_outputs("efficientnet_lite0", wrong.module, original, (3, 64, 64))
+
+
+def test_weights_of_torchvision_by_other_names_give_its_outputs_in_timm(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.mobilenet_v2()
+    for name, buffer in theirs.named_buffers():
+        if name.endswith(("mean", "var")):
+            buffer.uniform_(0.5, 1.5)
+    torch.save({"model": theirs.state_dict()}, tmp_path / "w.pt")
+    mine = load_model("mobilenetv2_100", weights=tmp_path / "w.pt")
+    assert mine.told == "names differ; 262 tensors matched by order and shape"
+    assert require_same_outputs("mobilenetv2_100", mine.module, theirs, (3, 64, 64)) < 1e-6

@@ -274,6 +274,12 @@ def test_safetensors_keep_no_order_to_match_by(tmp_path: Path) -> None:
         load_weights(_small(), tmp_path / "w.safetensors")
 
 
+def test_names_of_a_few_layers_after_a_prefix_are_no_prefix_of_the_network(tmp_path: Path) -> None:
+    state = {f"part_{at % 3}.{name}": v for at, (name, v) in enumerate(_state().items())}
+    with pytest.raises(InputError, match=r"12 missing .* 15 too many \(part_0.0.weight"):
+        _loaded(state | {"one.more": torch.ones(1)}, tmp_path)
+
+
 def test_names_that_are_the_modules_are_never_matched_by_order(tmp_path: Path) -> None:
     state = _state()
     shifted = dict(zip(state, [*list(state.values())[1:], state["0.weight"]], strict=True))
