@@ -1,4 +1,4 @@
-"""Weights from a file: those tensors that are a module's, by their names, else by order and shape."""
+"""Weights from a file: which of its tensors are a module's, by names, else by order and shape."""
 
 import re
 from collections import Counter
