@@ -91,7 +91,9 @@ def start_network(
         )
     loaded = load_seeded(model, source)
     architecture = describe(loaded.module, model, loaded.input_shape)
-    return Checkpoint(loaded.module, dense_manifest(architecture, loaded.module, source, seed))
+    return Checkpoint(
+        loaded.module, dense_manifest(architecture, loaded.module, source, seed, loaded.told)
+    )
 
 
 def network_of(folder: Path, manifest: NetworkManifest, model: str | None) -> nn.Module:

@@ -1,6 +1,7 @@
 """Getting a network by name: a timm model, a factory in the user's own code, or a program."""
 
 import difflib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,17 +19,23 @@ from hdap.fleet_data.model_names import ModelName, model_name, written
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
 from hdap.networks.forward_pass import quiet
 from hdap.networks.programs import load_program
+from hdap.networks.same_tensors import twin_words
 from hdap.networks.weights import load_weights
 
 DEFAULT_INPUT_SHAPE = (3, 224, 224)
+_log = logging.getLogger("hdap")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in eval mode and the shape of the input it takes, without the batch."""
+    """A network in eval mode and the shape of the input it takes, without the batch.
+
+    `told` is what a person should know of how weights from a file came to fit; mostly nothing.
+    """
 
     module: nn.Module
     input_shape: InputShape
+    told: str = ""
 
 
 def load_model(
@@ -44,7 +51,8 @@ def load_model(
     only here. Module or factory may carry `input_shape`, else it is `DEFAULT_INPUT_SHAPE`; timm
     models and programs have their own. `name@3x288x288` takes that input instead: timm models that
     are made for one size are made for this. On `meta` the network has shapes but no numbers, so it
-    is made in no time and takes no weights.
+    is made in no time and takes no weights. What is told of weights from a file (`told`) is also
+    logged as a warning.
 
     Raises `NotFoundError` for a name timm does not know (with the nearest that it does) and
     `InputError` for a factory, a program, an input or weights that do not work.
@@ -67,9 +75,10 @@ def load_model(
             )
         if next(module.parameters(), None) is None:
             raise InputError(f"`{name}` must return a network with parameters, but it has none")
-        if weights is not None:
-            load_weights(module, weights)
-    return LoadedModel(module.to(device).eval(), shape)
+        told = "" if weights is None else _filled(name, module, weights)
+    if weights is not None and told:
+        _log.warning("%s: %s", weights.name, told)
+    return LoadedModel(module.to(device).eval(), shape, told)
 
 
 def nearest_names(name: str) -> tuple[str, ...]:
@@ -109,6 +118,12 @@ def _made(name: ModelName, pretrained: bool, device: str) -> tuple[Any, InputSha
     build = _timm(name, pretrained) if factory is None else _of_factory(name.base, factory)
     module = _built(build, device)
     return module, name.shape or input_shape_of(name.base, module, factory)
+
+
+def _filled(name: str, module: nn.Module, weights: Path) -> str:
+    fit = load_weights(module, weights)
+    twin = twin_words(name, module) if fit.by_order else ""
+    return "; ".join(filter(None, (fit.words, twin)))
 
 
 def _timm(name: ModelName, pretrained: bool) -> Callable[[], Any]:

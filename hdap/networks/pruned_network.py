@@ -51,14 +51,21 @@ def prune_planned(
     architecture = plan.architecture
     loaded = load_seeded(architecture.model, source)
     check_same(architecture, loaded, "the plan was made for")
-    manifest = dense_manifest(architecture, loaded.module, source)
+    manifest = dense_manifest(architecture, loaded.module, source, told=loaded.told)
     return prune_further(loaded.module, manifest, plan, criterion, evidence)
 
 
 def dense_manifest(
-    architecture: Architecture, network: nn.Module, source: WeightsSource, seed: int = 0
+    architecture: Architecture,
+    network: nn.Module,
+    source: WeightsSource,
+    seed: int = 0,
+    told: str = "",
 ) -> NetworkManifest:
-    """What a checkpoint of the dense network would say: nothing is pruned yet."""
+    """What a checkpoint of the dense network would say: nothing is pruned yet.
+
+    `told` is what `load_model` told of the weights.
+    """
     size = size_of(network, architecture)
     own = source.random and kind_of_model(architecture.model) == "program"
     widths = channels_by_name(architecture, architecture.widths)
@@ -72,7 +79,7 @@ def dense_manifest(
         parameters=size.parameters,
         criterion="none",
         seed=seed,
-        weights=f"those in {architecture.model}" if own else source.words,
+        weights=_words(f"those in {architecture.model}" if own else source.words, told),
         weights_sha256=_sha256(source, network),
         versions={name: metadata.version(name) for name in _VERSIONS},
     )
@@ -127,6 +134,10 @@ def changed(model: str, expected: str, now: str, who: str) -> InputError:
         f"{who} architecture {expected[:12]} of {model}, but here {model} has architecture "
         f"{now[:12]}; use the code and the versions it was made with, or make it again"
     )
+
+
+def _words(weights: str, told: str) -> str:
+    return f"{weights} ({told})" if told else weights
 
 
 def _sha256(source: WeightsSource, network: nn.Module) -> str:

@@ -74,7 +74,9 @@ def _from_file(path: Path, model: str) -> Checkpoint:
     source = WeightsSource(path)
     loaded = load_seeded(model, source)
     architecture = describe(loaded.module, model, loaded.input_shape)
-    return Checkpoint(loaded.module, dense_manifest(architecture, loaded.module, source))
+    return Checkpoint(
+        loaded.module, dense_manifest(architecture, loaded.module, source, told=loaded.told)
+    )
 
 
 def _of_the_user(path: Path, checkpoint: Checkpoint) -> SparseLevel:

@@ -1,6 +1,7 @@
 """The accuracy of pruned networks: cut, recalibrated, tuned shortly or not, evaluated on images."""
 
 import hashlib
+import logging
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
@@ -222,6 +223,7 @@ _evaluators: list[AccuracyEvaluator] = []
 
 
 def _begin(spec: EvaluatorSpec) -> None:
+    logging.getLogger("hdap").setLevel(logging.ERROR)  # the process that asks has told warnings
     # Ctrl-C reaches all processes of a terminal; the one that asks decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -111,6 +111,23 @@ def _curves(
     return importance_curves(channel_importance(loaded.module, architecture), architecture)
 
 
+def compare_outputs(model: str, weights: Path | None, original: str, say: Say) -> None:
+    """Say how near a model with these weights comes to the network that they were made for.
+
+    `original` is a factory of that network; it is filled with the same weights. Raises InputError
+    without weights, and as `load_model` and `require_same_outputs`.
+    """
+    if weights is None:
+        raise InputError("`--compare` needs weights that fill both networks; give --weights FILE")
+    # Both load torch.
+    from hdap.networks.loading import load_model
+    from hdap.networks.same_tensors import require_same_outputs
+
+    mine, theirs = load_model(model, weights=weights), load_model(original, weights=weights)
+    apart = require_same_outputs(model, mine.module, theirs.module, mine.input_shape)
+    say(f"{model} is {original}: for random images outputs differ by {apart:.1g} of the largest")
+
+
 def latest_clustering(store: Store) -> ClusteringRecord | None:
     """The newest clustering, current or not; None where there is none."""
     with suppress(NotFoundError):

@@ -111,6 +111,63 @@ def test_weights_come_from_a_file(hdap: Hdap, here: Path) -> None:
     assert torch.equal(kept, dense[sums.argsort(descending=True)[:8].sort().values])
 
 
+def test_weights_by_other_names_are_told_on_the_terminal_and_kept(hdap: Hdap, here: Path) -> None:
+    import smallnets
+    import torch
+
+    state = smallnets.small().state_dict()
+    theirs = {f"net_{name}": value for name, value in state.items()}
+    torch.save(
+        {"model": theirs, "ema": {"module": theirs | {"net_0.bias": torch.ones(16)}}}, "w.pt"
+    )
+    done = hdap(*SMALL, "--weights", "w.pt", "--out", "out", "-q")
+    assert done.exit_code == 0, done.output
+    told = "names differ; 10 tensors matched by order and shape; `ema.module` is taken"
+    assert done.stderr.count(f"warning: w.pt: {told}") == 1
+    manifest = json.loads((here / "out" / "model.json").read_text())
+    assert manifest["weights"].startswith(f"file w.pt ({told}")
+    network = package.load_pruned(here / "out", model="smallnets:small")
+    assert torch.equal(network.get_parameter("0.bias"), torch.ones(8))
+
+
+OTHER = """
+from torch import nn
+from smallnets import small
+
+def padded():
+    network = small()
+    network[3].padding = (1, 1)
+    return network
+
+def other_names():
+    return nn.ModuleDict({"a": nn.ReLU()})
+"""
+
+
+def test_a_model_is_compared_with_the_network_that_its_weights_are_of(
+    hdap: Hdap, here: Path
+) -> None:
+    import smallnets
+    import torch
+
+    (here / "othernets.py").write_text(OTHER)
+    torch.save(smallnets.small().state_dict(), "w.pt")
+    model = ("model", "smallnets:small", "--compare")
+    done = hdap(*model, "othernets:small", "--weights", "w.pt", db=here / "h.db")
+    assert done.exit_code == 0, done.output
+    assert (
+        "smallnets:small is othernets:small: for random images outputs differ by 0" in done.stderr
+    )
+    wrong = {
+        ("othernets:padded", "--weights", "w.pt"): "it is another network with the same tensors",
+        ("othernets:other_names", "--weights", "w.pt"): "with parameters, but it has none",
+        ("othernets:absent", "--weights", "w.pt"): "must define `absent`",
+        ("othernets:small",): "give --weights FILE",
+    }
+    for arguments, why in wrong.items():
+        assert why in _error(hdap(*model, *arguments, db=here / "h.db"))
+
+
 WRONG = {
     "trial that is not there": (("--trial", "99999"), "must have a trial 99999"),
     "study that is not there": (("--study", "nothing"), "nothing"),

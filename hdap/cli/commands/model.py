@@ -10,13 +10,15 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, format_flops, layer_macs, parameters
 from hdap.fleet_data.model_names import with_input, written
 from hdap.fleet_data.wording import amount, counted, percent
-from hdap.workflows.artifacts import ensure_architecture, ensure_importance
+from hdap.workflows.artifacts import compare_outputs, ensure_architecture, ensure_importance
 from hdap.workflows.next_commands import for_models
 
 
 def run(asked: ModelCommand) -> None:
     """Trace where that was not done yet, and print what was found."""
     name = with_input(asked.name, asked.input)
+    if asked.compare is not None:
+        compare_outputs(name, asked.weights, asked.compare, say)
     with open_store(asked.db, figures=False) as store:
         architecture = ensure_architecture(store, name, say)
         if asked.weights or asked.pretrained:

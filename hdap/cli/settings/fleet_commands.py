@@ -64,6 +64,14 @@ class ModelCommand(WithBoth):
         ),
     ] = None
     pretrained: Annotated[bool, Setting("Take the importance from timm's own weights.")] = False
+    compare: Annotated[
+        str | None,
+        Setting(
+            "With --weights: network they were made for (package.module:factory); outputs must "
+            "agree.",
+            reach="code",
+        ),
+    ] = None
     layers: Annotated[bool, Setting("Print the layers as well.")] = False
 
 

@@ -5,6 +5,7 @@ carries results alone. Progress bars appear only where standard error is a termi
 """
 
 import json
+import logging
 import math
 import os
 import resource
@@ -80,6 +81,7 @@ def set_verbosity(level: int) -> None:
     """How much is told from now on: results and warnings (QUIET), steps too, their times too."""
     _level.set(level)
     _began.set(time.monotonic())
+    logging.getLogger("hdap").handlers = [_Warnings(logging.WARNING)]
 
 
 def quiet() -> bool:
@@ -112,6 +114,20 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """One line that a person should read, on standard error."""
     err().print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+class _Warnings(logging.Handler):
+    """What code that knows no terminal warns of, each line once."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._shown = set[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message not in self._shown:
+            self._shown.add(message)
+            warn(message)
 
 
 def error_line(message: str) -> None:
