@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
-from hdap.fleet_data.architecture import MOST_DIMENSIONS, InputShape
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.model_names import MOST_DIMENSIONS
 from hdap.networks.factories import in_a_line, require_leave
 from hdap.networks.forward_pass import leaves
 
