@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdap.fleet_data.documents import Positive, from_plain, parse_json
+from hdap.fleet_data.model_names import MOST_DIMENSIONS
 
 Counts = NDArray[np.int64]
 """Channel counts, `n x groups` or `groups`; one row a configuration."""
 
-MOST_DIMENSIONS = 4
 InputShape = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=MOST_DIMENSIONS)]
 """Sizes of one input without the batch: 3 x 224 x 224 for an image, 1 x 16000 for sound."""
 

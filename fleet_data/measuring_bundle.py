@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from hdap.fleet_data.architecture import MOST_DIMENSIONS
 from hdap.fleet_data.documents import JsonDocument, Positive
+from hdap.fleet_data.model_names import MOST_DIMENSIONS
 
 Role = Literal["reference", "anchor", "candidate"]
 Weights = Literal["generated", "own"]

@@ -2,7 +2,7 @@
 
 The name is all that telemetry, the database, bundles and checkpoints keep of a model. So an input
 of another shape is part of it: `resnet50@3x288x288` has 1.65 times the FLOPs of `resnet50`, and is
-another model wherever a model is named. No torch here.
+another model wherever a model is named. Every command line reads this: nothing heavy is imported.
 """
 
 import math
@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from hdap.fleet_data.architecture import MOST_DIMENSIONS, InputShape
 from hdap.fleet_data.errors import InputError
 
 AT = "@"
+MOST_DIMENSIONS = 4
+"""Of an input without its batch."""
 PROGRAM = ".pt2"
 Kind = Literal["timm", "factory", "program"]
 """A timm name, `package.module:factory`, or a file of torch.export; all but the first are code."""
@@ -21,13 +22,15 @@ MOST_NUMBERS = 2**31 - 1
 """Numbers that one input may hold."""
 _SHAPE = re.compile(rf"[1-9][0-9]{{0,9}}(x[1-9][0-9]{{0,9}}){{0,{MOST_DIMENSIONS - 1}}}")
 
+Sizes = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class ModelName:
     """A name taken apart: `base` is what is loaded, `shape` the input where the name says one."""
 
     base: str
-    shape: InputShape | None = None
+    shape: Sizes | None = None
 
     @property
     def kind(self) -> Kind:
@@ -64,7 +67,7 @@ def kind_of_model(text: str) -> Kind:
     return "factory" if ":" in text else "timm"
 
 
-def input_size(text: str) -> InputShape:
+def input_size(text: str) -> Sizes:
     """`3x288x288` or `16000` as sizes without the batch.
 
     There is one way to write a shape, so that no model has two names. Raises ValueError for text
@@ -79,12 +82,12 @@ def input_size(text: str) -> InputShape:
     return sizes
 
 
-def written(shape: InputShape) -> str:
+def written(shape: Sizes) -> str:
     """`3x288x288`."""
     return "x".join(map(str, shape))
 
 
-def with_input(model: str, shape: InputShape | None) -> str:
+def with_input(model: str, shape: Sizes | None) -> str:
     """The name of a model at an input of `shape`; as it is for None.
 
     Raises `InputError` for a name that says another input, and for a program, which has its own.

@@ -13,9 +13,9 @@ import timm
 import torch
 from torch import nn
 
-from hdap.fleet_data.architecture import MOST_DIMENSIONS, InputShape
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import HdapError, InputError, NotFoundError
-from hdap.fleet_data.model_names import ModelName, model_name, written
+from hdap.fleet_data.model_names import MOST_DIMENSIONS, ModelName, model_name, written
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
 from hdap.networks.forward_pass import quiet
 from hdap.networks.programs import load_program

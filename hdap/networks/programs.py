@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
-from hdap.fleet_data.architecture import MOST_DIMENSIONS, InputShape
+from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.model_names import MOST_DIMENSIONS
 from hdap.networks.factories import in_a_line, require_leave
+from hdap.networks.forward_pass import leaves
 
 _MODES = ("training", "train")
 """What operators call their mode: batch_norm, dropout, instance_norm."""
@@ -23,9 +25,10 @@ _MODES = ("training", "train")
 def load_program(name: str) -> tuple[fx.GraphModule, InputShape]:
     """The network in the file `name`, and the input that it was exported for.
 
-    It computes what it did in eval mode, whatever mode it is put in, for batches of any size that
-    its graph allows. Raises `InputError` for a file that is not there or cannot be loaded, and for
-    a program that takes other than one tensor of floats, or was exported in training mode.
+    It computes what it did in eval mode, whatever mode it is put in. Batches may have any size
+    unless the example's is written into the graph: it then refuses others. Raises `InputError` for
+    a file that is not there or cannot be loaded, and for a program that takes other than one tensor
+    of floats, or was exported in training mode.
     """
     if not Path(name).is_file():
         raise InputError(
@@ -43,10 +46,25 @@ def load_program(name: str) -> tuple[fx.GraphModule, InputShape]:
     shape = _input_shape(name, program)
     _require_eval_mode(name, program)
     module = program.module(check_guards=False)
-    # They refuse every batch but that of the example, and modes that nothing here depends on.
-    module._forward_pre_hooks.clear()
-    del module.train, module.eval
+    module._forward_pre_hooks.clear()  # they refuse every batch but the example's
+    if not _takes_any_batch(module, shape):
+        module = program.module(check_guards=True)
+    del module.train, module.eval  # they raise; the graph has its mode written into it
     return module, shape
+
+
+@torch.no_grad()
+def _takes_any_batch(module: fx.GraphModule, shape: InputShape) -> bool:
+    """Whether two inputs together give what each does alone."""
+    pair = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    pair = pair.to(next(module.parameters(), pair).dtype)
+    try:
+        both, *alone = (leaves(module(inputs)) for inputs in (pair, pair[:1], pair[1:]))
+        for together, *parts in zip(both, *alone, strict=True):
+            torch.testing.assert_close(together, torch.cat(parts), rtol=1e-3, atol=1e-4)
+    except Exception:  # whatever a graph does that was made for another batch
+        return False
+    return True
 
 
 def _input_shape(name: str, program: ExportedProgram) -> InputShape:

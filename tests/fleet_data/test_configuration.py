@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.architecture import Architecture, WidthGroup
 from hdap.fleet_data.configuration import format_channels, parse_channels
+from hdap.fleet_data.errors import InputError
 
 SMALL = Architecture(
     model="small",
@@ -176,3 +178,17 @@ def test_hostile_texts_never_raise_and_accepted_counts_are_legal(texts: list[str
     # what is rejected alone is rejected in company
     for text, error in zip(texts, parsed.errors, strict=True):
         assert (error_of(text) is None) == (error is None)
+
+
+def test_the_digest_of_a_model_stays_what_it_was() -> None:
+    assert SMALL.digest == "adbc197734d1dea39df2a4f1b1ee944c8ed0b1d7c0cac9c52eae4f343708a71a"
+
+
+@pytest.mark.parametrize("shape", [(16000,), (1, 16000), (3, 8, 8), (1, 4, 8, 8)])
+def test_an_input_has_one_to_four_dimensions(shape: tuple[int, ...]) -> None:
+    there = replace(SMALL, input_shape=shape)
+    assert Architecture.from_json(there.to_json()) == there
+    for wrong in ((), (*shape, 0), (1,) * 5):
+        text = replace(SMALL, input_shape=wrong).to_json()
+        with pytest.raises(InputError, match="input_shape"):
+            Architecture.from_json(text)

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.factories import factories_by_leave_of
+from hdap.networks.forward_pass import run
 from hdap.networks.loading import load_model
 from hdap.networks.model_tracer import ModelTracer
 
@@ -55,6 +57,25 @@ def test_the_batch_of_a_program_may_be_open(tmp_path: Path) -> None:
         _network().eval(), tmp_path / "net.pt2", torch.zeros(2, *SHAPE), dynamic_shapes=batch
     )
     assert load_model(name).input_shape == SHAPE
+
+
+class Flattened(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv1d(1, 4, 3), nn.Linear(4 * 62, 3)
+
+    def forward(self, sound: Tensor) -> Tensor:
+        features: Tensor = self.conv(sound)
+        found: Tensor = self.head(features.reshape(len(features), -1))
+        return found
+
+
+def test_a_batch_that_is_written_into_the_graph_stays(tmp_path: Path) -> None:
+    name = _saved(Flattened().eval(), tmp_path / "net.pt2", torch.zeros(1, *SHAPE))
+    for module in (load_model(name).module, copy.deepcopy(load_model(name).module)):
+        assert run(module, torch.randn(1, *SHAPE)).shape == (1, 3)
+        with pytest.raises(UnsupportedModelError, match="Guard failed"):
+            run(module, torch.randn(2, *SHAPE))
 
 
 def _in_training_mode(path: Path) -> str:

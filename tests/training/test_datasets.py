@@ -252,3 +252,16 @@ def test_a_split_loses_and_repeats_nothing(count: int, share: float, seed: int) 
 def test_one_sample_cannot_be_split() -> None:
     with pytest.raises(InputError, match="two samples or more"):
         split([(torch.zeros(1), 0)], 0.5, 0)
+
+
+def test_files_of_images_are_for_networks_of_images(tmp_path: Path) -> None:
+    options = DataOptions.of_model("my.sounds:net@1x16000", (1, 16000), 0)
+    with pytest.raises(InputError, match="channels x height x width, but this takes 1x16000"):
+        load_data(str(_pictures(tmp_path / "data")), options)
+
+
+def test_timm_knows_the_colours_of_its_models_at_any_input() -> None:
+    own = DataOptions.of_model("inception_v3", (3, 299, 299), 0)
+    at = DataOptions.of_model("inception_v3@3x96x96", (3, 96, 96), 0)
+    assert (at.mean, at.deviation) == (own.mean, own.deviation)
+    assert own.mean != DataOptions().mean
