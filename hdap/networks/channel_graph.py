@@ -116,6 +116,16 @@ class ChannelGraph:
         )
         return found
 
+    def near(self, module: str) -> set[str]:
+        """Width groups whose sizes code of `module` tells, or that layers in it take or make."""
+        found = {name for call in self.told.get(module, ()) for name in call}
+        for layer in self.layers:
+            if layer.name == module or layer.name.startswith(f"{module}.") or not module:
+                for places in (layer.inputs, layer.outputs):
+                    moving = self.group_of[places[places != CONSTANT]]
+                    found |= {self.groups[g].name for g in np.unique(moving)}
+        return found
+
     def touches(self, root: str, channels: Sequence[int] | Indices) -> tuple[Touch, ...]:
         """What goes with `channels` of the width group `root`, layer by layer."""
         gone = self.places(root, channels)

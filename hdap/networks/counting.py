@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +35,26 @@ def count_flops(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, i
     device.
     """
     counter = FlopCounterMode(display=False)
-    with quiet(), plain_attention(), counter:
+    with quiet(), plain_attention(), _without_gradients(network), counter:
         run_once(network, input_shape)
     result = {}
     for name, counts in counter.get_flop_counts().items():
         macs = sum(flops for operation, flops in counts.items() if operation in _COUNTED) // 2
         result["" if name == "Global" else name.partition(".")[2]] = macs
     return result
+
+
+@contextmanager
+def _without_gradients(network: nn.Module) -> Iterator[None]:
+    """The counter follows modules by gradients, which no parameter has that is an output itself."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -108,10 +122,11 @@ def _shapes(output: Any) -> list[tuple[int, ...]]:
 
 
 def verify_runs(graph: ChannelGraph, architecture: Architecture, groups: Collection[str]) -> None:
-    """Run the network with half of each of `groups`. Raises `UnsupportedModelError` if it fails."""
-    half = np.maximum(architecture.widths // architecture.multiples // 2, 1)
-    free, half = _free(architecture, groups), half * architecture.multiples
-    counts: Counts = np.where(free, half, architecture.widths)
+    """Run the network with a part of each of `groups`; `UnsupportedModelError` if it fails."""
+    # not half of each: sizes in the same proportion hide behind each other
+    places = np.maximum(architecture.widths // architecture.multiples, 2)
+    part = np.random.default_rng(1).integers(1, places) * architecture.multiples
+    counts: Counts = np.where(_free(architecture, groups), part, architecture.widths)
     with quiet():
         run_once(prune(graph.network, architecture, counts, graph=graph), architecture.input_shape)
 

@@ -85,34 +85,32 @@ def _proven(
 
 
 def _failing(
-    proof: Proof, graph: ChannelGraph, architecture: Architecture, names: list[str]
+    proof: Proof,
+    graph: ChannelGraph,
+    architecture: Architecture,
+    names: list[str],
+    beside: Sequence[str] = (),
 ) -> dict[str, str]:
     """Some of the width groups of `names` that fail a proof, and why; none where they stand it.
 
-    Suspected first are those whose sizes were told by code of the module that failed. Where only
-    several together fail, those of the later half.
+    Suspected first are those near the module that failed. `beside` are groups that stand it
+    together; what fails only with others is found after them.
     """
-    error = _error(proof, graph, architecture, names)
+    error = _error(proof, graph, architecture, [*beside, *names])
     if error is None:
         return {}
-    why = _why(error)
     if len(names) == 1:
-        return {names[0]: why}
-    told = graph.told.get(error.module, ()) if isinstance(error, RunError) else ()
-    suspects = [name for name in names if any(name in call for call in told)]
-    if 0 < len(suspects) < len(names):
+        return {names[0]: _why(error)}
+    if isinstance(error, RunError):
+        near = graph.near(error.module)
+        suspects = [name for name in names if name in near]
         alone = {name: _error(proof, graph, architecture, [name]) for name in suspects}
         found = {name: _why(error) for name, error in alone.items() if error is not None}
         if found:
-            assert isinstance(error, RunError)
             return {k: w for k, w in _alike(graph, error.module, found).items() if k in names}
-    half = len(names) // 2
-    found = {
-        name: said
-        for part in (names[:half], names[half:])
-        for name, said in _failing(proof, graph, architecture, part).items()
-    }
-    return found or dict.fromkeys(names[half:], why)
+    left, right = names[: len(names) // 2], names[len(names) // 2 :]
+    found = _failing(proof, graph, architecture, left, beside)
+    return found or _failing(proof, graph, architecture, right, [*beside, *left])
 
 
 def _error(
@@ -132,7 +130,7 @@ def _why(error: UnsupportedModelError) -> str:
 
 def _alike(graph: ChannelGraph, module: str, found: dict[str, str]) -> dict[str, str]:
     """What fails in a module fails in every module of its class that ran the same operations."""
-    cls, calls = type(graph.network.get_submodule(module)), graph.told[module]
+    cls, calls = type(graph.network.get_submodule(module)), graph.told.get(module, ())
     result = dict(found)
     for other, theirs in graph.told.items():
         if type(graph.network.get_submodule(other)) is cls and len(theirs) == len(calls):
