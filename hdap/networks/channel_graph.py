@@ -134,7 +134,10 @@ class ChannelGraph:
             if layer.use or layer.is_product:
                 continue
             module = self.network.get_submodule(layer.name)
-            single = kind_of(module).same_channels(module)
+            kind = kind_of(module)
+            if not kind.has_channels(module):
+                continue
+            single = kind.same_channels(module)
             sides = [(single, True, layer.outputs)]
             if not single:
                 sides.insert(0, (True, False, layer.inputs))
@@ -274,7 +277,7 @@ def _layers(network: nn.Module, seen: Walk, settled: Settled) -> list[TracedLaye
             )
         )
     for product in seen.products:
-        name = product.weight.removesuffix(".weight") if product.weight else product.module
+        name = product.weight.removesuffix(".weight") or product.module or "forward"
         use = uses[name] = uses.get(name, -1) + 1
         found.append(
             TracedLayer(

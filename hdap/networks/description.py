@@ -59,19 +59,22 @@ def _layer(
         return _product(traced, common, tensors, described)
     module = graph.network.get_submodule(traced.name)
     kind = kind_of(module)
+    if not kind.has_channels(module):  # one number for all, whatever passes
+        inputs, outputs = (Channels(n) for n in kind.channels(module))
+        common = replace(common, inputs=inputs, outputs=outputs)
     own = {n: p for n, p in module.named_parameters(recurse=False) if n in kind.tensors}
     names = {f"{traced.name}.{n}" for n in own if f"{traced.name}.{n}" in tensors} - described
     whole = "weight" in own and f"{traced.name}.weight" in names
     beside = sum(own[n.rpartition(".")[2]].numel() for n in names)
     if kind.has_matrix and whole:
         beside -= own["weight"].numel()
-    outputs = len(traced.outputs)
-    if beside % outputs:
-        raise refuse(traced.name, f"has {beside} parameters for {outputs} channels")
+    made = len(traced.outputs) if kind.has_channels(module) else common.outputs.constant
+    if beside % made:
+        raise refuse(traced.name, f"has {beside} parameters for {made} channels")
     layer = replace(
         common,
         kind=kind.counted_as,
-        parameters_per_output=beside // outputs,
+        parameters_per_output=beside // made,
         weights=whole or not kind.has_matrix,
     )
     return kind.record(module, layer), names

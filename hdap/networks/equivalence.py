@@ -11,6 +11,7 @@ another. And a later round takes away what the first left, so that no channel is
 """
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.forward_pass import leaves, run
+from hdap.networks.forward_pass import leaves, quiet, run, run_once
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.surgery import gone_places, kept_channels, take_away
@@ -39,7 +40,8 @@ _TOLERANCE = 1e-9
 # Standard deviation of the activations in each round, against what saturates, cuts or is steep.
 _SIZES = (1.0, 0.01, 100.0)
 
-# FLOPs of the thin network beyond which one round must do: seconds on one core in float64.
+# FLOPs of the thin network beyond which one round must do, and the other tests of it with more
+# than one size of activations: a second on one core in float64.
 _HEAVY = 2e9
 
 # Channels (in each block) of the thin network that stands for the real one.
@@ -62,9 +64,11 @@ def verify_equivalence(
     """
     thin = _thinned(graph, architecture, groups)
     left = np.array([g.width for g in thin.groups])
-    heavy = int(flops(architecture, left[None])[0]) > _HEAVY
+    image = _image(thin.network, architecture.input_shape)
+    share = image.numel() / math.prod(architecture.input_shape)
+    heavy = int(flops(architecture, left[None])[0]) * share > _HEAVY
     with _one_thread(not heavy), torch.no_grad():
-        _verify(thin, architecture.input_shape, groups, _SIZES[: 1 if heavy else len(_SIZES)])
+        _verify(thin, image, groups, _SIZES[: 1 if heavy else len(_SIZES)])
 
 
 def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
@@ -115,16 +119,13 @@ def _thinned(
 
 
 def _verify(
-    graph: ChannelGraph,
-    input_shape: Sequence[int],
-    groups: Collection[str],
-    sizes: Sequence[float],
+    graph: ChannelGraph, image: Tensor, groups: Collection[str], sizes: Sequence[float]
 ) -> None:
     halves = _halves(graph, groups)
-    image = _image(_with_random_weights(graph.network, 1.0, seed=0), input_shape)
     for turn, size in enumerate(sizes):
         numbered = _with_random_weights(graph.network, size, seed=turn)
-        _calibrate(numbered, image * size, size)
+        if len(sizes) > 1:
+            _calibrate(numbered, image * size, size)
         gone = halves[turn % 2]
         pruned = copy.deepcopy(numbered)
         take_away(pruned, graph, gone)
@@ -294,13 +295,13 @@ def _image(network: nn.Module, shape: Sequence[int]) -> Tensor:
     """A random image; a smaller one where the network takes that too."""
     channels, *sides = shape
     rng = torch.Generator().manual_seed(0)
-    small = [max(side // _SHRINK, 1) for side in sides]
-    image = torch.randn(1, channels, *small, generator=rng, dtype=torch.float64)
+    small = [channels, *(max(side // _SHRINK, 1) for side in sides)]
     try:
-        run(network, image)
+        with quiet():
+            run_once(network, tuple(small))
     except UnsupportedModelError:
-        image = torch.randn(1, *shape, generator=rng, dtype=torch.float64)
-    return image
+        small = list(shape)
+    return torch.randn(1, *small, generator=rng, dtype=torch.float64)
 
 
 def _with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:

@@ -127,7 +127,8 @@ def take_away(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
         module = network.get_submodule(layer.name)
         kind = kind_of(module)
         inputs, outputs = (int((~np.isin(x, gone)).sum()) for x in (layer.inputs, layer.outputs))
-        if (inputs, outputs) != (len(layer.inputs), len(layer.outputs)):
+        changed = (inputs, outputs) != (len(layer.inputs), len(layer.outputs))
+        if changed and kind.has_channels(module):
             given = None if kind.same_channels(module) else inputs
             for name, value in kind.attributes(module, given, outputs).items():
                 setattr(module, name, value)

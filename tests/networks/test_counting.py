@@ -78,10 +78,18 @@ def test_wrong_parameters_are_refused() -> None:
         verify(network, replace(right, other_parameters=7))
 
 
-def test_work_that_no_layer_does_is_refused() -> None:
+def test_work_that_no_layer_does_is_counted() -> None:
     network = Extra()
+    architecture = describe(network, "extra", (3, 8, 8))
+    assert [x.name for x in architecture.layers if not x.weights] == ["mix"]
+    verify(network, architecture)
+
+
+def test_work_that_is_left_out_is_refused() -> None:
+    network = Extra()
+    right = describe(network, "extra", (3, 8, 8))
     with pytest.raises(UnsupportedModelError, match="computes beyond its layers"):
-        verify(network, describe(network, "extra", (3, 8, 8)))
+        verify(network, replace(right, layers=right.layers[:-1]))
 
 
 def test_equivalence_holds_for_a_plain_network() -> None:

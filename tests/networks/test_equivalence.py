@@ -1,4 +1,4 @@
-"""The self-check against a zoo: what mixes channels is refused, what leaves them alone is not."""
+"""The self-check against a zoo: what mixes channels keeps them, all else is pruned exactly."""
 
 import numpy as np
 import pytest
@@ -6,46 +6,50 @@ import torch
 from torch import nn
 
 from benchmarks.reliability.layer_zoo import INPUT_SHAPE, alone, mixing
-from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.surgery import prune
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.equivalence import pruning_error
 from hdap.networks.tracing import trace
 
 MIXING, ALONE = mixing(), alone()
 
+# Here channels are moved or joined in a way that is followed: the first layer can lose some.
+FOLLOWED = {
+    *("shuffled", "shuffle module", "flipped", "pixels shuffled", "pixels unshuffled"),
+    *("glu", "largest of pairs", "table in a buffer", "trained table"),
+    # as the modules of these: a mean over channels is another one when some are gone, on purpose
+    *("layer norm function", "layer norm over all", "group norm function"),
+}
+
+
+def error(network: nn.Module) -> tuple[float, set[str]]:
+    """The largest error of three random configurations, and the width groups."""
+    network = network.double().eval()
+    architecture = trace(network, input_shape=INPUT_SHAPE)
+    graph = ChannelGraph.of(network, INPUT_SHAPE, {g.name for g in architecture.groups})
+    rng = np.random.default_rng(0)
+    images = torch.randn(2, *INPUT_SHAPE, dtype=torch.float64)
+    errors = [
+        pruning_error(network, graph, np.flatnonzero(rng.random(len(graph.group_of)) < 0.3), images)
+        for _ in range(3)
+    ]
+    return max(errors), {g.name for g in architecture.groups}
+
 
 @pytest.mark.parametrize("name", MIXING)
-def test_what_mixes_channels_is_refused_by_the_layers_name(name: str) -> None:
-    with pytest.raises(UnsupportedModelError, match=r"`(first|second|between[\w.]*)`"):
-        trace(MIXING[name], input_shape=INPUT_SHAPE)
+def test_what_mixes_channels_keeps_them_or_is_pruned_exactly(name: str) -> None:
+    off, groups = error(MIXING[name])
+    assert off <= 1e-9 or name == "dropout that never ends"
+    assert ("first" in groups) == (name in FOLLOWED)
+    if name not in FOLLOWED:
+        kept = {k.layer: k.why for k in trace(MIXING[name], input_shape=INPUT_SHAPE).kept}
+        assert "`" in kept["first"]
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_what_leaves_channels_alone_is_pruned_exactly(name: str) -> None:
-    network = ALONE[name].double().eval()
-    architecture = trace(network, input_shape=INPUT_SHAPE)
-    first, *others = architecture.groups
-    assert first.name == "first"
-    places = np.arange(first.width).reshape(first.multiple, -1)
-    left = places.shape[1] // 2
-    counts = [left * first.multiple, *(group.width for group in others)]
-    image = torch.randn(2, *INPUT_SHAPE, dtype=torch.float64)
-    pruned = prune(network, architecture, counts)(image)
-    if isinstance(network.get_submodule("between"), nn.GroupNorm):
-        return  # a mean over channels is another one when some are gone, and is meant to be
-    with torch.no_grad():
-        for layer in architecture.layers:
-            takes = (0, 1) in layer.inputs.terms
-            if takes and layer.has_matrix and not layer.depthwise:
-                weight = network.get_submodule(layer.name).get_parameter("weight")
-                # without scores the first of each block stay; a grouped one sees its block's
-                weight[:, places[:, left:].ravel() if layer.groups == 1 else places[0, left:]] = 0.0
-        assert torch.allclose(pruned, network(image), rtol=1e-9, atol=1e-12)
-
-
-def test_a_shift_against_itself_ends() -> None:
-    shifted = MIXING["differences"]
-    with pytest.raises(UnsupportedModelError, match="depend on themselves"):
-        trace(shifted, input_shape=INPUT_SHAPE)
+    off, groups = error(ALONE[name])
+    assert "first" in groups
+    assert off <= 1e-9
 
 
 def test_threads_are_as_before() -> None:

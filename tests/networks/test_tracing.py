@@ -217,6 +217,7 @@ class OneWide(Toy):
 
 def test_a_width_with_one_possible_count_is_no_group() -> None:
     architecture = trace(OneWide())
+    assert [(k.layer, k.channels) for k in architecture.kept] == [("first", 16)]
     assert [(g.name, g.multiple) for g in architecture.groups] == [("second", 1), ("spread", 16)]
     layers = {x.name: x for x in architecture.layers}
     assert layers["first"].outputs == Channels(16)

@@ -27,7 +27,6 @@ class ConvolutionKind(LayerKind):
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
             nn.Conv2d(channels, channels, 3, padding=1, groups=2),
-            nn.ConvTranspose2d(channels, channels, 3, padding=1),
         )
 
     def refusal(self, layer: nn.Module) -> str:

@@ -9,6 +9,7 @@ from hdap.networks.walk.labels import CONSTANT, Atoms
 from hdap.networks.walk.ledger import Settled
 from hdap.networks.walk.recorder import Walk
 
+_ONE = "loses all of its channels or none"
 _PARTLY = "has outputs of which only a part goes this way"
 
 
@@ -70,19 +71,21 @@ def group_units(
     kept: list[Kept] = []
     done: set[int] = set()
     for candidate in sorted(candidates, key=lambda c: c.passes_on):
-        for key in _in_order(signature[candidate.units[candidate.units != CONSTANT]]):
+        moving = signature[candidate.units[candidate.units != CONSTANT]]
+        for key in _in_order(moving):
             if key in done:
                 continue
             done.add(key)
             units = np.flatnonzero(signature == key)
             why = next((settled.why[u] for u in units.tolist() if u in settled.why), "")
             found = why or _found(units, int(common[key]), candidates)
-            if isinstance(found, Found):
-                if len(found.units) > 1:  # one possible count is no choice
-                    groups.append(found)
-            else:
-                mine = int((signature[candidate.units] == key).sum())
-                kept.append(Kept(candidate.name, mine, found))
+            if isinstance(found, Found) and len(found.units) > 1:
+                groups.append(found)
+                continue
+            mine = int((moving == key).sum())
+            if mine > 1:
+                why = _ONE if isinstance(found, Found) else found
+                kept.append(Kept(candidate.name, mine, why))
     place = {c.name: i for i, c in enumerate(candidates)}
     return Grouping(
         tuple(sorted(groups, key=lambda g: place[g.root])),

@@ -15,6 +15,8 @@ from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, fits, overlapping
 from hdap.networks.walk.ledger import Ledger
 
+_VIEWS = {"t", "transpose", "permute", "detach", "alias"}
+
 Rule = Callable[["Walk", "Operation"], None]
 """What an operation of torch does to channels: it labels the outputs, ties and pins. An operation
 without a rule keeps whatever it is given."""
@@ -87,6 +89,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._rules = rules
         self._labels: Any = WeakIdKeyDictionary()
         self._static: Any = WeakIdKeyDictionary()
+        self._views: Any = WeakIdKeyDictionary()
         self._inside: list[str] = []
         self._given: list[tuple[Labels, Tensor] | None] = []
         self._kernels = {
@@ -112,6 +115,8 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if made and inputs and all(self.is_static(x) for x in inputs):
             for output in made:
                 self._static[output] = True
+            if operation.name in _VIEWS and len(inputs) == 1:
+                self._views[made[0]] = self.name_of(inputs[0])
         if inputs:
             self._follow(operation)
         return outputs
@@ -213,6 +218,11 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for dim, size in enumerate(tensor.shape[:dims])
             if size > 1
         )
+
+    def name_of(self, tensor: Tensor) -> str:
+        """The parameter or buffer that a tensor is, turned round or not; "" if none."""
+        found: str = self.names.get(id(tensor)) or self._views.get(tensor, "")
+        return found
 
     def is_static(self, tensor: Tensor) -> bool:
         """Whether a tensor follows from parameters and buffers alone."""

@@ -29,7 +29,7 @@ def convolution(walk: Walk, operation: Operation) -> None:
     walk.label(made, compressed((1,), outputs))
     if not walk.in_layer:
         places = math.prod((image if transposed else made).shape[2:])
-        kernel, name = math.prod(weight.shape[2:]), walk.names.get(id(weight), "")
+        kernel, name = math.prod(weight.shape[2:]), walk.name_of(weight)
         size = places * made.shape[0]
         walk.products.append(Product(walk.module, inputs, outputs, size, kernel, name, groups))
 
@@ -89,7 +89,7 @@ def matrices(walk: Walk, operation: Operation) -> None:
     if not walk.in_layer:
         turned = walk.is_static(left) and not walk.is_static(right)
         outputs, positions = (rows, len(columns)) if turned else (columns, len(rows))
-        weight = walk.names.get(id(left if turned else right), "")
+        weight = walk.name_of(left if turned else right)
         walk.products.append(Product(walk.module, inner, outputs, positions, 1, weight))
 
 
@@ -118,7 +118,7 @@ def batches(walk: Walk, operation: Operation) -> None:
     fixed = [n for n in ("inner", "columns", "rows", "batch") if n not in moving]
     first, second = [*moving[:2], *fixed][:2]
     positions = math.prod(len(side_of[name]) for name in side_of if name not in (first, second))
-    weight = next((walk.names[id(x)] for x in (left, right) if id(x) in walk.names), "")
+    weight = walk.name_of(left) or walk.name_of(right)
     walk.products.append(
         Product(walk.module, side_of[first], side_of[second], positions, 1, weight)
     )
@@ -176,7 +176,7 @@ def linear(walk: Walk, operation: Operation) -> None:
             walk.ledger.pin(factor.atoms, f"is a row of a matrix in {walk.place}")
     walk.label(made, (Factor((made.dim() - 1,), outputs),))
     if not walk.in_layer:
-        name = walk.names.get(id(weight), "")
+        name = walk.name_of(weight)
         positions = image.numel() // image.shape[-1]
         walk.products.append(Product(walk.module, inputs, outputs, positions, 1, name))
 
