@@ -54,12 +54,12 @@ def search_command(model: str) -> str:
 
 
 def sizes_command(model: str, deadline_ms: float, step: int | None = None) -> str:
-    """Find several networks for a deadline, on the grid of `step` where one was asked for.
+    """Find several networks for a deadline, on the grid of `step` where one was asked for (not 0).
 
     Four digits of the deadline, never less than it: a network that just keeps it must still do so.
     """
     up = Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(deadline_ms)
-    grid = () if step is None else ("--step", step)
+    grid = ("--step", step) if step else ()
     return command_line(
         *("search", "--model", model, "--latency", f"{up:f}ms", "--networks", "auto", *grid)
     )

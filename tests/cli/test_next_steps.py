@@ -53,6 +53,7 @@ def test_a_deadline_is_offered_as_it_can_be_typed_and_never_shortened(ms: float)
     asked = parse_ms(words[words.index("--latency") + 1], "a deadline", "20ms")
     assert ms * (1 - 1e-12) <= asked <= 1.001 * ms
     assert words[-2:] == ["--step", "4"]
+    assert "--step" not in sizes_command("net", ms, step=0)
 
 
 def test_commands_without_a_database_are_those_that_take_none() -> None:
