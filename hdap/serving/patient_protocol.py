@@ -23,6 +23,12 @@ GRACE_S = 0.7
 _TO_COME = (h11.IDLE, h11.SEND_BODY)
 
 
+class PatientState(ServerState):
+    """What connections of a server share, and whether it `ends`."""
+
+    ends = False
+
+
 class PatientProtocol(H11Protocol):
     """One connection; `patience_s` and `most_connections` are those of its server."""
 
@@ -32,16 +38,19 @@ class PatientProtocol(H11Protocol):
     def __init__(
         self,
         config: Config,
-        server_state: ServerState,
+        server_state: PatientState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._state = server_state
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
+        if self._state.ends:
+            self.shutdown()  # it was accepted before, so nobody else will tell it
         if len(self.connections) > self.most_connections:
             self._make_room()
 
@@ -131,8 +140,10 @@ class EndingServer(Server):
 
     def __init__(self, config: Config, on_end: Callable[[], None]) -> None:
         super().__init__(config)
+        self.server_state: PatientState = PatientState()
         self._on_end = on_end
 
     async def shutdown(self, sockets: Any = None) -> None:
+        self.server_state.ends = True
         asyncio.get_running_loop().call_later(GRACE_S, self._on_end)
         await super().shutdown(sockets)

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, Context
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +52,18 @@ def export_command(checkpoint: str | Path, model: str, *more: object) -> str:
 def search_command(model: str) -> str:
     """Search at a usual budget."""
     return command_line("search", "--model", model, "--flops", BUDGET)
+
+
+def sizes_command(model: str, deadline_ms: float, step: int | None = None) -> str:
+    """Find several networks for a deadline, on the grid of `step` where one was asked for (not 0).
+
+    Four digits of the deadline, never less than it: a network that just keeps it must still do so.
+    """
+    up = Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(deadline_ms)
+    grid = ("--step", step) if step else ()
+    return command_line(
+        *("search", "--model", model, "--latency", f"{up:f}ms", "--networks", "auto", *grid)
+    )
 
 
 def plan_command(model: str, study: str | None = None) -> str:

@@ -109,7 +109,7 @@ class FleetWeights:
         """Latencies of the points that stand for devices (`n x P`), and their shares (P)."""
         shares = self.shares.ravel()
         used = shares > 0.0
-        latency = (cluster_ms[:, :, None] * self.factors).reshape(len(cluster_ms), -1)
+        latency = (cluster_ms[:, :, None] * self.factors).reshape(len(cluster_ms), shares.size)
         return latency[:, used], shares[used]
 
 

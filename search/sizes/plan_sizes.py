@@ -149,7 +149,7 @@ def line_up(asked: SizesProblem, prices: Floats = PRICES) -> DeviceLine:
     reach = KeptWithin.of(networks, asked.certain, prices)
     allowed_ms = asked.deadline_ms * np.exp(-asked.log_factor)
     most = reach.log_kept(devices.cluster, allowed_ms)
-    hopeless = (allowed_ms < asked.narrowest_ms[devices.cluster]) | (most < networks.log_floor)
+    hopeless = (allowed_ms < asked.quickest_ms[devices.cluster]) | (most < networks.log_floor)
     most = np.where(hopeless, -np.inf, most)
     order = np.argsort(-most, kind="stable")
     total = np.cumsum(devices.weight[order])
@@ -276,12 +276,12 @@ def _advised(sizings: list[Sizing], cost: float) -> int:
 
 
 def _hopeless(asked: SizesProblem, weight: float) -> str:
-    cluster = int(asked.narrowest_ms.argmax())
+    cluster = int(asked.quickest_ms.argmax())
     floor = asked.networks.floor
     least = f" and keeps {floor:g}" if floor > 0.0 else ""
     return (
         f"{percent(asked.share)} of the fleet must be in time, but {percent(weight)} of it runs no "
-        f"allowed network that is within {asked.deadline_ms:g} ms{least} (the narrowest takes "
-        f"{latency(float(asked.narrowest_ms[cluster]))} on cluster {cluster}, doubt included): "
+        f"allowed network that is within {asked.deadline_ms:g} ms{least} (the quickest takes "
+        f"{latency(float(asked.quickest_ms[cluster]))} on cluster {cluster}, doubt included): "
         f"raise --latency, or lower --share, --floor or --min-width"
     )

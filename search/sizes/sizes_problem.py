@@ -11,6 +11,7 @@ from hdap.search.problem.defaults import NETWORK_TRIALS
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import ladder
 from hdap.search.sizes.device_speeds import DeviceSpeeds, standard_deviations
+from hdap.surrogate.models.base import Prediction
 
 LEAST_SHARE = 1 / 16
 """No group of any network keeps a smaller share of its channels: the slowest devices may need
@@ -61,12 +62,17 @@ class SizesProblem:
 
         The least doubt of a prediction on each cluster is that over uniform networks.
         """
-        seen = self.networks.latency.predict(ladder(self.networks.space))
-        return self.devices.doubt(self.certain, seen.log_sd.min(axis=0))
+        return self.devices.doubt(self.certain, self._uniform.log_sd.min(axis=0))
 
     @cached_property
-    def narrowest_ms(self) -> Floats:
-        """What the narrowest network takes on each cluster, the prediction's doubt included: K."""
-        seen = self.networks.latency.predict(self.networks.space.smallest[None])
-        found: Floats = np.exp(seen.log_ms + self.certain * seen.log_sd)[0]
+    def quickest_ms(self) -> Floats:
+        """The least that a uniform network takes on each cluster, the prediction's doubt included:
+        K. Where little was measured the narrowest is so much in doubt that a wider one is surer.
+        """
+        surely = self._uniform.log_ms + self.certain * self._uniform.log_sd
+        found: Floats = np.exp(surely.min(axis=0))
         return found
+
+    @cached_property
+    def _uniform(self) -> Prediction:
+        return self.networks.latency.predict(ladder(self.networks.space))

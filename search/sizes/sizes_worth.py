@@ -6,6 +6,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.costs import flops
+from hdap.fleet_data.errors import InfeasibleError
 from hdap.fleet_data.wording import kept, latency, percent
 from hdap.search.problem.objectives import MEAN
 from hdap.search.problem.search_problem import SearchProblem
@@ -54,8 +55,12 @@ class SizesWorth:
         )
 
 
-def sizes_worth(problem: SearchProblem, devices: DeviceSpeeds, found: Counts) -> SizesWorth:
-    """What `found` (`groups`) gives up by being one for all."""
+def sizes_worth(problem: SearchProblem, devices: DeviceSpeeds, found: Counts) -> SizesWorth | None:
+    """What `found` (`groups`) gives up by being one for all.
+
+    None where `found` is about as fast as any network can be, so that what was asked of several
+    would be refused: each device counts with a little more doubt there.
+    """
     architecture = problem.architecture
     space = SearchSpace.build(architecture, problem.space.step, min_share=LEAST_SHARE)
     ends = flops(architecture, np.stack([space.smallest, architecture.widths]))
@@ -71,7 +76,10 @@ def sizes_worth(problem: SearchProblem, devices: DeviceSpeeds, found: Counts) ->
     )
     asked = SizesProblem(networks, devices, 1.0)
     asked = replace(asked, deadline_ms=_deadline(asked, found))
-    line = line_up(asked, COARSE)
+    try:
+        line = line_up(asked, COARSE)
+    except InfeasibleError:
+        return None
     one = float(problem.importance.kept(found[None])[0])
     several, each = line.at_most_with(SEVERAL), line.each_its_own
     return SizesWorth(

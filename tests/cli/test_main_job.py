@@ -64,7 +64,7 @@ def test_search_prints_profile_awareness_table_and_next_commands(
         "can be met",
         "predicted unless it says measured",
         "best uniform in",
-        "as fast as the best uniform network: trial",
+        ", as fast",
         "shapes:",
         "sizes:",
         "next: hdap trials",

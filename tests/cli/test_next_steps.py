@@ -9,6 +9,8 @@ from typing import cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.main import get_command
 from typer.testing import Result
 
@@ -18,8 +20,15 @@ from hdap.cli.options.config_file import flags
 from hdap.cli.terminal.next_steps import WITHOUT_DATABASE, Named, as_typed, remember_named
 from hdap.fleet_data.records import ModelCounts
 from hdap.fleet_data.store import Store
+from hdap.search.problem.budget import parse_ms
 from hdap.workflows import next_commands
-from hdap.workflows.next_commands import command_line, for_models, free_name, measured_files
+from hdap.workflows.next_commands import (
+    command_line,
+    for_models,
+    free_name,
+    measured_files,
+    sizes_command,
+)
 
 Hdap = Callable[..., Result]
 HEAD = "device_id,model,channels,latency_ms,timestamp"
@@ -36,6 +45,15 @@ def _file(folder: Path, pruned: int) -> Path:
     path = folder / f"{pruned}.csv"
     path.write_text("\n".join([HEAD, *dense, *[*some, *other][:pruned]]) + "\n")
     return path
+
+
+@given(st.floats(1e-4, 1e6))
+def test_a_deadline_is_offered_as_it_can_be_typed_and_never_shortened(ms: float) -> None:
+    words = shlex.split(sizes_command("net", ms, step=4))
+    asked = parse_ms(words[words.index("--latency") + 1], "a deadline", "20ms")
+    assert ms * (1 - 1e-12) <= asked <= 1.001 * ms
+    assert words[-2:] == ["--step", "4"]
+    assert "--step" not in sizes_command("net", ms, step=0)
 
 
 def test_commands_without_a_database_are_those_that_take_none() -> None:

@@ -145,3 +145,15 @@ def test_many_devices_are_cut_like_few(networks: SearchProblem, asked: SizesProb
     found = plan_sizes(many, 2)
     assert found.sizings[1].in_time >= many.share - 1e-9
     assert found.sizings[1].at_most - found.sizings[1].quality < 0.02
+
+
+def test_the_typical_device_is_on_no_desk_where_no_network_is_in_time_on_it(
+    asked: SizesProblem,
+) -> None:
+    dense = asked.networks.latency.predict(asked.networks.architecture.widths[None]).log_ms[0]
+    by_speed = np.argsort(dense[asked.devices.cluster] + asked.log_factor)
+    log_factor = asked.devices.log_factor.copy()
+    log_factor[by_speed[10:]] += 5.0
+    few = replace(asked, devices=replace(asked.devices, log_factor=log_factor), share=0.2)
+    assert plan_sizes(few, 1).chosen.in_time >= 0.2
+    assert [d.title for d in desk_networks(few)] == ["slowest device"]

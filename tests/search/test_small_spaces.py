@@ -8,6 +8,7 @@ import pytest
 
 from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.records import TrialBatch
+from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
 from hdap.search.driver.run_search import ResumeState, SearchResult, run_search
 from hdap.search.driver.unseen import Unseen
 from hdap.search.problem.search_problem import SearchProblem
@@ -109,3 +110,12 @@ def test_a_sampler_that_has_nothing_new_in_a_large_space_ends_the_search(
     found = run_search(problem, "ncs", trials=10**6)
     assert found.stopped == "exhausted"
     assert all(a < b for a, b in pairwise(_trials(found).number.tolist()))
+
+
+@pytest.mark.parametrize("objective", ["mean", "p95", "worst", "cvar:0.9", "deadline:30ms"])
+def test_what_one_cluster_alone_finds_is_told_once_nothing_is_left_to_look_at(
+    make_problem: Make, objective: str
+) -> None:
+    problem = make_problem("mobilenetv1_100", "90%", 0.03, 256, objective=objective)
+    told = single_cluster_baseline(problem, problem.uniform)
+    assert np.isfinite([told.gain, told.lowest_rank]).all()

@@ -1,5 +1,6 @@
 """Clients that ask slowly, never finish or ask for more than there is; those without a token."""
 
+import asyncio
 import contextlib
 import http.client
 import socket
@@ -139,6 +140,23 @@ def test_clients_that_go_away_leave_no_word_in_the_log(
         time.sleep(0.3)
     assert [r.getMessage() for r in caplog.records if "socket.send" not in r.getMessage()] == []
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_connection_that_is_accepted_as_the_server_ends_does_not_hold_it(
+    switcher: Switcher,
+) -> None:
+    async def seconds_to_end() -> float:
+        serving = asyncio.create_task(server.serve(sockets=[at]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        with ask(at.getsockname()[1], HEAD):
+            began, server.should_exit = time.monotonic(), True
+            time.sleep(0.3)  # so the loop's next turn both accepts and ends
+            await serving
+            return time.monotonic() - began
+
+    at, server = listen("127.0.0.1", 0), server_of(switcher, Doors(patience_s=8))
+    assert asyncio.run(seconds_to_end()) < 4
 
 
 def test_only_the_token_opens_the_door(serve: Serve) -> None:

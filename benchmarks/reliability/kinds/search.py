@@ -116,6 +116,12 @@ def small_spaces(folder: Path, cases: int) -> Outcome:
         found = _document(done)
         above = max(row["flops"] for row in found["rows"] if row["network"] != "dense")
         tally.add("" if above <= found["flops_high"] else f"{above} FLOPs are above the budget")
+    for goal in ("p95", "worst", "cvar:0.9", "deadline:30ms", "mean,kept"):
+        asked = ("search", "--model", TWO, "--flops", "50%", "--objective", goal)
+        tally.add(run_hdap(*asked, cwd=other, env=env).badly(code=0))
+    tally.add(
+        run_hdap("search", "--model", TWO, "--latency", "1s", cwd=other, env=env).badly(code=0)
+    )
     return tally.outcome()
 
 

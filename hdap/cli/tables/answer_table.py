@@ -16,7 +16,6 @@ from hdap.fleet_data.wording import (
     counted,
     kept,
     latency,
-    milliseconds,
     percent,
     seconds,
     times,
@@ -30,7 +29,7 @@ from hdap.search.sizes.sizes_worth import SizesWorth
 from hdap.surrogate.models.base import Z90
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.learn_accuracy import AccuracyLesson
-from hdap.workflows.next_commands import command_line, free_name, plan_command
+from hdap.workflows.next_commands import command_line, free_name, plan_command, sizes_command
 from hdap.workflows.search_fleet import Search
 from hdap.workflows.text_cells import Column, answer_columns
 
@@ -88,11 +87,14 @@ def show(
     # the answer comes last: it is what a screen of 24 lines ends with
     _table(search, found)
     _gist(search, found)
-    _beside(search, found)
+    _worth_measuring(search, found)
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
-    larger = [] if sizes is None or not sizes.worthwhile else [_sizes_command(search, sizes)]
+    larger = []
+    if sizes is not None and sizes.worthwhile:
+        step = search.request.step
+        larger.append(sizes_command(search.record.model, sizes.deadline_ms, step))
     next_steps(
         *larger,
         command_line("trials", "--study", name, "--pareto"),
@@ -100,11 +102,6 @@ def show(
         command_line("verify", *this, "--out", free_name("proof")),
         command_line("prune", *this, "--out", free_name("pruned")),
     )
-
-
-def _sizes_command(search: Search, sizes: SizesWorth) -> str:
-    deadline = ("--latency", f"{milliseconds(sizes.deadline_ms)}ms", "--networks", "auto")
-    return command_line("search", "--model", search.record.model, *deadline)
 
 
 def _table(search: Search, found: Answer) -> None:
@@ -197,18 +194,11 @@ def _gained(search: Search, found: Answer) -> str:
     )
 
 
-def _beside(search: Search, found: Answer) -> None:
-    """What else the trials hold, and whether measuring would win more than the search did."""
-    if found.as_fast is not None:
-        line(
-            f"as fast as the best uniform network: {found.as_fast.name} keeps "
-            f"{kept(found.as_fast.kept_importance)} where it keeps "
-            f"{kept(found.uniform.kept_importance)}"
-        )
+def _worth_measuring(search: Search, found: Answer) -> None:
+    """Whether measuring would win more than the search did."""
     if search.problem.limit_ms is None and found.gain.worth_measuring:
         line(
-            f"the gain is within its doubt of {percent(found.gain.doubt)}: measuring the short "
-            f"list is worth more than it"
+            f"the gain is within its doubt of {percent(found.gain.doubt)}: measuring is worth more"
         )
 
 

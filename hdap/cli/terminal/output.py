@@ -191,7 +191,7 @@ def table(
     out().print(result)
     if fitted.left_out:
         names = ", ".join(fitted.left_out)
-        out().print(f"[dim]left out for want of width: {escape(names)}[/dim]")
+        out().print(f"[dim]no room for: {escape(names)}[/dim]")
     out().print()
 
 

@@ -6,14 +6,15 @@ from typing import Annotated
 import altair as alt
 import numpy as np
 
-from hdap.fleet_data.errors import NotEnoughDataError, NotFoundError
+from hdap.fleet_data.errors import InfeasibleError, NotEnoughDataError, NotFoundError
 from hdap.fleet_data.records import Bools, Floats, Ints, StudyRecord
 from hdap.fleet_data.wording import counted, kept, percent
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Shown, Text, View, layered, named_line
 from hdap.requests.search_request import request_of
-from hdap.search.sizes.desk import desk_networks
+from hdap.search.sizes.desk import TYPICAL, DeskNetwork, desk_networks
+from hdap.search.sizes.sizes_problem import SizesProblem
 from hdap.workflows.assign_devices import sized_study
 from hdap.workflows.search_sizes import stored_sizes_problem
 
@@ -50,7 +51,7 @@ class SizesPicture(Picture[SizesView]):
         trials = source.store.trials(study.id)
         keeps = dict(zip(trials.number.tolist(), trials.kept_importance.tolist(), strict=True))
         quality = np.array([keeps[n] for n in stored.number.tolist()])
-        desk = desk_networks(asked)[0]
+        desk = _of_the_typical_device(asked)
         seen = asked.networks.latency.predict(
             np.stack([desk.counts, asked.networks.architecture.widths])
         )
@@ -120,3 +121,14 @@ def _study(source: PictureSource) -> StudyRecord:
             "several networks must be found for a deadline to be shown, but were not: hdap search "
             f"--model {source.model or 'MODEL'} --latency 20ms --networks auto"
         ) from None
+
+
+def _of_the_typical_device(asked: SizesProblem) -> DeskNetwork:
+    for desk in desk_networks(asked):
+        if desk.title == TYPICAL:
+            return desk
+    raise InfeasibleError(
+        f"some network must be in time on the typical device to be compared with several, but "
+        f"within {asked.deadline_ms:g} ms none was found: raise --latency, or lower --floor or "
+        f"--min-width"
+    )
