@@ -1,6 +1,6 @@
 """Which channels of a network go together, in every tensor and every layer."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -62,7 +62,8 @@ class ChannelGraph:
     A place is what goes together; a group with `multiple` blocks has one for the same channel of
     every block. `tensors` says for dimensions of parameters and buffers which place each index goes
     with, and `consumed` along which of them a weight is applied to its inputs. `told` holds for
-    modules whose code tells sizes to operations the width groups of each, in the order of the run.
+    modules whose code tells sizes to operations the width group of each of their sides ("": none,
+    or several), in the order of the run.
     `network` has the shapes of the network that was traced, and is never run again.
     """
 
@@ -74,7 +75,7 @@ class ChannelGraph:
     consumed: frozenset[tuple[str, int]]
     layers: tuple[TracedLayer, ...]
     written: tuple[WrittenSize, ...]
-    told: dict[str, tuple[frozenset[str], ...]]
+    told: dict[str, tuple[tuple[str, ...], ...]]
 
     @staticmethod
     def of(
@@ -94,7 +95,8 @@ class ChannelGraph:
                 raise
             network = on_cpu(module)
             seen = walk(network, input_shape)
-        return _assembled(network, seen, only)
+        graph = _assembled(network, seen)
+        return graph if only is None else graph.keeping_all_but(only)
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -118,7 +120,7 @@ class ChannelGraph:
 
     def near(self, module: str) -> set[str]:
         """Width groups whose sizes code of `module` tells, or that layers in it take or make."""
-        found = {name for call in self.told.get(module, ()) for name in call}
+        found = {name for call in self.told.get(module, ()) for name in call} - {""}
         for layer in self.layers:
             if layer.name == module or layer.name.startswith(f"{module}.") or not module:
                 for places in (layer.inputs, layer.outputs):
@@ -196,16 +198,38 @@ class ChannelGraph:
             replace(g, width=int(n) * g.multiple) for g, n in zip(self.groups, counts, strict=True)
         )
         return replace(
-            self,
-            network=network,
-            groups=groups,
-            offsets=tuple(int(x) for x in np.cumsum([0, *counts])[:-1]),
-            tensors={key: left(places) for key, places in self.tensors.items()},
-            layers=tuple(
-                replace(x, inputs=left(x.inputs), outputs=left(x.outputs)) for x in self.layers
-            ),
-            written=tuple(replace(x, places=left(x.places)) for x in self.written),
+            self._renumbered(left), network=network, groups=groups, offsets=_ends(counts)
         )
+
+    def keeping_all_but(self, names: Collection[str]) -> "ChannelGraph":
+        """The graph in which only the width groups `names` can lose channels."""
+        free = np.array([g.name in names for g in self.groups], dtype=np.bool_)
+        stays = free[self.group_of] if len(self.groups) else np.empty(0, dtype=np.bool_)
+        # one more, for what stays already
+        number = np.append(np.where(stays, np.cumsum(stays) - 1, CONSTANT), CONSTANT)
+        groups = tuple(g for g in self.groups if g.name in names)
+        told = {
+            module: tuple(tuple(n if n in names else "" for n in call) for call in calls)
+            for module, calls in self.told.items()
+        }
+        counts = np.array([g.width // g.multiple for g in groups], dtype=np.int64)
+        graph = self._renumbered(lambda places: number[places])
+        return replace(graph, groups=groups, offsets=_ends(counts), told=told)
+
+    def _renumbered(self, change: Callable[[Indices], Indices]) -> "ChannelGraph":
+        tensors = {key: change(places) for key, places in self.tensors.items()}
+        return replace(
+            self,
+            tensors={key: places for key, places in tensors.items() if (places != CONSTANT).any()},
+            layers=tuple(
+                replace(x, inputs=change(x.inputs), outputs=change(x.outputs)) for x in self.layers
+            ),
+            written=tuple(replace(x, places=change(x.places)) for x in self.written),
+        )
+
+
+def _ends(counts: Indices) -> tuple[int, ...]:
+    return tuple(int(x) for x in np.cumsum([0, *counts])[:-1])
 
 
 class Refusal(UnsupportedModelError):
@@ -224,7 +248,7 @@ def refuse(layer: str, why: str) -> Refusal:
     return Refusal(layer, why)
 
 
-def _assembled(network: nn.Module, seen: Walk, only: Collection[str] | None) -> ChannelGraph:
+def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
     settled = seen.ledger.settle()
     tensors = units_of_sources(seen, settled)
     layers = _layers(network, seen, settled)
@@ -233,7 +257,7 @@ def _assembled(network: nn.Module, seen: Walk, only: Collection[str] | None) -> 
     counted += [side for (name, _), side in tensors.items() if name not in own]
     weights = [side for (name, _), side in tensors.items() if name in own]
     found = group_units(settled, _candidates(network, layers), counted, weights)
-    groups = [g for g in found.groups if only is None or g.root in only]
+    groups = found.groups
     place = np.full(len(settled.unit) + 1, CONSTANT)
     offsets, offset = [], 0
     for group in groups:
@@ -242,10 +266,11 @@ def _assembled(network: nn.Module, seen: Walk, only: Collection[str] | None) -> 
         offset += len(group.units)
     by_place = {key: place[units] for key, units in tensors.items()}
     roots = np.array([*(g.root for g in groups for _ in g.units), ""])
-    told: dict[str, tuple[frozenset[str], ...]] = {}
+    told: dict[str, tuple[tuple[str, ...], ...]] = {}
     for call in seen.sized:
-        names = {str(n) for x in call.sides for n in roots[place[unit_lookup(settled, x)]].ravel()}
-        told[call.module] = (*told.get(call.module, ()), frozenset(names - {""}))
+        sides = [set(roots[place[unit_lookup(settled, x)]].ravel()) - {""} for x in call.sides]
+        names = tuple(str(min(side)) if len(side) == 1 else "" for side in sides)
+        told[call.module] = (*told.get(call.module, ()), names)
     return ChannelGraph(
         network=network,
         groups=tuple(WidthGroup(g.root, g.width, g.members, g.multiple) for g in groups),

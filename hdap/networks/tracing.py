@@ -69,6 +69,7 @@ def _proven(
     graph = graph or ChannelGraph.of(module, input_shape)
     architecture = architecture_of(graph, model, input_shape)
     kept = list(architecture.kept)
+    verify_counts(graph, architecture, (), rounds=0)
     for proof in (verify_runs, verify_counts, verify_equivalence):
         while architecture.groups:
             names = [g.name for g in architecture.groups]
@@ -77,7 +78,7 @@ def _proven(
                 break
             width = {g.name: g.width for g in architecture.groups}
             kept += [KeptChannels(name, width[name], why) for name, why in failed.items()]
-            graph = ChannelGraph.of(module, input_shape, set(names) - failed.keys())
+            graph = graph.keeping_all_but(set(names) - failed.keys())
             architecture = architecture_of(graph, model, input_shape)
     if not architecture.groups:
         raise UnsupportedModelError(_nothing_left(model, kept))
@@ -135,8 +136,8 @@ def _alike(graph: ChannelGraph, module: str, found: dict[str, str]) -> dict[str,
     for other, theirs in graph.told.items():
         if type(graph.network.get_submodule(other)) is cls and len(theirs) == len(calls):
             for mine, same in zip(calls, theirs, strict=True):
-                for name in mine & found.keys() if len(mine) == len(same) == 1 else ():
-                    result.update(dict.fromkeys(same, found[name]))
+                pairs = zip(mine, same, strict=False)
+                result.update({their: found[name] for name, their in pairs if name in found})
     return result
 
 

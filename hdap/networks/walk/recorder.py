@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, fits, overlapping
 from hdap.networks.walk.ledger import Ledger
@@ -67,13 +68,17 @@ class Product:
     groups: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SizedCall:
-    """An operation that was told the sizes of channels in numbers, by code of `module`."""
+    """An operation that was told the sizes of channels in numbers, by code of `module`.
+
+    `sides` are the atoms of what it took and made; `parts` those of the parts that it cut, all of
+    them, in order, each with its size.
+    """
 
     module: str
-    operation: str
-    sides: tuple[Atoms, ...] = field(compare=False)
+    sides: tuple[Atoms, ...]
+    parts: tuple[tuple[int, Atoms], ...] = ()
 
 
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -185,8 +190,8 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     name,
                     _along(labels, image, side_in),
                     _along(self.labels(output), output, side_out),
-                    kind.size(module, image),
-                    kind.size(module, output),
+                    _size(kind, module, image),
+                    _size(kind, module, output),
                 )
             )
 
@@ -232,11 +237,16 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A weight is applied along these atoms: without them it adds nothing of theirs."""
         self.ledger.consume(atoms)
 
-    def told_sizes(self, operation: Operation, *tensors: Tensor) -> None:
-        """Code of a module may have written the sizes of these tensors' channels."""
-        sides = tuple(f.atoms for x in tensors for f in self.labels(x))
+    def told_sizes(self, *tensors: Tensor, cut: tuple[Sequence[Tensor], int] = ((), 0)) -> None:
+        """Code of a module may have written the sizes of these tensors' channels.
+
+        `cut` are the parts that it cut along a dimension.
+        """
+        parts, dim = cut
+        sides = tuple(f.atoms for x in (*tensors, *parts) for f in self.labels(x))
+        sizes = tuple((x.shape[dim], _along(self.labels(x), x, dim)) for x in parts)
         if sides:
-            self.sized.append(SizedCall(self.module, operation.name, sides))
+            self.sized.append(SizedCall(self.module, sides, sizes))
 
     def pin(self, tensor: Tensor, why: str) -> None:
         """All channels of a tensor stay."""
@@ -317,6 +327,13 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.ledger.pin(factor.atoms, f"meets others in two dimensions in {self.place}")
             return np.full(sizes, CONSTANT)
         return None if all(shape[d] == 1 for d in dims) else np.full(sizes, CONSTANT)
+
+
+def _size(kind: LayerKind, module: nn.Module, images: Tensor) -> tuple[int, int]:
+    """Height and width of all images together, such as the windows that attention cuts."""
+    height, width = kind.size(module, images)
+    places = images.numel() // images.shape[kind.channel_dim(module, images)]
+    return height * max(places // (height * width), 1), width
 
 
 def _along(labels: Labels, tensor: Tensor, dim: int) -> Atoms:

@@ -1,7 +1,7 @@
 """Sizes of channels that a module keeps as numbers of its own, such as `self.num_heads = 4`.
 
 A module whose code splits or reshapes channels may have written their sizes down. A number of such
-a module that equals a size of what it splits is set to the new size when channels go. Whether that
+a module that equals a size of what it splits, or a list of those of all parts, is set to the new size when channels go. Whether that
 was right is not judged here: the pruned network runs, or the channels stay.
 """
 
@@ -36,7 +36,9 @@ def written_sizes(
     that change differently is left alone.
     """
     sides: dict[str, dict[int, list[Atoms]]] = {}
+    cuts: dict[str, list[list[tuple[int, Atoms]]]] = {}
     for call in calls:
+        cuts.setdefault(call.module, []).append([(n, place_of(a)) for n, a in call.parts])
         for atoms in call.sides:
             for places in _single(place_of(atoms)):
                 sides.setdefault(call.module, {}).setdefault(len(places), []).append(places)
@@ -46,7 +48,9 @@ def written_sizes(
         if find_kind(module) is not None:
             continue
         for attribute, item, value in _numbers(module):
-            agreed = _agreed(by_size.get(value, []))
+            agreed = _of_cut(cuts[name], getattr(module, attribute), item)
+            if agreed is None:
+                agreed = _agreed(by_size.get(value, []))
             if agreed is not None:
                 found.append(WrittenSize(name, attribute, item, agreed))
     return tuple(found)
@@ -69,6 +73,14 @@ def _numbers(module: nn.Module) -> Iterable[tuple[str, int | None, int]]:
         elif isinstance(value, list | tuple) and all(type(x) is int for x in value):
             for item, number in enumerate(value):
                 yield name, item, number
+
+
+def _of_cut(cuts: list[list[tuple[int, Atoms]]], sizes: Any, item: int | None) -> Atoms | None:
+    """The places of the part that an item of a list of sizes is of; None where it is no such list."""
+    for cut in cuts:
+        if item is not None and len(cut) > 1 and [n for n, _ in cut] == list(sizes):
+            return cut[item][1]
+    return None
 
 
 def _agreed(sides: Sequence[Atoms]) -> Atoms | None:

@@ -24,7 +24,7 @@ def reshape(walk: Walk, operation: Operation) -> None:
     for factor in torn:
         walk.ledger.pin(factor.atoms, f"is merged with other channels in {walk.place}")
     walk.label(made, labels)
-    walk.told_sizes(operation, given, made)
+    walk.told_sizes(given, made)
 
 
 def permute(walk: Walk, operation: Operation) -> None:
@@ -47,7 +47,7 @@ def expand(walk: Walk, operation: Operation) -> None:
     given, made = operation.inputs[0], operation.outputs[0]
     by = made.dim() - given.dim()
     walk.label(made, tuple(f.shifted(by) for f in walk.labels(given)))
-    walk.told_sizes(operation, given, made)
+    walk.told_sizes(given, made)
 
 
 def select(walk: Walk, operation: Operation) -> None:
@@ -86,7 +86,7 @@ def split(walk: Walk, operation: Operation) -> None:
     _share_out(walk, given, dim, sizes)
     for start, size, part in zip(starts, sizes, made, strict=False):
         walk.label(part, _sliced(walk.labels(given), dim, slice(int(start), int(start) + size)))
-    walk.told_sizes(operation, given, *made)
+    walk.told_sizes(given, cut=(made, dim))
 
 
 def cut(walk: Walk, operation: Operation) -> None:
@@ -104,7 +104,7 @@ def cut(walk: Walk, operation: Operation) -> None:
         _share_out(walk, given, dim, [part] * (size // part))
     walk.label(made, _sliced(walk.labels(given), dim, slice(start, start + part)))
     if part != size:
-        walk.told_sizes(operation, given, made)
+        walk.told_sizes(given, made)
 
 
 def _share_out(walk: Walk, given: Tensor, dim: int, sizes: list[int]) -> None:
