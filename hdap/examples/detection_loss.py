@@ -32,8 +32,10 @@ def detection_loss(maps: Sequence[Tensor], targets: Mapping[str, Tensor]) -> Ten
     wanted = torch.zeros_like(logits)
     wanted[image, point, targets["labels"][image, row]] = _iou(found.detach(), true)
     total = wanted.sum().clamp(min=1.0)
-    classes = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
-    shape = generalized_box_iou_loss(found, true, reduction="sum") / max(1, len(row))
+    classes: Tensor = (
+        functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
+    )
+    shape: Tensor = generalized_box_iou_loss(found, true, reduction="sum") / max(1, len(row))
     return classes + BOX_WEIGHT * shape
 
 

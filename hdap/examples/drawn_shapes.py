@@ -94,17 +94,19 @@ def _shape(label: int, side: int, rng: torch.Generator) -> Tensor:
     across, down = (pixels[None] - centre_x) / radius, (pixels[:, None] - centre_y) / radius
     sine, cosine = math.sin(2 * math.pi * turn), math.cos(2 * math.pi * turn)
     u, v = cosine * across + sine * down, cosine * down - sine * across
+    inside: Tensor
     match CLASSES[label]:
         case "disc":
-            return u.square() + v.square() < 1
+            inside = u.square() + v.square() < 1
         case "square":
-            return torch.maximum(u.abs(), v.abs()) < math.sqrt(0.5)
+            inside = torch.maximum(u.abs(), v.abs()) < math.sqrt(0.5)
         case "triangle":
             edges = [(0.0, 1.0), (math.sqrt(0.75), -0.5), (-math.sqrt(0.75), -0.5)]
-            return torch.stack([a * u + b * v < 0.5 for a, b in edges]).all(0)
+            inside = torch.stack([a * u + b * v < 0.5 for a, b in edges]).all(0)
         case _:
             arms = torch.minimum(u.abs(), v.abs()) < 0.25
-            return arms & (torch.maximum(u.abs(), v.abs()) < 0.95)
+            inside = arms & (torch.maximum(u.abs(), v.abs()) < 0.95)
+    return inside
 
 
 def _extent(inside: Tensor) -> Tensor:

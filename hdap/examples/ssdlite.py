@@ -56,7 +56,7 @@ def ssd_loss(network: nn.Module, images: Tensor, targets: Mapping[str, Tensor]) 
 def _decoded(
     offsets: Tensor, anchors: Tensor, weights: tuple[float, float, float, float]
 ) -> Tensor:
-    """Boxes `n x anchors x 4` of what the network says relative to `anchors` (Liu et al., "SSD")."""
+    """Boxes `n x anchors x 4` of what the network says relative to its anchors."""
     size = anchors[:, 2:] - anchors[:, :2]
     middle = anchors[:, :2] + size / 2
     scale = offsets.new_tensor(weights)

@@ -22,7 +22,8 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Images to learn from and others to judge by, of `classes` classes.
+    """Images to learn from and others to judge by, of `classes` classes; None: of no classes, for
+    a loss of the user's own.
 
     `train` may have `set_epoch(number)`, which is called before each epoch: how augmentation
     differs between epochs and still follows from a seed; and `plain()`, the same images without it.
@@ -32,14 +33,14 @@ class Data:
 
     train: Samples
     validation: Samples
-    classes: int
+    classes: int | None
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("training", self.train), ("validation", self.validation)):
             if not len(part):
                 raise InputError(f"the {name} part of the data must hold samples, but is empty")
-        if self.classes < 2:
+        if self.classes is not None and self.classes < 2:
             raise InputError(f"data must have two classes or more, but got {self.classes}")
 
 
@@ -50,7 +51,8 @@ class DataOptions:
     `input_shape` (C, H, W) is what the network takes; `mean` and `deviation` are of pixels in
     0..1, one number a channel (or one for all). Where the data has no validation part,
     `validation_share` of the training part becomes it, chosen by `seed`. `on_unreadable` is `stop`
-    or `skip`; `augment` crops and flips training images at random.
+    or `skip`; `augment` crops and flips training images at random. Where samples are not `labelled`
+    by class they are of any structure, and nobody counts their classes.
     """
 
     input_shape: tuple[int, int, int] = (3, 224, 224)
@@ -60,6 +62,7 @@ class DataOptions:
     seed: int = 0
     on_unreadable: str = "stop"
     augment: bool = True
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 < self.validation_share < 1.0:
@@ -93,7 +96,7 @@ def as_data(found: Any, name: str, options: DataOptions) -> Data:
                 f"`{name}` must return hdap.training.datasets.Data or a pair (train, validation) "
                 f"of map-style data sets, but returned {_kind(found)}"
             )
-    classes = _class_count(train)
+    classes = _class_count(train) if options.labelled else None
     if validation is None:
         train, validation = split(train, options.validation_share, options.seed)
     return Data(train, validation, classes)

@@ -31,7 +31,8 @@ def samples(count, seed):
     return TensorDataset(images, labels)
 
 
-def losses(network, images, labels, step):
+def losses(network, batch, step):
+    images, labels = batch
     yield nn.functional.cross_entropy(network(images), labels)
     yield nn.functional.cross_entropy(network(images.flip(-1)), labels)
 

@@ -250,9 +250,11 @@ def test_the_dense_model_teaches(
         load_teacher(start.manifest, str(tmp_path / "nothing.pt"))
 
 
-def test_quality_before_is_that_of_recalibrated_norms(pruned: Path, data: Data) -> None:
+def test_quality_before_is_that_of_recalibrated_norms(
+    pruned: Path, wanted: TrainingRequest, data: Data
+) -> None:
     start = _start(pruned)
     before = _weights(start.module)["1.running_mean"]
-    found = quality_before(start, data, RECIPE)
+    found = quality_before(start, data, wanted)
     assert found.images == 60
     assert not torch.equal(start.module.state_dict()["1.running_mean"], before)
