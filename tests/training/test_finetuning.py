@@ -258,3 +258,68 @@ def test_quality_before_is_that_of_recalibrated_norms(
     found = quality_before(start, data, wanted)
     assert found.images == 60
     assert not torch.equal(start.module.state_dict()["1.running_mean"], before)
+
+
+OWN_LOSS = """
+from torch.nn import functional
+
+def loss(network, batch):
+    images, labels = batch
+    return functional.cross_entropy(network(images), labels)
+
+def right(network, batches):
+    found = [network(images).argmax(1) == labels for images, labels in batches]
+    return float(sum(x.sum() for x in found)) / sum(len(x) for x in found)
+"""
+
+
+@pytest.fixture
+def own_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "ownloss.py").write_text(OWN_LOSS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("ownloss", None)
+
+
+@pytest.mark.usefixtures("own_loss")
+@pytest.mark.parametrize("metric", ["", "ownloss:right"])
+def test_a_checkpoint_says_by_whose_loss_it_was_tuned_and_no_accuracy_that_nobody_saw(
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path, metric: str
+) -> None:
+    own = replace(wanted, loss="ownloss:loss", metric=metric)
+    with Store.open(str(tmp_path / "hdap.db")) as store:
+        _, history = fine_tune(_start(pruned), data, own, TrainingWatch(store=store))
+        (row,) = store.query("SELECT accuracy IS NULL, metric FROM epochs WHERE epoch = 3").rows
+        assert store.epochs("tuned")[-1].metric == (metric or None)
+    (tuning,) = load_checkpoint(own.out, model=MODEL).manifest.tunings
+    assert (tuning.loss, tuning.metric) == ("ownloss:loss", metric)
+    assert tuning.validation_loss == history.last.validation_loss
+    assert tuning.accuracy == (history.last.accuracy if metric else None)
+    assert row == (0 if metric else 1, metric or None)
+
+
+@pytest.mark.usefixtures("own_loss")
+def test_an_own_loss_gives_the_numbers_of_the_same_built_in_one(
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path
+) -> None:
+    own = replace(wanted, out=tmp_path / "o", loss="ownloss:loss", metric="ownloss:right")
+    _, ours = fine_tune(_start(pruned), data, wanted, TrainingWatch())
+    _, theirs = fine_tune(_start(pruned), data, own, TrainingWatch())
+    assert [e.train_loss for e in ours.epochs] == [e.train_loss for e in theirs.epochs]
+    assert [e.accuracy for e in ours.epochs] == pytest.approx([e.accuracy for e in theirs.epochs])
+    for one, other in zip(ours.epochs, theirs.epochs, strict=True):
+        assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5)
+
+
+@pytest.mark.usefixtures("own_loss")
+def test_a_run_by_an_own_loss_goes_on_by_it_alone(
+    pruned: Path, wanted: TrainingRequest, data: Data
+) -> None:
+    own = replace(wanted, loss="ownloss:loss")
+    with pytest.raises(_StoppedError):
+        fine_tune(_start(pruned), data, own, _stop_after(1))
+    with pytest.raises(InputError, match="loss='ownloss:loss'"):
+        _resumable(wanted)
+    there, snapshot = _resumable(own)
+    done, _ = fine_tune(there, data, own, TrainingWatch(), resume=snapshot)
+    assert done.manifest.tunings[-1].epochs == 3
