@@ -35,8 +35,9 @@ class SsdLite(nn.Module):
             return losses
         features = list(self.model.backbone(2.0 * images - 1.0).values())
         heads = self.model.head(features)
-        sizes = [(self.input_shape[1], self.input_shape[2])] * len(images)
-        (anchors, *_) = self.model.anchor_generator(ImageList(images, sizes), features)
+        # anchors are those of one image: exported, they must not know how many there are
+        one = ImageList(images, [(self.input_shape[1], self.input_shape[2])])
+        (anchors,) = self.model.anchor_generator(one, features)
         boxes = _decoded(heads["bbox_regression"], anchors, self.model.box_coder.weights)
         return torch.cat([boxes, heads["cls_logits"].softmax(2)[..., 1:]], 2)
 
