@@ -4,13 +4,17 @@
 `shapes320`; `--loss`: `loss` and `ssdlite_loss`; `--metric`, for both: `map50` and `map50_95`.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-from hdap.examples.average_precision import Detections, Objects, mean_average_precision
+from hdap.examples.average_precision import (
+    Detections,
+    MeanPrecision,
+    Objects,
+    mean_average_precision,
+)
 from hdap.examples.detection_loss import detection_loss
 from hdap.examples.detection_network import Detector, detections
 from hdap.examples.drawn_shapes import CLASSES, DrawnShapes
@@ -61,22 +65,23 @@ def ssdlite_loss(network: nn.Module, batch: Batch) -> Tensor:
 
 def map50(network: nn.Module, batches: Iterable[Batch]) -> float:
     """COCO's mean average precision at an IoU of 0.5 of a network in eval mode."""
-    return mean_average_precision(*_judged(network, batches)).at_50
+    return precision(network, batches).at_50
 
 
 def map50_95(network: nn.Module, batches: Iterable[Batch]) -> float:
     """COCO's mean average precision, the mean over IoUs of 0.5 to 0.95."""
-    return mean_average_precision(*_judged(network, batches)).at_50_95
+    return precision(network, batches).at_50_95
 
 
 @torch.no_grad()
-def _judged(network: Any, batches: Iterable[Batch]) -> tuple[list[Detections], list[Objects]]:
+def precision(network: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> MeanPrecision:
+    """Both, of anything that gives `n x points x (4 + classes)` as the detectors do."""
     found: list[Detections] = []
     there: list[Objects] = []
     for images, targets in batches:
-        found += [detections(output.cpu()) for output in network(images)]
+        found += [detections(output) for output in network(images).cpu()]
         for boxes, labels, mask in zip(
             *(targets[name].cpu() for name in ("boxes", "labels", "mask")), strict=True
         ):
             there.append(Objects(boxes[mask], labels[mask]))
-    return found, there
+    return mean_average_precision(found, there)

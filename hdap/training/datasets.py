@@ -96,7 +96,7 @@ def as_data(found: Any, name: str, options: DataOptions) -> Data:
                 f"`{name}` must return hdap.training.datasets.Data or a pair (train, validation) "
                 f"of map-style data sets, but returned {_kind(found)}"
             )
-    classes = _class_count(train) if options.labelled else None
+    classes = _class_count(train, name) if options.labelled else None
     if validation is None:
         train, validation = split(train, options.validation_share, options.seed)
     return Data(train, validation, classes)
@@ -165,7 +165,7 @@ def set_epoch(samples: Any, epoch: int) -> None:
         samples.set_epoch(epoch)
 
 
-def _class_count(samples: Any) -> int:
+def _class_count(samples: Any, name: str) -> int:
     names = getattr(samples, "classes", None)
     if isinstance(names, int):
         return names
@@ -173,8 +173,18 @@ def _class_count(samples: Any) -> int:
         return len(names)
     labels = _labels(samples)
     if labels is None:
-        labels = [int(samples[i][1]) for i in range(len(samples))]
+        labels = [_label(samples[i], name) for i in range(len(samples))]
     return max(labels, default=-1) + 1
+
+
+def _label(item: Any, name: str) -> int:
+    try:
+        return int(item[1])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"samples of `{name}` must be (image, integer label), but are {_kind(item)}; for "
+            "another task give a loss of your own: --loss package.module:function"
+        ) from error
 
 
 def _labels(samples: Any) -> list[int] | None:
