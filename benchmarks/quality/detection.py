@@ -10,7 +10,7 @@ validation part: of the dense network, right after pruning (batch norms set anew
 of the ONNX file, whose boxes and scores are compared with torch's. Latencies are predicted, from
 simulated measurements.
 
-Takes about 8 minutes on one core with `detector`; `ssdlite` needs many more epochs. Stopped, it
+Takes minutes on one core with `detector`; `ssdlite` needs many more epochs. Stopped, it
 goes on where it was when started again with the same --work. --learn-only trains and judges the
 dense network and needs no tracing. Writes detection.json (figures, settings, command, machine).
 """
