@@ -12,7 +12,7 @@ class EpochRecord:
 
     `checkpoint` is the folder that the run writes; `accuracy` the share of validation images that
     are right, `lr` the rate of the epoch's last step. Where a training minimised a loss of the
-    user's own, what the function `metric` gave stands there (NaN: there was none).
+    user's own, what the function `metric` gave stands there; "" and NaN: there was none.
     """
 
     run: str
@@ -27,7 +27,7 @@ class EpochRecord:
     seconds: float
     seed: int
     created_at: datetime
-    metric: str | None = None
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)

@@ -308,7 +308,7 @@ assignments = sa.Table(
     sa.Column("assigned_at", UtcDateTime, nullable=False),
 )
 
-epochs = _table("epochs", EpochRecord, sa.Column("metric", sa.Text), keys=("run", "epoch"))
+epochs = _table("epochs", EpochRecord, keys=("run", "epoch"))
 
 compression_steps = _table("compression_steps", CompressionStepRecord, keys=("run", "step"))
 

@@ -179,7 +179,7 @@ class TrainingSession(Generic[AnyManifest]):
             seconds=epoch.seconds,
             seed=self.wanted.recipe.seed,
             created_at=datetime.now(UTC),
-            metric=self.wanted.metric or None,
+            metric=self.wanted.metric if self.wanted.loss else "accuracy",
         )
 
 

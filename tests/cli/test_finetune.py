@@ -210,7 +210,7 @@ def test_another_task_is_tuned_by_its_own_loss_and_nothing_is_called_accuracy(
     assert load_checkpoint(task / "again", model=MODEL).manifest.tunings[0].accuracy is None
     with Store.open(str(db)) as store:
         rows = store.query("SELECT accuracy, metric FROM epochs").rows
-    assert set(rows) == {(None, None)}
+    assert set(rows) == {(None, "")}
 
 
 def test_a_metric_is_called_by_its_name(hdap: Hdap, task: Path) -> None:

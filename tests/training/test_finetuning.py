@@ -290,12 +290,12 @@ def test_a_checkpoint_says_by_whose_loss_it_was_tuned_and_no_accuracy_that_nobod
     with Store.open(str(tmp_path / "hdap.db")) as store:
         _, history = fine_tune(_start(pruned), data, own, TrainingWatch(store=store))
         (row,) = store.query("SELECT accuracy IS NULL, metric FROM epochs WHERE epoch = 3").rows
-        assert store.epochs("tuned")[-1].metric == (metric or None)
+        assert store.epochs("tuned")[-1].metric == metric
     (tuning,) = load_checkpoint(own.out, model=MODEL).manifest.tunings
     assert (tuning.loss, tuning.metric) == ("ownloss:loss", metric)
     assert tuning.validation_loss == history.last.validation_loss
     assert tuning.accuracy == (history.last.accuracy if metric else None)
-    assert row == (0 if metric else 1, metric or None)
+    assert row == (0 if metric else 1, metric)
 
 
 @pytest.mark.usefixtures("own_loss")

@@ -72,7 +72,8 @@ class TrainingPicture(Picture[TrainingView]):
 
 def training_label(epoch: EpochRecord) -> str:
     """The run of an epoch, with what stands in accuracy's place where something does."""
-    return f"{epoch.run} ({epoch.metric.rpartition(':')[2]})" if epoch.metric else epoch.run
+    _, colon, name = epoch.metric.rpartition(":")
+    return f"{epoch.run} ({name})" if colon else epoch.run
 
 
 def _ticks(epochs: Ints) -> list[int]:

@@ -14,5 +14,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column; trainings of before were judged by accuracy (NULL)."""
-    op.add_column("epochs", sa.Column("metric", sa.Text))
+    """Add the column; trainings of before were judged by accuracy."""
+    name = sa.Column("metric", sa.Text, nullable=False, server_default="accuracy")
+    op.add_column("epochs", name)
