@@ -296,30 +296,3 @@ def test_a_checkpoint_says_by_whose_loss_it_was_tuned_and_no_accuracy_that_nobod
     assert tuning.validation_loss == history.last.validation_loss
     assert tuning.accuracy == (history.last.accuracy if metric else None)
     assert row == (0 if metric else 1, metric)
-
-
-@pytest.mark.usefixtures("own_loss")
-def test_an_own_loss_gives_the_numbers_of_the_same_built_in_one(
-    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path
-) -> None:
-    own = replace(wanted, out=tmp_path / "o", loss="ownloss:loss", metric="ownloss:right")
-    _, ours = fine_tune(_start(pruned), data, wanted, TrainingWatch())
-    _, theirs = fine_tune(_start(pruned), data, own, TrainingWatch())
-    assert [e.train_loss for e in ours.epochs] == [e.train_loss for e in theirs.epochs]
-    assert [e.accuracy for e in ours.epochs] == pytest.approx([e.accuracy for e in theirs.epochs])
-    for one, other in zip(ours.epochs, theirs.epochs, strict=True):
-        assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5)
-
-
-@pytest.mark.usefixtures("own_loss")
-def test_a_run_by_an_own_loss_goes_on_by_it_alone(
-    pruned: Path, wanted: TrainingRequest, data: Data
-) -> None:
-    own = replace(wanted, loss="ownloss:loss")
-    with pytest.raises(_StoppedError):
-        fine_tune(_start(pruned), data, own, _stop_after(1))
-    with pytest.raises(InputError, match="loss='ownloss:loss'"):
-        _resumable(wanted)
-    there, snapshot = _resumable(own)
-    done, _ = fine_tune(there, data, own, TrainingWatch(), resume=snapshot)
-    assert done.manifest.tunings[-1].epochs == 3
