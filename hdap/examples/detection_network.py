@@ -4,6 +4,7 @@ The parts are those of Jocher et al., "Ultralytics YOLOv8", 2023, written anew; 
 its channels with `chunk` and joins what came of the halves.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -90,8 +91,7 @@ class Head(nn.Module):
         self.boxes = nn.Sequential(Convolution(inputs, width, 3), nn.Conv2d(width, 4, 1))
         self.classes = nn.Sequential(Convolution(inputs, width, 3), nn.Conv2d(width, classes, 1))
         nn.init.constant_(self.boxes[-1].get_parameter("bias"), 1.0)
-        prior = float(torch.logit(torch.tensor(PRIOR, device="cpu")))
-        nn.init.constant_(self.classes[-1].get_parameter("bias"), prior)
+        nn.init.constant_(self.classes[-1].get_parameter("bias"), math.log(PRIOR / (1 - PRIOR)))
 
     def forward(self, x: Tensor) -> Tensor:
         """`n x inputs x H x W` -> `n x (4 + classes) x H x W`."""
