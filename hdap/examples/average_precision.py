@@ -52,7 +52,8 @@ def mean_average_precision(found: Sequence[Detections], there: Sequence[Objects]
     classes = sorted({int(label) for image in there for label in image.labels})
     if not classes:
         raise InputError("precision needs an object in some image, but there is none")
-    each = torch.tensor([_of_class(found, there, label) for label in classes])
+    shares = [_of_class(found, there, label) for label in classes]
+    each = torch.tensor(shares, dtype=torch.float64)
     by_threshold = each.mean(0)
     return MeanPrecision(float(by_threshold[0]), float(by_threshold.mean()))
 
