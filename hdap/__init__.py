@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdap.api import Fleet, Found
     from hdap.fleet_data.errors import HdapError
-    from hdap.networks.checkpoint import load_pruned
+    from hdap.networks.checkpoint import load_pruned, prune_like, save_pruned
 
 __version__ = "0.1.0"
-__all__ = ["Fleet", "Found", "HdapError", "__version__", "load_pruned"]
+__all__ = ["Fleet", "Found", "HdapError", "__version__", "load_pruned", "prune_like", "save_pruned"]
 
 _HOMES = {
     "Fleet": "hdap.api",
     "Found": "hdap.api",
     "HdapError": "hdap.fleet_data.errors",
     "load_pruned": "hdap.networks.checkpoint",
+    "prune_like": "hdap.networks.checkpoint",
+    "save_pruned": "hdap.networks.checkpoint",
 }
 
 

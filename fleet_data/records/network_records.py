@@ -11,7 +11,8 @@ class EpochRecord:
     """One epoch (from 1) of a training run; losses in nats (NaN: not finite).
 
     `checkpoint` is the folder that the run writes; `accuracy` the share of validation images that
-    are right, `lr` the rate of the epoch's last step.
+    are right, `lr` the rate of the epoch's last step. Where a training minimised a loss of the
+    user's own, what the function `metric` gave stands there; "" and NaN: there was none.
     """
 
     run: str
@@ -26,6 +27,7 @@ class EpochRecord:
     seconds: float
     seed: int
     created_at: datetime
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)

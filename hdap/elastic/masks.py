@@ -24,6 +24,7 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores
 from hdap.requests.recipe import Recipe
+from hdap.training.batching import Batch
 from hdap.training.losses import Losses, Step
 
 WIDEST, NARROWEST = 0.5, 0.02
@@ -107,10 +108,10 @@ def jointly(recipe: Recipe, levels: int) -> Losses:
 
     inner = sandwich(recipe, levels, choose)
 
-    def losses(network: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
+    def losses(network: nn.Module, batch: Batch, step: Step) -> Iterator[Tensor]:
         assert isinstance(network, SoftMasks)
         share = (step.epoch - 1) / max(recipe.epochs - 1, 1)
         network.width = WIDEST * (NARROWEST / WIDEST) ** share
-        return inner(network, images, labels, step)
+        return inner(network, batch, step)
 
     return losses

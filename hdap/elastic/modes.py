@@ -11,6 +11,7 @@ from hdap.elastic.sliced_layers import covered
 from hdap.fleet_data.errors import InputError
 from hdap.requests.recipe import Recipe
 from hdap.requests.training_request import MODES
+from hdap.training.batching import Batch
 from hdap.training.losses import Losses, Step, cross_entropy, imitation
 from hdap.training.network_quality import forward
 
@@ -78,7 +79,8 @@ def sandwich(recipe: Recipe, count: int, choose: Callable[[nn.Module, int], None
     """The losses of `nested` for a network whose level, one of `count`, `choose` sets."""
     top, weight = count - 1, recipe.distillation
 
-    def losses(network: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
+    def losses(network: nn.Module, batch: Batch, step: Step) -> Iterator[Tensor]:
+        images, labels = batch
         between = torch.randperm(max(top - 1, 0), generator=step.rng)[:BETWEEN] + 1
         others = (0, *between.tolist())
         share = 1 / (1 + len(others))
@@ -105,7 +107,8 @@ def incremental(model: ElasticModel, recipe: Recipe, level: int) -> Stage:
     """
     frozen = _frozen(model, level)
 
-    def losses(network: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
+    def losses(network: nn.Module, batch: Batch, step: Step) -> Iterator[Tensor]:
+        images, labels = batch
         elastic = _elastic(network)
         elastic.set_level(level)
         yield cross_entropy(forward(elastic, images, labels), labels, recipe)

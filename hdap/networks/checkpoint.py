@@ -29,6 +29,8 @@ from hdap.networks.weights import some, state_faults
 
 STATE = "training.pt"
 FILES = frozenset({WEIGHTS, MANIFEST, STATE})
+ELSEWHERE = ", then trained elsewhere"
+"""What a checkpoint adds to where its weights came from once somebody else's trainer had them."""
 
 AnyManifest = TypeVar("AnyManifest", bound=NetworkManifest)
 
@@ -50,6 +52,56 @@ def load_pruned(path: str | Path, *, model: str | None = None) -> nn.Module:
     Raises as `load_checkpoint`.
     """
     return load_checkpoint(path, model=model).module
+
+
+def prune_like(module: nn.Module, checkpoint: str | Path) -> nn.Module:
+    """A copy of a live `module` with the widths and the tensors of a checkpoint folder.
+
+    That is how a pruned network goes into somebody else's trainer, which builds the dense one by
+    its own code; `save_pruned` is the way back. Whatever else the module has comes along: its
+    attributes, its place, its mode, and which parameters are trained. Nothing in the folder is
+    executed and no factory is called.
+
+    Raises:
+        InputError: as `load_checkpoint`, or the module is of another architecture than the dense
+            model of the checkpoint.
+        UnsupportedModelError: the module cannot be described, so neither cut.
+    """
+    folder = Path(checkpoint)
+    manifest = read_manifest(folder)
+    _check_unchanged(folder / WEIGHTS, manifest)
+    architecture = _described(manifest, LoadedModel(module, manifest.input_shape))
+    pruned = prune(module, architecture, _counts(manifest, architecture))
+    fill(pruned, folder)
+    return pruned
+
+
+def save_pruned(
+    module: nn.Module, *, like: str | Path, out: str | Path, force: bool = False
+) -> None:
+    """Write a checkpoint of `module`, which was pruned like the checkpoint folder `like`.
+
+    For what somebody else's trainer made of `prune_like`'s network: the new folder is what `hdap
+    finetune`, `export` and `load_pruned` take, and says that the weights were trained elsewhere.
+    `force` replaces a checkpoint in `out`, which may be `like` itself.
+
+    Raises `InputError` unless the tensors have the names, shapes and types of those in `like`, are
+    finite, and `out` can be written.
+    """
+    folder = Path(like)
+    manifest = read_manifest(folder)
+    _check_unchanged(folder / WEIGHTS, manifest)
+    expected, found = _tensors(folder / WEIGHTS), module.state_dict()
+    faults = state_faults(expected, found, types=True)
+    if not faults and (broken := [k for k, v in found.items() if not v.isfinite().all()]):
+        faults = f"numbers that are not finite in {some(broken)}"
+    if faults:
+        raise InputError(
+            f"a network that comes back must have exactly the {len(expected)} tensors of {folder}, "
+            f"but has {faults}; give the module that prune_like returned, without a wrapper"
+        )
+    words = manifest.weights.removesuffix(ELSEWHERE) + ELSEWHERE
+    save_checkpoint(Path(out), module, replace(manifest, weights=words), force=force)
 
 
 def load_checkpoint(path: str | Path, *, model: str | None = None) -> Checkpoint:

@@ -38,7 +38,7 @@ def require_leave(name: str) -> None:
         _permits[-1](name)
 
 
-def find_factory(name: str, what: str = "a factory") -> Callable[[], Any]:
+def find_factory(name: str, what: str = "a factory") -> Callable[..., Any]:
     """The callable that `package.module:factory` names; it has not run yet.
 
     `what` begins the message about a name of another form. Raises `InputError` for such a name, for
@@ -60,10 +60,8 @@ def find_factory(name: str, what: str = "a factory") -> Callable[[], Any]:
     if factory is None:
         raise InputError(f"`{module_name}` must define `{attribute}`, but has no such name")
     if not callable(factory):
-        raise InputError(
-            f"`{name}` must be callable without arguments, but is a {type(factory).__name__}"
-        )
-    result: Callable[[], Any] = factory
+        raise InputError(f"`{name}` must be callable, but is a {type(factory).__name__}")
+    result: Callable[..., Any] = factory
     return result
 
 

@@ -36,7 +36,8 @@ class Tuning:
     `run` is its name in the table `epochs`, `data` what `--data` named, `teacher` in words whose
     opinion it learned from (empty: nobody's). It learned from `images` and was judged by
     `validation_images`: after `epochs` of them it has `accuracy` (the share that is right) and
-    `validation_loss` (nats).
+    `validation_loss` (nats). Where `loss` names a function of the user's own, that is the loss, and
+    accuracy is what the function `metric` gave; None where there is no such function.
     """
 
     run: str
@@ -46,8 +47,10 @@ class Tuning:
     images: int
     validation_images: int
     epochs: int
-    accuracy: float
+    accuracy: float | None
     validation_loss: float
+    loss: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hdap.fleet_data.wording import amount, interval, kept, latency, megabytes, 
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
-from hdap.report.pictures.training_picture import MOST_RUNS
+from hdap.report.pictures.training_picture import MOST_RUNS, training_label
 
 
 def training(source: PictureSource) -> Chapter:
@@ -26,7 +26,7 @@ def training(source: PictureSource) -> Chapter:
         ],
         [
             [
-                name,
+                training_label(mine[-1]),
                 percent(float(np.fmax.reduce([e.accuracy for e in mine]))),
                 percent(mine[-1].accuracy),
                 str(mine[-1].epoch),
@@ -36,7 +36,7 @@ def training(source: PictureSource) -> Chapter:
                 mine[-1].checkpoint,
                 str(mine[-1].seed),
             ]
-            for name, mine in runs.items()
+            for mine in runs.values()
         ],
         newest_last=True,
     )

@@ -10,13 +10,15 @@ from hdap.requests.shared_settings import (
     Criterion,
     ImageData,
     Model,
+    OwnLoss,
+    OwnMetric,
     Pretrained,
     Teacher,
     Tolerance,
     Unreadable,
     ValidationShare,
 )
-from hdap.requests.training_request import PRUNED_RECIPE
+from hdap.requests.training_request import PRUNED_RECIPE, check_own_code
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class CompressRequest:
     pruning would take where that is more; a single step takes what it likes. Of a network with
     accuracy A on the guard's images (`guard_share` of the training images, which nothing learns
     from) a pruned one must reach `min_accuracy_ratio` x A before it is tuned; up to `candidates`
-    trials of a step's short list may try. `weights` (a file) or timm's (`pretrained`) are the dense
+    trials of a step's short list may try. With `loss` and `metric` the metric stands for accuracy.
+    `weights` (a file) or timm's (`pretrained`) are the dense
     model's. `objective`, `tolerance` and `trials` are the searches'; the recipe is every step's.
 
     Raises `InputError` when a number is out of range.
@@ -66,6 +69,8 @@ class CompressRequest:
         int, Setting("Trials of each step's search.", also="search-trials", low=1)
     ] = 2000
     teacher: Teacher = ""
+    loss: OwnLoss = ""
+    metric: OwnMetric = ""
     validation_share: ValidationShare = 0.1
     unreadable: Unreadable = "stop"
 
@@ -79,6 +84,17 @@ class CompressRequest:
             "trials >= 1": self.trials >= 1,
         }
         require_rules(self, "a compression", rules)
+        check_own_code(self.loss, self.metric, self.teacher, self.recipe)
+        if self.loss and not self.metric:
+            raise InputError(
+                "a compression guards what a network has of its accuracy, but `--loss` says "
+                "nothing of that; give --metric package.module:function too"
+            )
+        if self.loss and self.criterion == "taylor":
+            raise InputError(
+                "the criterion taylor differentiates cross-entropy, but the network is tuned by "
+                f"--loss {self.loss}; give another --criterion, l2 for instance"
+            )
         if not self.weights and not self.pretrained:
             raise InputError(
                 "a compression keeps the accuracy of a trained network, but got no weights; "

@@ -51,6 +51,22 @@ Teacher = Annotated[
     str,
     Setting("Learn from the dense model too: its weights (a file), or `pretrained` (timm's)."),
 ]
+OwnLoss = Annotated[
+    str,
+    Setting(
+        "Your own loss, package.module:function of (network, batch): what is minimised, and the "
+        "validation part judged by, instead of classes.",
+        reach="code",
+    ),
+]
+OwnMetric = Annotated[
+    str,
+    Setting(
+        "With --loss: package.module:function of (network, batches), a share in 0..1 that takes "
+        "accuracy's place.",
+        reach="code",
+    ),
+]
 Readers = Annotated[
     int | None,
     Setting(

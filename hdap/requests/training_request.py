@@ -4,10 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hdap.fleet_data.errors import require_rules
+from hdap.fleet_data.errors import InputError, require_rules
 from hdap.requests.recipe import Recipe
 from hdap.requests.setting import Setting, Without
-from hdap.requests.shared_settings import ImageData, Readers, Teacher, Unreadable, ValidationShare
+from hdap.requests.shared_settings import (
+    ImageData,
+    OwnLoss,
+    OwnMetric,
+    Readers,
+    Teacher,
+    Unreadable,
+    ValidationShare,
+)
 
 MODES = ("nested", "masked", "incremental")
 """How an elastic network is trained."""
@@ -22,17 +30,23 @@ PRUNED_RECIPE = Recipe(recalibration=20)
 class TrainingRequest:
     """What is to be done: `out` gets the checkpoint, `data` and `teacher` are what the user calls
     them (teacher: a weights file, `pretrained`, or nothing). `run` names the epochs in the store,
-    where it is free; by default the folder's name does.
+    where it is free; by default the folder's name does. `loss` and `metric` are code of the user's
+    own (see `check_own_code`).
     """
 
     out: Annotated[Path, Setting("Folder for the tuned checkpoint.")]
     data: ImageData
     recipe: Recipe = PRUNED_RECIPE
     teacher: Teacher = ""
+    loss: OwnLoss = ""
+    metric: OwnMetric = ""
     validation_share: ValidationShare = 0.1
     unreadable: Unreadable = "stop"
     workers: Readers = None
     run: str = ""
+
+    def __post_init__(self) -> None:
+        check_own_code(self.loss, self.metric, self.teacher, self.recipe)
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,8 @@ class ElasticTraining(TrainingRequest):
 
     out: Annotated[Path, Setting("Folder for the elastic checkpoint.")]
     teacher: str = ""
+    loss: str = ""
+    metric: str = ""
     mode: Annotated[
         str,
         Setting(
@@ -66,6 +82,8 @@ class SparseTraining(TrainingRequest):
         DENSE_RECIPE
     )
     teacher: str = ""
+    loss: str = ""
+    metric: str = ""
     levels: Annotated[
         int, Setting("Sparse levels after the dense one.", flag="sparse-levels", low=1)
     ] = 25
@@ -98,3 +116,29 @@ class SparseTraining(TrainingRequest):
     def rewind_to(self) -> int:
         """The epoch whose weights every level goes back to."""
         return min(1, self.recipe.epochs - 1) if self.rewind is None else self.rewind
+
+
+def check_own_code(loss: str, metric: str, teacher: str, recipe: Recipe) -> None:
+    """Raises `InputError` where what is asked beside a loss of the user's own is not its."""
+    if metric and not loss:
+        raise InputError(
+            f"`--metric` judges what `--loss` tunes, but got --metric {metric} alone; give --loss "
+            "too, or leave it out: classes are judged by accuracy"
+        )
+    if loss and teacher:
+        raise InputError(
+            f"a teacher's opinion is of classes, so a network learns from `--loss` or from a "
+            f"teacher, but got --loss {loss} and --teacher {teacher}; leave one out"
+        )
+    if loss and recipe.label_smoothing:
+        raise InputError(
+            f"labels are smoothed in cross-entropy, but got --label-smoothing "
+            f"{recipe.label_smoothing} with --loss {loss}; leave one out"
+        )
+
+
+def judged_by(loss: str, metric: str) -> str:
+    """What the number in accuracy's place is; "" where there is none, only a loss."""
+    if loss:
+        return metric.rpartition(":")[2]
+    return "accuracy"

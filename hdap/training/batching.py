@@ -1,16 +1,18 @@
 """Batches of a data set: in order for judging, shuffled by a seed and an epoch for training."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader
 
 from hdap.fleet_data.errors import InputError
 from hdap.training.datasets import Samples
 
 Batch = tuple[Tensor, Tensor]
+T = TypeVar("T")
 
 
 def shuffled(samples: Samples, seed: int, epoch: int) -> list[int]:
@@ -41,24 +43,56 @@ def batches(
     `seed` is what worker processes start their own generators from. Raises `InputError` when
     samples are no images of one shape with integer labels, or when the user's code fails on one.
     """
+    found = map(_checked, _loaded(samples, groups, workers, device, seed))
+    return _read(found, "(float tensor C x H x W, integer label) of one shape")
+
+
+def any_batches(
+    samples: Samples,
+    groups: Sequence[list[int]],
+    *,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Iterator[Any]:
+    """For each group of places what torch's `default_collate` makes of its samples.
+
+    That is nested as the samples are; its tensors are on `device`. Other arguments as for
+    `batches`. Raises `InputError` when samples do not collate, or the user's code fails on one.
+    """
+    found = _loaded(samples, groups, workers, device, seed)
+    return _read(found, "of one structure, with tensors of one shape")
+
+
+def _loaded(
+    samples: Samples,
+    groups: Sequence[list[int]],
+    workers: int,
+    device: torch.device | str,
+    seed: int,
+) -> Iterator[Any]:
     target = torch.device(device)
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         samples,  # type: ignore[arg-type]  # any object with a length and items will do
         batch_sampler=groups,
         num_workers=workers,
         pin_memory=target.type == "cuda",
         generator=torch.Generator().manual_seed(seed),
     )
+    for batch in loader:
+        yield tree_map_only(Tensor, lambda part: part.to(target, non_blocking=True), batch)
+
+
+def _read(found: Iterator[T], form: str) -> Iterator[T]:
+    """The same batches; what reading one raises becomes an `InputError` that asks for `form`."""
     try:
-        for batch in loader:
-            images, labels = _checked(batch)
-            yield images.to(target, non_blocking=True), labels.to(target, non_blocking=True)
+        yield from found
     except InputError as error:
         raise InputError(_cause(error)) from error
     except (RuntimeError, TypeError, ValueError, OSError, LookupError) as error:
         raise InputError(
-            "samples must be (float tensor C x H x W, integer label) of one shape, but reading a "
-            f"batch failed with {type(error).__name__}: {_cause(error)}"
+            f"samples must be {form}, but reading a batch failed with {type(error).__name__}: "
+            f"{_cause(error)}"
         ) from error
 
 

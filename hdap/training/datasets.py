@@ -24,7 +24,8 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Images to learn from and others to judge by, of `classes` classes.
+    """Images to learn from and others to judge by, of `classes` classes; None: of no classes, for
+    a loss of the user's own.
 
     `train` may have `set_epoch(number)`, which is called before each epoch: how augmentation
     differs between epochs and still follows from a seed; and `plain()`, the same images without it.
@@ -34,14 +35,14 @@ class Data:
 
     train: Samples
     validation: Samples
-    classes: int
+    classes: int | None
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("training", self.train), ("validation", self.validation)):
             if not len(part):
                 raise InputError(f"the {name} part of the data must hold samples, but is empty")
-        if self.classes < 2:
+        if self.classes is not None and self.classes < 2:
             raise InputError(f"data must have two classes or more, but got {self.classes}")
 
 
@@ -52,7 +53,8 @@ class DataOptions:
     `input_shape` is what the network takes, (C, H, W) for images; `mean` and `deviation` are of
     pixels in 0..1, one number a channel (or one for all). Where the data has no validation part,
     `validation_share` of the training part becomes it, chosen by `seed`. `on_unreadable` is `stop`
-    or `skip`; `augment` crops and flips training images at random.
+    or `skip`; `augment` crops and flips training images at random. Where samples are not `labelled`
+    by class they are of any structure, and nobody counts their classes.
     """
 
     input_shape: InputShape = (3, 224, 224)
@@ -62,6 +64,7 @@ class DataOptions:
     seed: int = 0
     on_unreadable: str = "stop"
     augment: bool = True
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 < self.validation_share < 1.0:
@@ -108,7 +111,7 @@ def as_data(found: Any, name: str, options: DataOptions) -> Data:
                 f"`{name}` must return hdap.training.datasets.Data or a pair (train, validation) "
                 f"of map-style data sets, but returned {_kind(found)}"
             )
-    classes = _class_count(train)
+    classes = _class_count(train, name) if options.labelled else None
     if validation is None:
         train, validation = split(train, options.validation_share, options.seed)
     return Data(train, validation, classes)
@@ -177,7 +180,7 @@ def set_epoch(samples: Any, epoch: int) -> None:
         samples.set_epoch(epoch)
 
 
-def _class_count(samples: Any) -> int:
+def _class_count(samples: Any, name: str) -> int:
     names = getattr(samples, "classes", None)
     if isinstance(names, int):
         return names
@@ -185,8 +188,18 @@ def _class_count(samples: Any) -> int:
         return len(names)
     labels = _labels(samples)
     if labels is None:
-        labels = [int(samples[i][1]) for i in range(len(samples))]
+        labels = [_label(samples[i], name) for i in range(len(samples))]
     return max(labels, default=-1) + 1
+
+
+def _label(item: Any, name: str) -> int:
+    try:
+        return int(item[1])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"samples of `{name}` must be (image, integer label), but are {_kind(item)}; for "
+            "another task give a loss of your own: --loss package.module:function"
+        ) from error
 
 
 def _labels(samples: Any) -> list[int] | None:

@@ -8,10 +8,10 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import STATE, Checkpoint, load_checkpoint
 from hdap.networks.loading import load_model
 from hdap.networks.manifest import NetworkManifest
-from hdap.requests.recipe import Recipe
 from hdap.requests.training_request import TrainingRequest
 from hdap.training.datasets import Data
-from hdap.training.network_quality import Quality, evaluate, recalibrate_by
+from hdap.training.network_quality import Quality
+from hdap.training.own_task import load_task
 from hdap.training.training_loop import best_device
 from hdap.training.training_session import (
     TrainingSession,
@@ -54,7 +54,7 @@ def resumable(wanted: TrainingRequest, *, model: str | None = None) -> tuple[Che
     """The checkpoint in `wanted.out` and the state of its training; `model` as `load_checkpoint`.
 
     Raises `InputError` when there is none, when it is complete, or when it was begun with another
-    recipe, data or teacher.
+    recipe, data, teacher, loss or metric.
     """
     out = wanted.out
     there = load_checkpoint(out, model=model)
@@ -73,10 +73,11 @@ def resumable(wanted: TrainingRequest, *, model: str | None = None) -> tuple[Che
     return there, stored_snapshot(out, there.module)
 
 
-def quality_before(start: Checkpoint, data: Data, recipe: Recipe) -> Quality:
+def quality_before(start: Checkpoint, data: Data, wanted: TrainingRequest) -> Quality:
     """How good a pruned network is before training, with batch norms as training will begin."""
-    recalibrate_by(recipe, start.module.to(best_device()), data.train)
-    return evaluate(start.module, data.validation)
+    task = load_task(wanted.loss, wanted.metric)
+    task.recalibrate(wanted.recipe, start.module.to(best_device()), data.train)
+    return task.evaluate(start.module, data.validation)
 
 
 def load_teacher(manifest: NetworkManifest, teacher: str) -> nn.Module | None:

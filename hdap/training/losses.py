@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hdap.requests.recipe import Recipe
+from hdap.training.batching import Batch
 from hdap.training.network_quality import forward
 
 
@@ -24,8 +26,9 @@ class Step:
     rng: torch.Generator
 
 
-Losses = Callable[[nn.Module, Tensor, Tensor, Step], Iterator[Tensor]]
-"""Called with (network, images `n x C x H x W`, labels `n`, step); yields scalar losses.
+Losses = Callable[[nn.Module, Any, Step], Iterator[Tensor]]
+"""Called with (network, batch, step); yields scalar losses. A batch is (images `n x C x H x W`,
+labels `n`) unless the training has a task of the user's own.
 
 Each is differentiated as soon as it is yielded and gradients add up, so several forward passes of
 one step (the sandwich rule) need the memory of one. Their sum is what is reported.
@@ -35,7 +38,8 @@ one step (the sandwich rule) need the memory of one. Their sum is what is report
 def supervised(recipe: Recipe) -> Losses:
     """Cross-entropy with the recipe's label smoothing (Szegedy et al., CVPR 2016, section 7)."""
 
-    def losses(module: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
+    def losses(module: nn.Module, batch: Batch, step: Step) -> Iterator[Tensor]:
+        images, labels = batch
         yield cross_entropy(forward(module, images, labels), labels, recipe)
 
     return losses
@@ -48,7 +52,8 @@ def distilled(teacher: nn.Module, recipe: Recipe) -> Losses:
     """
     weight, temperature = recipe.distillation, recipe.temperature
 
-    def losses(module: nn.Module, images: Tensor, labels: Tensor, step: Step) -> Iterator[Tensor]:
+    def losses(module: nn.Module, batch: Batch, step: Step) -> Iterator[Tensor]:
+        images, labels = batch
         with torch.no_grad():
             opinion = forward(teacher, images, labels)
         logits = forward(module, images, labels)

@@ -1,6 +1,7 @@
 """How good a network is on data, and batch norms that fit what flows through them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,10 @@ EVALUATION_BATCH = 256
 @dataclass(frozen=True)
 class Quality:
     """`accuracy` is the share of images whose class is the most likely one; `loss` the mean
-    cross-entropy in nats; NaN and infinity say that the network's numbers ran away."""
+    cross-entropy in nats; NaN and infinity say that the network's numbers ran away.
+
+    With a task of the user's own it is the mean of that loss, and accuracy is its metric, NaN
+    where there is none."""
 
     accuracy: float
     loss: float
@@ -95,12 +99,19 @@ def forward(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return logits
 
 
-def recalibrate(module: nn.Module, images: Iterable[Tensor]) -> None:
+def recalibrate(
+    module: nn.Module,
+    images: Iterable[Any],
+    *,
+    run: Callable[[nn.Module, Any], object] = lambda module, images: module(images),
+    mode: Callable[[nn.Module], AbstractContextManager[None]] = in_eval_mode,
+) -> None:
     """Set the running statistics of all batch norms anew, as the mean over batches of images.
 
     After pruning they describe the wider network. Everything else stays, in eval mode and as it is
     (Yu & Huang, "Universally Slimmable Networks", ICCV 2019, 3.3). A network without batch norms is
-    left alone. Raises `InputError` when there are no images.
+    left alone. Batches of another kind are `run` through it, in a `mode` of its own. Raises
+    `InputError` when there are no images.
     """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
@@ -108,13 +119,13 @@ def recalibrate(module: nn.Module, images: Iterable[Tensor]) -> None:
     momenta = [norm.momentum for norm in norms]
     seen = False
     try:
-        with in_eval_mode(module), torch.no_grad():
+        with mode(module), torch.no_grad():
             for norm in norms:
                 norm.reset_running_stats()
                 norm.momentum = None  # cumulative average
                 norm.train()
             for batch in images:
-                module(batch)
+                run(module, batch)
                 seen = True
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,11 @@ from torch.optim import Optimizer
 
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.requests.recipe import Recipe
-from hdap.training.batching import batches, chunks, seeded, shuffled
+from hdap.training.batching import chunks, seeded, shuffled
 from hdap.training.datasets import Data, set_epoch
 from hdap.training.distributed import Replicas, mean_over_processes, rank, world
-from hdap.training.losses import Losses, Step, distilled, supervised
-from hdap.training.network_quality import evaluate, recalibrate_by
+from hdap.training.learning_task import CLASSIFICATION, LearningTask
+from hdap.training.losses import Losses, Step
 from hdap.training.training_state import Epoch, History, Snapshot, TrainingProgress
 
 OnEpoch = Callable[[Epoch, Callable[[], Snapshot]], None]
@@ -29,6 +30,7 @@ def train(
     *,
     teacher: nn.Module | None = None,
     losses: Losses | None = None,
+    task: LearningTask = CLASSIFICATION,
     after_step: Callable[[nn.Module], None] | None = None,
     on_epoch: OnEpoch | None = None,
     on_step: Callable[[TrainingProgress], None] | None = None,
@@ -38,12 +40,13 @@ def train(
 ) -> History:
     """Train `module` in place and leave it in eval mode on `device` (a GPU where there is one).
 
-    A step minimises what `losses` yields; by default cross-entropy, mixed with the opinion of
-    `teacher` if there is one. `after_step` may put the network right after every step (masks).
-    `on_epoch` gets the epoch that ended and a function that makes its snapshot; training goes on
-    from a snapshot with `resume`, on the CPU with bit-equal numbers. The seed decides order and
-    everything that is drawn; torch's global generators are as before afterwards. Steps that the
-    data does not fill are left out, other images in every epoch.
+    A step minimises what `losses` yields; by default that of the `task`, which is
+    cross-entropy, mixed with the opinion of `teacher` if there is one. `after_step` may put the
+    network right after every step (masks). `on_epoch` gets the epoch that ended and a function
+    that makes its snapshot; training goes on from a snapshot with `resume`, on the CPU with
+    bit-equal numbers. The seed decides order and everything that is drawn; torch's global
+    generators are as before afterwards. Steps that the data does not fill are left out, other
+    images in every epoch.
 
     Raises:
         DivergedError: the loss is not finite; the step before it is the last that was taken.
@@ -51,12 +54,13 @@ def train(
     """
     if teacher is not None and losses is not None:
         raise InputError("a step minimises `losses` or learns from `teacher`, but got both")
-    run = _Run(module, data, recipe, teacher, losses, torch.device(device or best_device()))
+    at = torch.device(device or best_device())
+    run = _Run(module, data, recipe, task, teacher, losses, at)
     run.workers, run.after_step, run.on_step = workers, after_step, on_step
     if resume is not None:
         run.restore(resume)
     else:
-        recalibrate_by(recipe, module, data.train)
+        task.recalibrate(recipe, module, data.train)
     while len(run.epochs) < recipe.epochs:
         epoch = run.epoch(len(run.epochs) + 1)
         run.epochs.append(epoch)
@@ -78,16 +82,18 @@ class _Run:
         module: nn.Module,
         data: Data,
         recipe: Recipe,
+        task: LearningTask,
         teacher: nn.Module | None,
         losses: Losses | None,
         device: torch.device,
     ) -> None:
         self.module, self.data, self.recipe, self.device = module.to(device), data, recipe, device
-        self.replicas = Replicas(module, explicit=losses is not None)
+        self.task = task
+        explicit = losses is not None or task.calls_module
+        self.replicas = Replicas(module, explicit=explicit)
         if teacher is not None:
             teacher = teacher.to(device).eval()
-        default = supervised(recipe) if teacher is None else distilled(teacher, recipe)
-        self.losses = losses or default
+        self.losses = losses or task.losses(recipe, teacher)
         self.optimizer = make_optimizer(module, recipe)
         amp = recipe.amp and device.type == "cuda"
         self.amp_type = torch.bfloat16 if amp and torch.cuda.is_bf16_supported() else torch.float16
@@ -130,7 +136,7 @@ class _Run:
         seconds = time.perf_counter() - started
         self.replicas.settle()
         self.module.eval()
-        judged = evaluate(self.module, self.data.validation, workers=self.workers)
+        judged = self.task.evaluate(self.module, self.data.validation, workers=self.workers)
         if not math.isfinite(judged.loss):
             raise DivergedError(
                 f"the loss must be finite, but on validation images it is {judged.loss} after "
@@ -165,11 +171,11 @@ class _Run:
                 )
         return summed / self.steps, lr
 
-    def _micro_batches(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _micro_batches(self, number: int) -> Iterator[Any]:
         order = shuffled(self.data.train, self.recipe.seed, number)
         count = self.steps * self.recipe.accumulation
         groups = [group[rank() :: world()] for group in chunks(order, self.micro)[:count]]
-        return batches(
+        return self.task.batches(
             self.data.train,
             groups,
             workers=self.workers,
@@ -177,23 +183,23 @@ class _Run:
             seed=self.recipe.seed + number,
         )
 
-    def _step(self, step: Step, micro_batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+    def _step(self, step: Step, micro_batches: Iterator[Any]) -> float:
         """One optimiser step; its loss, or what is not finite before any weight moved."""
         count = self.recipe.accumulation
         self.optimizer.zero_grad(set_to_none=True)
         summed = torch.zeros((), device=self.device)
         for place in range(count):
-            images, labels = next(micro_batches)
+            batch = next(micro_batches)
             with self.replicas.micro_batch(last=place == count - 1):
-                summed += self._differentiate(images, labels, step)
+                summed += self._differentiate(batch, step)
         loss = float(mean_over_processes(summed / count))
         if math.isfinite(loss):
             self._move()
         return loss
 
-    def _differentiate(self, images: Tensor, labels: Tensor, step: Step) -> Tensor:
+    def _differentiate(self, batch: Any, step: Step) -> Tensor:
         total: Tensor | None = None
-        yielded = self.losses(self.replicas.network, images, labels, step)
+        yielded = self.losses(self.replicas.network, batch, step)
         while True:
             with torch.autocast(self.device.type, dtype=self.amp_type, enabled=self.amp):
                 loss = next(yielded, None)

@@ -4,6 +4,7 @@ Fine-tuning, the steps of a compression, elastic networks and sparse levels all 
 `TrainingSession`; they differ in what a step minimises and in which network an epoch leaves.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from hdap.training.datasets import Data
 from hdap.training.distributed import rank
 from hdap.training.load_data import image_readers
 from hdap.training.losses import Losses
+from hdap.training.own_task import load_task
 from hdap.training.training_loop import OnEpoch, train
 from hdap.training.training_state import Epoch, History, Snapshot, TrainingProgress
 
@@ -111,6 +113,7 @@ class TrainingSession(Generic[AnyManifest]):
                 recipe or self.wanted.recipe,
                 teacher=teacher,
                 losses=losses,
+                task=load_task(self.wanted.loss, self.wanted.metric),
                 after_step=after_step,
                 on_epoch=leave,
                 on_step=self.watch.on_step,
@@ -156,8 +159,10 @@ class TrainingSession(Generic[AnyManifest]):
             images=len(self.data.train),
             validation_images=len(self.data.validation),
             epochs=epoch.number,
-            accuracy=epoch.accuracy,
+            accuracy=epoch.accuracy if math.isfinite(epoch.accuracy) else None,
             validation_loss=epoch.validation_loss,
+            loss=self.wanted.loss,
+            metric=self.wanted.metric,
         )
 
     def _row(self, epoch: Epoch) -> EpochRecord:
@@ -174,6 +179,7 @@ class TrainingSession(Generic[AnyManifest]):
             seconds=epoch.seconds,
             seed=self.wanted.recipe.seed,
             created_at=datetime.now(UTC),
+            metric=self.wanted.metric if self.wanted.loss else "accuracy",
         )
 
 
@@ -192,11 +198,13 @@ def begun_tuning(out: Path) -> Tuning | None:
 
 
 def require_as_begun(begun: Tuning, wanted: TrainingRequest) -> None:
-    """Raises `InputError` unless recipe, data and teacher are what the training began with."""
-    require_unchanged(
-        {**asdict(begun.recipe), "data": begun.data, "teacher": begun.teacher},
-        {**asdict(wanted.recipe), "data": wanted.data, "teacher": wanted.teacher},
-    )
+    """Raises `InputError` unless recipe, data, teacher, loss and metric are as it began."""
+
+    def told(by: Tuning | TrainingRequest) -> dict[str, Any]:
+        names = ("data", "teacher", "loss", "metric")
+        return asdict(by.recipe) | {name: getattr(by, name) for name in names}
+
+    require_unchanged(told(begun), told(wanted))
 
 
 def require_unchanged(

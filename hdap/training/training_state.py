@@ -20,7 +20,8 @@ class Epoch:
     Losses are means in nats: `train_loss` over the steps while the network changed, as the recipe
     defines it, `validation_loss` plain cross-entropy after them. `accuracy` is the share of
     validation images that are right; `lr` that of the last step. `images_per_second` and `seconds`
-    are of the training steps alone.
+    are of the training steps alone. With a task of the user's own losses and accuracy are
+    as in `hdap.training.network_quality.Quality`.
     """
 
     number: int

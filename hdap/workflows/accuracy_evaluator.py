@@ -61,7 +61,7 @@ class AccuracyEvaluator:
     graph: ChannelGraph
     held: Samples
     others: Samples
-    classes: int
+    classes: int | None
     seed: int
     tune_images: int = 0
 

@@ -13,7 +13,7 @@ from hdap.networks.prune_plan import PrunePlan
 from hdap.networks.pruned_network import PrunedNetwork, prune_further
 from hdap.requests.recipe import Recipe
 from hdap.training.datasets import Data, Samples
-from hdap.training.network_quality import evaluate, recalibrate_by
+from hdap.training.learning_task import LearningTask
 from hdap.training.training_loop import best_device
 
 RECALIBRATION = 20
@@ -22,12 +22,15 @@ RECALIBRATION = 20
 
 @dataclass(frozen=True)
 class Guard:
-    """`images` are those that nothing learns from; a network passes with `ratio` of `before`."""
+    """`images` are those that nothing learns from; a network passes with `ratio` of `before`.
+
+    The `task` says what accuracy is."""
 
     step: int
     images: Samples
     before: float
     ratio: float
+    task: LearningTask
 
     @property
     def least(self) -> float:
@@ -65,8 +68,8 @@ def first_that_passes(
     for plan in plans:
         assert plan.origin is not None
         made = prune_further(start, manifest, plan, criterion, evidence)
-        recalibrate_by(settings, made.module.to(best_device()), data.train)
-        accuracy = evaluate(made.module, guard.images).accuracy
+        guard.task.recalibrate(settings, made.module.to(best_device()), data.train)
+        accuracy = guard.task.evaluate(made.module, guard.images).accuracy
         tried[plan.origin.trial] = accuracy
         if accuracy >= guard.least:
             return Passed(made, plan.origin.trial, accuracy, tried)

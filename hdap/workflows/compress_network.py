@@ -28,7 +28,7 @@ from hdap.search.problem.budget import parse_flops
 from hdap.training.datasets import Data, Samples, hold_out
 from hdap.training.finetuning import fine_tune, resumable
 from hdap.training.load_data import TrainingBatches
-from hdap.training.network_quality import evaluate
+from hdap.training.own_task import load_task
 from hdap.training.training_loop import best_device
 from hdap.training.training_session import (
     TrainingWatch,
@@ -81,6 +81,7 @@ class Compression:
         budget = parse_flops(request.flops, dense)
         self.schedule = flops_schedule(dense, budget, request.steps)
         self.journal = journal
+        self._task = load_task(request.loss, request.metric)
 
     @classmethod
     def begin(
@@ -119,7 +120,8 @@ class Compression:
             source = WeightsSource(weights, request.pretrained)
             network = start_network(None, request.model, source)
         if journal is None:
-            accuracy = evaluate(network.module, guard).accuracy
+            task = load_task(request.loss, request.metric)
+            accuracy = task.evaluate(network.module, guard).accuracy
             simulated = store.has_simulated()
             journal = Journal(free_run(store, out.name), request, simulated, store.name, accuracy)
         network.module.to(best_device())
@@ -144,7 +146,7 @@ class Compression:
         else:
             watch.say(f"step {step}: pruned before as trial {entry.trial} of {entry.study}")
         tuned = self._tune(step, watch.tuning(step))
-        accuracy = evaluate(tuned.module, self._state.guard).accuracy
+        accuracy = self._task.evaluate(tuned.module, self._state.guard).accuracy
         entry = replace(
             entry,
             accuracy_after=accuracy,
@@ -157,7 +159,7 @@ class Compression:
 
     def _prune(self, step: int, watch: CompressWatch) -> StepEntry:
         request, state = self._request, self._state
-        before = evaluate(state.network.module, state.guard).accuracy
+        before = self._task.evaluate(state.network.module, state.guard).accuracy
         found, study = self._search(step, watch)
         plans = [
             plan_from_trial(self._store, study, int(number))
@@ -167,7 +169,7 @@ class Compression:
             state.network.module,
             state.network.manifest,
             plans,
-            Guard(step, state.guard, before, request.min_accuracy_ratio),
+            Guard(step, state.guard, before, request.min_accuracy_ratio, self._task),
             state.data,
             request.recipe,
             request.criterion,
@@ -226,6 +228,8 @@ class Compression:
             request.data,
             request.recipe,
             request.teacher,
+            request.loss,
+            request.metric,
             workers=self._workers,
             run=f"{self.journal.run}-step-{step}",
         )

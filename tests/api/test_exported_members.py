@@ -3,7 +3,9 @@ import sys
 
 import hdap
 
-MEMBERS = ["Fleet", "Found", "HdapError", "__version__", "load_pruned"]
+MEMBERS = [
+    *("Fleet", "Found", "HdapError", "__version__", "load_pruned", "prune_like", "save_pruned"),
+]
 
 
 def test_the_package_exports_these_and_nothing_else() -> None:

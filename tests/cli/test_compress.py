@@ -184,3 +184,36 @@ def test_wrong_input_is_one_line(
     out = () if "--out" in arguments else ("--out", "new")
     assert expected in _error(hdap(*BUDGET, *FAST, *out, *arguments, db=place / "hdap.db"))
     assert not (place / "new").exists()
+
+
+OWN = """
+from torch.nn import functional
+
+def loss(network, batch):
+    images, labels = batch
+    return functional.cross_entropy(network(images), labels)
+
+def right(network, batches):
+    found = [network(images).argmax(1) == labels for images, labels in batches]
+    return sum(int(x.sum()) for x in found) / sum(len(x) for x in found)
+"""
+
+
+def test_a_compression_guards_the_metric_of_an_own_loss(
+    hdap: Hdap, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compressloss.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    db = shutil.copy(place / "hdap.db", tmp_path / "hdap.db")
+    own = ("--loss", "compressloss:loss", "--weights", str(place / "dense.pt"))
+    asked = (*BUDGET, *FAST, *own, "--steps", "1", "--min-accuracy-ratio", "0.1")
+    out = ("--out", str(tmp_path / "own"))
+    assert "give --metric" in _error(hdap(*asked, *out, db=db))
+    done = hdap(*asked, "--metric", "compressloss:right", *out, "--json", db=db)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["request"]["metric"] == "compressloss:right"
+    assert found["steps"][0]["validation_accuracy"] > 0
+    assert "right " in done.stderr
+    assert "accuracy" not in done.stderr
+    sys.modules.pop("compressloss", None)

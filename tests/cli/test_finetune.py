@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -152,3 +152,107 @@ def test_torchrun_gives_the_numbers_of_one_process_and_one_voice(hdap: Hdap, her
     assert done.stderr.count("epoch 2 of 2") == 1
     with Store.open(str(db)) as store:
         assert [r.epoch for r in store.epochs("both")] == [1, 2]
+
+
+TASK = """
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+class Levels(Dataset):
+    # an image of one grey, and how bright it is: no class, no tensor of labels
+    def __init__(self, count):
+        self.levels = torch.linspace(-1, 1, count)
+    def __len__(self):
+        return len(self.levels)
+    def __getitem__(self, index):
+        return {"image": torch.full((1, 6, 6), self.levels[index].item()),
+                "wanted": {"level": self.levels[index]}}
+
+def levels():
+    return Levels(64), Levels(20)
+
+def loss(network, batch):
+    return (network(batch["image"])[:, 0] - batch["wanted"]["level"]).square().mean()
+
+def close(network, batches):
+    hits = [(network(b["image"])[:, 0] - b["wanted"]["level"]).abs() < 0.25 for b in batches]
+    return torch.cat(hits).float().mean()
+"""
+OWN = ("finetune", "pruned", "--model", MODEL, "--data", "finetunetask:levels", "--epochs", "2")
+LOSS = ("--loss", "finetunetask:loss")
+METRIC = ("--metric", "finetunetask:close")
+
+
+@pytest.fixture
+def task(here: Path) -> Iterator[Path]:
+    (here / "finetunetask.py").write_text(TASK)
+    yield here
+    sys.modules.pop("finetunetask", None)
+
+
+def test_another_task_is_tuned_by_its_own_loss_and_nothing_is_called_accuracy(
+    hdap: Hdap, task: Path
+) -> None:
+    db = task / "hdap.db"
+    done = hdap(*OWN, *LOSS, *FAST, "--out", "tuned", "--tensorboard", "board", db=db)
+    assert done.exit_code == 0, done.output
+    assert "accuracy" not in done.output
+    assert "64 images to learn from, 20 to judge by" in done.stderr
+    assert "classes" not in done.stderr
+    assert "as pruned" in done.stdout
+    told = hdap(*OWN, *LOSS, *FAST, "--out", "again", "--json", db=db)
+    found = json.loads(told.stdout)
+    assert found["loss"] == "finetunetask:loss"
+    assert (found["accuracy"], found["before"]["accuracy"], found["metric"]) == (None, None, None)
+    assert found["epochs"][-1]["accuracy"] is None
+    assert found["validation_loss"] < found["before"]["loss"]
+    assert load_checkpoint(task / "again", model=MODEL).manifest.tunings[0].accuracy is None
+    with Store.open(str(db)) as store:
+        rows = store.query("SELECT accuracy, metric FROM epochs").rows
+    assert set(rows) == {(None, "")}
+
+
+def test_a_metric_is_called_by_its_name(hdap: Hdap, task: Path) -> None:
+    db = task / "hdap.db"
+    done = hdap(*OWN, *LOSS, *METRIC, *FAST, "--out", "tuned", db=db)
+    assert done.exit_code == 0, done.output
+    assert "accuracy" not in done.output
+    assert "close" in done.stdout
+    assert "close " in done.stderr
+    told = hdap(*OWN, *LOSS, *METRIC, *FAST, "--out", "again", "--json", db=db)
+    found = json.loads(told.stdout)
+    assert found["metric"] == "finetunetask:close"
+    assert 0 <= found["accuracy"] <= 1
+    with Store.open(str(db)) as store:
+        assert store.epochs("again")[-1].metric == "finetunetask:close"
+
+
+def test_a_run_by_an_own_loss_is_resumed_without_naming_it_again(hdap: Hdap, task: Path) -> None:
+    db = task / "hdap.db"
+    assert hdap(*OWN, *LOSS, *METRIC, *FAST, "--out", "tuned", db=db).exit_code == 0
+    assert "has all 2" in _error(hdap(*OWN, "--out", "tuned", "--resume", db=db))
+    other = hdap(*OWN, "--loss", "finetunetask:close", "--out", "tuned", "--resume", db=db)
+    assert "loss='finetunetask:loss'" in _error(other)
+
+
+WRONG_TASK = {
+    "a metric alone": (METRIC, "alone; give --loss"),
+    "a teacher": ((*LOSS, "--teacher", "dense.pt"), "from `--loss` or from a teacher"),
+    "smooth labels": ((*LOSS, "--label-smoothing", "0.1"), "smoothed in cross-entropy"),
+    "no such loss": (("--loss", "finetunetask:lost"), "must define `lost`"),
+    "a name of another form": (("--loss", "mse"), "`--loss` is written"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TASK)
+def test_a_wrong_task_is_one_line(hdap: Hdap, task: Path, case: str) -> None:
+    options, message = WRONG_TASK[case]
+    assert message in _error(hdap(*OWN, *options, "--out", "tuned", db=task / "hdap.db"))
+    assert not (task / "tuned").exists()
+
+
+def test_samples_of_another_task_are_no_classes(hdap: Hdap, task: Path) -> None:
+    line = _error(hdap(*OWN, "--out", "tuned", db=task / "hdap.db"))
+    assert "finetunetask:levels" in line
+    assert "--loss" in line

@@ -167,3 +167,14 @@ def test_every_setting_that_can_name_code_says_so() -> None:
     assert unsaid == []
     servers = [leaf for _, leaf in leaves if leaf.name in ("db", "storage")]
     assert all(list(reached(leaf, "grpc://192.0.2.1:1")) for leaf in servers)
+
+
+@pytest.mark.parametrize("setting", ["loss", "metric"])
+def test_a_loss_that_a_folder_names_does_not_run_unasked(
+    hdap: Hdap, folder: Path, setting: str
+) -> None:
+    settings(folder, f'[finetune]\n{setting} = "theirnet:make"\n')
+    done = hdap("finetune", "pruned", "--data", "images", "--out", "tuned")
+    assert done.exit_code == 1
+    assert f"import and run theirnet:make ({setting})" in done.stderr
+    assert not (folder / "ran").exists()

@@ -50,7 +50,7 @@ NOT_RUN = {
 
 WRITTEN_BY_MKDOCS = {"commands.md", "json.md", "notebook.md", "api/index.md"}
 
-IN_ORDER = {"portfolio.md"}
+IN_ORDER = {"detection.md", "portfolio.md"}
 """Pages whose lines for the shell need what the lines before them wrote, and so does the Python."""
 
 SEVERAL = ("--latency", "20ms", "--networks", "2", "--trials", "40")

@@ -179,7 +179,7 @@ def test_loading_says_nothing(nets: str, capfd: pytest.CaptureFixture[str]) -> N
         ("{}:text", "must return a torch.nn.Module, but returned str"),
         ("{}:empty", "it has none"),
         ("{}:flat", r"must be 1 to 4 sizes without the batch.*but got \(3, 0\)"),
-        ("{}:number", "must be callable without arguments, but is a int"),
+        ("{}:number", "must be callable, but is a int"),
         ("{}:absent", "must define `absent`"),
         ("{}_broken:net", "a_package_that_is_not_there"),
         ("no_such_module_at_all:net", "must be importable"),

@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 from hdap.training.datasets import Data
 from hdap.training.distributed import processes, rank
 from hdap.training.network_quality import evaluate
+from hdap.training.own_task import OwnTask
 from hdap.training.training_loop import train
 from hdap.requests.recipe import Recipe
 
@@ -31,9 +32,19 @@ def samples(count, seed):
     return TensorDataset(images, labels)
 
 
-def losses(network, images, labels, step):
+def losses(network, batch, step):
+    images, labels = batch
     yield nn.functional.cross_entropy(network(images), labels)
     yield nn.functional.cross_entropy(network(images.flip(-1)), labels)
+
+
+def losses_mean(network, batch):
+    return nn.functional.cross_entropy(network(batch[0]), batch[1])
+
+
+def right(network, batches):
+    found = [network(images).argmax(1) == labels for images, labels in batches]
+    return sum(int(x.sum()) for x in found) / sum(len(x) for x in found)
 
 
 def network(norm):
@@ -50,6 +61,9 @@ with processes():
     for name, several in (("usual", None), ("several", losses)):
         history = train(network(False), data, recipe, losses=several)
         result[name] = [[e.train_loss, e.validation_loss, e.accuracy] for e in history.epochs]
+    own = OwnTask(losses_mean, "own:loss", right, "own:right")
+    history = train(network(False), data, recipe, task=own)
+    result["own"] = [[e.train_loss, e.validation_loss, e.accuracy] for e in history.epochs]
     normed = network(True)
     train(normed, data, recipe)
     result["statistics"] = normed[1].running_mean.tolist()
@@ -65,8 +79,11 @@ def test_two_processes_take_the_steps_that_one_takes(
     (alone,) = processes(SCRIPT, 1)
     first, second = processes(SCRIPT, 2)
     assert first == second
-    for steps in ("usual", "several"):
+    for steps in ("usual", "several", "own"):
         torch.testing.assert_close(
             torch.tensor(first[steps]), torch.tensor(alone[steps]), rtol=1e-4, atol=1e-5
         )
+    torch.testing.assert_close(
+        torch.tensor(alone["own"]), torch.tensor(alone["usual"]), rtol=1e-4, atol=1e-5
+    )
     assert first["images"] == alone["images"] == 51

@@ -250,9 +250,49 @@ def test_the_dense_model_teaches(
         load_teacher(start.manifest, str(tmp_path / "nothing.pt"))
 
 
-def test_quality_before_is_that_of_recalibrated_norms(pruned: Path, data: Data) -> None:
+def test_quality_before_is_that_of_recalibrated_norms(
+    pruned: Path, wanted: TrainingRequest, data: Data
+) -> None:
     start = _start(pruned)
     before = _weights(start.module)["1.running_mean"]
-    found = quality_before(start, data, RECIPE)
+    found = quality_before(start, data, wanted)
     assert found.images == 60
     assert not torch.equal(start.module.state_dict()["1.running_mean"], before)
+
+
+OWN_LOSS = """
+from torch.nn import functional
+
+def loss(network, batch):
+    images, labels = batch
+    return functional.cross_entropy(network(images), labels)
+
+def right(network, batches):
+    found = [network(images).argmax(1) == labels for images, labels in batches]
+    return float(sum(x.sum() for x in found)) / sum(len(x) for x in found)
+"""
+
+
+@pytest.fixture
+def own_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "ownloss.py").write_text(OWN_LOSS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("ownloss", None)
+
+
+@pytest.mark.usefixtures("own_loss")
+@pytest.mark.parametrize("metric", ["", "ownloss:right"])
+def test_a_checkpoint_says_by_whose_loss_it_was_tuned_and_no_accuracy_that_nobody_saw(
+    pruned: Path, wanted: TrainingRequest, data: Data, tmp_path: Path, metric: str
+) -> None:
+    own = replace(wanted, loss="ownloss:loss", metric=metric)
+    with Store.open(str(tmp_path / "hdap.db")) as store:
+        _, history = fine_tune(_start(pruned), data, own, TrainingWatch(store=store))
+        (row,) = store.query("SELECT accuracy IS NULL, metric FROM epochs WHERE epoch = 3").rows
+        assert store.epochs("tuned")[-1].metric == metric
+    (tuning,) = load_checkpoint(own.out, model=MODEL).manifest.tunings
+    assert (tuning.loss, tuning.metric) == ("ownloss:loss", metric)
+    assert tuning.validation_loss == history.last.validation_loss
+    assert tuning.accuracy == (history.last.accuracy if metric else None)
+    assert row == (0 if metric else 1, metric)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.requests.recipe import OPTIMIZERS, Recipe
+from hdap.training.batching import Batch
 from hdap.training.datasets import Data, part
 from hdap.training.losses import Step, imitation
 from hdap.training.network_quality import evaluate
@@ -113,9 +114,8 @@ def test_a_loss_that_runs_away_stops_before_a_weight_is_broken(make: Make, data:
 
 
 def test_a_step_may_hold_several_losses_of_which_the_first_is_told(make: Make, data: Data) -> None:
-    def sandwich(
-        network: nn.Module, images: Tensor, labels: Tensor, step: Step
-    ) -> Iterator[Tensor]:
+    def sandwich(network: nn.Module, batch: Batch, step: Step) -> Iterator[Tensor]:
+        images, labels = batch
         logits = network(images)
         yield nn.functional.cross_entropy(logits, labels)
         drawn.append(int(torch.randint(0, 100, (), generator=step.rng)))

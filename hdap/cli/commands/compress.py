@@ -10,6 +10,7 @@ from hdap.cli.terminal.output import emit_json, say
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.wording import percent
 from hdap.networks.criteria import criterion
+from hdap.requests.training_request import judged_by
 from hdap.training.load_data import image_readers
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compress_network import Compression
@@ -26,15 +27,17 @@ def run(asked: CompressCommand) -> None:
         )
     with open_store(asked.db, create=False) as store:
         shape = measured_architecture(store, request.model, say).input_shape
-        data = read_data(request, request.model, shape, request.recipe.seed)
+        seed, labelled = request.recipe.seed, not request.loss
+        data = read_data(request, request.model, shape, seed, labelled=labelled)
+        judged = judged_by(request.loss, request.metric)
         readers = image_readers(asked.workers, request.data)
         work = Compression.begin(
             store, request, data, out, say, resume=asked.resume, workers=readers
         )
-        with compressed.watching(store, work, request.recipe.epochs) as watch:
+        with compressed.watching(store, work, request) as watch:
             for done in work.remaining(watch):
                 say(
-                    f"step {done.step} of {request.steps}: accuracy "
+                    f"step {done.step} of {request.steps}: {judged} "
                     f"{percent(done.accuracy_before)} before, {percent(done.accuracy_pruned)} "
                     f"pruned, {percent(done.accuracy_after or 0.0)} tuned"
                 )

@@ -11,6 +11,8 @@ from hdap.cli.terminal.output import line, progress_bar, say, show_rows
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted, interval, latency, number, percent, times
+from hdap.requests.compression_request import CompressRequest
+from hdap.requests.training_request import judged_by
 from hdap.search.driver.run_search import SearchProgress
 from hdap.training.training_session import TrainingWatch
 from hdap.training.training_state import Epoch, TrainingProgress
@@ -20,9 +22,10 @@ from hdap.workflows.next_commands import command_line, export_command, free_name
 
 
 @contextmanager
-def watching(store: Store, work: Compression, epochs: int) -> Iterator[CompressWatch]:
+def watching(store: Store, work: Compression, request: CompressRequest) -> Iterator[CompressWatch]:
     """One bar over all steps; it moves with the epochs, which take most of the time."""
-    first, count = work.journal.done, len(work.schedule)
+    first, count, epochs = work.journal.done, len(work.schedule), request.recipe.epochs
+    judged = judged_by(request.loss, request.metric)
     with progress_bar("compressing") as bar:
 
         def searching(step: int, done: SearchProgress) -> None:
@@ -39,7 +42,7 @@ def watching(store: Store, work: Compression, epochs: int) -> Iterator[CompressW
             def on_epoch(done: Epoch) -> None:
                 say(
                     f"step {step}, epoch {done.number} of {epochs}: loss "
-                    f"{number(done.train_loss)}, accuracy {percent(done.accuracy)}"
+                    f"{number(done.train_loss)}, {judged} {percent(done.accuracy)}"
                 )
 
             return TrainingWatch(on_step, on_epoch, store)
@@ -55,6 +58,7 @@ def document(journal: Journal, out: Path) -> dict[str, Any]:
 def show(journal: Journal, schedule: Sequence[int], out: Path) -> None:
     """What was compressed as a person reads it."""
     steps, model = journal.steps, journal.request.model
+    judged = judged_by(journal.request.loss, journal.request.metric)
     show_rows(
         steps,
         ("step", "left", lambda s: str(s.step)),
@@ -67,17 +71,17 @@ def show(journal: Journal, schedule: Sequence[int], out: Path) -> None:
             "right",
             lambda s: interval(s.predicted_low_ms, s.predicted_high_ms),
         ),
-        ("accuracy before", "right", lambda s: percent(s.accuracy_before)),
+        (f"{judged} before", "right", lambda s: percent(s.accuracy_before)),
         ("pruned", "right", lambda s: percent(s.accuracy_pruned)),
         ("tuned", "right", lambda s: percent(s.accuracy_after or 0.0)),
         ("on validation images", "right", lambda s: percent(s.validation_accuracy or 0.0)),
-        title=f"{model} compressed in {counted(len(steps), 'step')}, accuracy on held-out images",
+        title=f"{model} compressed in {counted(len(steps), 'step')}, {judged} on held-out images",
         optional=("90 % interval", "budget"),
     )
     last = steps[-1]
     line(
         f"predicted {times(last.dense_ms / last.predicted_ms)} faster than dense on the fleet; "
-        f"accuracy {percent(journal.accuracy_dense)} -> {percent(last.accuracy_after or 0.0)}"
+        f"{judged} {percent(journal.accuracy_dense)} -> {percent(last.accuracy_after or 0.0)}"
     )
     final = tuned_folder(out, last.step)
     this = ("--study", last.study, "--trial", last.trial)

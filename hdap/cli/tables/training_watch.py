@@ -12,7 +12,7 @@ from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import number, percent
 from hdap.requests.compression_request import CompressRequest
 from hdap.requests.portfolio_request import PortfolioRequest
-from hdap.requests.training_request import TrainingRequest
+from hdap.requests.training_request import TrainingRequest, judged_by
 from hdap.training.datasets import Data, DataOptions
 from hdap.training.distributed import rank
 from hdap.training.load_data import load_data
@@ -25,17 +25,20 @@ def read_data(
     model: str,
     input_shape: tuple[int, ...],
     seed: int,
+    *,
+    labelled: bool = True,
 ) -> Data:
     """The data that was asked for, as the network called `model` takes it; says what it is."""
     options = replace(
         DataOptions.of_model(model, input_shape, seed),
         validation_share=asked.validation_share,
         on_unreadable=asked.unreadable,
+        labelled=labelled,
     )
     data = load_data(str(asked.data), options)
     say(
-        f"{len(data.train):,} images to learn from, {len(data.validation):,} to judge by, "
-        f"{data.classes} classes"
+        f"{len(data.train):,} images to learn from, {len(data.validation):,} to judge by"
+        + ("" if data.classes is None else f", {data.classes} classes")
     )
     if data.skipped:
         first = ", ".join(data.skipped[:3]) + (", ..." if len(data.skipped) > 3 else "")
@@ -60,12 +63,16 @@ def watching(
 ) -> Iterator[TrainingWatch]:
     """A progress bar over all epochs, a line an epoch, rows in the store, TensorBoard if asked."""
     board_folder = None if rank() else tensorboard
-    with progress_bar("training") as bar, _writing_to(board_folder) as board:
+    judged = judged_by(wanted.loss, wanted.metric)
+
+    def accuracy(value: float) -> str:
+        return f"{judged} {percent(value)}, " if judged else ""
+
+    with progress_bar("training") as bar, _writing_to(board_folder, judged) as board:
 
         def step(done: TrainingProgress) -> None:
-            accuracy = f"accuracy {percent(done.accuracy)}, "
-            rate = f"{number(done.images_per_second)} images/s"
-            note = f"epoch {done.epoch}: loss {number(done.loss)}, {accuracy}{rate}"
+            rate = f"{accuracy(done.accuracy)}{number(done.images_per_second)} images/s"
+            note = f"epoch {done.epoch}: loss {number(done.loss)}, {rate}"
             bar(done.done, done.total, note)
 
         def epoch(done: Epoch) -> None:
@@ -73,15 +80,17 @@ def watching(
             say(
                 f"epoch {done.number} of {wanted.recipe.epochs}: loss {number(done.train_loss)}, "
                 f"on validation images {number(done.validation_loss)}, "
-                f"accuracy {percent(done.accuracy)}, {number(done.images_per_second)} images/s"
+                f"{accuracy(done.accuracy)}{number(done.images_per_second)} images/s"
             )
 
         yield TrainingWatch(step, epoch, store)
 
 
 @contextmanager
-def _writing_to(folder: Path | None) -> Iterator[Callable[[Epoch], None]]:
+def _writing_to(folder: Path | None, judged: str) -> Iterator[Callable[[Epoch], None]]:
     """Inside, a function that writes an epoch's figures into `folder`; None: it does nothing.
+
+    `judged` is what accuracy is called, "" where there is none.
 
     Raises `InputError` when TensorBoard is not installed.
     """
@@ -100,8 +109,9 @@ def _writing_to(folder: Path | None) -> Iterator[Callable[[Epoch], None]]:
 
         def write(epoch: Epoch) -> None:
             for name, value in asdict(epoch).items():
-                if name != "number":
-                    writer.add_scalar(name, value, epoch.number)
+                told = judged if name == "accuracy" else name
+                if told and name != "number":
+                    writer.add_scalar(told, value, epoch.number)
             writer.flush()
 
         yield write

@@ -6,7 +6,7 @@ from typing import Annotated
 import altair as alt
 import numpy as np
 
-from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.records import EpochRecord, Floats, Ints
 from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
@@ -39,7 +39,8 @@ class TrainingPicture(Picture[TrainingView]):
             newest[record.run] = None
         shown = list(newest)[:MOST_RUNS]
         mine = [e for e in epochs if e.run in shown]
-        run, epoch, accuracy = gathered(mine, "run", "epoch", "accuracy")
+        epoch, accuracy = gathered(mine, "epoch", "accuracy")
+        run = np.array([training_label(e) for e in mine])
         return TrainingView(run, epoch, accuracy, len(newest))
 
     def says(self, data: TrainingView) -> str:
@@ -67,6 +68,12 @@ class TrainingPicture(Picture[TrainingView]):
             base.mark_point(filled=True, size=45).encode(tooltip=data.hover()),
             height=260,
         )
+
+
+def training_label(epoch: EpochRecord) -> str:
+    """The run of an epoch, with what stands in accuracy's place where something does."""
+    _, colon, name = epoch.metric.rpartition(":")
+    return f"{epoch.run} ({name})" if colon else epoch.run
 
 
 def _ticks(epochs: Ints) -> list[int]:
