@@ -54,7 +54,7 @@ def load_elastic_checkpoint(path: str | Path, *, model: str | None = None) -> El
     folder = Path(path)
     manifest = read_elastic_manifest(folder)
     network = network_of(folder, manifest, model)
-    architecture = describe(network, manifest.model, manifest.input_shape)
+    architecture = describe(network, manifest.model, manifest.input_shape, manifest.channels)
     levels = Levels(architecture, np.array([_row(architecture, x) for x in manifest.levels]))
     elastic = ElasticModel(network, architecture, levels, ordered=True)
     fill(elastic, folder)

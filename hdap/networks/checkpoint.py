@@ -24,7 +24,7 @@ from hdap.networks.manifest import MANIFEST, WEIGHTS, NetworkManifest, read_mani
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import changed, dense_manifest, load_seeded
 from hdap.networks.surgery import prune
-from hdap.networks.tracing import describe
+from hdap.networks.tracing import describe, trace
 from hdap.networks.weights import some, state_faults
 
 STATE = "training.pt"
@@ -142,7 +142,7 @@ def start_network(
             "give one: --model resnet50"
         )
     loaded = load_seeded(model, source)
-    architecture = describe(loaded.module, model, loaded.input_shape)
+    architecture = trace(loaded.module, name=model, input_shape=loaded.input_shape)
     return Checkpoint(
         loaded.module, dense_manifest(architecture, loaded.module, source, seed, loaded.told)
     )
@@ -228,7 +228,7 @@ def _check_named(manifest: NetworkManifest, model: str | None) -> None:
 
 
 def _described(manifest: NetworkManifest, loaded: LoadedModel) -> Architecture:
-    architecture = describe(loaded.module, manifest.model, loaded.input_shape)
+    architecture = describe(loaded.module, manifest.model, loaded.input_shape, manifest.channels)
     if architecture.digest != manifest.architecture:
         made = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
         raise changed(

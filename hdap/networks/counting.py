@@ -145,7 +145,9 @@ def verify_counts(
 
 def _probes(architecture: Architecture, groups: Collection[str], rounds: int) -> Iterator[Counts]:
     free = _free(architecture, groups)
-    yield np.where(free, architecture.multiples, architecture.widths)
+    # two places: norms of weights have no variance over one
+    least = np.minimum(2 * architecture.multiples, architecture.widths)
+    yield np.where(free, least, architecture.widths)
     rng = np.random.default_rng(0)
     places = architecture.widths // architecture.multiples
     for _ in range(rounds):

@@ -91,8 +91,9 @@ def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images
     """
     pruned = copy.deepcopy(network)
     take_away(pruned, graph, gone)
-    with _separate():
-        expected = leaves(run(masked(network, graph, gone), images))
+    blind = masked(network, graph, gone)
+    with _separate(blind, pruned):
+        expected = leaves(run(blind, images))
         got = leaves(run(pruned, images))
     if [x.shape for x in got] != [x.shape for x in expected]:
         return float("inf")
@@ -131,9 +132,9 @@ def _verify(
         take_away(pruned, graph, gone)
         given = _Given(graph, gone)
         blind = masked(numbered, graph, gone)
-        with given.recorded(blind), _separate():
+        with given.recorded(blind), _separate(blind):
             expected = leaves(run(blind, image * size))
-        with given.compared(pruned), _separate():
+        with given.compared(pruned), _separate(pruned):
             outputs = leaves(run(pruned, image * size))
         if len(outputs) != len(expected) or not all(map(_same, outputs, expected)):
             raise given.refusal("the output")
@@ -237,8 +238,30 @@ class _Separate(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return outputs
 
 
-def _separate() -> _Separate:
-    return _Separate()  # type: ignore[no-untyped-call]
+@contextmanager
+def _separate(*networks: nn.Module) -> Iterator[None]:
+    """Inside, every norm of these networks acts on each channel alone."""
+    handles = [
+        layer.register_forward_hook(_scaled)
+        for network in networks
+        for layer in network.modules()
+        for kind in [find_kind(layer)]
+        if kind is not None and kind.opaque
+    ]
+    try:
+        with _Separate():  # type: ignore[no-untyped-call]
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _scaled(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    image = inputs[0]
+    last = kind_of(layer).channel_dim(layer, image) in (-1, image.dim() - 1)
+    shape = [-1] if last else [-1, *[1] * (image.dim() - 2)]
+    vectors = (dict(layer.named_parameters()).get(name) for name in ("weight", "bias"))
+    return _affine(image, *(_shaped(vector, shape) for vector in vectors))
 
 
 def _shaped(vector: Tensor | None, shape: Sequence[int]) -> Tensor | None:
@@ -351,7 +374,7 @@ def _calibrate(network: nn.Module, image: Tensor, size: float) -> None:
         for kind in [find_kind(layer)]
         if kind is not None and kind.has_matrix and "weight" in layer._parameters
     ]
-    with _separate():
+    with _separate(network):
         run(network, image)
     for handle in handles:
         handle.remove()

@@ -93,7 +93,7 @@ def prune_further(
     The plan's counts are of the dense architecture and at most those that are left. Which channels
     go is decided by the weights as they are now. Errors are as for `prune_planned`.
     """
-    now = describe(start, manifest.model, manifest.input_shape)
+    now = describe(start, manifest.model, manifest.input_shape, plan.architecture.index)
     if [g.name for g in now.groups] != [g.name for g in plan.architecture.groups]:
         raise changed(manifest.model, plan.architecture.digest, now.digest, "the plan was made for")
     scores = channel_scores(criterion, start, now, evidence)
@@ -123,7 +123,7 @@ def load_seeded(model: str, source: WeightsSource) -> LoadedModel:
 
 def check_same(expected: Architecture, loaded: LoadedModel, who: str) -> None:
     """Raises `InputError` unless the network is the one that `expected` describes."""
-    now = describe(loaded.module, expected.model, loaded.input_shape)
+    now = describe(loaded.module, expected.model, loaded.input_shape, expected.index)
     if now.digest != expected.digest:
         raise changed(expected.model, expected.digest, now.digest, who)
 

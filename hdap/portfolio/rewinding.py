@@ -86,7 +86,9 @@ class _Levels:
         self._manifest: NetworkManifest = replace(start.manifest, tunings=())
         self._data, self._wanted, self._watch, self._record = data, wanted, watch, record
         manifest = start.manifest
-        self._names = prunable(describe(start.module, manifest.model, manifest.input_shape))
+        self._names = prunable(
+            describe(start.module, manifest.model, manifest.input_shape, manifest.channels)
+        )
 
     def remaining(self) -> Iterator[SparseLevelRecord]:
         for number in range(len(self._record.levels), self._wanted.levels + 1):

@@ -132,7 +132,9 @@ class _Slimming:
     ) -> None:
         self.dense, self._data, self._fleet = dense, data, fleet
         self._architecture = architecture
-        self._now = describe(dense.module, architecture.model, architecture.input_shape)
+        self._now = describe(
+            dense.module, architecture.model, architecture.input_shape, architecture.index
+        )
         started = time.perf_counter()
         self._graph = ChannelGraph.of(dense.module, architecture.input_shape)
         self._before_seconds = dense.seconds + time.perf_counter() - started

@@ -7,7 +7,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
-from hdap.networks.tracing import describe
+from hdap.networks.tracing import trace
 from hdap.portfolio.densify import zero_share
 from hdap.portfolio.sparse_training import RECORD, read_record
 
@@ -73,7 +73,7 @@ def _levels(folder: Path, model: str | None) -> tuple[SparseLevel, ...]:
 def _from_file(path: Path, model: str) -> Checkpoint:
     source = WeightsSource(path)
     loaded = load_seeded(model, source)
-    architecture = describe(loaded.module, model, loaded.input_shape)
+    architecture = trace(loaded.module, name=model, input_shape=loaded.input_shape)
     return Checkpoint(
         loaded.module, dense_manifest(architecture, loaded.module, source, told=loaded.told)
     )

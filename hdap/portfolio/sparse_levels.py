@@ -77,7 +77,7 @@ def from_sparse(
     `order` asks for nothing known.
     """
     widest, manifest = levels[0].checkpoint.module, levels[0].checkpoint.manifest
-    architecture = describe(widest, manifest.model, manifest.input_shape)
+    architecture = describe(widest, manifest.model, manifest.input_shape, manifest.channels)
     graph = ChannelGraph.of(widest, architecture.input_shape)
     networks = []
     for level in levels:

@@ -97,7 +97,7 @@ class BudgetSearches:
             for goal, text in sorted(budgets.items())
         ]
         module = self.start.network.module
-        now = describe(module, manifest.model, manifest.input_shape)
+        now = describe(module, manifest.model, manifest.input_shape, manifest.channels)
         return Candidates("flops", architecture, importance_in(module, now), tuple(made))
 
     def _searched(self, architecture: Architecture, budget: str) -> Candidate:

@@ -61,7 +61,9 @@ def run(asked: ElasticTrainCommand) -> None:
 def _levels(asked: ElasticTrainCommand, start: Checkpoint) -> Levels:
     if asked.levels is not None and asked.flops is not None:
         raise InputError("levels come from --levels or --flops, but got both; leave one out")
-    architecture = describe(start.module, start.manifest.model, start.manifest.input_shape)
+    architecture = describe(
+        start.module, start.manifest.model, start.manifest.input_shape, start.manifest.channels
+    )
     if asked.levels is not None:
         return read_levels(architecture, asked.levels)
     return uniform_levels(architecture, (asked.flops or "25%,50%,75%,100%").split(","))

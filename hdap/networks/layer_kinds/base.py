@@ -45,6 +45,9 @@ class LayerKind(ABC):
     width: ClassVar[str] = ""
     """The attribute in which a layer without a matrix keeps its number of channels, if it does."""
 
+    opaque: ClassVar[bool] = False
+    """Whether its operations are not followed: it is known that channels go through one for one."""
+
     functions: ClassVar[Mapping[Callable[..., Any], Sequence[str]]] = {}
     """Torch functions that `propagate` takes the place of, and the names of their arguments."""
 

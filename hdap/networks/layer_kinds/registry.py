@@ -9,6 +9,8 @@ from hdap.networks.layer_kinds.instance_norm import InstanceNormKind
 from hdap.networks.layer_kinds.layer_norm import LayerNormKind
 from hdap.networks.layer_kinds.linear import LinearKind
 from hdap.networks.layer_kinds.prelu import PReLUKind
+from hdap.networks.layer_kinds.response_norm import ResponseNormKind
+from hdap.networks.layer_kinds.rms_norm import RMSNormKind
 
 KINDS: Registry[LayerKind] = Registry(
     "the layer kind",
@@ -20,6 +22,8 @@ KINDS: Registry[LayerKind] = Registry(
         "instance_norm": InstanceNormKind(),
         "group_norm": GroupNormKind(),
         "layer_norm": LayerNormKind(),
+        "rms_norm": RMSNormKind(),
+        "response_norm": ResponseNormKind(),
         "prelu": PReLUKind(),
     },
 )

@@ -96,6 +96,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._static: Any = WeakIdKeyDictionary()
         self._views: Any = WeakIdKeyDictionary()
         self._inside: list[str] = []
+        self._opaque = 0
         self._given: list[tuple[Labels, Tensor] | None] = []
         self._kernels = {
             f"{name}.weight"
@@ -122,7 +123,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._static[output] = True
             if operation.name in _VIEWS and len(inputs) == 1:
                 self._views[made[0]] = self.name_of(inputs[0])
-        if inputs:
+        if inputs and not self._opaque:
             self._follow(operation)
         return outputs
 
@@ -169,6 +170,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             self._inside.append(name)
+            self._opaque += kind is not None and kind.opaque
             known = kind is not None and bool(inputs) and isinstance(inputs[0], Tensor)
             self._given.append((self.labels(inputs[0]), inputs[0]) if known else None)
 
@@ -179,11 +181,14 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def leave(_: nn.Module, __: Any, output: Any) -> None:
             self._inside.pop()
+            self._opaque -= kind is not None and kind.opaque
             given = self._given.pop()
             self.last = f"`{name}`"
             if kind is None or given is None or not isinstance(output, Tensor):
                 return
             labels, image = given
+            if kind.opaque:
+                self._pass_on(kind, module, image, output)
             side_in, side_out = kind.channel_dim(module, image), kind.channel_dim(module, output)
             self.calls.append(
                 LayerCall(
@@ -196,6 +201,16 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
 
         return leave
+
+    def _pass_on(self, kind: LayerKind, module: nn.Module, image: Tensor, output: Tensor) -> None:
+        """What a layer whose operations were not followed does to channels: nothing."""
+        channels = self.along(image, kind.channel_dim(module, image))
+        for name in kind.tensors:
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, Tensor):
+                why = f"shares its place with a constant in {self.place}"
+                self.ledger.tie(channels, self.along(tensor, kind.output_dim), why)
+        self.label(output, self.labels(image))
 
     # Labels
 

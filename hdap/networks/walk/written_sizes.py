@@ -1,8 +1,9 @@
 """Sizes of channels that a module keeps as numbers of its own, such as `self.num_heads = 4`.
 
 A module whose code splits or reshapes channels may have written their sizes down. A number of such
-a module that equals a size of what it splits, or a list of those of all parts, is set to the new size when channels go. Whether that
-was right is not judged here: the pruned network runs, or the channels stay.
+a module that equals a size of what it splits, or a list of those of all parts, is set to the new
+size when channels go. Whether that was right is not judged here: the pruned network runs and
+computes the same, or the channels stay.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -76,7 +77,7 @@ def _numbers(module: nn.Module) -> Iterable[tuple[str, int | None, int]]:
 
 
 def _of_cut(cuts: list[list[tuple[int, Atoms]]], sizes: Any, item: int | None) -> Atoms | None:
-    """The places of the part that an item of a list of sizes is of; None where it is no such list."""
+    """The places of the part that an item of a list of sizes is of; None for no such list."""
     for cut in cuts:
         if item is not None and len(cut) > 1 and [n for n, _ in cut] == list(sizes):
             return cut[item][1]
