@@ -8,11 +8,13 @@ or not at all: half of a damaged list would be another network.
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
 
 from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.errors import NotFoundError
 
 BLANK = " \t"
 """What may stand around names, counts and semicolons of a list, and nothing else may."""
@@ -66,6 +68,29 @@ def format_channels(architecture: Architecture, counts: Counts) -> list[str]:
     for row, text in joined.iter_rows():
         texts[row] = text
     return texts
+
+
+def matching_groups(architecture: Architecture, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Width groups whose name, or the name of a layer in them, is like one of `patterns`.
+
+    `*` stands for anything, dots included; a name alone stands for what is inside it too:
+    `backbone` for `backbone.stem.conv`. Raises `NotFoundError` for a pattern that none is like.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        like = [
+            group.name
+            for group in architecture.groups
+            for name in (group.name, *group.members)
+            if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+        ]
+        if not like:
+            raise NotFoundError(
+                f"a pattern must be like a width group of {architecture.model}, but none is like "
+                f"{pattern!r}; list them: hdap model {architecture.model}"
+            )
+        found.update(like)
+    return tuple(group.name for group in architecture.groups if group.name in found)
 
 
 def _pairs(texts: Sequence[str]) -> pl.DataFrame:

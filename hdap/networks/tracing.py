@@ -126,7 +126,9 @@ def _error(
 
 def _why(error: UnsupportedModelError) -> str:
     why = error.why if isinstance(error, Refusal) else str(error).partition(", but ")[2]
-    return f"cannot be narrower: {why or error}"
+    # the commonest cause, and what helps
+    hint = " (is a size written in its code? take it from the tensor's shape)"
+    return f"cannot be narrower: {why or error}{hint if isinstance(error, RunError) else ''}"
 
 
 def _alike(graph: ChannelGraph, module: str, found: dict[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from hdap.fleet_data.documents import from_plain
 from hdap.fleet_data.errors import InputError
 from hdap.requests.setting import Setting
-from hdap.requests.shared_settings import Model, Seed, Step, SurrogateKind, Tolerance
+from hdap.requests.shared_settings import Keep, Model, Seed, Step, SurrogateKind, Tolerance
 from hdap.search.problem.defaults import (
     DEFAULT_PROXY,
     DEFAULT_RISK,
@@ -156,6 +156,7 @@ class SearchRequest:
         Mapping[str, int],
         Setting("GROUP=COUNT: keep a group at a count; repeatable.", flag="fix", read=fixed_groups),
     ] = field(default_factory=dict)
+    keep: Keep = ()
     sampler: Annotated[
         str,
         Setting(

@@ -114,3 +114,13 @@ Step = Annotated[
 def by_commas(text: str) -> tuple[str, ...]:
     """The parts of a text."""
     return tuple(part.strip() for part in text.split(","))
+
+
+Keep = Annotated[
+    tuple[str, ...],
+    Setting(
+        "Width groups that keep all channels: names of them or of layers, by commas; * stands for "
+        "anything: stem,head.*",
+        read=by_commas,
+    ),
+]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
+from hdap.fleet_data.configuration import matching_groups
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError, NotFoundError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, StudyRecord
@@ -184,7 +185,10 @@ def _space(
     Where the grid is the measurements' and holds no network as small as the budget, it is halved
     until it does. Raises InfeasibleError where none does, or a grid was asked for.
     """
-    space = SearchSpace.build(architecture, step, request.min_width, request.fixed, share)
+    whole = matching_groups(architecture, request.keep)
+    widths = {g.name: g.width for g in architecture.groups if g.name in whole}
+    fixed = widths | dict(request.fixed)
+    space = SearchSpace.build(architecture, step, request.min_width, fixed, share)
     space = space.within(request.limits)
     wanted = allowed
     if allowed.low == 1:

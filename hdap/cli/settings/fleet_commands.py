@@ -9,7 +9,7 @@ from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.setting import Rest, Setting
-from hdap.requests.shared_settings import Input, Seed, SurrogateKind
+from hdap.requests.shared_settings import Input, Keep, Seed, SurrogateKind
 
 BY_DENSITY = ClusteringChoice("hdbscan")
 
@@ -44,7 +44,8 @@ class DevicesCommand(WithBoth):
 class ModelCommand(WithBoth):
     """Trace a network once, store its architecture and print its width groups.
 
-    A network whose channel graph cannot be described exactly is refused with the layer's name.
+    Channels that cannot be followed stay whole, by layer and reason. Refused is a network of which
+    nothing can be pruned, or that does not run.
     """
 
     name: Annotated[
@@ -72,6 +73,7 @@ class ModelCommand(WithBoth):
             reach="code",
         ),
     ] = None
+    keep: Keep = ()
     layers: Annotated[bool, Setting("Print the layers as well.")] = False
 
 

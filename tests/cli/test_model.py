@@ -1,0 +1,64 @@
+"""`hdap model`: what can go, what stays and why, and what a person keeps."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+Hdap = Callable[..., Result]
+NETWORK = """
+from torch import nn
+from torch.nn import functional
+
+
+class Net(nn.Module):
+    input_shape = (3, 16, 16)
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 3)
+        self.inner = nn.Sequential(nn.Conv2d(12, 8, 1), nn.ReLU(), nn.Conv2d(8, 6, 1))
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.inner(x - x.mean(1, keepdim=True)).mean((2, 3))
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "odd_network.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    return "odd_network:Net"
+
+
+def test_what_stays_is_said_with_its_reason(hdap: Hdap, net: str, tmp_path: Path) -> None:
+    shown = hdap("model", net, db=tmp_path / "hdap.db")
+    assert shown.exit_code == 0, shown.output
+    assert "kept whole: stem (12 channels): it is taken together by `mean`" in shown.stdout
+    assert "1 width group" in shown.stdout
+    found = json.loads(hdap("model", net, "--json", db=tmp_path / "hdap.db").stdout)
+    assert [k["layer"] for k in found["kept"]] == ["stem"]
+    assert 0 < found["flops_that_can_go"] < 1
+
+
+def test_a_person_keeps_more(hdap: Hdap, tmp_path: Path) -> None:
+    db = tmp_path / "hdap.db"
+    asked = ("model", "resnet18", "--keep", "conv1,layer4", "--json")
+    found = json.loads(hdap(*asked, db=db).stdout)
+    names = [g["name"] for g in found["width_groups"]]
+    assert not [n for n in names if n == "conv1" or n.startswith("layer4")]
+    assert "layer3.0.conv1" in names
+    assert {k["why"] for k in found["kept"]} == {"is kept by --keep"}
+    wrong = hdap("model", "resnet18", "--keep", "layer9", db=db)
+    assert wrong.exit_code == 1
+    assert "none is like 'layer9'" in wrong.stderr
+
+
+def test_a_search_keeps_them_too(hdap: Hdap, searched: Path) -> None:
+    asked = ("search", "--model", "resnet50", "--flops", "70%", "--trials", "20", "--json")
+    found = json.loads(hdap(*asked, "--keep", "conv1,layer1*", db=searched).stdout)
+    channels = found["channels"]
+    assert not [name for name in channels if name == "conv1" or name.startswith("layer1")]
