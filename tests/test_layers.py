@@ -46,7 +46,7 @@ ORDER = (
 )
 """Every room, lower ones first: a file imports only from its own room and from lower ones."""
 FOLDERS = ("fleet_data", "clustering", "surrogate", "search")
-EDGE_ONLY = {"torch", "torchvision", "timm", "torch_pruning", "typer", "rich"}
+EDGE_ONLY = {"torch", "torchvision", "timm", "typer", "rich"}
 HEAVY = {"torch", "timm", "polars", "pyarrow", "sklearn", "xgboost", "optuna", "sqlalchemy"}
 SQL = {"sqlalchemy", "alembic", "sqlite3", "psycopg"}
 SQL_FOLDERS = {("fleet_data", "store"), ("fleet_data", "ingest")}

@@ -1,8 +1,8 @@
 """Small networks with something nasty between two convolutions, and whether it can be pruned.
 
-What mixes channels, or knows their number or order, must be refused; what acts on each channel
-alone must be accepted and pruned exactly. Most of it is arithmetic that a dependency graph takes
-for elementwise.
+What mixes channels, or knows their number or order, keeps the channels that it is given; what acts
+on each channel alone is pruned exactly. Most of it is arithmetic that a dependency graph takes for
+elementwise.
 """
 
 from collections.abc import Callable, Mapping

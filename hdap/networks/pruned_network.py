@@ -21,7 +21,7 @@ from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
 
-_VERSIONS = ("hdap", "torch", "timm", "torch-pruning")
+_VERSIONS = ("hdap", "torch", "timm")
 
 
 @dataclass(frozen=True)

@@ -60,5 +60,5 @@ def test_a_person_keeps_more(hdap: Hdap, tmp_path: Path) -> None:
 def test_a_search_keeps_them_too(hdap: Hdap, searched: Path) -> None:
     asked = ("search", "--model", "resnet50", "--flops", "70%", "--trials", "20", "--json")
     found = json.loads(hdap(*asked, "--keep", "conv1,layer1*", db=searched).stdout)
-    channels = found["channels"]
-    assert not [name for name in channels if name == "conv1" or name.startswith("layer1")]
+    whole = {"conv1": 64, "layer1.0.conv1": 64, "layer1.0.conv2": 64, "layer1.0.conv3": 256}
+    assert {name: found["channels"][name] for name in whole} == whole
