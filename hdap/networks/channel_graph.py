@@ -11,11 +11,17 @@ from hdap.fleet_data.architecture import WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
-from hdap.networks.walk.grouping import Candidate, Kept, group_units, unit_lookup, units_of_sources
+from hdap.networks.walk.channel_ties import Settled
 from hdap.networks.walk.labels import CONSTANT
-from hdap.networks.walk.ledger import Settled
 from hdap.networks.walk.recorder import Walk
 from hdap.networks.walk.walking import on_cpu, on_meta, walk
+from hdap.networks.walk.width_grouping import (
+    ChannelMaker,
+    Kept,
+    group_units,
+    unit_lookup,
+    units_of_sources,
+)
 from hdap.networks.walk.written_sizes import WrittenSize, written_sizes
 
 
@@ -249,7 +255,7 @@ def refuse(layer: str, why: str) -> Refusal:
 
 
 def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
-    settled = seen.ledger.settle()
+    settled = seen.ties.settle()
     tensors = units_of_sources(seen, settled)
     layers = _layers(network, seen, settled)
     own = _own_tensors(network, layers)
@@ -277,7 +283,7 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         kept=found.kept,
         offsets=tuple(offsets),
         tensors={key: p for key, p in by_place.items() if (p != CONSTANT).any()},
-        consumed=frozenset(seen.ledger.consumed),
+        consumed=frozenset(seen.ties.consumed),
         layers=tuple(replace(x, inputs=place[x.inputs], outputs=place[x.outputs]) for x in layers),
         written=written_sizes(network, seen.sized, lambda x: place[unit_lookup(settled, x)]),
         told=told,
@@ -338,17 +344,17 @@ def _own_tensors(network: nn.Module, layers: Iterable[TracedLayer]) -> set[str]:
     return found
 
 
-def _candidates(network: nn.Module, layers: Sequence[TracedLayer]) -> list[Candidate]:
+def _candidates(network: nn.Module, layers: Sequence[TracedLayer]) -> list[ChannelMaker]:
     found = []
     for layer in layers:
         if layer.use:
             continue
         if layer.is_product:
             if layer.weight.endswith(".weight"):
-                found.append(Candidate(layer.name, layer.outputs, False))
+                found.append(ChannelMaker(layer.name, layer.outputs, False))
             continue
         module = network.get_submodule(layer.name)
         kind = find_kind(module)
         if kind is not None and kind.has_matrix:
-            found.append(Candidate(layer.name, layer.outputs, kind.same_channels(module)))
+            found.append(ChannelMaker(layer.name, layer.outputs, kind.same_channels(module)))
     return found

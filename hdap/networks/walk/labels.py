@@ -87,14 +87,14 @@ def overlapping(labels: Iterable[Factor]) -> list[tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
-class Block:
+class ReshapeBlock:
     """Consecutive dimensions that a reshape turns into consecutive others of as many elements."""
 
     old: tuple[int, ...]
     new: tuple[int, ...]
 
 
-def reshape_blocks(old: Sequence[int], new: Sequence[int]) -> list[Block]:
+def reshape_blocks(old: Sequence[int], new: Sequence[int]) -> list[ReshapeBlock]:
     """The smallest blocks of a reshape from the sizes `old` to `new`, in order."""
     blocks = []
     i = j = 0
@@ -107,9 +107,9 @@ def reshape_blocks(old: Sequence[int], new: Sequence[int]) -> list[Block]:
                 a, i = a * old[i], i + 1
             else:
                 b, j = b * new[j], j + 1
-        blocks.append(Block(tuple(range(left, i)), tuple(range(right, j))))
+        blocks.append(ReshapeBlock(tuple(range(left, i)), tuple(range(right, j))))
     if i < len(old) or j < len(new):  # dimensions of size 1
-        blocks.append(Block(tuple(range(i, len(old))), tuple(range(j, len(new)))))
+        blocks.append(ReshapeBlock(tuple(range(i, len(old))), tuple(range(j, len(new)))))
     return blocks
 
 
@@ -125,13 +125,15 @@ def reshaped(labels: Labels, old: Sequence[int], new: Sequence[int]) -> tuple[La
     return tuple(found), tuple(torn)
 
 
-def _with_factors(blocks: list[Block], labels: Labels) -> list[tuple[Block, list[Factor]]]:
+def _with_factors(
+    blocks: list[ReshapeBlock], labels: Labels
+) -> list[tuple[ReshapeBlock, list[Factor]]]:
     """Blocks with the factors in them; blocks that a factor reaches across become one."""
     for factor in labels:
         touched = [k for k, b in enumerate(blocks) if set(b.old) & set(factor.dims)]
         if len(touched) > 1:
             first, last = touched[0], touched[-1]
-            merged = Block(
+            merged = ReshapeBlock(
                 tuple(d for b in blocks[first : last + 1] for d in b.old),
                 tuple(d for b in blocks[first : last + 1] for d in b.new),
             )
@@ -139,7 +141,7 @@ def _with_factors(blocks: list[Block], labels: Labels) -> list[tuple[Block, list
     return [(b, [f for f in labels if set(f.dims) & set(b.old)]) for b in blocks]
 
 
-def _through(factor: Factor, block: Block, old: Sequence[int], new: Sequence[int]) -> Labels:
+def _through(factor: Factor, block: ReshapeBlock, old: Sequence[int], new: Sequence[int]) -> Labels:
     before, after = [old[d] for d in block.old], [new[d] for d in block.new]
     if before == after:
         places = dict(zip(block.old, block.new, strict=True))

@@ -13,8 +13,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.layer_kinds.registry import find_kind
+from hdap.networks.walk.channel_ties import ChannelTies
 from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, fits, overlapping
-from hdap.networks.walk.ledger import Ledger
 
 _VIEWS = {"t", "transpose", "permute", "detach", "alias"}
 
@@ -86,7 +86,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, network: nn.Module, rules: Mapping[str, Rule]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.ledger = Ledger()
+        self.ties = ChannelTies()
         self.calls: list[LayerCall] = []
         self.products: list[Product] = []
         self.sized: list[SizedCall] = []
@@ -209,7 +209,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             tensor = getattr(module, name, None)
             if isinstance(tensor, Tensor):
                 why = f"shares its place with a constant in {self.place}"
-                self.ledger.tie(channels, self.along(tensor, kind.output_dim), why)
+                self.ties.tie(channels, self.along(tensor, kind.output_dim), why)
         self.label(output, self.labels(image))
 
     # Labels
@@ -228,13 +228,13 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._labels[tensor] = labels
         for factor in labels:
             if len(factor.dims) > 1:
-                self.ledger.rectangle(factor.atoms)
+                self.ties.rectangle(factor.atoms)
 
     def _fresh(self, name: str, tensor: Tensor) -> Labels:
         # a convolution's kernel is no dimension of channels
         dims = 2 if name in self._kernels else tensor.dim()
         return tuple(
-            Factor((dim,), self.ledger.new(name, dim, size))
+            Factor((dim,), self.ties.new(name, dim, size))
             for dim, size in enumerate(tensor.shape[:dims])
             if size > 1
         )
@@ -250,7 +250,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def consume(self, atoms: Atoms) -> None:
         """A weight is applied along these atoms: without them it adds nothing of theirs."""
-        self.ledger.consume(atoms)
+        self.ties.consume(atoms)
 
     def told_sizes(self, *tensors: Tensor, cut: tuple[Sequence[Tensor], int] = ((), 0)) -> None:
         """Code of a module may have written the sizes of these tensors' channels.
@@ -266,16 +266,14 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def pin(self, tensor: Tensor, why: str) -> None:
         """All channels of a tensor stay."""
         for factor in self.labels(tensor):
-            self.ledger.pin(factor.atoms, why)
+            self.ties.pin(factor.atoms, why)
 
     def along(self, tensor: Tensor, dim: int) -> Atoms:
         """Atoms along one dimension, constants where it has none; factors across it are pinned."""
         dim %= max(tensor.dim(), 1)
         for factor in self.labels(tensor):
             if dim in factor.dims and len(factor.dims) > 1:
-                self.ledger.pin(
-                    factor.atoms, f"is arranged along several dimensions in {self.place}"
-                )
+                self.ties.pin(factor.atoms, f"is arranged along several dimensions in {self.place}")
         return _along(self.labels(tensor), tensor, dim)
 
     def only(self, tensor: Tensor, dims: Sequence[int], why: str) -> Labels:
@@ -286,7 +284,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if fits((factor,), inside):
                 kept.append(factor)
             else:
-                self.ledger.pin(factor.atoms, f"{why} in {self.place}")
+                self.ties.pin(factor.atoms, f"{why} in {self.place}")
         return tuple(kept)
 
     def together(self, tensor: Tensor, dims: Collection[int], why: str) -> Labels:
@@ -299,13 +297,13 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for factor in self.labels(tensor):
             rest = [d for d in factor.dims if d not in dims]
             if not rest:
-                self.ledger.pin(factor.atoms, f"{why} in {self.place}")
+                self.ties.pin(factor.atoms, f"{why} in {self.place}")
             elif len(rest) == len(factor.dims):
                 found.append(factor)
             else:
                 atoms = factor.atoms
                 for axis in reversed([factor.dims.index(d) for d in factor.dims if d in dims]):
-                    atoms = self.ledger.tie_along(atoms, axis)
+                    atoms = self.ties.tie_along(atoms, axis)
                 found += compressed(rest, atoms)
         return tuple(found)
 
@@ -319,7 +317,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             sides = [self._side(labels, dims, sizes, shape) for labels, shape in shifted]
             present = [side for side in sides if side is not None]
             for other in present[1:]:
-                self.ledger.tie(present[0], other, f"meets a constant in {self.place}")
+                self.ties.tie(present[0], other, f"meets a constant in {self.place}")
             found += compressed(dims, present[0])
         self.label(output, tuple(found))
 
@@ -339,7 +337,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return inside[0].over(dims, sizes)
         if inside:
             for factor in inside:
-                self.ledger.pin(factor.atoms, f"meets others in two dimensions in {self.place}")
+                self.ties.pin(factor.atoms, f"meets others in two dimensions in {self.place}")
             return np.full(sizes, CONSTANT)
         return None if all(shape[d] == 1 for d in dims) else np.full(sizes, CONSTANT)
 

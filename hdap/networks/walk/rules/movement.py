@@ -22,7 +22,7 @@ def reshape(walk: Walk, operation: Operation) -> None:
         return walk.keep(operation, "is empty")
     labels, torn = reshaped(walk.labels(given), given.shape, made.shape)
     for factor in torn:
-        walk.ledger.pin(factor.atoms, f"is merged with other channels in {walk.place}")
+        walk.ties.pin(factor.atoms, f"is merged with other channels in {walk.place}")
     walk.label(made, labels)
     walk.told_sizes(given, made)
 
@@ -112,7 +112,7 @@ def _share_out(walk: Walk, given: Tensor, dim: int, sizes: list[int]) -> None:
         return
     for factor in walk.labels(given):
         if factor.dims == (dim,):
-            walk.ledger.tie_along(factor.atoms.reshape(len(sizes), -1), 0)
+            walk.ties.tie_along(factor.atoms.reshape(len(sizes), -1), 0)
 
 
 def _sliced(labels: Labels, dim: int, part: slice) -> Labels:
@@ -144,7 +144,7 @@ def concatenate(walk: Walk, operation: Operation) -> None:
             found += compressed(dims, np.concatenate(sides, axis=dims.index(dim)))
             continue
         for other in sides[1:]:
-            walk.ledger.tie(sides[0], other, f"meets a constant in {walk.place}")
+            walk.ties.tie(sides[0], other, f"meets a constant in {walk.place}")
         found += compressed(dims, sides[0])
     walk.label(made, tuple(found))
 
@@ -159,7 +159,7 @@ def _side(walk: Walk, tensor: Tensor, dims: tuple[int, ...]) -> Atoms:
     if len(inside) == 1:
         return inside[0].over(dims, sizes)
     for factor in inside:
-        walk.ledger.pin(factor.atoms, f"meets others in two dimensions in {walk.place}")
+        walk.ties.pin(factor.atoms, f"meets others in two dimensions in {walk.place}")
     return np.full(sizes, CONSTANT, dtype=np.int64)
 
 
@@ -177,7 +177,7 @@ def stack(walk: Walk, operation: Operation) -> None:
             whole = inside[0].over(dims, sizes) if len(inside) == 1 else np.full(sizes, CONSTANT)
             sides.append(whole)
         for other in sides[1:]:
-            walk.ledger.tie(sides[0], other, f"is stacked on a constant in {walk.place}")
+            walk.ties.tie(sides[0], other, f"is stacked on a constant in {walk.place}")
         found += compressed(dims, sides[0])
     walk.label(made, tuple(found))
 
@@ -223,7 +223,7 @@ def pad(walk: Walk, operation: Operation) -> None:
         for axis, dim in enumerate(factor.dims):
             before, after = sides.get(dim, (0, 0))
             if before < 0 or after < 0:
-                walk.ledger.pin(factor.atoms, f"is cropped in {walk.place}")
+                walk.ties.pin(factor.atoms, f"is cropped in {walk.place}")
             width = [
                 (max(before, 0), max(after, 0)) if a == axis else (0, 0) for a in range(atoms.ndim)
             ]
@@ -260,7 +260,7 @@ def pixel_shuffle(walk: Walk, operation: Operation) -> None:
     dim, square = given.dim() - 3, operation["upscale_factor"] ** 2
     walk.only(given, range(dim + 1), "becomes pixels")
     atoms = walk.along(given, dim).reshape(-1, square)
-    walk.label(made, compressed((dim,), walk.ledger.tie_along(atoms, 1)))
+    walk.label(made, compressed((dim,), walk.ties.tie_along(atoms, 1)))
 
 
 def pixel_unshuffle(walk: Walk, operation: Operation) -> None:
@@ -273,7 +273,7 @@ def pixel_unshuffle(walk: Walk, operation: Operation) -> None:
 def channel_shuffle(walk: Walk, operation: Operation) -> None:
     given, made = operation.inputs[0], operation.outputs[0]
     table = walk.along(given, 1).reshape(operation["groups"], -1)
-    walk.ledger.rectangle(table)
+    walk.ties.rectangle(table)
     walk.label(made, compressed((1,), table.T.ravel()))
 
 
@@ -292,7 +292,7 @@ def patches(walk: Walk, operation: Operation) -> None:
     dim = given.dim() - 2
     walk.only(given, range(dim + 1), "is put together from patches")
     atoms = walk.along(given, dim).reshape(made.shape[dim], -1)
-    walk.label(made, compressed((dim,), walk.ledger.tie_along(atoms, 1)))
+    walk.label(made, compressed((dim,), walk.ties.tie_along(atoms, 1)))
 
 
 def windows(walk: Walk, operation: Operation) -> None:

@@ -19,7 +19,7 @@ def batch_norm(walk: Walk, operation: Operation) -> None:
 def group_norm(walk: Walk, operation: Operation) -> None:
     image, made = operation["input"], operation.outputs[0]
     channels = walk.along(image, 1)
-    walk.ledger.tie_along(channels.reshape(operation["group"], -1), 0)
+    walk.ties.tie_along(channels.reshape(operation["group"], -1), 0)
     _tie_vectors(walk, operation, channels, ("weight", "bias"))
     walk.label(made, walk.only(image, [0, 1], "is normalised over channels"))
 
@@ -34,7 +34,7 @@ def weight_norm(walk: Walk, operation: Operation) -> None:
     direction, length, dim = operation["v"], operation["g"], operation["dim"] or 0
     if dim >= 0:
         why = f"shares its place with a constant in {walk.place}"
-        walk.ledger.tie(walk.along(direction, dim), walk.along(length, dim), why)
+        walk.ties.tie(walk.along(direction, dim), walk.along(length, dim), why)
     walk.label(operation.outputs[0], walk.labels(direction))
 
 
@@ -43,7 +43,7 @@ def _tie_vectors(walk: Walk, operation: Operation, channels: Atoms, names: tuple
         vector = operation[name]
         if isinstance(vector, Tensor):
             why = f"shares its place with a constant in {walk.place}"
-            walk.ledger.tie(channels, walk.along(vector, 0), why)
+            walk.ties.tie(channels, walk.along(vector, 0), why)
 
 
 _BATCH_NORMS = """

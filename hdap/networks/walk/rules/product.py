@@ -18,14 +18,14 @@ def convolution(walk: Walk, operation: Operation) -> None:
     first, second = walk.along(weight, 0), walk.along(weight, 1)
     if not walk.is_static(weight):
         for side in (inputs, first, second):
-            walk.ledger.pin(side, f"meets weights made on the way in {walk.place}")
+            walk.ties.pin(side, f"meets weights made on the way in {walk.place}")
         outputs = np.full(made.shape[1], CONSTANT)
     elif transposed:
         outputs = _transposed(walk, inputs, first, second, groups)
     else:
         outputs = _forward(walk, inputs, first, second, groups)
     if isinstance(operation["bias"], Tensor):
-        walk.ledger.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
+        walk.ties.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
     walk.label(made, compressed((1,), outputs))
     if not walk.in_layer:
         places = math.prod((image if transposed else made).shape[2:])
@@ -42,22 +42,22 @@ def _forward(walk: Walk, inputs: Atoms, rows: Atoms, columns: Atoms, groups: int
     """The output channels; rows are the weight's outputs, columns the inputs of one block."""
     table = inputs.reshape(groups, -1)
     if groups > 1 and table.shape[1] == 1:  # each input by itself
-        walk.ledger.tie(inputs[:, None], rows.reshape(groups, -1), _why(walk))
+        walk.ties.tie(inputs[:, None], rows.reshape(groups, -1), _why(walk))
         return rows
     walk.consume(columns)
-    walk.ledger.tie(table, columns, _why(walk))
-    walk.ledger.tie_along(rows.reshape(groups, -1), 0)
+    walk.ties.tie(table, columns, _why(walk))
+    walk.ties.tie_along(rows.reshape(groups, -1), 0)
     return rows
 
 
 def _transposed(walk: Walk, inputs: Atoms, rows: Atoms, columns: Atoms, groups: int) -> Atoms:
     """The same where the weight's first dimension holds the inputs."""
     if groups > 1 and len(inputs) == groups:
-        walk.ledger.tie(inputs, rows, _why(walk))
+        walk.ties.tie(inputs, rows, _why(walk))
         return np.repeat(rows, len(columns))
     walk.consume(rows)
-    walk.ledger.tie(inputs, rows, _why(walk))
-    walk.ledger.tie_along(rows.reshape(groups, -1), 0)
+    walk.ties.tie(inputs, rows, _why(walk))
+    walk.ties.tie_along(rows.reshape(groups, -1), 0)
     return np.tile(columns, groups)
 
 
@@ -69,7 +69,7 @@ def deformed(walk: Walk, operation: Operation) -> None:
     inputs = walk.along(operation["input"], 1)
     rows, columns = walk.along(weight, 0), walk.along(weight, 1)
     outputs = _forward(walk, inputs, rows, columns, len(inputs) // weight.shape[1])
-    walk.ledger.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
+    walk.ties.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
     walk.label(made, compressed((1,), outputs))
 
 
@@ -79,7 +79,7 @@ def matrices(walk: Walk, operation: Operation) -> None:
     right, made = operation["mat2"], operation.outputs[0]
     for side, row in ((left, 0), (right, 1)):
         if not walk.is_static(side):
-            walk.ledger.pin(walk.along(side, row), f"is a row of a matrix in {walk.place}")
+            walk.ties.pin(walk.along(side, row), f"is a row of a matrix in {walk.place}")
     sides = _Sides(walk, left, right)
     inner = sides.contracted(1, 0)
     rows, columns = sides.free(left, 0), sides.free(right, 1)
@@ -100,14 +100,14 @@ def batches(walk: Walk, operation: Operation) -> None:
     made = operation.outputs[0]
     sides = _Sides(walk, left, right)
     batch, other = sides.batch(left), sides.batch(right)
-    walk.ledger.tie(batch, other, _why(walk))
+    walk.ties.tie(batch, other, _why(walk))
     inner = sides.contracted(2, 1)
     rows, columns = sides.free(left, 1), sides.free(right, 2)
     choice = [("batch", batch), ("inner", inner), ("rows", rows), ("columns", columns)]
     moving = [name for name, atoms in choice if (atoms != CONSTANT).any()]
     for name, atoms in choice:
         if name in moving[2:]:
-            walk.ledger.pin(atoms, f"is one of three sides of a product that move in {walk.place}")
+            walk.ties.pin(atoms, f"is one of three sides of a product that move in {walk.place}")
     walk.label(
         made,
         tuple(f for d, a in enumerate((batch, rows, columns)) for f in compressed((d,), a)),
@@ -138,7 +138,7 @@ class _Sides:
         for factor in self.walk.labels(side):
             if 0 in factor.dims and len(factor.dims) > 1:
                 rows = factor.atoms.reshape(factor.atoms.shape[0], -1)
-                found += compressed((0,), self.walk.ledger.tie_along(rows, 1))
+                found += compressed((0,), self.walk.ties.tie_along(rows, 1))
             else:
                 found.append(factor)
         self.walk.label(side, tuple(found))
@@ -151,10 +151,10 @@ class _Sides:
         if not any(fixed):
             why = f"is summed away between two images in {self.walk.place}"
             for atoms in (first, second):
-                self.walk.ledger.pin(atoms, why)
+                self.walk.ties.pin(atoms, why)
             return np.full(len(first), CONSTANT)
         self.walk.consume(second if fixed[1] else first)
-        self.walk.ledger.tie(first, second, _why(self.walk))
+        self.walk.ties.tie(first, second, _why(self.walk))
         return first
 
     def free(self, side: Tensor, dim: int) -> Atoms:
@@ -167,13 +167,13 @@ def linear(walk: Walk, operation: Operation) -> None:
     image, weight, made = operation["input"], operation["weight"], operation.outputs[0]
     inputs, columns = walk.along(image, -1), walk.along(weight, 1)
     walk.consume(columns)
-    walk.ledger.tie(inputs, columns, _why(walk))
+    walk.ties.tie(inputs, columns, _why(walk))
     outputs = walk.along(weight, 0)
     if isinstance(operation["bias"], Tensor):
-        walk.ledger.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
+        walk.ties.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
     for factor in walk.labels(image):
         if factor.dims != (image.dim() - 1,):
-            walk.ledger.pin(factor.atoms, f"is a row of a matrix in {walk.place}")
+            walk.ties.pin(factor.atoms, f"is a row of a matrix in {walk.place}")
     walk.label(made, (Factor((made.dim() - 1,), outputs),))
     if not walk.in_layer:
         name = walk.name_of(weight)

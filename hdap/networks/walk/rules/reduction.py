@@ -50,7 +50,7 @@ def gated(walk: Walk, operation: Operation) -> None:
     dim = (-1 if dim is None else dim) % given.dim()
     halves = walk.along(given, dim).reshape(2, -1)
     others = [f for f in walk.labels(given) if dim not in f.dims]
-    walk.label(made, (*others, *compressed((dim,), np.asarray(walk.ledger.tie_along(halves, 0)))))
+    walk.label(made, (*others, *compressed((dim,), np.asarray(walk.ties.tie_along(halves, 0)))))
 
 
 _REDUCING = """

@@ -32,7 +32,7 @@ class Settled:
 
 
 @dataclass(eq=False)
-class Ledger:
+class ChannelTies:
     """Atoms are handed out for the dimensions of tensors, tied by operations, and settled once."""
 
     sources: list[Source] = field(default_factory=list)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hdap.networks.walk.channel_ties import Settled
 from hdap.networks.walk.labels import CONSTANT, Atoms
-from hdap.networks.walk.ledger import Settled
 from hdap.networks.walk.recorder import Walk
 
 _ONE = "loses all of its channels or none"
@@ -14,7 +14,7 @@ _PARTLY = "has outputs of which only a part goes this way"
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class ChannelMaker:
     """A layer that makes channels: the unit of each of its outputs."""
 
     name: str
@@ -23,7 +23,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class UnitGroup:
     """Units that are counted together: `units[p]` is place p of each of `multiple` blocks.
 
     `members` are the layers whose outputs they are, block by block, and `root` the first of them.
@@ -49,16 +49,16 @@ class Kept:
 
 
 @dataclass(frozen=True, eq=False)
-class Grouping:
+class WidthGrouping:
     """Width groups in module order, and what was not made one."""
 
-    groups: tuple[Found, ...]
+    groups: tuple[UnitGroup, ...]
     kept: tuple[Kept, ...]
 
 
 def group_units(
-    settled: Settled, candidates: Sequence[Candidate], counted: list[Atoms], others: list[Atoms]
-) -> Grouping:
+    settled: Settled, candidates: Sequence[ChannelMaker], counted: list[Atoms], others: list[Atoms]
+) -> WidthGrouping:
     """Units that occur equally often on every side are counted together.
 
     `candidates` stand in module order. Sides hold the unit of each place, or `CONSTANT`: `counted`
@@ -67,7 +67,7 @@ def group_units(
     """
     size = int(settled.unit.max(initial=-1)) + 1
     signature, common = _signatures(size, counted, others)
-    groups: list[Found] = []
+    groups: list[UnitGroup] = []
     kept: list[Kept] = []
     done: set[int] = set()
     for candidate in sorted(candidates, key=lambda c: c.passes_on):
@@ -79,15 +79,15 @@ def group_units(
             units = np.flatnonzero(signature == key)
             why = next((settled.why[u] for u in units.tolist() if u in settled.why), "")
             found = why or _found(units, int(common[key]), candidates)
-            if isinstance(found, Found) and len(found.units) > 1:
+            if isinstance(found, UnitGroup) and len(found.units) > 1:
                 groups.append(found)
                 continue
             mine = int((moving == key).sum())
             if mine > 1:
-                why = _ONE if isinstance(found, Found) else found
+                why = _ONE if isinstance(found, UnitGroup) else found
                 kept.append(Kept(candidate.name, mine, why))
     place = {c.name: i for i, c in enumerate(candidates)}
-    return Grouping(
+    return WidthGrouping(
         tuple(sorted(groups, key=lambda g: place[g.root])),
         tuple(sorted(kept, key=lambda k: place[k.layer])),
     )
@@ -115,7 +115,7 @@ def _in_order(values: Atoms) -> list[int]:
     return [int(values[i]) for i in np.sort(first)]
 
 
-def _found(units: Atoms, multiple: int, candidates: Sequence[Candidate]) -> Found | str:
+def _found(units: Atoms, multiple: int, candidates: Sequence[ChannelMaker]) -> UnitGroup | str:
     """The width group of these units, or why it is none."""
     whole = [c for c in candidates if len(c.units) and np.isin(c.units, units).all()]
     if not whole:
@@ -126,10 +126,10 @@ def _found(units: Atoms, multiple: int, candidates: Sequence[Candidate]) -> Foun
         first = min(whole, key=lambda c: c.passes_on)
         _, order = np.unique(first.units, return_index=True)
         root = first.units[np.sort(order)]
-        return Found(whole[0].name, tuple(c.name for c in whole), root, 1)
+        return UnitGroup(whole[0].name, tuple(c.name for c in whole), root, 1)
     root = min(pool, key=lambda c: c.passes_on).units[: len(units)]
     members = tuple(c.name for c in pool if np.array_equal(c.units[: len(units)], root))
-    return Found(members[0], members, root, multiple)
+    return UnitGroup(members[0], members, root, multiple)
 
 
 def _blocks(units: Atoms, count: int) -> bool:
@@ -139,7 +139,7 @@ def _blocks(units: Atoms, count: int) -> bool:
 def units_of_sources(walk: Walk, settled: Settled) -> dict[tuple[str, int], Atoms]:
     """The unit of each place along every dimension of every tensor that the run used."""
     found: dict[tuple[str, int], Atoms] = {}
-    for source in walk.ledger.sources:
+    for source in walk.ties.sources:
         found[source.tensor, source.dim] = settled.unit[source.start : source.start + source.size]
     return found
 
