@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.following import follow_channels
 from hdap.networks.loading import load_model
 from hdap.networks.tracing import describe
 from hdap.portfolio.densify import densify
@@ -39,7 +39,7 @@ def main() -> None:
         graphs, seconds = [], []
         for _ in range(options.runs):
             began = time.perf_counter()
-            graph = ChannelGraph.of(network, shape)
+            graph = follow_channels(network, shape)
             graphs.append(time.perf_counter() - began)
             made = densify(network, architecture, graph=graph)
             seconds.append(made.seconds)

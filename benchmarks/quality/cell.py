@@ -13,9 +13,9 @@ from hdap.examples.digits import Digits, split_digits
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Floats
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import importance_curves
 from hdap.networks.criteria import Evidence, channel_scores
+from hdap.networks.following import follow_channels
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import load_seeded
 from hdap.networks.surgery import prune
@@ -95,7 +95,7 @@ class _Tuner:
     def __init__(self, dense: nn.Module, architecture: Architecture, data: Data, seed: int) -> None:
         self.dense, self.architecture, self.data, self.seed = dense, architecture, data, seed
         self.importance = channel_scores("l2", dense, architecture, Evidence())
-        self.graph = ChannelGraph.of(dense, architecture.input_shape)
+        self.graph = follow_channels(dense, architecture.input_shape)
         self.done: dict[tuple[str, int], Row] = {}
 
     def untuned(self, counts: Counts) -> Row:

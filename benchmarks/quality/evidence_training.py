@@ -16,9 +16,9 @@ from benchmarks.quality.scores import CRITERIA
 from benchmarks.quality.sensitivity import Sensitivity
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import importance_curves
 from hdap.networks.criteria import Evidence, channel_scores
+from hdap.networks.following import follow_channels
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 from hdap.training.batching import batches, chunks
@@ -61,7 +61,7 @@ class Tuner:
             run_cell(Cell(place.network, place.seed), _dense(settings), work, 1)
         self.module = dense_network(place.network, place.seed, work)
         self.architecture: Architecture = trace(model_of(place.network))
-        self.graph = ChannelGraph.of(self.module, self.architecture.input_shape)
+        self.graph = follow_channels(self.module, self.architecture.input_shape)
         self.l2 = channel_scores("l2", self.module, self.architecture, Evidence())
 
     @cached_property

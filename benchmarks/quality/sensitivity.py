@@ -5,7 +5,7 @@ from torch import nn
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats
-from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.following import follow_channels
 from hdap.networks.surgery import Scores, prune
 from hdap.training.datasets import Samples
 from hdap.training.network_quality import evaluate, recalibrate_on
@@ -29,7 +29,7 @@ class Sensitivity:
         others: Samples,
     ) -> None:
         self.widths = architecture.widths
-        graph = ChannelGraph.of(module, architecture.input_shape)
+        graph = follow_channels(module, architecture.input_shape)
 
         def loss(counts: Counts) -> float:
             network = prune(module, architecture, counts, scores, graph=graph)

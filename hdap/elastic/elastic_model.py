@@ -16,9 +16,9 @@ from hdap.elastic.sliced_layers import Binding, ChannelPart, Picks, picks, take
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import check_counts
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.counting import bytes_of
+from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores, keep
@@ -76,7 +76,7 @@ class ElasticModel(nn.Module):
         super().__init__()
         if not isinstance(levels, Levels):
             levels = Levels(architecture, np.asarray(levels))
-        graph = ChannelGraph.of(module, architecture.input_shape)
+        graph = follow_channels(module, architecture.input_shape)
         graph.require_plain("an elastic network")
         everything = [np.arange(group.width) for group in architecture.groups]
         network = keep(module, architecture, everything, graph=graph)

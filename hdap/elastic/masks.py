@@ -20,7 +20,7 @@ from hdap.elastic.channel_order import channel_orders
 from hdap.elastic.channel_places import Side, places
 from hdap.elastic.levels import Levels
 from hdap.elastic.modes import sandwich
-from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.surgery import Scores
 from hdap.requests.recipe import Recipe
@@ -43,7 +43,7 @@ class SoftMasks(nn.Module):
     def __init__(self, module: nn.Module, levels: Levels, scores: Sequence[Scores]) -> None:
         super().__init__()
         architecture = levels.architecture
-        graph = ChannelGraph.of(module, architecture.input_shape)
+        graph = follow_channels(module, architecture.input_shape)
         graph.require_plain("an elastic network")
         self.network, self.levels = module, levels
         self.level, self.width = len(levels) - 1, WIDEST

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hdap.fleet_data.architecture import Architecture, Layer, WidthGroup
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 
 Floats = NDArray[np.float64]
@@ -65,7 +66,7 @@ class OutputRows:
 
     @cached_property
     def _graph(self) -> ChannelGraph:
-        return ChannelGraph.of(self.module, self.architecture.input_shape)
+        return follow_channels(self.module, self.architecture.input_shape)
 
 
 def importance_curves(scores: Sequence[Floats], architecture: Architecture) -> tuple[Floats, ...]:

@@ -14,6 +14,7 @@ from hdap.fleet_data.architecture import Architecture, WidthGroup
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import OutputRows, channel_importance
+from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import one_tensor
 from hdap.networks.layer_kinds.registry import find_kind
 
@@ -82,7 +83,7 @@ def _bn_scale(
     Averaged over all batch norms that a channel goes through, each brought to mean 1; so a
     concatenation counts for the parts that it is made of.
     """
-    graph = ChannelGraph.of(network, architecture.input_shape)
+    graph = follow_channels(network, architecture.input_shape)
     return tuple(_scales(network, graph, g.name, g.width) for g in architecture.groups)
 
 

@@ -20,19 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.forward_pass import leaves, quiet, run, run_once
+from hdap.networks.forward_pass import leaves, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.norms_by_channel import norms_by_channel
+from hdap.networks.random_network import calibrate, random_image, with_random_weights
 from hdap.networks.surgery import gone_places, kept_channels, take_away
-from hdap.networks.walk.walking import copied
-
-_ATEN = torch.ops.aten
 
 # As a share of a layer's largest input: rounding in float64 stays far below it.
 _TOLERANCE = 1e-9
@@ -47,12 +45,6 @@ _HEAVY = 2e9
 # Channels (in each block) of the thin network that stands for the real one.
 _THIN = (4, 9)
 
-# How much smaller an image may be: channels do not depend on it.
-_SHRINK = 4
-
-# Parameters and buffers that are added or taken away, whatever layer they are of.
-_ADDED = ("bias", "running_mean")
-
 
 def verify_equivalence(
     graph: ChannelGraph, architecture: Architecture, groups: Collection[str]
@@ -64,7 +56,7 @@ def verify_equivalence(
     """
     thin = _thinned(graph, architecture, groups)
     left = np.array([g.width for g in thin.groups])
-    image = _image(thin.network, architecture.input_shape)
+    image = random_image(thin.network, architecture.input_shape)
     share = image.numel() / math.prod(architecture.input_shape)
     heavy = int(flops(architecture, left[None])[0]) * share > _HEAVY
     with _one_thread(not heavy), torch.no_grad():
@@ -92,7 +84,7 @@ def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images
     pruned = copy.deepcopy(network)
     take_away(pruned, graph, gone)
     blind = masked(network, graph, gone)
-    with _separate(blind, pruned):
+    with norms_by_channel(blind, pruned):
         expected = leaves(run(blind, images))
         got = leaves(run(pruned, images))
     if [x.shape for x in got] != [x.shape for x in expected]:
@@ -124,17 +116,17 @@ def _verify(
 ) -> None:
     halves = _halves(graph, groups)
     for turn, size in enumerate(sizes):
-        numbered = _with_random_weights(graph.network, size, seed=turn)
+        numbered = with_random_weights(graph.network, size, seed=turn)
         if len(sizes) > 1:
-            _calibrate(numbered, image * size, size)
+            calibrate(numbered, image * size, size)
         gone = halves[turn % 2]
         pruned = copy.deepcopy(numbered)
         take_away(pruned, graph, gone)
         given = _Given(graph, gone)
         blind = masked(numbered, graph, gone)
-        with given.recorded(blind), _separate(blind):
+        with given.recorded(blind), norms_by_channel(blind):
             expected = leaves(run(blind, image * size))
-        with given.compared(pruned), _separate(pruned):
+        with given.compared(pruned), norms_by_channel(pruned):
             outputs = leaves(run(pruned, image * size))
         if len(outputs) != len(expected) or not all(map(_same, outputs, expected)):
             raise given.refusal("the output")
@@ -216,63 +208,6 @@ class _Given:
         return refuse(at.strip("`"), f"comes after something{within} that {why}")
 
 
-class _Separate(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Inside, norms that take channels together act on each alone: means change with pruning."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        packet = func.overloadpacket
-        if packet is _ATEN.native_layer_norm:
-            image, _, weight, bias = args[:4]
-            return (_affine(image, weight, bias), *outputs[1:])
-        if packet is _ATEN.native_group_norm:
-            image, weight, bias = args[:3]
-            shape = [-1, *[1] * (image.dim() - 2)]
-            return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])
-        if packet is _ATEN.native_batch_norm and args[5]:  # weights that are standardised
-            image, weight, bias = args[:3]
-            shape = [-1, *[1] * (image.dim() - 2)]
-            return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])
-        return outputs
-
-
-@contextmanager
-def _separate(*networks: nn.Module) -> Iterator[None]:
-    """Inside, every norm of these networks acts on each channel alone."""
-    handles = [
-        layer.register_forward_hook(_scaled)
-        for network in networks
-        for layer in network.modules()
-        for kind in [find_kind(layer)]
-        if kind is not None and kind.opaque
-    ]
-    try:
-        with _Separate():  # type: ignore[no-untyped-call]
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _scaled(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    image = inputs[0]
-    last = kind_of(layer).channel_dim(layer, image) in (-1, image.dim() - 1)
-    shape = [-1] if last else [-1, *[1] * (image.dim() - 2)]
-    vectors = (dict(layer.named_parameters()).get(name) for name in ("weight", "bias"))
-    return _affine(image, *(_shaped(vector, shape) for vector in vectors))
-
-
-def _shaped(vector: Tensor | None, shape: Sequence[int]) -> Tensor | None:
-    return None if vector is None else vector.view(shape)
-
-
-def _affine(image: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    image = image.clone() if weight is None else image * weight
-    return image if bias is None else image + bias
-
-
 @contextmanager
 def _one_thread(asked: bool) -> Iterator[None]:
     """Sharing out layers of so few channels costs more than it saves, most on a busy machine."""
@@ -312,69 +247,3 @@ def _same(left: Tensor, right: Tensor) -> bool:
         return True
     left, right = (x.double().nan_to_num(0.0, 0.0, 0.0) * x.isfinite() for x in (left, right))
     return bool((left - right).abs().max() <= _TOLERANCE * right.abs().max())
-
-
-def _image(network: nn.Module, shape: Sequence[int]) -> Tensor:
-    """A random image; a smaller one where the network takes that too."""
-    channels, *sides = shape
-    rng = torch.Generator().manual_seed(0)
-    small = [channels, *(max(side // _SHRINK, 1) for side in sides)]
-    try:
-        with quiet():
-            run_once(network, tuple(small))
-    except UnsupportedModelError:
-        small = list(shape)
-    return torch.randn(1, *small, generator=rng, dtype=torch.float64)
-
-
-def _with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:
-    """A copy in float64 with random numbers everywhere."""
-    numbered = copied(network, _empty).eval()
-    rng = torch.Generator().manual_seed(seed)
-    for name, tensor in [*numbered.named_parameters(), *numbered.named_buffers()]:
-        if not tensor.is_floating_point():
-            tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape) % 2)  # such as places
-        elif tensor.dim() > 1:  # variance 2 / inputs keeps activations of one size (He et al.)
-            bound = (6.0 / max(tensor[0].numel(), 1)) ** 0.5
-            tensor.uniform_(-bound, bound, generator=rng)
-        elif name.endswith(_ADDED):
-            tensor.uniform_(-size, size, generator=rng)
-        else:  # factors, variances
-            tensor.uniform_(0.5, 1.5, generator=rng)
-    return numbered
-
-
-def _empty(tensor: Tensor) -> Tensor:
-    dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
-    return torch.empty_like(tensor, dtype=dtype, device="cpu")
-
-
-def _calibrate(network: nn.Module, image: Tensor, size: float) -> None:
-    """Scale each layer's matrix so that what it makes of the image has this standard deviation.
-
-    (Mishkin and Matas, "All you need is a good init", ICLR 2016, in one pass.)
-    """
-
-    def scale(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
-        dim = kind_of(layer).channel_dim(layer, output)
-        shift = (
-            0.0 if bias is None else bias.view([-1, *[1] * (output.dim() - dim % output.dim() - 1)])
-        )
-        bare = output - shift
-        deviation = bare.std(correction=0)
-        if not (0 < deviation < torch.inf):
-            return output
-        weight.mul_(size / deviation)
-        return bare * (size / deviation) + shift
-
-    handles = [
-        layer.register_forward_hook(scale)
-        for layer in network.modules()
-        for kind in [find_kind(layer)]
-        if kind is not None and kind.has_matrix and "weight" in layer._parameters
-    ]
-    with _separate(network):
-        run(network, image)
-    for handle in handles:
-        handle.remove()

@@ -12,9 +12,9 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import sha256_of
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.model_names import kind_of_model
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.counting import NetworkSize, check_pruned, size_of
 from hdap.networks.criteria import Evidence, channel_scores
+from hdap.networks.following import follow_channels
 from hdap.networks.loading import LoadedModel, load_model
 from hdap.networks.manifest import NetworkManifest, channels_by_name
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
@@ -98,7 +98,7 @@ def prune_further(
         raise changed(manifest.model, plan.architecture.digest, now.digest, "the plan was made for")
     scores = channel_scores(criterion, start, now, evidence)
     started = time.perf_counter()
-    graph = ChannelGraph.of(start, now.input_shape)
+    graph = follow_channels(start, now.input_shape)
     module = prune(start, now, plan.counts, scores, graph=graph).eval()
     seconds = time.perf_counter() - started
     size = check_pruned(graph.network, module, plan.architecture, plan.counts)

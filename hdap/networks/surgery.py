@@ -13,6 +13,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import check_counts, layer_channels
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.walk.walking import all_tensors
@@ -67,7 +68,7 @@ def keep(
             f"the network must be the one that the architecture of {architecture.model} describes, "
             f"but {type(module).__name__} has no layer `{min(absent)}`"
         )
-    graph = graph or ChannelGraph.of(module, architecture.input_shape)
+    graph = graph or follow_channels(module, architecture.input_shape)
     network = module if in_place else copy.deepcopy(module)
     take_away(network, graph, gone_places(graph, architecture, kept))
     _check_promise(network, architecture, np.array([[len(stay) for stay in kept]]))

@@ -16,6 +16,7 @@ from hdap.networks.channel_graph import ChannelGraph, Refusal
 from hdap.networks.counting import verify_counts, verify_runs
 from hdap.networks.description import architecture_of
 from hdap.networks.equivalence import verify_equivalence
+from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import RunError
 from hdap.networks.loading import input_shape_of, load_model
 
@@ -42,7 +43,7 @@ def trace(
     loaded = load_model(model, device="meta")
     shape = input_shape or loaded.input_shape
     try:
-        graph = ChannelGraph.of(loaded.module, shape)
+        graph = follow_channels(loaded.module, shape)
     except UnsupportedModelError:
         # code that looks at numbers needs some
         return _proven(load_model(model).module, name or model, shape)
@@ -60,13 +61,13 @@ def describe(
     With `only` it has the width groups of these names, as a description that was checked has.
     Raises `UnsupportedModelError` where the network does not run.
     """
-    return architecture_of(ChannelGraph.of(module, input_shape, only), model, input_shape)
+    return architecture_of(follow_channels(module, input_shape, only), model, input_shape)
 
 
 def _proven(
     module: nn.Module, model: str, input_shape: Sequence[int], graph: ChannelGraph | None = None
 ) -> Architecture:
-    graph = graph or ChannelGraph.of(module, input_shape)
+    graph = graph or follow_channels(module, input_shape)
     architecture = architecture_of(graph, model, input_shape)
     kept = list(architecture.kept)
     verify_counts(graph, architecture, (), rounds=0)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import in_eval_mode, leaves, random_images, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind
@@ -70,7 +71,7 @@ def densify(
         UnsupportedModelError: what is left computes something else, which names the first layer.
     """
     started = time.perf_counter()
-    graph = graph or ChannelGraph.of(module, architecture.input_shape)
+    graph = graph or follow_channels(module, architecture.input_shape)
     graph.require_plain("a portfolio")
     constants = propagate_constants(module, architecture.input_shape)
     found = find_redundancy(module, architecture, graph, constants, step)

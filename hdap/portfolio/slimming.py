@@ -16,8 +16,8 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import Floats, channel_importance, importance_curves
+from hdap.networks.following import follow_channels
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
 from hdap.portfolio.densify import Densified, densify
@@ -136,7 +136,7 @@ class _Slimming:
             dense.module, architecture.model, architecture.input_shape, architecture.index
         )
         started = time.perf_counter()
-        self._graph = ChannelGraph.of(dense.module, architecture.input_shape)
+        self._graph = follow_channels(dense.module, architecture.input_shape)
         self._before_seconds = dense.seconds + time.perf_counter() - started
         scores = channel_importance(dense.module, self._now)
         self._scores = tuple(

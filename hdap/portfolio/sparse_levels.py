@@ -12,7 +12,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import describe, trace
 from hdap.portfolio.candidates import Candidate, Candidates, importance_in, require_same
 from hdap.portfolio.densify import Densified, densify
@@ -78,7 +78,7 @@ def from_sparse(
     """
     widest, manifest = levels[0].checkpoint.module, levels[0].checkpoint.manifest
     architecture = describe(widest, manifest.model, manifest.input_shape, manifest.channels)
-    graph = ChannelGraph.of(widest, architecture.input_shape)
+    graph = follow_channels(widest, architecture.input_shape)
     networks = []
     for level in levels:
         dense = densify(level.checkpoint.module, architecture, step=STEP, graph=graph)

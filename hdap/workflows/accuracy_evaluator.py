@@ -24,6 +24,7 @@ from hdap.fleet_data.records import Floats
 from hdap.fleet_data.store import Store
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.channel_importance import channel_importance
+from hdap.networks.following import follow_channels
 from hdap.networks.loading import load_model
 from hdap.networks.surgery import Scores, prune
 from hdap.requests.recipe import Recipe
@@ -83,7 +84,7 @@ class AccuracyEvaluator:
             _, held = split(plain(data.validation), LEARNED_SHARE, seed)
         held = plain(part(held, range(min(len(held), most))))
         scores = channel_importance(module, architecture)
-        graph = ChannelGraph.of(module, architecture.input_shape)
+        graph = follow_channels(module, architecture.input_shape)
         classes = data.classes
         return cls(module, architecture, scores, graph, held, others, classes, seed, tune_images)
 

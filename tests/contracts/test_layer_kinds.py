@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from hdap.elastic.elastic_model import ElasticModel
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_channels, layer_macs, parameters
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.counting import count_flops, count_parameters
 from hdap.networks.criteria import CRITERIA, Evidence, channel_scores
 from hdap.networks.equivalence import verify_equivalence
+from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.layer_kinds.registry import KINDS, find_kind, kind_of
 from hdap.networks.surgery import keep, prune
@@ -125,7 +125,7 @@ def test_a_pruned_layer_has_the_channels_promised_and_runs(
 
 
 def test_pruning_is_ignoring(network: nn.Module, architecture: Architecture) -> None:
-    graph = ChannelGraph.of(network, architecture.input_shape)
+    graph = follow_channels(network, architecture.input_shape)
     verify_equivalence(graph, architecture, [group.name for group in architecture.groups])
 
 
@@ -239,7 +239,7 @@ def test_a_network_keeps_exactly_the_channels_named(
         for g in architecture.groups
     ]
     pruned = keep(network, architecture, kept)
-    graph = ChannelGraph.of(network, architecture.input_shape)
+    graph = follow_channels(network, architecture.input_shape)
     assert graph.touches(architecture.groups[0].name, [0])
     before = pruned.get_submodule("before").get_parameter("weight")
     whole = network.get_submodule("before").get_parameter("weight")

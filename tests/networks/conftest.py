@@ -14,6 +14,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.checkpoint import save_checkpoint
 from hdap.networks.criteria import Evidence
+from hdap.networks.following import follow_channels
 from hdap.networks.loading import load_model
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
 from hdap.networks.pruned_network import PrunedNetwork, prune_planned
@@ -81,7 +82,7 @@ def network() -> Callable[[str], nn.Module]:
 
 @pytest.fixture(scope="session")
 def channel_graph(network: Callable[[str], nn.Module]) -> Callable[[str], ChannelGraph]:
-    return cache(lambda name: ChannelGraph.of(network(name), (3, 224, 224)))
+    return cache(lambda name: follow_channels(network(name), (3, 224, 224)))
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.equivalence import pruning_error
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
 
 FILES = ("branches", "convolutions", "factors", "outputs", "parts")
@@ -37,7 +37,7 @@ def test_a_case_is_pruned_exactly(name: str) -> None:
     network = CASES[name]().double().eval()
     architecture = trace(network)
     shape = architecture.input_shape
-    graph = ChannelGraph.of(network, shape, architecture.index)
+    graph = follow_channels(network, shape, architecture.index)
     rng = np.random.default_rng(0)
     images = torch.randn(1, *shape, dtype=torch.float64)
     for _ in range(2):

@@ -10,6 +10,7 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.counting import count_flops, count_parameters, verify_counts
 from hdap.networks.description import architecture_of
 from hdap.networks.equivalence import verify_equivalence
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import describe
 
 
@@ -39,12 +40,12 @@ class Extra(Two):
 
 
 def verify(network: nn.Module, architecture: Architecture) -> None:
-    graph = ChannelGraph.of(network, architecture.input_shape)
+    graph = follow_channels(network, architecture.input_shape)
     verify_counts(graph, architecture, [group.name for group in architecture.groups])
 
 
 def prove(network: nn.Module, graph: ChannelGraph | None = None) -> None:
-    graph = graph or ChannelGraph.of(network, (3, 8, 8))
+    graph = graph or follow_channels(network, (3, 8, 8))
     graph = replace(graph, network=network)
     names = [group.name for group in graph.groups]
     verify_equivalence(graph, architecture_of(graph, "two", (3, 8, 8)), names)
@@ -104,4 +105,4 @@ def test_equivalence_fails_where_channels_mix_between_layers() -> None:
             return result
 
     with pytest.raises(UnsupportedModelError, match="`second` comes after something"):
-        prove(Rolled(), ChannelGraph.of(Two(), (3, 8, 8)))
+        prove(Rolled(), follow_channels(Two(), (3, 8, 8)))

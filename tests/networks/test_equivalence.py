@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from benchmarks.reliability.layer_zoo import INPUT_SHAPE, alone, mixing
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.equivalence import pruning_error
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
 
 MIXING, ALONE = mixing(), alone()
@@ -25,7 +25,7 @@ def error(network: nn.Module) -> tuple[float, set[str]]:
     """The largest error of three random configurations, and the width groups."""
     network = network.double().eval()
     architecture = trace(network, input_shape=INPUT_SHAPE)
-    graph = ChannelGraph.of(network, INPUT_SHAPE, {g.name for g in architecture.groups})
+    graph = follow_channels(network, INPUT_SHAPE, {g.name for g in architecture.groups})
     rng = np.random.default_rng(0)
     images = torch.randn(2, *INPUT_SHAPE, dtype=torch.float64)
     errors = [

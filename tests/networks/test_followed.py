@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import InputError, NotFoundError, UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.equivalence import pruning_error
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
 
 
@@ -154,7 +154,7 @@ def test_what_was_refused_once_is_followed(toy: type[Toy]) -> None:
     network = toy().double().eval()
     architecture = trace(network)
     assert {"first", "second"} & set(architecture.index)
-    graph = ChannelGraph.of(network, network.input_shape, architecture.index)
+    graph = follow_channels(network, network.input_shape, architecture.index)
     rng = np.random.default_rng(0)
     images = torch.randn(2, *network.input_shape, dtype=torch.float64)
     gone = np.flatnonzero(rng.random(len(graph.group_of)) < 0.4)

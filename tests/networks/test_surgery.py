@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import layer_channels
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.following import follow_channels
 from hdap.networks.loading import load_model
 from hdap.networks.surgery import keep, kept_channels, prune
 from hdap.networks.tracing import trace
@@ -191,7 +191,7 @@ def test_of_equal_channels_the_first_stay() -> None:
 
 
 def test_one_graph_serves_several_prunings(small: Small, architecture: Architecture) -> None:
-    graph = ChannelGraph.of(small, architecture.input_shape)
+    graph = follow_channels(small, architecture.input_shape)
     for count in (3, 9, 3):
         pruned = prune(small, architecture, [count, count, count], graph=graph)
         assert len(pruned.get_parameter("grouped.weight")) == count

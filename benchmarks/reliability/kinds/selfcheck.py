@@ -8,8 +8,8 @@ import torch
 from benchmarks.reliability.attack import Attack, Outcome, Tally
 from benchmarks.reliability.layer_zoo import INPUT_SHAPE, alone, mixing
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.equivalence import pruning_error
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
 
 LOST, EXACT = 0.4, 1e-9
@@ -26,7 +26,7 @@ def what_mixes_channels(folder: Path, cases: int) -> Outcome:
             named = "`" in str(error)
             tally.add(None if named else f"{name}: no layer is named: {error}")
             continue
-        graph = ChannelGraph.of(network, INPUT_SHAPE, architecture.index)
+        graph = follow_channels(network, INPUT_SHAPE, architecture.index)
         rng = np.random.default_rng(0)
         gone = np.flatnonzero(rng.random(len(graph.group_of)) < LOST)
         images = torch.randn(1, *INPUT_SHAPE, dtype=torch.float64)

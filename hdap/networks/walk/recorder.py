@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,70 +14,13 @@ from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.walk.channel_ties import ChannelTies
 from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, fits, overlapping
+from hdap.networks.walk.run_records import LayerCall, Operation, Product, SizedCall
 
 _VIEWS = {"t", "transpose", "permute", "detach", "alias"}
 
 Rule = Callable[["Walk", "Operation"], None]
 """What an operation of torch does to channels: it labels the outputs, ties and pins. An operation
 without a rule keeps whatever it is given."""
-
-
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """A call of an operation of `aten`, or of a library's own; `name` is without overload."""
-
-    name: str
-    given: Mapping[str, Any]
-    outputs: tuple[Tensor, ...]
-    module: str
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """All tensors given, in order."""
-        return [x for x in tree_leaves(list(self.given.values())) if isinstance(x, Tensor)]
-
-    def __getitem__(self, name: str) -> Any:
-        return self.given.get(name)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerCall:
-    """A layer of a known kind that ran: atoms of its input and output channels, and the sizes."""
-
-    name: str
-    inputs: Atoms
-    outputs: Atoms
-    input_size: tuple[int, int]
-    output_size: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """A product of matrices that no layer makes, of `inputs` x `outputs` channels at `positions`.
-
-    `weight` is the parameter that it applies, if it is one.
-    """
-
-    module: str
-    inputs: Atoms
-    outputs: Atoms
-    positions: int
-    kernel: int
-    weight: str
-    groups: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class SizedCall:
-    """An operation that was told the sizes of channels in numbers, by code of `module`.
-
-    `sides` are the atoms of what it took and made; `parts` those of the parts that it cut, all of
-    them, in order, each with its size.
-    """
-
-    module: str
-    sides: tuple[Atoms, ...]
-    parts: tuple[tuple[int, Atoms], ...] = ()
 
 
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -309,7 +251,11 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def combine(self, tensors: Sequence[Tensor], output: Tensor) -> None:
         """Element by element, with broadcasting: what meets goes together."""
-        shifted = [(self._broadcast(t, output), self._padded(t, output)) for t in tensors]
+        shifted = [
+            (tuple(f.shifted(by) for f in self.labels(t)), (*[1] * by, *t.shape))
+            for t in tensors
+            for by in [output.dim() - t.dim()]
+        ]
         every = [f for labels, _ in shifted for f in labels]
         found: list[Factor] = []
         for dims in overlapping(every):
@@ -320,13 +266,6 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.ties.tie(present[0], other, f"meets a constant in {self.place}")
             found += compressed(dims, present[0])
         self.label(output, tuple(found))
-
-    def _broadcast(self, tensor: Tensor, output: Tensor) -> Labels:
-        by = output.dim() - tensor.dim()
-        return tuple(f.shifted(by) for f in self.labels(tensor))
-
-    def _padded(self, tensor: Tensor, output: Tensor) -> tuple[int, ...]:
-        return (*[1] * (output.dim() - tensor.dim()), *tensor.shape)
 
     def _side(
         self, labels: Labels, dims: Sequence[int], sizes: Sequence[int], shape: Sequence[int]

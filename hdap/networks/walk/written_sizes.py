@@ -15,7 +15,7 @@ from torch import nn
 
 from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.walk.labels import CONSTANT, Atoms
-from hdap.networks.walk.recorder import SizedCall
+from hdap.networks.walk.run_records import SizedCall
 
 
 @dataclass(frozen=True, eq=False)

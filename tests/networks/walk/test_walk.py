@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.equivalence import pruning_error
+from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
 
 WIDTH = 12
@@ -71,7 +71,7 @@ KEPT: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
 def error_of(network: nn.Module) -> tuple[set[str], float]:
     network = network.double().eval()
     groups = {g.name for g in trace(network).groups}
-    graph = ChannelGraph.of(network, (3, 8, 8), groups)
+    graph = follow_channels(network, (3, 8, 8), groups)
     rng = np.random.default_rng(0)
     images = torch.randn(1, 3, 8, 8, dtype=torch.float64)
     gone = [np.flatnonzero(rng.random(len(graph.group_of)) < 0.4) for _ in range(3)]

@@ -1,6 +1,7 @@
 """Operations on each element by itself, with broadcasting: what meets goes together."""
 
-from hdap.networks.walk.recorder import Operation, Rule, Walk
+from hdap.networks.walk.recorder import Rule, Walk
+from hdap.networks.walk.run_records import Operation
 
 _NAMES = """
 abs add addcdiv addcmul alias asin asinh atan atan2 atanh bernoulli bitwise_and bitwise_not

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from hdap.networks.walk.labels import Atoms
-from hdap.networks.walk.recorder import Operation, Rule, Walk
+from hdap.networks.walk.recorder import Rule, Walk
+from hdap.networks.walk.run_records import Operation
 
 
 def batch_norm(walk: Walk, operation: Operation) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, compressed
-from hdap.networks.walk.recorder import Operation, Product, Rule, Walk
+from hdap.networks.walk.recorder import Rule, Walk
+from hdap.networks.walk.run_records import Operation, Product
 
 
 def convolution(walk: Walk, operation: Operation) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 from torch import Tensor
 
 from hdap.networks.walk.labels import compressed, mapped
-from hdap.networks.walk.recorder import Operation, Rule, Walk
+from hdap.networks.walk.recorder import Rule, Walk
+from hdap.networks.walk.run_records import Operation
 
 # In weights that do not depend on the image, what is taken away counts as zero.
 _SUMS = {"sum", "linalg_vector_norm", "norm"}

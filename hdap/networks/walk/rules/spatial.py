@@ -2,7 +2,8 @@
 
 import re
 
-from hdap.networks.walk.recorder import Operation, Rule, Walk
+from hdap.networks.walk.recorder import Rule, Walk
+from hdap.networks.walk.run_records import Operation
 
 _NAMES = """
 avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices

@@ -1,0 +1,84 @@
+"""A network with random numbers, and an image for it: what an equality must hold for whatever."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.networks.forward_pass import quiet, run, run_once
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.norms_by_channel import norms_by_channel
+from hdap.networks.walk.walking import copied
+
+# How much smaller an image may be: channels do not depend on it.
+_SHRINK = 4
+
+# Parameters and buffers that are added or taken away, whatever layer they are of.
+_ADDED = ("bias", "running_mean")
+
+
+def random_image(network: nn.Module, shape: Sequence[int]) -> Tensor:
+    """A random image; a smaller one where the network takes that too."""
+    channels, *sides = shape
+    rng = torch.Generator().manual_seed(0)
+    small = [channels, *(max(side // _SHRINK, 1) for side in sides)]
+    try:
+        with quiet():
+            run_once(network, tuple(small))
+    except UnsupportedModelError:
+        small = list(shape)
+    return torch.randn(1, *small, generator=rng, dtype=torch.float64)
+
+
+def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:
+    """A copy in float64 with random numbers everywhere."""
+    numbered = copied(network, _empty).eval()
+    rng = torch.Generator().manual_seed(seed)
+    for name, tensor in [*numbered.named_parameters(), *numbered.named_buffers()]:
+        if not tensor.is_floating_point():
+            tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape) % 2)  # such as places
+        elif tensor.dim() > 1:  # variance 2 / inputs keeps activations of one size (He et al.)
+            bound = (6.0 / max(tensor[0].numel(), 1)) ** 0.5
+            tensor.uniform_(-bound, bound, generator=rng)
+        elif name.endswith(_ADDED):
+            tensor.uniform_(-size, size, generator=rng)
+        else:  # factors, variances
+            tensor.uniform_(0.5, 1.5, generator=rng)
+    return numbered
+
+
+def _empty(tensor: Tensor) -> Tensor:
+    dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
+    return torch.empty_like(tensor, dtype=dtype, device="cpu")
+
+
+def calibrate(network: nn.Module, image: Tensor, size: float) -> None:
+    """Scale each layer's matrix so that what it makes of the image has this standard deviation.
+
+    (Mishkin and Matas, "All you need is a good init", ICLR 2016, in one pass.)
+    """
+
+    def scale(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+        dim = kind_of(layer).channel_dim(layer, output)
+        shift = (
+            0.0 if bias is None else bias.view([-1, *[1] * (output.dim() - dim % output.dim() - 1)])
+        )
+        bare = output - shift
+        deviation = bare.std(correction=0)
+        if not (0 < deviation < torch.inf):
+            return output
+        weight.mul_(size / deviation)
+        return bare * (size / deviation) + shift
+
+    handles = [
+        layer.register_forward_hook(scale)
+        for layer in network.modules()
+        for kind in [find_kind(layer)]
+        if kind is not None and kind.has_matrix and "weight" in layer._parameters
+    ]
+    with norms_by_channel(network):
+        run(network, image)
+    for handle in handles:
+        handle.remove()
