@@ -10,7 +10,7 @@ from torch import nn
 from hdap.fleet_data.architecture import WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.layer_kinds.base import Indices
-from hdap.networks.layer_kinds.registry import kind_of
+from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.walk.labels import CONSTANT
 from hdap.networks.walk.width_grouping import (
     Kept,
@@ -52,6 +52,11 @@ class TracedLayer:
     weight: str = ""
     kernel: int = 1
     groups: int = 1
+
+    @property
+    def applies_layer(self) -> bool:
+        """Whether `name` is a module that holds the weight."""
+        return not self.is_product or self.weight.endswith(".weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +116,14 @@ class ChannelGraph:
         gone = self.places(root, channels)
         found = []
         for layer in self.layers:
-            if layer.use or layer.is_product:
+            # a product may apply the weight of a layer that is not called
+            module = self.network.get_submodule(layer.name) if layer.applies_layer else None
+            if layer.use or module is None:
                 continue
-            module = self.network.get_submodule(layer.name)
-            kind = kind_of(module)
-            if not kind.has_channels(module):
+            kind = find_kind(module)
+            if kind is not None and not kind.has_channels(module):
                 continue
-            single = kind.same_channels(module)
+            single = kind is not None and kind.same_channels(module)
             sides = [(single, True, layer.outputs)]
             if not single:
                 sides.insert(0, (True, False, layer.inputs))

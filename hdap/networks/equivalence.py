@@ -38,8 +38,7 @@ _TOLERANCE = 1e-9
 # Standard deviation of the activations in each round, against what saturates, cuts or is steep.
 _SIZES = (1.0, 0.01, 100.0)
 
-# FLOPs of the thin network beyond which one round must do, and the other tests of it with more
-# than one size of activations: a second on one core in float64.
+# FLOPs of the thin network beyond which one round must do: a second on one core in float64.
 _HEAVY = 2e9
 
 # Channels (in each block) of the thin network that stands for the real one.
@@ -117,8 +116,7 @@ def _verify(
     halves = _halves(graph, groups)
     for turn, size in enumerate(sizes):
         numbered = with_random_weights(graph.network, size, seed=turn)
-        if len(sizes) > 1:
-            calibrate(numbered, image * size, size)
+        calibrate(numbered, image * size, size)
         gone = halves[turn % 2]
         pruned = copy.deepcopy(numbered)
         take_away(pruned, graph, gone)

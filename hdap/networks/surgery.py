@@ -15,7 +15,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.channel_graph import ChannelGraph, refuse
 from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
-from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.walk.walking import all_tensors
 from hdap.networks.walk.written_sizes import write_sizes
 
@@ -122,17 +122,18 @@ def take_away(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
             new = _part(tensor, stays[name])
             for module, attribute in owners[id(tensor)]:
                 setattr(module, attribute, new)
+    modules = dict(network.named_modules())
     for layer in graph.layers:
-        if layer.use or layer.is_product:
+        found = modules.get(layer.name)
+        kind = find_kind(found)
+        if layer.use or found is None or kind is None:
             continue
-        module = network.get_submodule(layer.name)
-        kind = kind_of(module)
         inputs, outputs = (int((~np.isin(x, gone)).sum()) for x in (layer.inputs, layer.outputs))
         changed = (inputs, outputs) != (len(layer.inputs), len(layer.outputs))
-        if changed and kind.has_channels(module):
-            given = None if kind.same_channels(module) else inputs
-            for name, value in kind.attributes(module, given, outputs).items():
-                setattr(module, name, value)
+        if changed and kind.has_channels(found):
+            given = None if kind.same_channels(found) else inputs
+            for name, value in kind.attributes(found, given, outputs).items():
+                setattr(found, name, value)
     write_sizes(network, graph.written, gone)
 
 
