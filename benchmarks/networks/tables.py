@@ -9,11 +9,12 @@ from benchmarks.networks.rows import Proof, Rival, Row, Written
 from hdap.fleet_data.wording import UNKNOWN, percent, seconds
 
 _HEADS = (
-    ("", -32), ("networks", 9), ("accepted", 16), ("exact", 10), ("can go", 8), ("at half", 8),
-    ("median s", 9), ("worst s", 8), ("T-P works", 16), ("exact", 10), ("at half", 8),
+    ("", -32), ("networks", 9), ("accepted", 16), ("exact", 10), ("can go", 8), (">= half", 10),
+    ("at half", 8), ("median s", 9), ("worst s", 8), ("T-P works", 16), ("exact", 10), ("at half", 8),
     ("median s", 9), ("worst s", 8),
 )  # fmt: skip
 _SHOWN = 90
+_LEAST_FREE = 0.5
 _NUMBERS = r"(?<![A-Za-z])\d+(?:[., x]+\d+)*(?:e[-+]?\d+)?"
 _SILENT = "exact, but only if what is gone is zero"
 
@@ -42,7 +43,8 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
         families[row.family].append(row)
     yield ""
     yield "Shares of FLOPs and seconds are medians over the networks that are accepted (that work);"
-    yield "`can go`: with every width group at its least; `exact`: of those accepted."
+    yield "`can go`: with every width group at its least; `exact`: of those accepted; `>= half`: at"
+    yield "least half of their FLOPs can go."
     yield _cells([name for name, _ in _HEADS])
     for family, own in families.items():
         yield _cells(_summary(family, own))
@@ -89,6 +91,11 @@ def _doubt(found: Proof | Rival) -> str:
     return found.wrong or (_SILENT if found.silent else "")
 
 
+def _free(accepted: Sequence[Row]) -> int:
+    """Of how many at least half of the FLOPs can go."""
+    return sum(1 - row.traced.smallest >= _LEAST_FREE for row in accepted)
+
+
 def _half(row: Row) -> float:
     return 1 - row.traced.half
 
@@ -103,6 +110,7 @@ def _summary(name: str, rows: Sequence[Row]) -> list[str]:
         _share(len(accepted), len(rows)),
         f"{len(exact)} of {len(accepted)}",
         _middle([1 - row.traced.smallest for row in accepted]),
+        f"{_free(accepted)} of {len(accepted)}",
         _middle([*map(_half, accepted)]),
         *_times([row.traced.seconds for row in accepted]),
         _share(len(works), len(rows)),
