@@ -10,7 +10,8 @@ from hdap.fleet_data.wording import UNKNOWN, percent, seconds
 
 _HEADS = (
     ("", -32), ("networks", 9), ("accepted", 16), ("exact", 10), ("can go", 8), (">= half", 10),
-    ("at half", 8), ("median s", 9), ("worst s", 8), ("T-P works", 16), ("exact", 10), ("at half", 8),
+    ("at half", 8), ("median s", 9), ("worst s", 8), ("T-P works", 16), ("exact", 10),
+    ("at half", 8),
     ("median s", 9), ("worst s", 8),
 )  # fmt: skip
 _SHOWN = 90
