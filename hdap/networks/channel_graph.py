@@ -93,7 +93,12 @@ class ChannelGraph:
         return np.repeat(np.arange(len(counts)), counts)
 
     def places(self, root: str, channels: Sequence[int] | Indices) -> Indices:
-        """The places of channels of a width group."""
+        """The places of channels of a width group.
+
+        Raises `UnsupportedModelError` for one that this network does not have.
+        """
+        if root not in self.index:
+            raise refuse(root, "keeps all of its channels here")
         number = self.index[root]
         group = self.groups[number]
         found: Indices = np.unique(

@@ -5,7 +5,7 @@ training that goes on keeps its own state beside them, in `training.pt`.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -228,6 +228,7 @@ def _check_named(manifest: NetworkManifest, model: str | None) -> None:
 
 
 def _described(manifest: NetworkManifest, loaded: LoadedModel) -> Architecture:
+    _check_names(manifest, manifest.dense)
     architecture = describe(loaded.module, manifest.model, loaded.input_shape, manifest.channels)
     if architecture.digest != manifest.architecture:
         made = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
@@ -242,13 +243,17 @@ def _described(manifest: NetworkManifest, loaded: LoadedModel) -> Architecture:
 
 def _counts(manifest: NetworkManifest, architecture: Architecture) -> list[int]:
     names = [group.name for group in architecture.groups]
-    if set(manifest.channels) != set(names):
-        different = sorted(set(manifest.channels) ^ set(names))
+    _check_names(manifest, names)
+    return [manifest.channels[name] for name in names]
+
+
+def _check_names(manifest: NetworkManifest, names: Iterable[str]) -> None:
+    different = sorted(set(manifest.channels) ^ set(names))
+    if different:
         raise InputError(
             f"`channels` in {MANIFEST} must name the width groups of {manifest.model}, but differs "
             f"in {some(different)}; the file is damaged: prune again"
         )
-    return [manifest.channels[name] for name in names]
 
 
 def _tensors(weights: Path) -> Mapping[str, Tensor]:

@@ -132,7 +132,7 @@ def take_away(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
         changed = (inputs, outputs) != (len(layer.inputs), len(layer.outputs))
         if changed and kind.has_channels(found):
             given = None if kind.same_channels(found) else inputs
-            for name, value in kind.attributes(found, given, outputs).items():
+            for name, value in kind.attributes_after(found, given, outputs).items():
                 setattr(found, name, value)
     write_sizes(network, graph.written, gone)
 

@@ -304,7 +304,7 @@ def test_a_level_or_configuration_that_is_not_there_is_refused(
 
 
 class Rigid(nn.Module):
-    """Knows one channel by its number, which no graph shows."""
+    """Knows one channel by its number."""
 
     input_shape = SHAPE
     scale: Tensor
@@ -324,11 +324,14 @@ class Rigid(nn.Module):
 
 
 def test_a_network_that_knows_channels_by_number_is_refused() -> None:
-    network = Rigid().eval()
-    architecture = describe(network, "Rigid", SHAPE)
-    scores = [np.arange(4.0)]
-    with pytest.raises(UnsupportedModelError, match="knows channels by their number"):
-        ElasticModel(network, architecture, [[2]], scores=scores)
+    class Plain(Rigid):
+        def forward(self, image: Tensor) -> Tensor:
+            result: Tensor = self.head(self.conv(image).mean((2, 3)))
+            return result
+
+    architecture = describe(Plain(), "Plain", SHAPE)
+    with pytest.raises(UnsupportedModelError, match="`conv` keeps all of its channels here"):
+        ElasticModel(Rigid().eval(), architecture, [[2]], scores=[np.arange(4.0)])
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv1_100", "densenet121", "regnety_008"])

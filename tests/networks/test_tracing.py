@@ -215,13 +215,26 @@ class OneWide(Toy):
         return result
 
 
-def test_a_width_with_one_possible_count_is_no_group() -> None:
+def test_each_input_may_have_outputs_of_its_own() -> None:
     architecture = trace(OneWide())
-    assert [(k.layer, k.channels) for k in architecture.kept] == [("first", 16)]
-    assert [(g.name, g.multiple) for g in architecture.groups] == [("second", 1), ("spread", 16)]
+    assert [(g.name, g.width, g.multiple) for g in architecture.groups] == [
+        ("first", 16, 1),
+        ("second", 8, 1),
+    ]
     layers = {x.name: x for x in architecture.layers}
-    assert layers["first"].outputs == Channels(16)
+    assert layers["spread"].outputs == Channels(0, ((0, 2),))
+    assert layers["spread"].depthwise
     assert layers["narrow"].outputs == Channels(1)
+
+
+def test_a_width_with_one_possible_count_is_no_group() -> None:
+    class Together(Toy):
+        def between(self, x: Tensor, image: Tensor) -> Tensor:
+            return x + x[:, :1]
+
+    (kept,) = trace(Together()).kept
+    assert (kept.layer, kept.channels) == ("first", 16)
+    assert kept.why == "loses all of its channels or none"
 
 
 def test_tracing_leaves_the_network_as_it_was() -> None:

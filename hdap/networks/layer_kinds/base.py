@@ -115,6 +115,12 @@ class LayerKind(ABC):
         """
         return {self.width: outputs} if self.width else {}
 
+    def attributes_after(
+        self, layer: nn.Module, inputs: int | None, outputs: int
+    ) -> dict[str, Any]:
+        """`attributes` of a layer that loses channels, asked while it still has them."""
+        return self.attributes(layer, inputs, outputs)
+
     # Importance
 
     def filters(self, layer: nn.Module) -> Tensor:

@@ -61,8 +61,13 @@ class ConvolutionKind(LayerKind):
     def attributes(self, layer: nn.Module, inputs: int | None, outputs: int) -> dict[str, Any]:
         if inputs is None:
             return {"in_channels": outputs, "out_channels": outputs, "groups": outputs}
-        groups = {"groups": inputs} if _depthwise(layer) else {}
-        return {"in_channels": inputs, "out_channels": outputs} | groups
+        return {"in_channels": inputs, "out_channels": outputs}
+
+    def attributes_after(
+        self, layer: nn.Module, inputs: int | None, outputs: int
+    ) -> dict[str, Any]:
+        left = self.attributes(layer, inputs, outputs)
+        return left | {"groups": left["in_channels"]} if _depthwise(layer) else left
 
     def by_output(self, layer: nn.Module, weight: Tensor) -> Tensor:
         conv = _conv(layer)
