@@ -192,6 +192,7 @@ def _opened(
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     if isinstance(source, pl.DataFrame):
+        facts.refuse("it", FRAME)
         yield FRAME, source.height, _frame_blocks(source)
         return
     with open_source(source) as opened:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -57,8 +60,17 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".zst": lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True)),
 }
-LOGS: dict[str, str] = {}
-"""Samples in tests/data/logs of each log that is read."""
+SAMPLES = Path(__file__).parents[1] / "data" / "logs"
+LOGS = {
+    "benchmark-model": "benchmark_model.txt",
+    "benchmark-app": "benchmark_app.txt",
+    "benchncnn": "benchncnn.txt",
+    "onnxruntime-profile": "onnxruntime_profile.json",
+    "trtexec-times": "trtexec_times.json",
+    "ai-hub-profile": "ai_hub_profile.json",
+    "prometheus": "prometheus.json",
+}
+"""A sample in tests/data/logs of each log that is read."""
 
 
 def test_every_format_has_its_case_here() -> None:
@@ -140,7 +152,9 @@ def test_a_fleet_is_stored_the_same_from_every_format(
         paths.append(tmp_path / name)
         paths[-1].write_bytes(write(frame))
     paths.append(tmp_path / "folder")
-    frame.write_parquet(pl.PartitionBy(paths[-1], key="device_id", include_key=False), mkdir=True)
+    frame.lazy().sink_parquet(
+        pl.PartitionBy(paths[-1], key="device_id", include_key=False), mkdir=True
+    )
     with Store.open(f"sqlite:///{tmp_path}/t.db") as store:
         for at, path in enumerate(paths):
             report = ingest(store, path, trace=lambda model: architecture("resnet50"))
@@ -175,7 +189,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(
         )
         whole, facts = TABLES[name][1](rows), NOTHING_SAID
     else:
-        whole, facts = Path("tests/data/logs", LOGS[name]).read_bytes(), FACTS
+        whole, facts = (SAMPLES / LOGS[name]).read_bytes(), FACTS
     whole = PACKED[ending](whole)
     rng = random.Random(0)
     path = tmp_path / f"t{ending}"
@@ -254,3 +268,124 @@ def test_a_name_that_says_another_format_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"device_id,model,latency_ms\nd,m,1\n")
     with pytest.raises(InputError, match="is called Avro but is none"):
         check_source(path)
+
+
+SAID = (
+    *("device_id", "model", "latency_ms", "latency_p95_ms", "runs"),
+    *("runtime", "precision", "threads", "batch_size"),
+)
+IN_LOGS: dict[str, list[tuple[Any, ...]]] = {
+    "benchmark_model.txt": [
+        ("cam-7", "resnet50", 141.253, 187.533, 50, "litert-cpu", "", 4, None),
+    ],
+    "benchmark_model_old.txt": [
+        ("cam-7", "mobilenet_v1_1.0_224", 2950.34, None, 50, "litert-gpu", "", 2, None),
+    ],
+    "benchmark_app.txt": [("cam-7", "m", 95.27, None, 14820, "openvino-cpu", "float32", 36, 1)],
+    "benchncnn.txt": [
+        ("cam-7", "squeezenet", 13.62, None, 32, "ncnn-cpu", "", 2, None),
+        ("cam-7", "squeezenet", 33.56, None, 32, "ncnn-cpu", "int8", 2, None),
+        ("cam-7", "vgg16", 1540.79, None, 32, "ncnn-cpu", "int8", 2, None),
+        ("cam-7", "resnet50", 115.64, None, 32, "ncnn-cpu", "", 2, None),
+    ],
+    "onnxruntime_profile.json": [
+        ("cam-7", "m", 0.006, 0.0814, 5, "onnxruntime-cpu", "", None, None),
+    ],
+    "trtexec_times.json": [("cam-7", "m", 5.65, 5.83, 5, "tensorrt", "", None, None)],
+    "ai_hub_profile.json": [("cam-7", "m", 3.81, 8.8434, 5, "qai-hub-npu", "", None, None)],
+}
+NAMELESS = {"benchmark_app.txt", *(name for name in IN_LOGS if name.endswith(".json"))}
+"""Logs that do not say the model."""
+
+
+@pytest.mark.parametrize("sample", IN_LOGS)
+def test_a_log_says_latency_and_what_ran_it(sample: str) -> None:
+    model = "m" if sample in NAMELESS else ""
+    check_source(SAMPLES / sample, RowFacts("cam-7", model))
+    _, rows, rejects = read(SAMPLES / sample, RowFacts("cam-7", model))
+    for name in ("precision", "threads", "batch_size", "latency_p95_ms"):
+        if name not in rows.columns:
+            rows = rows.with_columns(pl.lit(None).alias(name))
+    assert rows.select(SAID).rows() == IN_LOGS[sample]
+    assert rejects.is_empty()
+
+
+def test_samples_of_prometheus_are_rows_with_their_labels() -> None:
+    _, rows, rejects = read(SAMPLES / "prometheus.json")
+    assert rows.select("device_id", "latency_ms", "threads").rows() == [
+        ("cam-1", 12.3, 4),
+        ("cam-1", 13.1, 4),
+        ("cam-2", 20.2, 2),
+    ]
+    assert rows["timestamp"][1] - rows["timestamp"][0] == 60_500_000
+    assert json.loads(rows["extra"][0]) == {"instance": "10.0.0.1:9100", "job": "cams"}
+    assert rejects.select("line", "column").rows() == [(3, "latency_ms")]
+
+
+def test_requests_that_ran_at_once_are_kept() -> None:
+    _, rows, _ = read(SAMPLES / "benchmark_app.txt", FACTS)
+    assert json.loads(rows["extra"][0]) == {"infer_requests": "12"}
+
+
+@pytest.mark.parametrize("name", [name for name in LOGS if name != "prometheus"])
+def test_what_a_log_does_not_say_is_named_in_one_line(name: str) -> None:
+    said = refusal(SAMPLES / LOGS[name], NOTHING_SAID)
+    assert said is not None
+    assert "give --device-id" in said
+    assert ("--model" in said) == (LOGS[name] in NAMELESS)
+    assert "\n" not in said
+
+
+def test_a_file_name_says_what_its_log_does_not(tmp_path: Path) -> None:
+    data = (SAMPLES / "trtexec_times.json").read_bytes()
+    path = tmp_path / "device_id=cam-7,model=resnet50@3x96x96,channels=conv1=8;conv2=4.json.gz"
+    path.write_bytes(gzip.compress(data))
+    for facts, device in ((NOTHING_SAID, "cam-7"), (RowFacts("cam-8"), "cam-8")):
+        _, rows, _ = read(path, facts)
+        assert rows.select("device_id", "model", "channels").rows() == [
+            (device, "resnet50@3x96x96", "conv1=8;conv2=4")
+        ]
+
+
+def test_one_model_is_not_said_of_many_networks() -> None:
+    assert "of 3 networks, so --model cannot" in str(refusal(SAMPLES / "benchncnn.txt", FACTS))
+
+
+def test_two_runs_in_one_log_are_two_rows(tmp_path: Path) -> None:
+    for name in ("benchmark_model.txt", "benchmark_app.txt"):
+        text = (SAMPLES / name).read_text()
+        path = tmp_path / name
+        path.write_text(text.replace("36", "8") + text)
+        _, rows, _ = read(path, FACTS)
+        assert rows["threads"].to_list() == ([4, 4] if "model" in name else [8, 36])
+
+
+def test_a_log_is_stored(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/t.db") as store:
+        facts = RowFacts("cam-7", "resnet50", timestamp="2026-01-01T00:00:00Z")
+        for added in (1, 0):
+            assert ingest(store, SAMPLES / "benchmark_model.txt", facts=facts).added == added
+        found = store.query("SELECT device_id, model, latency_ms, runtime, threads FROM telemetry")
+        assert [tuple(row) for row in found.rows] == [
+            ("cam-7", "resnet50", 141.253, "litert-cpu", 4)
+        ]
+
+
+def test_a_profile_of_onnx_runtime_as_it_is_installed_is_read(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out]
+    )
+    network = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    network.ir_version = 8
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "p")
+    session = onnxruntime.InferenceSession(
+        network.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    for _ in range(7):
+        session.run(None, {"x": np.zeros(4, np.float32)})
+    _, rows, _ = read(Path(session.end_profiling()), FACTS)
+    assert rows.select("runs", "runtime").rows() == [(7, "onnxruntime-cpu")]

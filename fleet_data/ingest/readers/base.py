@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.readers.row_facts import RowFacts
@@ -42,11 +41,11 @@ class TableReader(TelemetryReader):
     """A format that has the columns of the contract itself: nothing is to be said beside it."""
 
     def check(self, source: ByteSource, facts: RowFacts) -> None:
-        self._refuse(source, facts)
+        facts.refuse(source.name, self.called)
         self.check_table(source)
 
     def blocks(self, source: ByteSource, facts: RowFacts) -> Iterator[Block]:
-        self._refuse(source, facts)
+        facts.refuse(source.name, self.called)
         return self.table(source)
 
     @abstractmethod
@@ -56,11 +55,3 @@ class TableReader(TelemetryReader):
     @abstractmethod
     def table(self, source: ByteSource) -> Iterator[Block]:
         """`blocks` without facts."""
-
-    def _refuse(self, source: ByteSource, facts: RowFacts) -> None:
-        if facts.said():
-            flags = ", ".join(f"--{column.replace('_', '-')}" for column in facts.said())
-            raise InputError(
-                f"what is said beside a file must be missing in it, but {source.name} is "
-                f"{self.called} with columns of its own: leave {flags} out"
-            )

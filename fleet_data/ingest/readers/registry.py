@@ -3,12 +3,19 @@ and a line in `READERS`."""
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.byte_source import ByteSource
+from hdap.fleet_data.ingest.readers.ai_hub_profile import AiHubProfile
 from hdap.fleet_data.ingest.readers.avro_file import AvroFile
 from hdap.fleet_data.ingest.readers.base import TelemetryReader
 from hdap.fleet_data.ingest.readers.csv_file import CsvFile
 from hdap.fleet_data.ingest.readers.json_lines import JsonLines
+from hdap.fleet_data.ingest.readers.litert_log import LiteRtLog
+from hdap.fleet_data.ingest.readers.ncnn_log import NcnnLog
+from hdap.fleet_data.ingest.readers.onnxruntime_profile import OnnxRuntimeProfile
+from hdap.fleet_data.ingest.readers.openvino_log import OpenVinoLog
 from hdap.fleet_data.ingest.readers.parquet_file import ParquetFile
 from hdap.fleet_data.ingest.readers.parquet_folder import ParquetFolder
+from hdap.fleet_data.ingest.readers.prometheus_range import PrometheusRange
+from hdap.fleet_data.ingest.readers.trtexec_times import TrtexecTimes
 from hdap.fleet_data.plugins import Registry
 
 READERS: Registry[TelemetryReader] = Registry(
@@ -19,6 +26,13 @@ READERS: Registry[TelemetryReader] = Registry(
         "parquet-folder": ParquetFolder(),
         "avro": AvroFile(),
         "csv": CsvFile(),
+        "benchmark-model": LiteRtLog(),
+        "benchmark-app": OpenVinoLog(),
+        "benchncnn": NcnnLog(),
+        "onnxruntime-profile": OnnxRuntimeProfile(),
+        "trtexec-times": TrtexecTimes(),
+        "ai-hub-profile": AiHubProfile(),
+        "prometheus": PrometheusRange(),
         "json-lines": JsonLines(),
     },
 )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from pathlib import PurePath
 
+from hdap.fleet_data.errors import InputError
+
 
 @dataclass(frozen=True)
 class RowFacts:
@@ -22,6 +24,15 @@ class RowFacts:
     def said(self) -> tuple[str, ...]:
         """The columns that are said."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name))
+
+    def refuse(self, name: str, called: str) -> None:
+        """Raises InputError where something is said of what has all columns itself."""
+        if self.said():
+            flags = ", ".join(f"--{column.replace('_', '-')}" for column in self.said())
+            raise InputError(
+                f"what is said beside a file must be missing in it, but {name} is {called} with "
+                f"columns of its own: leave {flags} out, of hdap.toml too"
+            )
 
 
 NOTHING_SAID = RowFacts()
