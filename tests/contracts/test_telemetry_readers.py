@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ LOGS = {
     "trtexec-times": "trtexec_times.json",
     "ai-hub-profile": "ai_hub_profile.json",
     "prometheus": "prometheus.json",
+    "otlp": "otlp.json",
 }
 """A sample in tests/data/logs of each log that is read."""
 
@@ -296,6 +297,7 @@ IN_LOGS: dict[str, list[tuple[Any, ...]]] = {
 }
 NAMELESS = {"benchmark_app.txt", *(name for name in IN_LOGS if name.endswith(".json"))}
 """Logs that do not say the model."""
+COLLECTED = ("prometheus", "otlp")
 
 
 @pytest.mark.parametrize("sample", IN_LOGS)
@@ -310,16 +312,28 @@ def test_a_log_says_latency_and_what_ran_it(sample: str) -> None:
     assert rejects.is_empty()
 
 
-def test_samples_of_prometheus_are_rows_with_their_labels() -> None:
-    _, rows, rejects = read(SAMPLES / "prometheus.json")
-    assert rows.select("device_id", "latency_ms", "threads").rows() == [
-        ("cam-1", 12.3, 4),
-        ("cam-1", 13.1, 4),
-        ("cam-2", 20.2, 2),
+@pytest.mark.parametrize("sample", ["prometheus.json", "otlp.json"])
+def test_samples_of_a_collector_are_rows_with_their_labels(sample: str) -> None:
+    check_source(SAMPLES / sample)
+    _, rows, _ = read(SAMPLES / sample)
+    assert rows.select("device_id", "model", "latency_ms", "threads").rows() == [
+        ("cam-1", "resnet50", 12.3, 4),
+        ("cam-1", "resnet50", 13.1, 4),
+        ("cam-2", "resnet50", 20.2, 4 if sample == "otlp.json" else 2),
     ]
-    assert rows["timestamp"][1] - rows["timestamp"][0] == 60_500_000
+    assert rows["timestamp"].to_list() == [
+        1_767_225_600_000_000,
+        1_767_225_660_500_000,
+        1_767_225_600_000_000,
+    ]
+
+
+def test_labels_are_extra_columns_and_a_sample_that_is_no_number_a_reject() -> None:
+    _, rows, rejects = read(SAMPLES / "prometheus.json")
     assert json.loads(rows["extra"][0]) == {"instance": "10.0.0.1:9100", "job": "cams"}
     assert rejects.select("line", "column").rows() == [(3, "latency_ms")]
+    _, rows, _ = read(SAMPLES / "otlp.json")
+    assert json.loads(rows["extra"][0]) == {"service.name": "camera"}
 
 
 def test_requests_that_ran_at_once_are_kept() -> None:
@@ -327,7 +341,7 @@ def test_requests_that_ran_at_once_are_kept() -> None:
     assert json.loads(rows["extra"][0]) == {"infer_requests": "12"}
 
 
-@pytest.mark.parametrize("name", [name for name in LOGS if name != "prometheus"])
+@pytest.mark.parametrize("name", [name for name in LOGS if name not in COLLECTED])
 def test_what_a_log_does_not_say_is_named_in_one_line(name: str) -> None:
     said = refusal(SAMPLES / LOGS[name], NOTHING_SAID)
     assert said is not None
@@ -389,3 +403,39 @@ def test_a_profile_of_onnx_runtime_as_it_is_installed_is_read(tmp_path: Path) ->
         session.run(None, {"x": np.zeros(4, np.float32)})
     _, rows, _ = read(Path(session.end_profiling()), FACTS)
     assert rows.select("runs", "runtime").rows() == [(7, "onnxruntime-cpu")]
+
+
+ODD: tuple[Any, ...] = (
+    *(None, True, -1, 1e400, float("nan"), 2**70, "x", "9" * 30, [], {}, [[]], {"a": 1}, "\n"),
+)
+
+
+def _places(part: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every part of a document."""
+    yield above
+    if isinstance(part, dict | list):
+        for key, below in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from _places(below, (*above, key))
+
+
+def _put(part: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """The document with another value in a place."""
+    if not place:
+        return value
+    copy = part.copy()
+    copy[place[0]] = _put(part[place[0]], place[1:], value)
+    return copy
+
+
+@pytest.mark.parametrize("name", [name for name in LOGS if LOGS[name].endswith(".json")])
+def test_anything_in_the_place_of_a_part_is_read_or_refused_in_one_line(
+    tmp_path: Path, name: str
+) -> None:
+    text = (SAMPLES / LOGS[name]).read_text()
+    whole = json.loads(text.splitlines()[0] if name == "otlp" else text)
+    places, rng = list(_places(whole)), random.Random(0)
+    path = tmp_path / "t.json"
+    for _ in range(300):
+        path.write_text(json.dumps(_put(whole, rng.choice(places), rng.choice(ODD))))
+        said = refusal(path, RowFacts("cam-7", "m"))
+        assert said is None or (str(path) in said and "\n" not in said)

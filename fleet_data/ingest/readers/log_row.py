@@ -47,11 +47,11 @@ class LogRow:
 def measured(line: int, milliseconds: Sequence[float], **columns: object) -> LogRow:
     """The row of single inferences: their median, and the 95th percentile.
 
-    Raises ValueError where there are none, or not all are numbers.
+    Raises ValueError where there are none, or not all are finite.
     """
     times = np.asarray(milliseconds, dtype=np.float64)
-    if times.ndim != 1 or not len(times):
-        raise ValueError("no inference was timed")
+    if not len(times) or not np.isfinite(times).all():
+        raise ValueError("every inference must have a finite time")
     # to the nanosecond: no clock says more, and 8.843399999999999 is no number that came
     middle, tail = np.quantile(times, [0.5, 0.95]).round(6)
     return LogRow(

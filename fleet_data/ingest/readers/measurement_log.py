@@ -13,6 +13,8 @@ from hdap.fleet_data.ingest.readers.log_row import LogRow, block_of
 from hdap.fleet_data.ingest.readers.row_facts import RowFacts, facts_of_name
 
 LONGEST_LOG = 256 * 2**20
+_WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of a document that has not got the shape of its tool's."""
 
 
 class MeasurementLog(TelemetryReader):
@@ -24,8 +26,10 @@ class MeasurementLog(TelemetryReader):
 
     @abstractmethod
     def rows(self, text: str) -> Sequence[LogRow]:
-        """The rows of the log. Raises ValueError, KeyError or TypeError where it is another or
-        damaged."""
+        """The rows of the log.
+
+        Raises ValueError, or what taking a document apart raises, where it is another or damaged.
+        """
 
     def check(self, source: ByteSource, facts: RowFacts) -> None:
         next(self.blocks(source, facts))
@@ -37,7 +41,7 @@ class MeasurementLog(TelemetryReader):
             raise InputError(f"{name} must be at most {LONGEST_LOG >> 20} MB as {self.called}")
         try:
             rows = self.rows(data.decode())
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        except _WRONG as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
             raise InputError(f"{name} must be {self.called}, whole and in UTF-8: {why}") from error
         if not rows:

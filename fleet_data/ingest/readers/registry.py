@@ -12,6 +12,7 @@ from hdap.fleet_data.ingest.readers.litert_log import LiteRtLog
 from hdap.fleet_data.ingest.readers.ncnn_log import NcnnLog
 from hdap.fleet_data.ingest.readers.onnxruntime_profile import OnnxRuntimeProfile
 from hdap.fleet_data.ingest.readers.openvino_log import OpenVinoLog
+from hdap.fleet_data.ingest.readers.otlp_metrics import OtlpMetrics
 from hdap.fleet_data.ingest.readers.parquet_file import ParquetFile
 from hdap.fleet_data.ingest.readers.parquet_folder import ParquetFolder
 from hdap.fleet_data.ingest.readers.prometheus_range import PrometheusRange
@@ -33,6 +34,7 @@ READERS: Registry[TelemetryReader] = Registry(
         "trtexec-times": TrtexecTimes(),
         "ai-hub-profile": AiHubProfile(),
         "prometheus": PrometheusRange(),
+        "otlp": OtlpMetrics(),
         "json-lines": JsonLines(),
     },
 )
@@ -49,6 +51,6 @@ def reader_of(source: ByteSource) -> TelemetryReader:
     meant = [each for each in readers if each.endings and name.endswith(each.endings)]
     if source.folder is None and meant and found not in meant:
         raise InputError(
-            f"{source.name} is called {meant[0].called} but is none: rename or export it again"
+            f"{source.name} is called {meant[-1].called} but is none: rename or export it again"
         )
     return found
