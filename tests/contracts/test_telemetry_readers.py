@@ -204,6 +204,15 @@ def test_damaged_files_are_read_or_refused_in_one_line(
         assert said is None or (str(path) in said and "\n" not in said)
 
 
+def test_a_schema_that_polars_panics_at_is_refused_quietly(tmp_path: Path, capfd: Any) -> None:
+    path = tmp_path / "t.avro"
+    rows = pl.DataFrame({"device_id": ["d"], "model": ["m"], "latency_ms": [1.5]})
+    path.write_bytes(_avro(rows).replace(b'"record"', b'"recurd"'))
+    said = refusal(path, NOTHING_SAID)
+    assert said == f"{path} must be whole Avro: not yet implemented: recurd"
+    assert capfd.readouterr().err == ""
+
+
 def test_lines_that_are_no_object_are_rejects_with_their_line(tmp_path: Path) -> None:
     good = '{"device_id": "d", "model": "m", "latency_ms": 1.5, "tags": {"a": [1]}}'
     lines = [good, "", "[1]", '{"device_id": ', "NaN", good.replace("1.5", '"2.5"'), '{"runs": 1}']

@@ -1,6 +1,8 @@
 """Avro object container files."""
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import polars as pl
 
@@ -31,8 +33,23 @@ class AvroFile(TableReader):
 def _read(source: ByteSource) -> pl.DataFrame:
     with source.whole() as file:
         try:
-            return pl.read_avro(file)
+            with _unsaid_panics():
+                return pl.read_avro(file)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise InputError(
                 f"{source.name} must be whole Avro: {' '.join(str(error).split())[:200]}"
             ) from error
+
+
+@contextmanager
+def _unsaid_panics() -> Iterator[None]:
+    """Inside, nothing reaches standard error: of a damaged file polars prints where in Rust it
+    stopped, beside the exception that it raises."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
