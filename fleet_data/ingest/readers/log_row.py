@@ -72,7 +72,7 @@ def block_of(name: str, called: str, rows: Sequence[LogRow], facts: RowFacts) ->
     ]
     if missing:
         flags = " and ".join(f"--{column.replace('_', '-')}" for column in missing)
-        pairs = ",".join(f"{column}=..." for column in missing)
+        pairs = ",".join(f"{column}=NAME" for column in missing)
         raise InputError(
             f"{name} is {called}, which does not say {' and '.join(missing)}: give {flags}, or "
             f"call the file {pairs}.log"
