@@ -100,8 +100,13 @@ class Fleet:
         max_rejected: str | None = None,
         unit: str | Sequence[str] = (),
         sure: bool = False,
+        device_id: str | None = None,
+        model: str | None = None,
+        channels: str | None = None,
+        timestamp: str | None = None,
     ) -> Ingested:
-        """Load telemetry, one row a measurement: a CSV or Parquet file, or a frame.
+        """Load telemetry, one row a measurement: a file of any format that is read (CSV, Parquet,
+        JSON lines, Avro), a folder of Parquet, a measurement log, or a frame.
 
         Columns are at least device_id, model and latency_ms. A bad row does not enter, and comes
         back in `rejected_rows`; the same rows again add nothing. Where more rows than
@@ -111,12 +116,18 @@ class Fleet:
         of rows that were stored in another unit. Rows that look as if they were in another one are
         in `set_aside` and count nowhere; `sure` that they are right, they do.
 
+        `device_id`, `model`, `channels` and `timestamp` are what a measurement log does not say.
+
         Raises InputError for what is no such table or holds too many bad rows.
         """
         asked = IngestRequest(
             max_rejected=None if max_rejected is None else reject_limit(max_rejected),
             unit=(unit,) if isinstance(unit, str) else tuple(unit),
             sure=sure,
+            device_id=device_id,
+            model=model,
+            channels=channels,
+            timestamp=timestamp,
         )
         store, tell = self.store(create=True), self._tell("ingest")
         return ingest_telemetry(store, telemetry, asked, say, tell)

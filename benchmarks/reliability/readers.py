@@ -37,6 +37,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.documents import JsonDocument, read_document
 from hdap.fleet_data.errors import HdapError
 from hdap.fleet_data.ingest import check_source, ingest
+from hdap.fleet_data.ingest.readers.row_facts import RowFacts
 from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.fleet_data.store import Store
 from hdap.networks.manifest import NetworkManifest
@@ -49,6 +50,7 @@ from hdap.workflows.compression_journal import Journal
 from hdap.workflows.write_plan import PlanFile
 
 DOCUMENTS = ROOT / "tests" / "data" / "documents"
+LOGS = ROOT / "tests" / "data" / "logs"
 KNOWN = (HdapError, DeviceError)
 Read = Callable[[Path, random.Random], None]
 """Makes garbage in an empty folder from the generator, and reads it."""
@@ -165,6 +167,13 @@ def _telemetry(folder: Path, rng: random.Random) -> None:
     path = folder / rng.choice(("telemetry.csv", "a.csv.gz", "a.parquet"))
     path.write_bytes(damaged_bytes(_csv_text(rng), rng))
     _ingest(path)
+
+
+def _logs(folder: Path, rng: random.Random) -> None:
+    sample = rng.choice(sorted(LOGS.iterdir()))
+    path = folder / sample.name
+    path.write_bytes(damaged_bytes(sample.read_bytes(), rng))
+    check_source(path, RowFacts("cam-7", rng.choice(("resnet50", ""))))
 
 
 def _parquet(folder: Path, rng: random.Random) -> None:
@@ -318,6 +327,7 @@ READERS = (
     Reader("header of telemetry", _telemetry_header, 5),
     Reader("telemetry", _telemetry, 2),
     Reader("Parquet", _parquet, 2),
+    Reader("measurement logs", _logs, 5),
     Reader("weights", _weights, 5),
     Reader("results of a device", _results, 5),
     Reader("sensors", _sensors, 5),

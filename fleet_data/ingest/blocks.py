@@ -1,7 +1,7 @@
 """A piece of a source as it travels through an ingest, and a table of what is rejected of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -27,6 +27,14 @@ class Block:
     frame: pl.DataFrame
     lines: Callable[[], Ints]
     rejects: pl.DataFrame = field(default_factory=no_rejects)
+
+    def with_columns(self, columns: tuple[str, ...]) -> "Block":
+        """The same rows with these columns, those that it has not got empty."""
+        missing = [name for name in columns if name not in self.frame.columns]
+        if not missing:
+            return self
+        filled = self.frame.with_columns(pl.lit("").alias(name) for name in missing)
+        return replace(self, frame=filled.select(columns))
 
 
 def rejects_of(lines: Ints, column: pl.Series, reason: pl.Series, value: pl.Series) -> pl.DataFrame:

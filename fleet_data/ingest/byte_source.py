@@ -1,4 +1,4 @@
-"""Where rows come from: a file or standard input, plain or compressed, by what it holds."""
+"""Where rows come from: a file, a folder or standard input; plain, or packed by gzip or zstd."""
 
 import gzip
 import io
@@ -12,40 +12,60 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
+
+import pyarrow as pa
 
 from hdap.fleet_data.errors import InputError
 
 STANDARD_INPUT = "-"
-_GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
+_GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_SIGN_BYTES = 4
+COMPRESSED = {".gz": ("gzip", _GZIP), ".zst": ("zstd", _ZSTD)}
+"""What the ending of a compressed file is, what that is called, and its first bytes."""
+HEAD_BYTES = 64 * 2**10
 _IN_MEMORY = 64 * 2**20
-"""Bytes of Parquet from a pipe that are kept in memory; more go to a nameless temporary file."""
-Format = Literal["csv", "csv.gz", "parquet"]
+"""Bytes of a pipe that are kept in memory where all are needed; more go to a temporary file."""
 
 
 @dataclass
 class ByteSource:
-    """One source that is open. `raw` counts the bytes for the progress bar."""
+    """One source that is open.
+
+    `raw` are the bytes as they lie on the disk, `stream` what they unpack to, which starts with
+    `head`; `size` is that of `raw`. Of a `folder` both are empty, and `taken` bytes of its files
+    were read.
+    """
 
     name: str
-    format: Format
     raw: IO[bytes]
+    stream: "IO[bytes] | gzip.GzipFile"
+    head: bytes
     size: int | None
+    folder: Path | None = None
+    taken: int = 0
 
     def position(self) -> int:
         """Bytes read so far, as they lie on the disk; 0 where that cannot be known."""
         try:
-            return self.raw.tell()
+            return self.taken + self.raw.tell()
         except (OSError, ValueError):
             return 0
 
-    def stream(self) -> "IO[bytes] | gzip.GzipFile":
-        """The bytes of the CSV, decompressed."""
-        if self.format == "csv.gz":
-            return gzip.GzipFile(fileobj=self.raw)
-        return self.raw
+    @property
+    def plain_name(self) -> str:
+        """The name without the ending of what compressed it."""
+        ending = next((end for end in COMPRESSED if self.name.endswith(end)), "")
+        return self.name.removesuffix(ending)
+
+    @contextmanager
+    def whole(self) -> Iterator[IO[bytes]]:
+        """All bytes, unpacked, as a file that can be read from its end. Raises InputError."""
+        if self.stream is self.raw and self.raw.seekable():
+            yield self.raw
+            return
+        with _spooled(self.name, self.stream) as file:
+            yield file
 
 
 def can_be_read_twice(source: Path | str) -> bool:
@@ -63,21 +83,41 @@ def can_be_read_twice(source: Path | str) -> bool:
 def open_source(source: Path | str) -> Iterator[ByteSource]:
     """Open a file, a pipe, or standard input for `-`. Raises InputError, also while it is read."""
     name = "standard input" if str(source) == STANDARD_INPUT else str(source)
+    if str(source) != STANDARD_INPUT and Path(source).is_dir():
+        nothing = io.BytesIO()
+        yield ByteSource(name, nothing, nothing, b"", _size_of(Path(source)), Path(source))
+        return
     with _named_errors(name), _raw(source, name) as raw:
+        start = raw.read(HEAD_BYTES)
+        _refuse(name, start)
+        size = None
         if raw.seekable():
-            found = _format(name, raw.read(_SIGN_BYTES))
             raw.seek(0)
             size = Path(source).stat().st_size if can_be_read_twice(source) else None
-            yield ByteSource(name, found, raw, size)
-            return
-        sign = raw.read(_SIGN_BYTES)
-        found = _format(name, sign)
-        stream = io.BufferedReader(_Stream(sign, raw))
-        if found == "parquet":  # its end is read first
-            with _spooled(name, stream) as whole:
-                yield ByteSource(name, found, whole, None)
-            return
-        yield ByteSource(name, found, stream, None)
+        else:
+            raw = io.BufferedReader(_Stream(start, raw))
+        head, stream = _unpacked(name, start, raw)
+        yield ByteSource(name, raw, stream, head, size)
+
+
+def _unpacked(name: str, start: bytes, raw: IO[bytes]) -> "tuple[bytes, IO[bytes] | gzip.GzipFile]":
+    """The first bytes of what `raw` unpacks to, and all of it."""
+    if start.startswith(_GZIP):
+        unpacked = gzip.GzipFile(fileobj=raw)
+        head = unpacked.read(HEAD_BYTES)
+        if raw.seekable():  # anew: a layer that puts the head back would copy every byte
+            raw.seek(0)
+            return head, gzip.GzipFile(fileobj=raw)
+        return head, io.BufferedReader(_Stream(head, unpacked))
+    if start.startswith(_ZSTD):
+        zstd = io.BufferedReader(_ZstdStream(name, raw))
+        head = zstd.read(HEAD_BYTES)
+        return head, io.BufferedReader(_Stream(head, zstd))
+    return start, raw
+
+
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 @contextmanager
@@ -87,17 +127,17 @@ def _raw(source: Path | str, name: str) -> Iterator[IO[bytes]]:
             raise InputError("standard input must be open, but it is closed: name a file")
         yield sys.stdin.buffer
         return
-    if Path(source).is_dir():
-        raise InputError(f"telemetry must be a file, {name} is a directory: name its files")
     with Path(source).open("rb") as file:
         yield file
 
 
 @contextmanager
-def _spooled(name: str, stream: IO[bytes]) -> Iterator[IO[bytes]]:
+def _spooled(name: str, stream: "IO[bytes] | gzip.GzipFile") -> Iterator[IO[bytes]]:
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as whole:
         try:
             shutil.copyfileobj(stream, whole)
+        except gzip.BadGzipFile:
+            raise
         except OSError as error:
             raise InputError(
                 f"{name} must fit into {tempfile.gettempdir()} while it is read, but "
@@ -110,7 +150,7 @@ def _spooled(name: str, stream: IO[bytes]) -> Iterator[IO[bytes]]:
 class _Stream(io.RawIOBase):
     """A pipe whose first bytes were looked at, as something that can tell how far it is."""
 
-    def __init__(self, head: bytes, below: IO[bytes]) -> None:
+    def __init__(self, head: bytes, below: "IO[bytes] | gzip.GzipFile") -> None:
         self._head, self._below, self._position = head, below, 0
 
     def readable(self) -> bool:
@@ -127,20 +167,39 @@ class _Stream(io.RawIOBase):
         return self._position
 
 
-def _format(name: str, start: bytes) -> Format:
-    if start.startswith(_GZIP):
-        return "csv.gz"
-    if start.startswith(_PARQUET):
-        return "parquet"
+class _ZstdStream(io.RawIOBase):
+    """What zstd bytes unpack to. Raises InputError where they are damaged."""
+
+    def __init__(self, name: str, raw: IO[bytes]) -> None:
+        # arrow closes what it reads from, and standard input is not ours to close
+        self._name, self._below = name, pa.CompressedInputStream(_Stream(b"", raw), "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        try:
+            data = self._below.read(len(buffer))
+        except OSError as error:
+            if error.errno is not None:  # the disk's fault
+                raise
+            raise InputError(
+                f"{self._name} must be a whole zstd file, it is damaged or cut off: export it again"
+            ) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _refuse(name: str, start: bytes) -> None:
     if start.startswith(_ZIP):
-        raise InputError(f"{name} must be CSV, gzipped CSV or Parquet, got a zip: unpack it first")
+        raise InputError(
+            f"{name} must be telemetry, plain or packed by gzip or zstd, got a zip: unpack it first"
+        )
     if start.startswith(_UTF16):
         raise InputError(f"{name} must be UTF-8, got UTF-16: convert it, e.g. with iconv")
-    if name.endswith(".parquet"):
-        raise InputError(f"{name} is called Parquet but is none: export it again")
-    if name.endswith(".gz") and start:
-        raise InputError(f"{name} is called gzip but is none: rename or export it again")
-    return "csv"
+    for ending, (called, sign) in COMPRESSED.items():
+        if name.endswith(ending) and start and not start.startswith(sign):
+            raise InputError(f"{name} is called {called} but is none: rename or export it again")
 
 
 @contextmanager

@@ -12,16 +12,15 @@ from queue import Full, Queue
 import polars as pl
 
 from hdap.fleet_data.errors import InputError, StoreError
-from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import (
     STANDARD_INPUT,
-    ByteSource,
     can_be_read_twice,
     open_source,
 )
-from hdap.fleet_data.ingest.csv_reader import read_csv, read_header
 from hdap.fleet_data.ingest.key_cache import Trace
-from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_frame, read_parquet
+from hdap.fleet_data.ingest.parquet_reader import read_frame
+from hdap.fleet_data.ingest.readers.registry import reader_of
+from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
 from hdap.fleet_data.ingest.reject_file import RejectFile
 from hdap.fleet_data.ingest.reject_limit import RejectLimit
 from hdap.fleet_data.ingest.row_writer import RowWriter
@@ -83,7 +82,7 @@ class IngestReport:
         return bool(self.rejected) and self.added + self.known == 0
 
 
-def check_source(source: Path | str) -> None:
+def check_source(source: Path | str, facts: RowFacts = NOTHING_SAID) -> None:
     """Whether a file can be opened and has a right header. Raises InputError.
 
     Standard input and pipes are not looked at: what is read from them once is gone.
@@ -91,10 +90,7 @@ def check_source(source: Path | str) -> None:
     if not can_be_read_twice(source):
         return
     with open_source(source) as opened:
-        if opened.format == "parquet":
-            open_parquet(opened.name, opened.raw)
-        else:
-            read_header(opened.name, opened.stream())
+        reader_of(opened).check(opened, facts)
 
 
 def ingest(
@@ -106,8 +102,12 @@ def ingest(
     rejected_path: Path | None = None,
     max_rejected: RejectLimit | None = None,
     units: LatencyUnits = AS_WRITTEN,
+    facts: RowFacts = NOTHING_SAID,
 ) -> IngestReport:
-    """Load one file or pipe, standard input for `-`, or a data frame with the same columns.
+    """Load one file, folder or pipe, standard input for `-`, or a data frame with the same columns.
+
+    What it holds is one of the formats in `readers`; `facts` are what a measurement log does not
+    say of its rows.
 
     Rejected rows are listed in `rejected_path`, by default `FILE.rejected.csv`, in this folder
     where that of the file cannot be written. One transaction: all rows land, or none. Rows that are
@@ -121,7 +121,7 @@ def ingest(
     started = time.monotonic()
     places = (rejected_path,) if rejected_path else _places_of_rejects(source)
     with closing(RejectFile(places)) as rejects:
-        with _opened(source) as (name, size, read), store.ingesting(name) as writer:
+        with _opened(source, facts) as (name, size, read), store.ingesting(name) as writer:
             if progress is not None:
                 progress(0, size)
             written = RowWriter(writer, trace, units)
@@ -187,13 +187,17 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(source: Path | str | pl.DataFrame) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
+def _opened(
+    source: Path | str | pl.DataFrame, facts: RowFacts
+) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     if isinstance(source, pl.DataFrame):
+        facts.refuse("it", FRAME)
         yield FRAME, source.height, _frame_blocks(source)
         return
     with open_source(source) as opened:
-        yield opened.name, opened.size, ((check(b), opened.position()) for b in _blocks(opened))
+        blocks = reader_of(opened).blocks(opened, facts)
+        yield opened.name, opened.size, ((check(b), opened.position()) for b in blocks)
 
 
 def _frame_blocks(frame: pl.DataFrame) -> Iterator[_Item]:
@@ -201,12 +205,6 @@ def _frame_blocks(frame: pl.DataFrame) -> Iterator[_Item]:
     for block in read_frame(FRAME, frame):
         done += block.frame.height
         yield check(block), done
-
-
-def _blocks(opened: ByteSource) -> Iterator[Block]:
-    if opened.format == "parquet":
-        return read_parquet(opened.name, opened.raw)
-    return read_csv(opened.name, opened.stream())
 
 
 @contextmanager

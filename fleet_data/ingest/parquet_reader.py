@@ -1,6 +1,6 @@
 """Parquet and data frames as blocks of text columns: what is typed becomes a CSV's text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import IO
@@ -15,29 +15,44 @@ from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.telemetry import check_columns
 
 _BATCH_ROWS = 50_000
+_NOTHING: Mapping[str, str] = {}
 
 
-def open_parquet(name: str, file: IO[bytes]) -> pyarrow.parquet.ParquetFile:
-    """The file, its columns checked. Raises InputError."""
+def open_parquet(
+    name: str, file: IO[bytes], beside: Mapping[str, str] = _NOTHING
+) -> pyarrow.parquet.ParquetFile:
+    """The file, its columns and those `beside` it checked. Raises InputError."""
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
-    check_columns(name, tuple(parquet.schema_arrow.names))
+    own = tuple(parquet.schema_arrow.names)
+    check_columns(name, (*own, *(column for column in beside if column not in own)))
     for field in parquet.schema_arrow:
         if pa.types.is_nested(field.type) or pa.types.is_duration(field.type):
             raise _not_plain(name, field.name, field.type)
     return parquet
 
 
-def read_parquet(name: str, file: IO[bytes]) -> Iterator[Block]:
-    """All rows of a Parquet file; lines are row numbers from 1. Raises InputError."""
-    parquet = open_parquet(name, file)
+def read_parquet(
+    name: str, file: IO[bytes], beside: Mapping[str, str] = _NOTHING, first_row: int = 1
+) -> Iterator[Block]:
+    """All rows of a Parquet file; lines are row numbers from `first_row`.
+
+    A column `beside` the file has one value for all its rows, unless the file has the column
+    itself. Raises InputError.
+    """
+    parquet = open_parquet(name, file, beside)
+    own = parquet.schema_arrow.names
+    added = [pl.lit(value).alias(column) for column, value in beside.items() if column not in own]
     with _named(name):
         yield from _blocks(
-            frame
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
-            if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
+            (
+                frame.with_columns(added)
+                for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
+                if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
+            ),
+            first_row,
         )
 
 
@@ -52,8 +67,7 @@ def read_frame(name: str, frame: pl.DataFrame) -> Iterator[Block]:
         yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS))
 
 
-def _blocks(frames: Iterable[pl.DataFrame]) -> Iterator[Block]:
-    start = 1
+def _blocks(frames: Iterable[pl.DataFrame], start: int = 1) -> Iterator[Block]:
     for frame in frames:
         rows = np.arange(start, start + frame.height)
         yield Block(_as_text(frame), partial(np.asarray, rows))

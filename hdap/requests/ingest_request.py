@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from hdap.fleet_data.ingest.readers.row_facts import RowFacts
 from hdap.fleet_data.ingest.reject_limit import RejectLimit, reject_limit
 from hdap.fleet_data.units.latency_unit import LatencyUnits, parse_units
 from hdap.requests.setting import Setting
@@ -29,6 +30,25 @@ class IngestRequest:
     sure: Annotated[
         bool, Setting("The unit is right, whatever the fleet says: set nothing aside.")
     ] = False
+
+    device_id: Annotated[
+        str | None, Setting("The device of a measurement log, which does not say it itself.")
+    ] = None
+    model: Annotated[
+        str | None, Setting("The model of a measurement log, instead of what the log calls it.")
+    ] = None
+    channels: Annotated[
+        str | None, Setting("The counts by width group of the network that a log measured.")
+    ] = None
+    timestamp: Annotated[
+        str | None, Setting("When a log's network was measured, ISO 8601; no zone means UTC.")
+    ] = None
+
+    @property
+    def facts(self) -> RowFacts:
+        """What is said of the rows of measurement logs."""
+        said = (self.device_id, self.model, self.channels, self.timestamp)
+        return RowFacts(*(text or "" for text in said))
 
     @property
     def units(self) -> LatencyUnits:

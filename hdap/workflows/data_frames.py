@@ -56,6 +56,7 @@ def ingest_telemetry(
         progress=progress,
         max_rejected=request.max_rejected,
         units=request.units,
+        facts=request.facts,
     )
     if isinstance(telemetry, str | Path):
         report = load(telemetry)

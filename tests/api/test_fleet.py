@@ -256,3 +256,12 @@ def test_several_networks_share_a_deadline_and_every_device_has_one(fleet: hdap.
     assert rows["in_time"].mean() >= 0.95  # type: ignore[operator]
     with pytest.raises(InputError, match=r"Fleet\.sizes"):
         fleet.search("resnet50", latency="20ms", networks=2)
+
+
+def test_a_log_is_told_what_it_does_not_say_and_a_frame_says_it_itself(tmp_path: Path) -> None:
+    log = Path(__file__).parents[1] / "data" / "logs" / "trtexec_times.json"
+    with hdap.Fleet(tmp_path / "t.db") as fleet:
+        assert fleet.ingest(log, device_id="cam-7", model="resnet50").added == 1
+        rows = pl.DataFrame({"device_id": ["d"], "model": ["m"], "latency_ms": [1.0]})
+        with pytest.raises(InputError, match="leave --model out"):
+            fleet.ingest(rows, model="resnet50")

@@ -10,6 +10,7 @@ from typer.testing import Result
 
 Hdap = Callable[..., Result]
 HEADER = "device_id,model,latency_ms"
+LOGS = Path(__file__).parents[1] / "data" / "logs"
 
 
 @pytest.fixture
@@ -92,3 +93,20 @@ def test_parquet_is_read_from_a_pipe(hdap: Hdap, db: Path, tmp_path: Path) -> No
     done = hdap("ingest", f"/dev/fd/{read}", "--json", db=db)
     os.close(read)
     assert json.loads(done.stdout)[0]["added"] == 1
+
+
+def test_a_log_is_told_what_it_lacks_and_then_taken(hdap: Hdap, db: Path) -> None:
+    log = str(LOGS / "trtexec_times.json")
+    done = hdap("ingest", log, db=db)
+    assert done.exit_code == 1
+    assert "does not say device_id and model: give --device-id and --model" in done.stderr
+    said = ("--device-id", "cam-7", "--model", "resnet50", "--timestamp", "2026-01-01T00:00:00Z")
+    assert hdap("ingest", log, *said, db=db).exit_code == 0
+    rows = hdap("sql", "SELECT device_id, latency_ms, runtime FROM telemetry", "--csv", db=db)
+    assert rows.stdout.splitlines()[1] == "cam-7,5.65,tensorrt"
+
+
+def test_a_table_says_its_columns_itself(hdap: Hdap, file: Callable[..., str], db: Path) -> None:
+    done = hdap("ingest", file("t.csv", "a,m,1"), "--device-id", "cam-7", db=db)
+    assert done.exit_code == 1
+    assert "leave --device-id out" in done.stderr

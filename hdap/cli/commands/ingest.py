@@ -22,7 +22,7 @@ def run(asked: IngestCommand) -> None:
     units = asked.request.units
     sources = [file if file == "-" else Path(file) for file in asked.files]
     for source in sources:
-        check_source(source)
+        check_source(source, asked.request.facts)
     reports: list[IngestReport] = []
     with open_store(asked.db) as store:
         try:
@@ -67,6 +67,7 @@ def _ingest(
             progress=progress,
             max_rejected=asked.request.max_rejected,
             units=units,
+            facts=asked.request.facts,
         )
 
 

@@ -27,7 +27,11 @@ class IngestCommand(WithBoth):
 
     files: Annotated[
         tuple[str, ...],
-        Setting("CSV, gzipped CSV or Parquet files or pipes; - is standard input.", argument=True),
+        Setting(
+            "Files or pipes: CSV, Parquet, JSON lines, Avro, plain or packed by gzip or zstd; "
+            "folders of Parquet; measurement logs; - is standard input.",
+            argument=True,
+        ),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Formats of telemetry: one file a format, and one registry of them."""

@@ -1,0 +1,57 @@
+"""The contract of a reader of telemetry."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from hdap.fleet_data.ingest.blocks import Block
+from hdap.fleet_data.ingest.byte_source import ByteSource
+from hdap.fleet_data.ingest.readers.row_facts import RowFacts
+
+
+class TelemetryReader(ABC):
+    """One format. Stateless: all of a source is in its `ByteSource`, unpacked already.
+
+    `called` names the format in messages. A file whose name ends with one of `endings` must be of
+    a format with that ending.
+
+    A source is recognised by its first bytes alone, so that pipes are read too. Blocks come in the
+    order of the rows and in bounded memory where the format allows it; every block has all columns
+    of the blocks before it. A cell that is no number or no time is the checks' business; a row that
+    is no row at all is a reject of its block; what is wrong with the file as a whole is an
+    InputError of one line that names the file. Anything may be in a file: no other error comes out.
+    """
+
+    called: str
+    endings: tuple[str, ...] = ()
+
+    @abstractmethod
+    def recognises(self, source: ByteSource) -> bool:
+        """Whether the source is of this format, by `source.head`; reads nothing."""
+
+    @abstractmethod
+    def check(self, source: ByteSource, facts: RowFacts) -> None:
+        """Whether the source can be opened and has the columns. Raises InputError."""
+
+    @abstractmethod
+    def blocks(self, source: ByteSource, facts: RowFacts) -> Iterator[Block]:
+        """All rows, all cells text. Raises InputError, also while rows are taken."""
+
+
+class TableReader(TelemetryReader):
+    """A format that has the columns of the contract itself: nothing is to be said beside it."""
+
+    def check(self, source: ByteSource, facts: RowFacts) -> None:
+        facts.refuse(source.name, self.called)
+        self.check_table(source)
+
+    def blocks(self, source: ByteSource, facts: RowFacts) -> Iterator[Block]:
+        facts.refuse(source.name, self.called)
+        return self.table(source)
+
+    @abstractmethod
+    def check_table(self, source: ByteSource) -> None:
+        """`check` without facts."""
+
+    @abstractmethod
+    def table(self, source: ByteSource) -> Iterator[Block]:
+        """`blocks` without facts."""

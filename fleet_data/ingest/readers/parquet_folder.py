@@ -1,0 +1,76 @@
+"""A folder of Parquet files, partitioned or not, as Spark, Hive, DuckDB and polars write it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+
+from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.ingest.blocks import Block
+from hdap.fleet_data.ingest.byte_source import ByteSource
+from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_parquet
+from hdap.fleet_data.ingest.readers.base import TableReader
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file and the columns that the folders on the way to it say."""
+
+    path: Path
+    beside: Mapping[str, str]
+
+
+class ParquetFolder(TableReader):
+    """All Parquet files below a folder, in the order of their paths, as one source.
+
+    A folder called `device_id=cam-7` says that column of all rows below it, as text: a device `007`
+    stays one. Columns need not be the same in all files. Names that start with `.` or `_` are left
+    out. The lines of rejected rows are row numbers through all files.
+    """
+
+    called = "a folder of Parquet"
+
+    def recognises(self, source: ByteSource) -> bool:
+        return source.folder is not None
+
+    def check_table(self, source: ByteSource) -> None:
+        first = _parts(source)[0]
+        with first.path.open("rb") as file:
+            open_parquet(str(first.path), file, first.beside)
+
+    def table(self, source: ByteSource) -> Iterator[Block]:
+        row, columns = 1, dict[str, None]()
+        for part in _parts(source):
+            with part.path.open("rb") as file:
+                for block in read_parquet(str(part.path), file, part.beside, row):
+                    row += block.frame.height
+                    columns |= dict.fromkeys(block.frame.columns)
+                    yield block.with_columns(tuple(columns))
+            source.taken += part.path.stat().st_size
+
+
+def _parts(source: ByteSource) -> tuple[_Part, ...]:
+    folder = source.folder
+    assert folder is not None
+    try:
+        files = sorted(pyarrow.dataset.dataset(folder, format="parquet").files)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{source.name} is a directory, and must hold whole Parquet files alone: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    if not files:
+        raise InputError(
+            f"{source.name} is a directory without Parquet files: name the files to read"
+        )
+    return tuple(_Part(Path(file), _said(Path(file).parent.relative_to(folder))) for file in files)
+
+
+def _said(folders: Path) -> dict[str, str]:
+    """The columns that folders called `column=value` say; Hive's null is empty."""
+    names = [part.partition("=")[0] for part in folders.parts if "=" in part]
+    hive = pyarrow.dataset.HivePartitioning(pa.schema([(name, pa.string()) for name in names]))
+    found = pyarrow.dataset.get_partition_keys(hive.parse(f"{folders}/"))
+    return {name: value or "" for name, value in found.items()}
