@@ -81,13 +81,14 @@ def with_random_numbers(network: nn.Module, images: Tensor) -> nn.Module:
     """
     result = copy.deepcopy(network).double()
     generator = torch.Generator().manual_seed(0)
+    buffers = {id(buffer) for buffer in result.buffers()}
     for name, tensor in _numbers(result):
-        if tensor.dim() > 1:
+        if name.endswith(_ADDED):
+            tensor.uniform_(-1.0, 1.0, generator=generator)
+        elif tensor.dim() > 1 and id(tensor) not in buffers:
             bound = (6.0 / tensor[0].numel()) ** 0.5
             tensor.uniform_(-bound, bound, generator=generator)
-        elif name.endswith(_ADDED):
-            tensor.uniform_(-1.0, 1.0, generator=generator)
-        else:  # factors, variances
+        else:  # factors, variances, and whatever code may take the root of
             tensor.uniform_(0.5, 1.5, generator=generator)
     handles = [
         layer.register_forward_hook(_scale)

@@ -124,6 +124,8 @@ def _verify(
         blind = masked(numbered, graph, gone)
         with given.recorded(blind), norms_by_channel(blind):
             expected = leaves(run(blind, image * size))
+        if not turn and not any(x.isfinite().any() for x in expected):
+            raise refuse(given.last, "gives no finite numbers for random weights: nothing is shown")
         with given.compared(pruned), norms_by_channel(pruned):
             outputs = leaves(run(pruned, image * size))
         if len(outputs) != len(expected) or not all(map(_same, outputs, expected)):
@@ -156,6 +158,11 @@ class _Given:
         self._inputs: dict[str, list[Tensor]] = defaultdict(list)
         self._seen: dict[str, int] = defaultdict(int)
         self._between: list[str] = []
+
+    @property
+    def last(self) -> str:
+        """The last layer that ran."""
+        return list(self._inputs)[-1] if self._inputs else "the network"
 
     @contextmanager
     def recorded(self, network: nn.Module) -> Iterator[None]:

@@ -35,15 +35,17 @@ def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module
     """A copy in float64 with random numbers everywhere."""
     numbered = copied(network, _empty).eval()
     rng = torch.Generator().manual_seed(seed)
+    buffers = {id(tensor) for tensor in numbered.buffers()}
     for name, tensor in [*numbered.named_parameters(), *numbered.named_buffers()]:
         if not tensor.is_floating_point():
             tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape) % 2)  # such as places
-        elif tensor.dim() > 1:  # variance 2 / inputs keeps activations of one size (He et al.)
-            bound = (6.0 / max(tensor[0].numel(), 1)) ** 0.5
-            tensor.uniform_(-bound, bound, generator=rng)
         elif name.endswith(_ADDED):
             tensor.uniform_(-size, size, generator=rng)
-        else:  # factors, variances
+        elif tensor.dim() > 1 and id(tensor) not in buffers:
+            # variance 2 / inputs keeps activations of one size (He et al.)
+            bound = (6.0 / max(tensor[0].numel(), 1)) ** 0.5
+            tensor.uniform_(-bound, bound, generator=rng)
+        else:  # factors, variances, and whatever code may divide by or take the root of
             tensor.uniform_(0.5, 1.5, generator=rng)
     return numbered
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.reliability.layer_zoo import INPUT_SHAPE, alone, mixing
 from hdap.fleet_data.errors import UnsupportedModelError
@@ -56,6 +56,22 @@ def test_what_leaves_channels_alone_is_pruned_exactly(name: str) -> None:
     off, groups = error(ALONE[name])
     assert "first" in groups
     assert off <= 1e-9
+
+
+def test_numbers_that_are_none_show_nothing() -> None:
+    class Rooted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, image: Tensor) -> Tensor:
+            x = self.second((self.first(image) - 1e9).sqrt())
+            result: Tensor = self.head(x.mean((2, 3)))
+            return result
+
+    with pytest.raises(UnsupportedModelError, match="no finite numbers for random weights"):
+        trace(Rooted(), input_shape=INPUT_SHAPE)
 
 
 def test_threads_are_as_before() -> None:
