@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from hdap.fleet_data.ingest.column_names import Naming
 from hdap.fleet_data.records import Ints
 
 REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "reason": pl.String, "value": pl.String}
@@ -21,12 +22,14 @@ class Block:
     """Rows of a source, all columns text, empty where there is nothing.
 
     `lines()` is the line (in Parquet: the row) of each row of `frame`; it is worked out only
-    when a row is rejected. `rejects` are rows that could not even be split into columns.
+    when a row is rejected. `rejects` are rows that could not even be split into columns. `naming`
+    is what the source called the columns, where that is known.
     """
 
     frame: pl.DataFrame
     lines: Callable[[], Ints]
     rejects: pl.DataFrame = field(default_factory=no_rejects)
+    naming: Naming | None = None
 
 
 def rejects_of(lines: Ints, column: pl.Series, reason: pl.Series, value: pl.Series) -> pl.DataFrame:

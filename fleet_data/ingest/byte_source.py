@@ -18,6 +18,7 @@ from hdap.fleet_data.errors import InputError
 
 STANDARD_INPUT = "-"
 _GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _SIGN_BYTES = 4
 _IN_MEMORY = 64 * 2**20
@@ -133,9 +134,20 @@ def _format(name: str, start: bytes) -> Format:
     if start.startswith(_PARQUET):
         return "parquet"
     if start.startswith(_ZIP):
-        raise InputError(f"{name} must be CSV, gzipped CSV or Parquet, got a zip: unpack it first")
+        raise InputError(
+            f"{name} must be CSV, gzipped CSV or Parquet, got a zip: unpack it first: "
+            "unzip -p FILE | hdap ingest -"
+        )
+    if start.startswith(_ZSTANDARD):
+        raise InputError(
+            f"{name} must be CSV, gzipped CSV or Parquet, got Zstandard: unpack it "
+            "first: zstd -dc FILE | hdap ingest -"
+        )
     if start.startswith(_UTF16):
-        raise InputError(f"{name} must be UTF-8, got UTF-16: convert it, e.g. with iconv")
+        raise InputError(
+            f"{name} must be UTF-8, got UTF-16: convert it: "
+            "iconv -f UTF-16 -t UTF-8 FILE | hdap ingest -"
+        )
     if name.endswith(".parquet"):
         raise InputError(f"{name} is called Parquet but is none: export it again")
     if name.endswith(".gz") and start:

@@ -12,51 +12,59 @@ import pyarrow.parquet
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
-from hdap.fleet_data.telemetry import check_columns
+from hdap.fleet_data.ingest.column_names import Naming, name_columns
+from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
 
 _BATCH_ROWS = 50_000
 
 
-def open_parquet(name: str, file: IO[bytes]) -> pyarrow.parquet.ParquetFile:
-    """The file, its columns checked. Raises InputError."""
+def open_parquet(
+    name: str, file: IO[bytes], reading: Reading = AS_FOUND
+) -> tuple[pyarrow.parquet.ParquetFile, Naming]:
+    """The file, and what its columns are. Raises InputError."""
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
-    check_columns(name, tuple(parquet.schema_arrow.names))
+    naming = name_columns(name, tuple(parquet.schema_arrow.names), reading)
     for field in parquet.schema_arrow:
         if pa.types.is_nested(field.type) or pa.types.is_duration(field.type):
             raise _not_plain(name, field.name, field.type)
-    return parquet
+    return parquet, naming
 
 
-def read_parquet(name: str, file: IO[bytes]) -> Iterator[Block]:
+def read_parquet(name: str, file: IO[bytes], reading: Reading = AS_FOUND) -> Iterator[Block]:
     """All rows of a Parquet file; lines are row numbers from 1. Raises InputError."""
-    parquet = open_parquet(name, file)
+    parquet, naming = open_parquet(name, file, reading)
     with _named(name):
         yield from _blocks(
-            frame
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
-            if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
+            (
+                frame
+                for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
+                if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
+            ),
+            naming,
         )
 
 
-def read_frame(name: str, frame: pl.DataFrame) -> Iterator[Block]:
+def read_frame(name: str, frame: pl.DataFrame, reading: Reading = AS_FOUND) -> Iterator[Block]:
     """All rows of a data frame; lines are row numbers from 1. Raises InputError."""
-    check_columns(name, tuple(frame.columns))
+    naming = name_columns(name, tuple(frame.columns), reading)
     for column, kind in frame.schema.items():
         if kind.is_nested() or kind in (pl.Duration, pl.Object):
             raise _not_plain(name, column, kind)
     # In pandas a number that is missing is NaN.
     with _named(name):
-        yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS))
+        yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS), naming)
 
 
-def _blocks(frames: Iterable[pl.DataFrame]) -> Iterator[Block]:
+def _blocks(frames: Iterable[pl.DataFrame], naming: Naming) -> Iterator[Block]:
     start = 1
     for frame in frames:
         rows = np.arange(start, start + frame.height)
-        yield Block(_as_text(frame), partial(np.asarray, rows))
+        texts = _as_text(frame)
+        texts.columns = list(naming.columns)
+        yield Block(texts, partial(np.asarray, rows), naming=naming)
         start += frame.height
 
 
