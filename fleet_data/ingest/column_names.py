@@ -158,7 +158,7 @@ def _asks(source: str, seen: tuple[str, ...], naming: Naming) -> str:
     options = " ".join(f"--map {shlex.quote(f'{theirs}={ours}')}" for theirs, ours in naming.taken)
     unit = f" --unit {naming.unit}" if naming.unit else ""
     return (
-        f"{source} must have the columns {', '.join(REQUIRED)}, but its first line is "
+        f"{source} must have the columns {', '.join(REQUIRED)}, but it has "
         f"{_shown(seen)}: agree with --yes to {options}{unit}, or say others"
     )
 

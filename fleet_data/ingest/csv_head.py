@@ -48,7 +48,7 @@ def read_head(name: str, stream: ByteStream, reading: Reading = AS_FOUND) -> Hea
             delimiter = delimiter or separator[1]
         elif text.startswith("#"):
             uncommented = text.lstrip("# ")
-            if _best(uncommented, delimiter, reading) is not None:
+            if len(REQUIRED) in _best(uncommented, delimiter, reading)[1]:
                 return _head(name, uncommented, number, delimiter, reading)
         elif text:
             return _head(name, text, number, delimiter, reading)
@@ -93,7 +93,7 @@ def _lines(name: str, stream: ByteStream) -> Iterator[tuple[int, str]]:
 
 
 def _head(name: str, text: str, number: int, delimiter: str, reading: Reading) -> Head:
-    found = delimiter or _best(text, "", reading) or ","
+    found, _ = _best(text, delimiter, reading)
     try:
         columns = _split(text, found)
     except csv.Error as error:
@@ -105,16 +105,16 @@ def _head(name: str, text: str, number: int, delimiter: str, reading: Reading) -
     return Head(naming, found, number + 1, len(columns) - named)
 
 
-def _best(text: str, said: str, reading: Reading) -> str | None:
-    """What divides a header so that it has all required columns, or common names of theirs."""
-    fits: dict[str, tuple[int, int]] = {}
+def _best(text: str, said: str, reading: Reading) -> tuple[str, tuple[int, int]]:
+    """What divides a header best: into how many required columns, and common names of theirs."""
+    fits = {}
     for delimiter in said or _DELIMITERS:
         try:
             fits[delimiter] = fit(_split(text, delimiter), reading)
         except csv.Error:
-            continue
-    best = max(fits, key=lambda delimiter: fits[delimiter], default=None)
-    return best if best is not None and len(REQUIRED) in fits[best] else None
+            fits[delimiter] = (0, 0)
+    best = max(fits, key=lambda delimiter: fits[delimiter])
+    return best, fits[best]
 
 
 def _split(text: str, delimiter: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,8 @@ _POLL_SECONDS = 0.1
 AS_WRITTEN = LatencyUnits()
 """Nobody says a unit: milliseconds."""
 Progress = Callable[[int, int | None], None]
+CheckModels = Callable[[Collection[str]], tuple[str, ...]]
+"""Warnings of names of models, a line each; raises InputError for one that must not be stored."""
 _Item = tuple[Checked, int]
 
 
@@ -113,6 +115,7 @@ def ingest(
     max_rejected: RejectLimit | None = None,
     units: LatencyUnits = AS_WRITTEN,
     reading: Reading = AS_FOUND,
+    check_models: CheckModels = lambda models: (),
 ) -> IngestReport:
     """Load one file or pipe, standard input for `-`, or a data frame with the same columns.
 
@@ -146,6 +149,9 @@ def ingest(
             known = written.rows - rejected - added
             writer.record(written.rows, known, rejected)
             undescribed = tuple(sorted(written.undescribed()))
+            said = set(reading.models.values())
+            new = [m for m in undescribed if m not in said] if written.configurations.added else []
+            doubts = check_models(new)
             set_aside = writer.set_aside()
         # from here on all is stored, and whatever fails is a warning
         unfolded = _fold_log(store)
@@ -172,7 +178,7 @@ def ingest(
         read_anew=written.read_anew,
         set_aside=set_aside,
         rejected_path=path,
-        warnings=(*unfolded, *rejects.problems),
+        warnings=(*doubts, *unfolded, *rejects.problems),
         seconds=time.monotonic() - started,
     )
 
