@@ -12,7 +12,7 @@ What is said on the way goes to the logger `hdap`, at level INFO. Every error is
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -100,6 +100,9 @@ class Fleet:
         max_rejected: str | None = None,
         unit: str | Sequence[str] = (),
         sure: bool = False,
+        columns: Mapping[str, str] | None = None,
+        models: Mapping[str, str] | None = None,
+        agreed: bool = False,
     ) -> Ingested:
         """Load telemetry, one row a measurement: a CSV or Parquet file, or a frame.
 
@@ -111,12 +114,19 @@ class Fleet:
         of rows that were stored in another unit. Rows that look as if they were in another one are
         in `set_aside` and count nowhere; `sure` that they are right, they do.
 
+        `columns` are columns by their names in the telemetry (`{"deviceId": "device_id"}`),
+        `models` are models by theirs (`{"ResNet-50": "resnet50"}`). Common names (`serial`,
+        `inference_us`, `ts`) are proposed by the error where they are not `agreed` to.
+
         Raises InputError for what is no such table or holds too many bad rows.
         """
         asked = IngestRequest(
             max_rejected=None if max_rejected is None else reject_limit(max_rejected),
             unit=(unit,) if isinstance(unit, str) else tuple(unit),
             sure=sure,
+            columns=tuple(f"{theirs}={ours}" for theirs, ours in (columns or {}).items()),
+            models=tuple(f"{theirs}={ours}" for theirs, ours in (models or {}).items()),
+            agreed=agreed,
         )
         store, tell = self.store(create=True), self._tell("ingest")
         return ingest_telemetry(store, telemetry, asked, say, tell)

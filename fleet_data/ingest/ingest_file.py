@@ -151,7 +151,7 @@ def ingest(
             undescribed = tuple(sorted(written.undescribed()))
             said = set(reading.models.values())
             new = [m for m in undescribed if m not in said] if written.configurations.added else []
-            doubts = check_models(new)
+            doubts = check_models(new) if new else ()
             set_aside = writer.set_aside()
         # from here on all is stored, and whatever fails is a warning
         unfolded = _fold_log(store)

@@ -135,7 +135,7 @@ def _check_named(path: Path, kind: str, tables: Mapping[str, Any], wanted: type)
         if not isinstance(table, dict):
             raise InputError(
                 f"{kind} of {path} must hold a table for each {kind}, but {name!r} is none: write "
-                f"[{kind}.NAME] above it"
+                f"[{kind}.{name}] above it"
             )
         for flag in table:
             _require(path, flag, flags(wanted), f"a flag that [{kind}.{name}] may have")

@@ -1,7 +1,6 @@
 """What the columns of a file seem to be, shown and agreed to before anything is stored."""
 
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from hdap.cli.terminal.output import err, say
+from hdap.cli.terminal.output import can_ask, err, say
 from hdap.fleet_data.ingest import check_source
 from hdap.fleet_data.ingest.column_names import ColumnsProposed, Naming
 from hdap.fleet_data.ingest.preview import ROWS, Preview, preview
@@ -27,9 +26,7 @@ def agree_to_columns(source: Path | str, reading: Reading, *, unit_said: bool) -
     except ColumnsProposed as proposed:
         _show(source, proposed.proposal, preview(source, reading), unit_said=unit_said)
         if not reading.agreed:
-            if not (sys.stdin.isatty() and err().is_terminal):
-                raise
-            if not typer.confirm("Is that so?", default=False, err=True):
+            if not can_ask() or not typer.confirm("Is that so?", default=False, err=True):
                 raise
             say(f"the same without a question: {options(proposed.proposal)}")
         return replace(reading, agreed=True)
