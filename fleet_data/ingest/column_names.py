@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.invisible import visible
-from hdap.fleet_data.ingest.reading import Reading
+from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.telemetry import BY_NAME, REQUIRED, check_columns
 
 Pairs = tuple[tuple[str, str], ...]
@@ -59,7 +59,7 @@ class ColumnsProposed(InputError):
         self.proposal = proposal
 
 
-def name_columns(source: str, found: tuple[str, ...], reading: Reading) -> Naming:
+def name_columns(source: str, found: tuple[str, ...], reading: SourceReading) -> Naming:
     """What the columns of a source are.
 
     Raises ColumnsProposed where common names tell it and nobody agreed, InputError where required
@@ -83,7 +83,7 @@ def name_columns(source: str, found: tuple[str, ...], reading: Reading) -> Namin
     return _naming(source, seen, pairs)
 
 
-def fit(found: Iterable[str], reading: Reading) -> tuple[int, int]:
+def fit(found: Iterable[str], reading: SourceReading) -> tuple[int, int]:
     """How many required columns a header has for certain, and how many with common names."""
     seen = tuple(map(visible, found))
     pairs = _certain(seen, reading)
@@ -99,7 +99,7 @@ def unit_in_name(name: str) -> tuple[str, str]:
     return (stem, _UNIT_OF[last]) if stem and last in _UNIT_OF else (plain, "")
 
 
-def _certain(seen: tuple[str, ...], reading: Reading) -> dict[str, str]:
+def _certain(seen: tuple[str, ...], reading: SourceReading) -> dict[str, str]:
     """What was said, and names that differ from the contract's in capitals alone."""
     pairs = {visible(theirs): ours for theirs, ours in reading.columns.items()}
     for name in seen:

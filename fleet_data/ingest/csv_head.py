@@ -9,7 +9,7 @@ from typing import Protocol
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.column_names import Naming, fit, name_columns
 from hdap.fleet_data.ingest.invisible import visible
-from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 from hdap.fleet_data.telemetry import HEADER_RULE, REQUIRED
 
 BOM = "\ufeff"
@@ -39,7 +39,7 @@ class Head:
     nameless: int
 
 
-def read_head(name: str, stream: ByteStream, reading: Reading = AS_FOUND) -> Head:
+def read_head(name: str, stream: ByteStream, reading: SourceReading = AS_FOUND) -> Head:
     """The stream then stands at the first row. Raises InputError."""
     delimiter = reading.delimiter
     for number, text in _lines(name, stream):
@@ -92,7 +92,7 @@ def _lines(name: str, stream: ByteStream) -> Iterator[tuple[int, str]]:
     )
 
 
-def _head(name: str, text: str, number: int, delimiter: str, reading: Reading) -> Head:
+def _head(name: str, text: str, number: int, delimiter: str, reading: SourceReading) -> Head:
     found, _ = _best(text, delimiter, reading)
     try:
         columns = _split(text, found)
@@ -105,7 +105,7 @@ def _head(name: str, text: str, number: int, delimiter: str, reading: Reading) -
     return Head(naming, found, number + 1, len(columns) - named)
 
 
-def _best(text: str, said: str, reading: Reading) -> tuple[str, tuple[int, int]]:
+def _best(text: str, said: str, reading: SourceReading) -> tuple[str, tuple[int, int]]:
     """What divides a header best: into how many required columns, and common names of theirs."""
     fits = {}
     for delimiter in said or _DELIMITERS:

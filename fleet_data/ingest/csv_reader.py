@@ -13,7 +13,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block, rejects_of
 from hdap.fleet_data.ingest.csv_head import BOM, ByteStream, Head, decode, read_head
 from hdap.fleet_data.ingest.csv_records import Records, take_records
-from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 
 BLOCK_BYTES = 8 * 2**20
 LONGEST_LINE = 64 * 2**20
@@ -21,7 +21,7 @@ _FIRST_ROW = 2**16
 _BOM = BOM.encode()
 
 
-def read_csv(name: str, stream: ByteStream, reading: Reading = AS_FOUND) -> Iterator[Block]:
+def read_csv(name: str, stream: ByteStream, reading: SourceReading = AS_FOUND) -> Iterator[Block]:
     """All rows of a CSV. Raises InputError for a wrong header or encoding, or an endless line."""
     head = read_head(name, stream, reading)
     delimiter = head.delimiter.encode()

@@ -23,7 +23,7 @@ from hdap.fleet_data.ingest.csv_head import read_head
 from hdap.fleet_data.ingest.csv_reader import read_csv
 from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_frame, read_parquet
-from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 from hdap.fleet_data.ingest.reject_file import RejectFile
 from hdap.fleet_data.ingest.reject_limit import RejectLimit
 from hdap.fleet_data.ingest.row_writer import RowWriter
@@ -90,7 +90,7 @@ class IngestReport:
         return bool(self.rejected) and self.added + self.known == 0
 
 
-def check_source(source: Path | str, reading: Reading = AS_FOUND) -> None:
+def check_source(source: Path | str, reading: SourceReading = AS_FOUND) -> None:
     """Whether a file can be opened and has a right header. Raises InputError, of which
     ColumnsProposed has what the columns seem to be.
 
@@ -114,7 +114,7 @@ def ingest(
     rejected_path: Path | None = None,
     max_rejected: RejectLimit | None = None,
     units: LatencyUnits = AS_WRITTEN,
-    reading: Reading = AS_FOUND,
+    reading: SourceReading = AS_FOUND,
     check_models: CheckModels = lambda models: (),
 ) -> IngestReport:
     """Load one file or pipe, standard input for `-`, or a data frame with the same columns.
@@ -204,7 +204,7 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(
-    source: Path | str | pl.DataFrame, reading: Reading
+    source: Path | str | pl.DataFrame, reading: SourceReading
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     check = Checker(reading).check
@@ -224,7 +224,7 @@ def _counted(checked: Iterator[Checked]) -> Iterator[_Item]:
         yield each, done
 
 
-def blocks_of(opened: ByteSource, reading: Reading) -> Iterator[Block]:
+def blocks_of(opened: ByteSource, reading: SourceReading) -> Iterator[Block]:
     """The rows of a source, in pieces, in columns of the contract. Raises InputError."""
     if opened.format == "parquet":
         return read_parquet(opened.name, opened.raw, reading)

@@ -13,13 +13,13 @@ import pyarrow.parquet
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.column_names import Naming, name_columns
-from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 
 _BATCH_ROWS = 50_000
 
 
 def open_parquet(
-    name: str, file: IO[bytes], reading: Reading = AS_FOUND
+    name: str, file: IO[bytes], reading: SourceReading = AS_FOUND
 ) -> tuple[pyarrow.parquet.ParquetFile, Naming]:
     """The file, and what its columns are. Raises InputError."""
     try:
@@ -33,7 +33,7 @@ def open_parquet(
     return parquet, naming
 
 
-def read_parquet(name: str, file: IO[bytes], reading: Reading = AS_FOUND) -> Iterator[Block]:
+def read_parquet(name: str, file: IO[bytes], reading: SourceReading = AS_FOUND) -> Iterator[Block]:
     """All rows of a Parquet file; lines are row numbers from 1. Raises InputError."""
     parquet, naming = open_parquet(name, file, reading)
     with _named(name):
@@ -47,7 +47,9 @@ def read_parquet(name: str, file: IO[bytes], reading: Reading = AS_FOUND) -> Ite
         )
 
 
-def read_frame(name: str, frame: pl.DataFrame, reading: Reading = AS_FOUND) -> Iterator[Block]:
+def read_frame(
+    name: str, frame: pl.DataFrame, reading: SourceReading = AS_FOUND
+) -> Iterator[Block]:
     """All rows of a data frame; lines are row numbers from 1. Raises InputError."""
     naming = name_columns(name, tuple(frame.columns), reading)
     for column, kind in frame.schema.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from hdap.fleet_data.ingest.byte_source import open_source
 from hdap.fleet_data.ingest.column_names import Naming
 from hdap.fleet_data.ingest.ingest_file import blocks_of
-from hdap.fleet_data.ingest.reading import Reading
+from hdap.fleet_data.ingest.reading import SourceReading
 
 ROWS = 3
 
@@ -24,7 +24,7 @@ class Preview:
         return tuple(row[at] for row in self.rows)
 
 
-def preview(source: Path | str, reading: Reading) -> Preview | None:
+def preview(source: Path | str, reading: SourceReading) -> Preview | None:
     """As if somebody agreed to what common names seem to be; None where there are no rows.
 
     Raises InputError as an ingest does.

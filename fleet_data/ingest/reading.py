@@ -14,7 +14,7 @@ _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": 
 
 
 @dataclass(frozen=True)
-class Reading:
+class SourceReading:
     """How to read one source.
 
     `columns` are columns of the contract by their names in the source, `models` names of models by
@@ -29,7 +29,7 @@ class Reading:
     agreed: bool = False
 
 
-AS_FOUND = Reading()
+AS_FOUND = SourceReading()
 """Nobody says anything."""
 
 

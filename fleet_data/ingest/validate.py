@@ -9,7 +9,7 @@ from hdap.fleet_data.configuration import BLANK
 from hdap.fleet_data.ingest.blocks import Block, rejects_of
 from hdap.fleet_data.ingest.invisible import SEEN_BY_NOBODY
 from hdap.fleet_data.ingest.number_texts import AMBIGUOUS, AMBIGUOUS_REASON, Decimals
-from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 from hdap.fleet_data.ingest.timestamps import parse_timestamps
 from hdap.fleet_data.telemetry import BY_NAME, COLUMNS, TelemetryColumn
 
@@ -38,7 +38,7 @@ class Checked:
 class Checker:
     """Types and checks the blocks of one source, in order; learns from each how it is written."""
 
-    def __init__(self, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, reading: SourceReading = AS_FOUND) -> None:
         self._decimals = Decimals(reading.decimal)
         self._models = dict(reading.models)
 

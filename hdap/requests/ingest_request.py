@@ -5,7 +5,7 @@ from typing import Annotated
 
 from hdap.fleet_data.ingest.reading import (
     Decimal,
-    Reading,
+    SourceReading,
     parse_columns,
     parse_decimal,
     parse_delimiter,
@@ -72,9 +72,9 @@ class IngestRequest:
         return parse_units(self.unit, self.sure)
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> SourceReading:
         """What is said of how files are written. Raises InputError for what cannot be."""
-        return Reading(
+        return SourceReading(
             parse_columns(self.columns),
             parse_models(self.models),
             self.delimiter,

@@ -18,7 +18,7 @@ from hdap.fleet_data.ingest.column_names import (
 )
 from hdap.fleet_data.ingest.reading import (
     AS_FOUND,
-    Reading,
+    SourceReading,
     parse_columns,
     parse_decimal,
     parse_delimiter,
@@ -30,7 +30,7 @@ from hdap.fleet_data.units.latency_unit import parse_units
 
 
 def named(*found: str, **said: Any) -> Naming:
-    return name_columns("t.csv", found, Reading(**said))
+    return name_columns("t.csv", found, SourceReading(**said))
 
 
 def test_names_of_the_contract_are_themselves() -> None:
@@ -165,11 +165,11 @@ FRAME = pl.DataFrame({"host": ["a", "b"], "model": ["R", "S"], "duration_us": [1
 
 
 def test_the_name_of_the_latencies_says_their_unit_unless_somebody_does(store: Store) -> None:
-    report = ingest(store, FRAME, reading=Reading(agreed=True, models={"R": "resnet50"}))
+    report = ingest(store, FRAME, reading=SourceReading(agreed=True, models={"R": "resnet50"}))
     assert report.columns_read == ("host=device_id", "duration_us=latency_ms", "unit=us")
     assert report.models == ("S", "resnet50")
     assert sorted(store.measurements().latency_ms.tolist()) == [9.0, 12.5]
-    said = ingest(store, FRAME, reading=Reading(agreed=True), units=parse_units(["ns"]))
+    said = ingest(store, FRAME, reading=SourceReading(agreed=True), units=parse_units(["ns"]))
     assert said.columns_read == ("host=device_id", "duration_us=latency_ms")
 
 
@@ -181,9 +181,9 @@ def test_a_model_that_must_not_be_stored_leaves_nothing(store: Store) -> None:
         raise InputError("no")
 
     with pytest.raises(InputError, match="no"):
-        ingest(store, FRAME, reading=Reading(agreed=True), check_models=refuse)
+        ingest(store, FRAME, reading=SourceReading(agreed=True), check_models=refuse)
     assert len(store.measurements()) == 0
-    said = Reading(agreed=True, models={"R": "R"})
+    said = SourceReading(agreed=True, models={"R": "R"})
     with pytest.raises(InputError, match="no"):
         ingest(store, FRAME, reading=said, check_models=refuse)
     ingest(store, FRAME, reading=said)

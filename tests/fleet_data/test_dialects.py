@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.csv_reader import read_csv
-from hdap.fleet_data.ingest.reading import AS_FOUND, Reading
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 from hdap.fleet_data.ingest.validate import Checked, Checker
 
 HEADER = ("device_id", "model", "latency_ms", "temperature_c", "runs", "runtime", "timestamp")
@@ -121,12 +121,12 @@ DIALECTS = st.builds(
 )
 
 
-def checked(data: bytes, reading: Reading = AS_FOUND) -> list[Checked]:
+def checked(data: bytes, reading: SourceReading = AS_FOUND) -> list[Checked]:
     checker = Checker(reading)
     return [checker.check(block) for block in read_csv("t.csv", io.BytesIO(data), reading)]
 
 
-def frame(data: bytes, reading: Reading = AS_FOUND) -> pl.DataFrame:
+def frame(data: bytes, reading: SourceReading = AS_FOUND) -> pl.DataFrame:
     return pl.concat([part.frame for part in checked(data, reading)])
 
 
@@ -151,9 +151,11 @@ def test_other_delimiters_and_signs_can_be_said() -> None:
     data = b"device_id:model:latency_ms\na:m:1,234\n"
     with pytest.raises(InputError, match=r"got 'device_id:model:latency_ms': .*--delimiter"):
         checked(data)
-    assert frame(data, Reading(delimiter=":", decimal=","))["latency_ms"].to_list() == [1.234]
-    assert frame(data, Reading(delimiter=":", decimal="."))["latency_ms"].to_list() == [1234.0]
-    (undecided,) = checked(data, Reading(delimiter=":"))
+    assert frame(data, SourceReading(delimiter=":", decimal=","))["latency_ms"].to_list() == [1.234]
+    assert frame(data, SourceReading(delimiter=":", decimal="."))["latency_ms"].to_list() == [
+        1234.0
+    ]
+    (undecided,) = checked(data, SourceReading(delimiter=":"))
     assert "--decimal" in undecided.rejects["reason"][0]
 
 

@@ -13,7 +13,7 @@ from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, ingest
-from hdap.fleet_data.ingest.reading import Reading
+from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.wording import counted, seconds
@@ -67,7 +67,11 @@ def _repairs(reports: Sequence[IngestReport], asked: IngestCommand) -> list[str]
 
 
 def _ingest(
-    store: Store, source: Path | str, asked: IngestCommand, units: LatencyUnits, reading: Reading
+    store: Store,
+    source: Path | str,
+    asked: IngestCommand,
+    units: LatencyUnits,
+    reading: SourceReading,
 ) -> IngestReport:
     with progress_bar(f"ingest {Path(source).name}", "bytes") as bar:
         at: tuple[int, int | None] = (0, None)

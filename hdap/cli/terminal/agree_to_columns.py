@@ -12,10 +12,12 @@ from hdap.cli.terminal.output import can_ask, err, say
 from hdap.fleet_data.ingest import check_source
 from hdap.fleet_data.ingest.column_names import ColumnsProposed, Naming
 from hdap.fleet_data.ingest.preview import ROWS, Preview, preview
-from hdap.fleet_data.ingest.reading import Reading
+from hdap.fleet_data.ingest.reading import SourceReading
 
 
-def agree_to_columns(source: Path | str, reading: Reading, *, unit_said: bool) -> Reading:
+def agree_to_columns(
+    source: Path | str, reading: SourceReading, *, unit_said: bool
+) -> SourceReading:
     """How to read a file, its header checked; a pipe is not looked at.
 
     Common names of columns are shown with the first rows and taken where `reading` agrees, or a
