@@ -7,7 +7,10 @@ from hdap.fleet_data.ingest.reading import Decimal
 _EXPONENT = r"([eE][+-]?[0-9]+)?"
 AMBIGUOUS = r"^\s*[+-]?[1-9][0-9]{0,2}(,[0-9]{3})\s*$"
 """`1,234` is 1.234 or 1234: another number of the column tells, or a person."""
-AMBIGUOUS_REASON = "its comma may be a decimal one or divide thousands: say --decimal , or ."
+AMBIGUOUS_REASON = (
+    "must leave no doubt, but its comma may be a decimal one or divide thousands: "
+    "say --decimal , or --decimal ."
+)
 
 
 class Decimals:

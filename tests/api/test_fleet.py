@@ -81,7 +81,9 @@ def test_a_frame_with_names_of_its_own_is_read_by_what_is_said_of_them(
 ) -> None:
     frame = pl.DataFrame({"serial": ["a"], "net": ["ResNet-50"], "duration_us": [12_500.0]})
     with hdap.Fleet(fresh(tmp_path / "fleet.db")) as fleet:
-        with pytest.raises(InputError, match=r"missing: device_id, model, latency_ms, got .serial,net"):
+        with pytest.raises(
+            InputError, match=r"missing: device_id, model, latency_ms, got .serial,net"
+        ):
             fleet.ingest(frame)
         columns, models = {"net": "model"}, {"ResNet-50": "resnet50"}
         with pytest.raises(InputError, match=r"agree with --yes to .*serial=device_id"):
