@@ -44,7 +44,7 @@ class TelemetryColumn:
         if self.kind == "text":
             return f"text of at most {self.longest} characters"
         if self.kind == "time":
-            return "an ISO 8601 date and time"
+            return "an ISO 8601 date and time, or s, ms, us or ns since 1970"
         noun = "a whole number" if self.kind == "integer" else "a finite number"
         low = "" if math.isinf(self.low) else f" {'above' if self.above else 'from'} {self.low:g}"
         high = "" if math.isinf(self.high) else f" up to {self.high:g}"
@@ -131,6 +131,7 @@ REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 SOFTWARE = tuple(column.name for column in COLUMNS if column.role == "software")
 BESIDE_RUNTIME = tuple(name for name in SOFTWARE if name != "runtime")
 CONTEXT = tuple(column.name for column in COLUMNS if column.role == "context")
+_LONGEST_SHOWN = 200
 HEADER_RULE = f"the first line names the columns, at least {','.join(REQUIRED)}"
 
 
@@ -138,11 +139,12 @@ def check_columns(name: str, columns: tuple[str, ...]) -> None:
     """All required columns are there, and none twice. Raises InputError."""
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
-        alike = [c for c in columns if c not in BY_NAME and c.lower().strip("# ") in missing]
-        hint = f"rename {', '.join(map(repr, alike))}" if alike else HEADER_RULE
+        text = ",".join(columns)
+        shown = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+        divided = " or what divides them (--delimiter)" if len(columns) == 1 else ""
         raise InputError(
-            f"{name} must have the columns {', '.join(REQUIRED)}, "
-            f"missing: {', '.join(missing)}: {hint}"
+            f"{name} must have the columns {', '.join(REQUIRED)}, missing: {', '.join(missing)}, "
+            f"got {shown!r}: say what they are (--map NAME={missing[0]}){divided}"
         )
     twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:

@@ -12,7 +12,7 @@ What is said on the way goes to the logger `hdap`, at level INFO. Every error is
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -104,6 +104,9 @@ class Fleet:
         model: str | None = None,
         channels: str | None = None,
         timestamp: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        models: Mapping[str, str] | None = None,
+        agreed: bool = False,
     ) -> Ingested:
         """Load telemetry, one row a measurement: a file of any format that is read (CSV, Parquet,
         JSON lines, Avro), a folder of Parquet, a measurement log, or a frame.
@@ -117,6 +120,9 @@ class Fleet:
         in `set_aside` and count nowhere; `sure` that they are right, they do.
 
         `device_id`, `model`, `channels` and `timestamp` are what a measurement log does not say.
+        `columns` are columns by their names in the telemetry (`{"deviceId": "device_id"}`),
+        `models` are models by theirs (`{"ResNet-50": "resnet50"}`). Common names (`serial`,
+        `inference_us`, `ts`) are proposed by the error where they are not `agreed` to.
 
         Raises InputError for what is no such table or holds too many bad rows.
         """
@@ -128,6 +134,9 @@ class Fleet:
             model=model,
             channels=channels,
             timestamp=timestamp,
+            columns=tuple(f"{theirs}={ours}" for theirs, ours in (columns or {}).items()),
+            models=tuple(f"{theirs}={ours}" for theirs, ours in (models or {}).items()),
+            agreed=agreed,
         )
         store, tell = self.store(create=True), self._tell("ingest")
         return ingest_telemetry(store, telemetry, asked, say, tell)

@@ -193,10 +193,14 @@ class _ZstdStream(io.RawIOBase):
 def _refuse(name: str, start: bytes) -> None:
     if start.startswith(_ZIP):
         raise InputError(
-            f"{name} must be telemetry, plain or packed by gzip or zstd, got a zip: unpack it first"
+            f"{name} must be telemetry, plain or packed by gzip or zstd, got a zip: unpack "
+            "it first: unzip -p FILE | hdap ingest -"
         )
     if start.startswith(_UTF16):
-        raise InputError(f"{name} must be UTF-8, got UTF-16: convert it, e.g. with iconv")
+        raise InputError(
+            f"{name} must be UTF-8, got UTF-16: convert it: "
+            "iconv -f UTF-16 -t UTF-8 FILE | hdap ingest -"
+        )
     for ending, (called, sign) in COMPRESSED.items():
         if name.endswith(ending) and start and not start.startswith(sign):
             raise InputError(f"{name} is called {called} but is none: rename or export it again")

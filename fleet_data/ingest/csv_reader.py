@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -11,95 +11,54 @@ import pyarrow.csv
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block, rejects_of
+from hdap.fleet_data.ingest.csv_head import BOM, ByteStream, CsvHead, decode, read_head
 from hdap.fleet_data.ingest.csv_records import Records, take_records
-from hdap.fleet_data.telemetry import HEADER_RULE, REQUIRED, check_columns
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 
 BLOCK_BYTES = 8 * 2**20
 LONGEST_LINE = 64 * 2**20
-_LONGEST_HEADER = 2**20
-_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_FIRST_ROW = 2**16
+_BOM = BOM.encode()
 
 
-class ByteStream(Protocol):
-    """What is read here: files, pipes, gzip."""
-
-    def read(self, size: int, /) -> bytes: ...
-    def readline(self, size: int, /) -> bytes: ...
-
-
-_BOM = b"\xef\xbb\xbf"
-
-
-def read_header(name: str, stream: ByteStream) -> tuple[str, ...]:
-    """The column names; the stream then stands at the first row. Raises InputError."""
-    line = stream.readline(_LONGEST_HEADER)
-    if b"\0" in line:
-        raise InputError(f"{name} must be UTF-8 text, got NUL bytes (UTF-16?): convert it")
-    return _parse_header(name, _decode(name, line.removeprefix(_BOM), 1))
-
-
-def read_csv(name: str, stream: ByteStream) -> Iterator[Block]:
+def read_csv(name: str, stream: ByteStream, reading: SourceReading = AS_FOUND) -> Iterator[Block]:
     """All rows of a CSV. Raises InputError for a wrong header or encoding, or an endless line."""
-    columns = read_header(name, stream)
-    line, rest, last = 2, b"", False
+    head = read_head(name, stream, reading)
+    delimiter = head.delimiter.encode()
+    line, rest, last, first = head.next_line, b"", False, True
     while not last:
         data = stream.read(BLOCK_BYTES)
         last = not data
         joined = rest + data if rest else data
-        records = take_records(joined, line, last=last)
+        records = take_records(joined, line, last=last, delimiter=delimiter)
         rest = joined[records.used :]
         if len(rest) > LONGEST_LINE:
             raise InputError(f"{name} has a line {line} of over {LONGEST_LINE} bytes: is it CSV?")
         taken = joined[: records.used]
         if not taken.isascii():
-            _decode(name, taken, line)
+            decode(name, taken, line)
         line = records.next_line
+        if first and records.data:
+            head, first = _with_trailing(head, records.data), False
         if records.data or records.bad:
-            yield _block(records, columns)
+            yield _block(records, head)
 
 
-def _parse_header(name: str, line: str) -> tuple[str, ...]:
-    """Column names of a CSV's first line. Raises InputError."""
-    if not line.strip():
-        raise InputError(f"{name} must start with a header line, it is empty: {HEADER_RULE}")
-    text = line.rstrip("\r\n")
-    if "\r" in text:
-        raise InputError(f"{name} must end its lines with LF or CRLF, got bare CR: convert it")
-    try:
-        columns = tuple(column.strip() for column in next(csv.reader([text], strict=True)))
-    except csv.Error as error:
-        raise InputError(f"{name} has a header that is no CSV ({error}): {HEADER_RULE}") from error
-    _check_delimiter(name, text, columns)
-    check_columns(name, columns)
-    return columns
+def _with_trailing(head: CsvHead, data: bytes) -> CsvHead:
+    """A first row that ends with a delimiter, where the header does not, says that all do."""
+    text = data.lstrip(b"\r\n")[:_FIRST_ROW].decode(errors="replace")
+    row = next(csv.reader(text.splitlines(keepends=True), delimiter=head.delimiter), [])
+    more = len(row) == len(head.naming.columns) + head.nameless + 1
+    return replace(head, nameless=head.nameless + 1) if more and not row[-1] else head
 
 
-def _check_delimiter(name: str, text: str, columns: tuple[str, ...]) -> None:
-    if all(column in columns for column in REQUIRED):
-        return
-    for delimiter, called in _OTHER_DELIMITERS.items():
-        split = {column.strip(' "') for column in text.split(delimiter)}
-        if split.issuperset(REQUIRED):
-            raise InputError(f"{name} must separate columns by commas, got {called}: convert it")
-
-
-def _decode(name: str, data: bytes, line: int) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        bad = line + data.count(b"\n", 0, error.start)
-        raise InputError(
-            f"{name} must be UTF-8, got byte 0x{data[error.start]:02x} in line {bad}: convert it"
-        ) from error
-
-
-def _block(records: Records, columns: tuple[str, ...]) -> Block:
+def _block(records: Records, head: CsvHead) -> Block:
     ragged: list[pyarrow.csv.InvalidRow] = []
-    table = _parse(records.data, columns, ragged)
+    table = _parse(records.data, head, ragged)
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     if not ragged and not records.bad:
-        return Block(frame, records.lines)
+        return _named(Block(frame, records.lines), head)
     lines = records.lines()
     # the parser counts the rows of a block from 1
     skipped = np.array([row.number for row in ragged], dtype=np.int64) - 1
@@ -116,14 +75,39 @@ def _block(records: Records, columns: tuple[str, ...]) -> Block:
     bad = bad.sort("line")
     column = pl.repeat("", bad.height, eager=True)
     rejects = rejects_of(bad["line"].to_numpy(), column, bad["reason"], bad["value"])
-    return Block(frame, lambda: kept, rejects)
+    return _named(Block(frame, lambda: kept, rejects), head)
+
+
+def _named(block: Block, head: CsvHead) -> Block:
+    """A block without its nameless columns; rows that have something in one are rejected."""
+    block = replace(block, naming=head.naming)
+    if not head.nameless:
+        return block
+    names = block.frame.columns[-head.nameless :]
+    frame = block.frame.drop(names)
+    filled = block.frame.select(pl.any_horizontal(pl.col(names) != "")).to_series()
+    if not filled.any():
+        return replace(block, frame=frame)
+    lines, bad = block.lines(), frame.filter(filled)
+    reason = f"the row must have {frame.width} fields, got {block.frame.width}"
+    rejects = rejects_of(
+        lines[filled.to_numpy()],
+        pl.repeat("", bad.height, eager=True),
+        pl.repeat(reason, bad.height, eager=True),
+        bad.select(pl.concat_str(pl.all(), separator=head.delimiter)).to_series(),
+    )
+    kept = lines[~filled.to_numpy()]
+    both = pl.concat([block.rejects, rejects])
+    return replace(block, frame=frame.filter(~filled), lines=lambda: kept, rejects=both)
 
 
 def _ragged(row: pyarrow.csv.InvalidRow) -> str:
     return f"the row must have {row.expected_columns} fields, got {row.actual_columns}"
 
 
-def _parse(data: bytes, columns: tuple[str, ...], ragged: list[pyarrow.csv.InvalidRow]) -> pa.Table:
+def _parse(data: bytes, head: CsvHead, ragged: list[pyarrow.csv.InvalidRow]) -> pa.Table:
+    # no column of a file has a NUL in its name
+    columns = (*head.naming.columns, *(f"\0{at}" for at in range(head.nameless)))
     # pyarrow skips a byte order mark, and refuses what is empty then
     if data.strip(b"\r\n") in (b"", _BOM):
         return pa.table({column: pa.array([], pa.string()) for column in columns})
@@ -141,7 +125,9 @@ def _parse(data: bytes, columns: tuple[str, ...], ragged: list[pyarrow.csv.Inval
         pyarrow.csv.ReadOptions(
             use_threads=False, column_names=columns, block_size=max(len(data), 1) + 1
         ),
-        pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        pyarrow.csv.ParseOptions(
+            delimiter=head.delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
         pyarrow.csv.ConvertOptions(
             check_utf8=False,
             column_types=dict.fromkeys(columns, pa.string()),

@@ -8,17 +8,32 @@ closed costs its own line and not the rest of the file.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
 from hdap.fleet_data.records import Ints
 
 LONGEST_RECORD_LINES = 100
-_FIELD = rb'(?:"(?:[^"]++|"")*+"|[^",\r\n\0]*+)'
-_RECORD = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*+\r?")
-_OPEN = re.compile(rb"(?:" + _FIELD + rb',)*+"(?:[^"]++|"")*+')
 _STILL_OPEN = re.compile(rb'(?:[^"]++|"")*+')
 _BLANK = (b"", b"\r")
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """A whole record, and one whose last quote is open."""
+
+    record: re.Pattern[bytes]
+    open: re.Pattern[bytes]
+
+
+@cache
+def _patterns(delimiter: bytes) -> _Patterns:
+    apart = re.escape(delimiter)
+    field_ = rb'(?:"(?:[^"]++|"")*+"|[^"' + apart + rb"\r\n\0]*+)"
+    record = field_ + rb"(?:" + apart + field_ + rb")*+\r?"
+    unclosed = rb"(?:" + field_ + apart + rb')*+"(?:[^"]++|"")*+'
+    return _Patterns(re.compile(record), re.compile(unclosed))
 
 
 @dataclass(frozen=True)
@@ -45,14 +60,14 @@ class Records:
     bad: list[BadLine] = field(default_factory=list)
 
 
-def take_records(data: bytes, first_line: int, *, last: bool) -> Records:
+def take_records(data: bytes, first_line: int, *, last: bool, delimiter: bytes = b",") -> Records:
     """The whole records at the start of `data`, whose first line has number `first_line`."""
     used = len(data) if last else data.rfind(b"\n") + 1
     block = data[:used] if used < len(data) else data
     breaks = block.count(b"\n")
     if _is_regular(block):
         return Records(block, lambda: _regular_lines(block, first_line), used, first_line + breaks)
-    return _take_irregular(block, first_line, last=last)
+    return _take_irregular(block, first_line, _patterns(delimiter), last=last)
 
 
 def _is_regular(block: bytes) -> bool:
@@ -72,7 +87,7 @@ def _regular_lines(block: bytes, first_line: int) -> Ints:
     return np.flatnonzero(~blank) + first_line
 
 
-def _take_irregular(block: bytes, first_line: int, *, last: bool) -> Records:
+def _take_irregular(block: bytes, first_line: int, patterns: _Patterns, *, last: bool) -> Records:
     lines = block.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -81,7 +96,7 @@ def _take_irregular(block: bytes, first_line: int, *, last: bool) -> Records:
     bad: list[BadLine] = []
     position = 0
     while position < len(lines):
-        length, reason = _record_at(lines, position, last=last)
+        length, reason = _record_at(lines, position, patterns, last=last)
         if length == 0:
             break  # goes on in the next block
         if reason:
@@ -97,12 +112,14 @@ def _take_irregular(block: bytes, first_line: int, *, last: bool) -> Records:
     return Records(data, lambda: found, used, first_line + position, bad)
 
 
-def _record_at(lines: list[bytes], start: int, *, last: bool) -> tuple[int, str]:
+def _record_at(
+    lines: list[bytes], start: int, patterns: _Patterns, *, last: bool
+) -> tuple[int, str]:
     """How many lines the record takes, and why its first line is none; 0 lines: not all here."""
     text = lines[start]
-    if _RECORD.fullmatch(text):
+    if patterns.record.fullmatch(text):
         return 1, ""
-    if not _OPEN.fullmatch(text):
+    if not patterns.open.fullmatch(text):
         return 1, _why(text)
     for length in range(2, LONGEST_RECORD_LINES + 1):
         if start + length > len(lines):
@@ -111,9 +128,9 @@ def _record_at(lines: list[bytes], start: int, *, last: bool) -> tuple[int, str]
         text += b"\n" + following
         if _STILL_OPEN.fullmatch(following):
             continue
-        if _RECORD.fullmatch(text):
+        if patterns.record.fullmatch(text):
             return length, ""
-        if not _OPEN.fullmatch(text):
+        if not patterns.open.fullmatch(text):
             break
     return 1, "a quote is never closed"
 

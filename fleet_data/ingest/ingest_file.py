@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,10 +21,11 @@ from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.parquet_reader import read_frame
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 from hdap.fleet_data.ingest.reject_file import RejectFile
 from hdap.fleet_data.ingest.reject_limit import RejectLimit
 from hdap.fleet_data.ingest.row_writer import RowWriter
-from hdap.fleet_data.ingest.validate import Checked, check
+from hdap.fleet_data.ingest.validate import Checked, Checker
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import BY_NAME
 from hdap.fleet_data.units.latency_unit import LatencyUnits
@@ -35,6 +36,8 @@ _POLL_SECONDS = 0.1
 AS_WRITTEN = LatencyUnits()
 """Nobody says a unit: milliseconds."""
 Progress = Callable[[int, int | None], None]
+CheckModels = Callable[[Collection[str]], tuple[str, ...]]
+"""Warnings of names of models, a line each; raises InputError for one that must not be stored."""
 _Item = tuple[Checked, int]
 
 
@@ -47,9 +50,11 @@ class IngestReport:
     cause that all of them share (empty: none or several), `rejected_path` lists them. Of the new
     devices `default_named` have a name that looks like nobody gave it, `default_names` are the
     first of these. `devices`, `models` and `configurations` count what the accepted rows are about,
-    `first_at` and `last_at` their time span. `undescribed_models` have no architecture in the
-    store: their dense rows are kept. `read_anew` rows are in another unit than they were read in
-    before; `set_aside` is all that the store sets aside now, rows of earlier sources too.
+    `first_at` and `last_at` their time span. `columns_read` are pairs (`deviceId=device_id`) of
+    columns that have other names in the source, and `unit=us` where a name told it.
+    `undescribed_models` have no architecture in the store: their dense rows are kept. `read_anew`
+    rows are in another unit than they were read in before; `set_aside` is all that the store sets
+    aside now, rows of earlier sources too.
     `warnings` are what could not be done beside: the rows are stored all the same.
     """
 
@@ -68,6 +73,7 @@ class IngestReport:
     configurations: int
     first_at: datetime | None
     last_at: datetime | None
+    columns_read: tuple[str, ...]
     extra_columns: tuple[str, ...]
     undescribed_models: tuple[str, ...]
     read_anew: int
@@ -82,15 +88,18 @@ class IngestReport:
         return bool(self.rejected) and self.added + self.known == 0
 
 
-def check_source(source: Path | str, facts: RowFacts = NOTHING_SAID) -> None:
-    """Whether a file can be opened and has a right header. Raises InputError.
+def check_source(
+    source: Path | str, facts: RowFacts = NOTHING_SAID, reading: SourceReading = AS_FOUND
+) -> None:
+    """Whether a file can be opened and has a right header. Raises InputError, of which
+    ColumnsProposed has what the columns seem to be.
 
     Standard input and pipes are not looked at: what is read from them once is gone.
     """
     if not can_be_read_twice(source):
         return
     with open_source(source) as opened:
-        reader_of(opened).check(opened, facts)
+        reader_of(opened).check(opened, facts, reading)
 
 
 def ingest(
@@ -103,6 +112,8 @@ def ingest(
     max_rejected: RejectLimit | None = None,
     units: LatencyUnits = AS_WRITTEN,
     facts: RowFacts = NOTHING_SAID,
+    reading: SourceReading = AS_FOUND,
+    check_models: CheckModels = lambda models: (),
 ) -> IngestReport:
     """Load one file, folder or pipe, standard input for `-`, or a data frame with the same columns.
 
@@ -113,15 +124,20 @@ def ingest(
     where that of the file cannot be written. One transaction: all rows land, or none. Rows that are
     stored already add nothing. Rows of a pruned model whose architecture neither the store nor
     `trace` has are rejected. `units` say what latencies are in, of rows that are stored too; rows
-    that look as if they were in another unit are set aside. `progress` is told the bytes (of a
-    frame the rows) read and their total (None: unknown). Raises InputError when the source cannot
-    be read, is wrong as a whole or has more rejected rows than `max_rejected`, StoreError when the
-    database fails.
+    that look as if they were in another unit are set aside. `reading` says how the source is
+    written; where `units` say nothing, the name of its latencies does (`inference_us`). `progress`
+    is told the bytes (of a frame the rows) read and their total (None: unknown). Raises InputError
+    when the source cannot be read, is wrong as a whole or has more rejected rows than
+    `max_rejected`, ColumnsProposed where somebody has to agree to what its columns seem to be,
+    StoreError when the database fails.
     """
     started = time.monotonic()
     places = (rejected_path,) if rejected_path else _places_of_rejects(source)
     with closing(RejectFile(places)) as rejects:
-        with _opened(source, facts) as (name, size, read), store.ingesting(name) as writer:
+        with (
+            _opened(source, facts, reading) as (name, size, read),
+            store.ingesting(name) as writer,
+        ):
             if progress is not None:
                 progress(0, size)
             written = RowWriter(writer, trace, units)
@@ -137,6 +153,9 @@ def ingest(
             known = written.rows - rejected - added
             writer.record(written.rows, known, rejected)
             undescribed = tuple(sorted(written.undescribed()))
+            said = set(reading.models.values())
+            new = [m for m in undescribed if m not in said] if written.configurations.added else []
+            doubts = check_models(new) if new else ()
             set_aside = writer.set_aside()
         # from here on all is stored, and whatever fails is a warning
         unfolded = _fold_log(store)
@@ -157,12 +176,13 @@ def ingest(
         configurations=len(written.configuration_keys),
         first_at=_time(written.first_us),
         last_at=_time(written.last_us),
+        columns_read=written.naming,
         extra_columns=tuple(name for name in written.columns if name not in BY_NAME),
         undescribed_models=undescribed,
         read_anew=written.read_anew,
         set_aside=set_aside,
         rejected_path=path,
-        warnings=(*unfolded, *rejects.problems),
+        warnings=(*doubts, *unfolded, *rejects.problems),
         seconds=time.monotonic() - started,
     )
 
@@ -188,23 +208,25 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(
-    source: Path | str | pl.DataFrame, facts: RowFacts
+    source: Path | str | pl.DataFrame, facts: RowFacts, reading: SourceReading
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
+    check = Checker(reading).check
     if isinstance(source, pl.DataFrame):
         facts.refuse("it", FRAME)
-        yield FRAME, source.height, _frame_blocks(source)
+        blocks = read_frame(FRAME, source, reading)
+        yield FRAME, source.height, _counted(check(block) for block in blocks)
         return
     with open_source(source) as opened:
-        blocks = reader_of(opened).blocks(opened, facts)
-        yield opened.name, opened.size, ((check(b), opened.position()) for b in blocks)
+        blocks = reader_of(opened).blocks(opened, facts, reading)
+        yield opened.name, opened.size, ((check(block), opened.position()) for block in blocks)
 
 
-def _frame_blocks(frame: pl.DataFrame) -> Iterator[_Item]:
+def _counted(checked: Iterator[Checked]) -> Iterator[_Item]:
     done = 0
-    for block in read_frame(FRAME, frame):
-        done += block.frame.height
-        yield check(block), done
+    for each in checked:
+        done += each.block.frame.height
+        yield each, done
 
 
 @contextmanager

@@ -12,37 +12,55 @@ import pyarrow.parquet
 
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
-from hdap.fleet_data.telemetry import check_columns
+from hdap.fleet_data.ingest.column_names import Naming, name_columns, name_further
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
 
 _BATCH_ROWS = 50_000
 _NOTHING: Mapping[str, str] = {}
 
 
 def open_parquet(
-    name: str, file: IO[bytes], beside: Mapping[str, str] = _NOTHING
-) -> pyarrow.parquet.ParquetFile:
-    """The file, its columns and those `beside` it checked. Raises InputError."""
+    name: str,
+    file: IO[bytes],
+    reading: SourceReading = AS_FOUND,
+    beside: Mapping[str, str] = _NOTHING,
+    first: Naming | None = None,
+) -> tuple[pyarrow.parquet.ParquetFile, Naming]:
+    """The file, and what its columns and then those `beside` it are.
+
+    A file after the `first` of a source has its columns as that one has them. Raises InputError.
+    """
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
     own = tuple(parquet.schema_arrow.names)
-    check_columns(name, (*own, *(column for column in beside if column not in own)))
+    found = (*own, *(column for column in beside if column not in own))
+    naming = (
+        name_further(name, found, first)
+        if first is not None
+        else name_columns(name, found, reading)
+    )
     for field in parquet.schema_arrow:
         if pa.types.is_nested(field.type) or pa.types.is_duration(field.type):
             raise _not_plain(name, field.name, field.type)
-    return parquet
+    return parquet, naming
 
 
 def read_parquet(
-    name: str, file: IO[bytes], beside: Mapping[str, str] = _NOTHING, first_row: int = 1
+    name: str,
+    file: IO[bytes],
+    reading: SourceReading = AS_FOUND,
+    beside: Mapping[str, str] = _NOTHING,
+    first: Naming | None = None,
+    first_row: int = 1,
 ) -> Iterator[Block]:
     """All rows of a Parquet file; lines are row numbers from `first_row`.
 
     A column `beside` the file has one value for all its rows, unless the file has the column
-    itself. Raises InputError.
+    itself; `first` as in `open_parquet`. Raises InputError.
     """
-    parquet = open_parquet(name, file, beside)
+    parquet, naming = open_parquet(name, file, reading, beside, first)
     own = parquet.schema_arrow.names
     added = [pl.lit(value).alias(column) for column, value in beside.items() if column not in own]
     with _named(name):
@@ -52,25 +70,30 @@ def read_parquet(
                 for batch in parquet.iter_batches(batch_size=_BATCH_ROWS)
                 if isinstance(frame := pl.from_arrow(batch), pl.DataFrame)
             ),
+            naming,
             first_row,
         )
 
 
-def read_frame(name: str, frame: pl.DataFrame) -> Iterator[Block]:
+def read_frame(
+    name: str, frame: pl.DataFrame, reading: SourceReading = AS_FOUND
+) -> Iterator[Block]:
     """All rows of a data frame; lines are row numbers from 1. Raises InputError."""
-    check_columns(name, tuple(frame.columns))
+    naming = name_columns(name, tuple(frame.columns), reading)
     for column, kind in frame.schema.items():
         if kind.is_nested() or kind in (pl.Duration, pl.Object):
             raise _not_plain(name, column, kind)
     # In pandas a number that is missing is NaN.
     with _named(name):
-        yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS))
+        yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS), naming)
 
 
-def _blocks(frames: Iterable[pl.DataFrame], start: int = 1) -> Iterator[Block]:
+def _blocks(frames: Iterable[pl.DataFrame], naming: Naming, start: int = 1) -> Iterator[Block]:
     for frame in frames:
         rows = np.arange(start, start + frame.height)
-        yield Block(_as_text(frame), partial(np.asarray, rows))
+        texts = _as_text(frame)
+        texts.columns = list(naming.columns)
+        yield Block(texts, partial(np.asarray, rows), naming=naming)
         start += frame.height
 
 

@@ -4,6 +4,8 @@ import re
 
 import polars as pl
 
+from hdap.fleet_data.ingest.number_texts import AMBIGUOUS_REASON
+
 _RAGGED = re.compile(r"the row must have (\d+) fields, got (\d+)")
 _LONGEST_SHOWN = 40
 _HINTS = (
@@ -55,6 +57,8 @@ class SharedCause:
         if shape is None:
             return f"{subject}: {column} {reason}"
         hint = next((f": {hint}" for sign, hint in _HINTS if sign.fullmatch(shape)), "")
+        if reason == AMBIGUOUS_REASON:
+            hint = ""
         shown = (
             f", got {self._value[:_LONGEST_SHOWN]!r}"
             if self._value and ", got" not in reason

@@ -1,5 +1,7 @@
 """Checked rows into the store: texts become keys, rows get their identity."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -10,7 +12,7 @@ from hdap.fleet_data.ingest.validate import Checked
 from hdap.fleet_data.store.ingest_writer import IngestWriter
 from hdap.fleet_data.store.unit_levels import LevelSums
 from hdap.fleet_data.telemetry import COLUMNS
-from hdap.fleet_data.units.latency_unit import LatencyUnits
+from hdap.fleet_data.units.latency_unit import UNITS, LatencyUnits
 
 # what is stored as it is, and in which column; texts become keys, weights go to the devices
 _STORED = {c.name: c.name for c in COLUMNS if c.role in ("measurement", "context")}
@@ -31,6 +33,7 @@ class RowWriter:
         self.configurations = ConfigurationKeys(writer, trace)
         self.rows = 0
         self.columns: tuple[str, ...] = ()
+        self.naming: tuple[str, ...] = ()
         self.models: set[str] = set()
         self.configuration_keys: set[int] = set()
         self.first_us: int | None = None
@@ -40,7 +43,7 @@ class RowWriter:
     def write(self, checked: Checked) -> pl.DataFrame:
         """Write the good rows of a block; all its rejects, those of its channels included."""
         self.rows += checked.rows
-        self.columns = tuple(checked.block.frame.columns)
+        self._take_names(checked)
         frame = checked.frame
         if "channels" not in frame.columns:
             frame = frame.with_columns(channels=pl.lit(""))
@@ -53,6 +56,16 @@ class RowWriter:
             self._count(frame)
             self._write(frame)
         return rejects
+
+    def _take_names(self, checked: Checked) -> None:
+        """What the source's names of columns tell, with its first block."""
+        naming = checked.block.naming
+        if naming is not None and not self.columns:
+            self.naming = tuple(f"{theirs}={ours}" for theirs, ours in naming.taken)
+            if naming.unit and not self._units.said:
+                self._units = replace(self._units, of_all=UNITS[naming.unit])
+                self.naming = (*self.naming, f"unit={naming.unit}")
+        self.columns = tuple(checked.block.frame.columns)
 
     def undescribed(self) -> set[str]:
         """Models whose architecture the store does not have."""

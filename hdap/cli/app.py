@@ -12,6 +12,7 @@ from hdap.cli.options.config_file import (
     ENVIRONMENT,
     config_file,
     defaults,
+    named_tables,
     read_config,
     table_of,
 )
@@ -130,6 +131,8 @@ def _print_settings(context: typer.Context) -> None:
         for word in words.split():
             configured = configured.get(word, {})
         write(table_of(words, defaults(wanted, configured)) + "\n")
+    for table in named_tables(context.default_map or {}, COMMANDS):
+        write(table + "\n")
     raise typer.Exit
 
 

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from hdap.fleet_data.ingest.readers.row_facts import RowFacts
+from hdap.fleet_data.ingest.reading import (
+    Decimal,
+    SourceReading,
+    parse_columns,
+    parse_decimal,
+    parse_delimiter,
+    parse_models,
+)
 from hdap.fleet_data.ingest.reject_limit import RejectLimit, reject_limit
 from hdap.fleet_data.units.latency_unit import LatencyUnits, parse_units
 from hdap.requests.setting import Setting
@@ -13,6 +21,34 @@ from hdap.requests.setting import Setting
 class IngestRequest:
     """How telemetry is loaded."""
 
+    columns: Annotated[
+        tuple[str, ...],
+        Setting("A column by its name in the file: deviceId=device_id; repeatable.", flag="map"),
+    ] = ()
+    models: Annotated[
+        tuple[str, ...],
+        Setting(
+            "A model by its name in the file: ResNet-50=resnet50; repeatable.", flag="model-alias"
+        ),
+    ] = ()
+    agreed: Annotated[
+        bool,
+        Setting("Agree to what common names (serial, duration, ts) seem to be.", flag="yes"),
+    ] = False
+    delimiter: Annotated[
+        str,
+        Setting(
+            "What divides columns of a CSV: one character, or tab. Default: found in its header.",
+            read=parse_delimiter,
+        ),
+    ] = ""
+    decimal: Annotated[
+        Decimal,
+        Setting(
+            "Decimal sign, . or , (comma). Default: found in the numbers of each column.",
+            read=parse_decimal,
+        ),
+    ] = ""
     max_rejected: Annotated[
         RejectLimit | None,
         Setting(
@@ -54,3 +90,14 @@ class IngestRequest:
     def units(self) -> LatencyUnits:
         """What is said of units. Raises InputError for what is none."""
         return parse_units(self.unit, self.sure)
+
+    @property
+    def reading(self) -> SourceReading:
+        """What is said of how files are written. Raises InputError for what cannot be."""
+        return SourceReading(
+            parse_columns(self.columns),
+            parse_models(self.models),
+            self.delimiter,
+            self.decimal,
+            self.agreed,
+        )

@@ -16,6 +16,7 @@ from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA
 from hdap.fleet_data.ingest.ingest_file import IngestReport, ingest
 from hdap.fleet_data.records import ClusteringRecord, QueryResult, TrialBatch
 from hdap.fleet_data.store import Store
+from hdap.networks.model_name_check import check_model_names
 from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.ingest_request import IngestRequest
 
@@ -57,6 +58,8 @@ def ingest_telemetry(
         max_rejected=request.max_rejected,
         units=request.units,
         facts=request.facts,
+        reading=request.reading,
+        check_models=check_model_names,
     )
     if isinstance(telemetry, str | Path):
         report = load(telemetry)

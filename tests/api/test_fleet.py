@@ -76,6 +76,23 @@ def test_frames_of_every_kind_bring_the_rows_of_the_file(
         assert again.rejected_rows.is_empty()
 
 
+def test_a_frame_with_names_of_its_own_is_read_by_what_is_said_of_them(
+    fresh: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    frame = pl.DataFrame({"serial": ["a"], "net": ["ResNet-50"], "duration_us": [12_500.0]})
+    with hdap.Fleet(fresh(tmp_path / "fleet.db")) as fleet:
+        with pytest.raises(
+            InputError, match=r"missing: device_id, model, latency_ms, got .serial,net"
+        ):
+            fleet.ingest(frame)
+        columns, models = {"net": "model"}, {"ResNet-50": "resnet50"}
+        with pytest.raises(InputError, match=r"agree with --yes to .*serial=device_id"):
+            fleet.ingest(frame, columns=columns, models=models)
+        report = fleet.ingest(frame, columns=columns, models=models, agreed=True)
+        assert (report.added, report.models) == (1, ("resnet50",))
+        assert fleet.store().measurements().latency_ms.tolist() == [12.5]
+
+
 def test_a_bad_row_of_a_frame_comes_back_and_the_others_enter(
     fresh: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from hypothesis import strategies as st
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest import check_source, ingest
 from hdap.fleet_data.ingest.byte_source import open_source
+from hdap.fleet_data.ingest.column_names import ColumnsProposed
+from hdap.fleet_data.ingest.preview import preview
 from hdap.fleet_data.ingest.readers.registry import READERS, reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
-from hdap.fleet_data.ingest.validate import check
+from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
+from hdap.fleet_data.ingest.validate import Checker
 from hdap.fleet_data.store import Store
 
 Write = Callable[[pl.DataFrame], bytes]
@@ -78,13 +82,15 @@ def test_every_format_has_its_case_here() -> None:
     assert set(READERS) == {*TABLES, *LOGS, "parquet-folder"}
 
 
-def read(path: Path, facts: RowFacts = NOTHING_SAID) -> tuple[str, pl.DataFrame, pl.DataFrame]:
+def read(
+    path: Path, facts: RowFacts = NOTHING_SAID, reading: SourceReading = AS_FOUND
+) -> tuple[str, pl.DataFrame, pl.DataFrame]:
     """Which reader it was, the rows that pass the checks, and the rejects."""
-    frames, rejects = [], []
+    frames, rejects, checker = [], [], Checker(reading)
     with open_source(path) as source:
         reader = reader_of(source)
-        for block in reader.blocks(source, facts):
-            checked = check(block)
+        for block in reader.blocks(source, facts, reading):
+            checked = checker.check(block)
             frames.append(checked.frame.drop("row"))
             rejects.append(checked.rejects)
     name = next(name for name in READERS if READERS[name] is reader)
@@ -92,10 +98,10 @@ def read(path: Path, facts: RowFacts = NOTHING_SAID) -> tuple[str, pl.DataFrame,
     return name, rows, pl.concat(rejects) if rejects else pl.DataFrame()
 
 
-def refusal(path: Path, facts: RowFacts) -> str | None:
+def refusal(path: Path, facts: RowFacts, reading: SourceReading = AS_FOUND) -> str | None:
     """Why a file is refused; None where it is read."""
     try:
-        read(path, facts)
+        read(path, facts, reading)
     except InputError as error:
         return str(error)
     return None
@@ -257,6 +263,86 @@ def test_a_partitioned_folder_says_columns_as_text(tmp_path: Path) -> None:
         ("a/b", "m", 2.0),
     ]
     assert rejects["line"].to_list() == [2, 4]
+
+
+THEIRS = {"serial": "cam-1", "network": "R50", "inference_us": 70500.0, "Threads": 4}
+MEANT = {"serial": "device_id", "network": "model", "inference_us": "latency_ms"}
+PAIRS = ("serial=device_id", "network=model", "inference_us=latency_ms")
+
+
+def _theirs(folder: Path, name: str) -> Path:
+    """A file of one row in names of its own."""
+    rows = pl.DataFrame([THEIRS])
+    if name == "parquet-folder":
+        (folder / "fleet" / "serial=cam-1").mkdir(parents=True)
+        rows.drop("serial").write_parquet(folder / "fleet" / "serial=cam-1" / "0.parquet")
+        return folder / "fleet"
+    path = folder / TABLES[name][0]
+    path.write_bytes(TABLES[name][1](rows))
+    return path
+
+
+@pytest.mark.parametrize("name", [*TABLES, "parquet-folder"])
+def test_names_of_its_own_are_read_in_every_table(tmp_path: Path, name: str) -> None:
+    path = _theirs(tmp_path, name)
+    with pytest.raises(ColumnsProposed, match="serial=device_id") as asked:
+        check_source(path)
+    assert (dict(asked.value.proposal.taken), asked.value.proposal.unit) == (
+        MEANT | {"Threads": "threads"},
+        "us",
+    )
+    first = preview(path, AS_FOUND)
+    assert first is not None
+    assert first.sample("device_id") == ("cam-1",)
+    assert float(*first.sample("latency_ms")) == 70500
+    for how in (SourceReading(agreed=True), SourceReading(MEANT)):
+        reading = replace(how, models={"R50": "resnet50"})
+        check_source(path, reading=reading)
+        with Store.open(f"sqlite:///{tmp_path}/t.db") as store:
+            report = ingest(store, path, reading=reading)
+            assert set(report.columns_read) == {*PAIRS, "Threads=threads", "unit=us"}
+            found = store.query("SELECT device_id, model, latency_ms, threads FROM telemetry")
+            assert [tuple(row) for row in found.rows] == [("cam-1", "resnet50", 70.5, 4)]
+    assert "must name a column" in str(
+        refusal(path, NOTHING_SAID, SourceReading({"nothing": "runs"}))
+    )
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_a_log_has_no_columns_to_map(name: str) -> None:
+    path = SAMPLES / LOGS[name]
+    said = str(refusal(path, FACTS, SourceReading(MEANT)))
+    assert said.startswith(f"--map must name columns, but {path} is ")
+    assert "\n" not in said
+    assert preview(path, AS_FOUND) is None
+
+
+def test_further_pieces_have_the_names_of_the_first(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("hdap.fleet_data.ingest.readers.json_lines._CHUNK_BYTES", 100)
+    rows: list[dict[str, Any]] = [
+        {"serial": "d", "network": "m", "duration": i} for i in range(1, 9)
+    ]
+    rows[6] |= {"inference": 99, "RUNS": 3}
+    lines, fleet = tmp_path / "t.jsonl", tmp_path / "fleet"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fleet.mkdir()
+    for at, row in enumerate(rows):
+        pl.DataFrame([row]).write_parquet(fleet / f"{at}.parquet")
+    for path in (lines, fleet):
+        _, found, rejects = read(path, reading=SourceReading(agreed=True))
+        # of the first file alone `inference` were the better name
+        assert found["latency_ms"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert found["runs"].to_list() == [None] * 6 + [3, None]
+        assert rejects.is_empty()
+
+
+def test_a_folder_in_two_units_is_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame([THEIRS])
+    rows.write_parquet(tmp_path / "0.parquet")
+    rows.rename(MEANT).write_parquet(tmp_path / "1.parquet")
+    assert "their names say us first, and then ms: ingest them apart" in str(
+        refusal(tmp_path, NOTHING_SAID, SourceReading(agreed=True))
+    )
 
 
 def test_a_folder_with_something_else_in_it_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +52,10 @@ WRITTEN = st.one_of(
     ),
 )
 
+WRITTEN_OTHERWISE = re.compile(r"(?i)(?-i:z)$| z$|[^0-9]24|^[0-9]{9,19}(\.[0-9]*)?$")
+"""What is read too, and is tested below: a zone after a space, the end of a day, numbers."""
+RECENT = st.datetimes(datetime(2000, 1, 2), datetime(2099, 1, 1), timezones=st.just(UTC))
+
 
 def reference(text: str) -> int | None:
     try:
@@ -63,8 +69,56 @@ def reference(text: str) -> int | None:
 @settings(max_examples=300, deadline=None)
 @given(texts=st.lists(WRITTEN, max_size=6))
 def test_times_are_read_as_python_reads_them(texts: list[str]) -> None:
+    texts = [text for text in texts if not WRITTEN_OTHERWISE.search(text)]
     found = parse_timestamps(pl.Series(texts, dtype=pl.String))
     assert found.to_list() == [reference(text) for text in texts]
+
+
+def other_ways(at: datetime) -> dict[str, int]:
+    """A moment as exports write it beside ISO 8601, and microseconds since 1970."""
+    seconds = (at - EPOCH) // timedelta(seconds=1)
+    day = at.strftime("%Y-%m-%d")
+    start = (datetime.fromisoformat(day).replace(tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
+    return {
+        f"{seconds}": seconds * 10**6,
+        f"{seconds}.25": seconds * 10**6 + 250_000,
+        f"{seconds * 10**3 + 7}": seconds * 10**6 + 7000,
+        f"{seconds * 10**3 + 7}.5": seconds * 10**6 + 7500,
+        f"{seconds * 10**6 + 8}": seconds * 10**6 + 8,
+        f"{seconds * 10**9 + 9001}": seconds * 10**6 + 9,
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"): seconds * 10**6,
+        at.strftime("%Y-%m-%dT%H:%M:%Sz"): seconds * 10**6,
+        f"{day}T24:00:00Z": (start + 86_400) * 10**6,
+        f"{day} 24:00": (start + 86_400) * 10**6,
+        f"{day}T24:00:00+01:00": (start + 86_400 - 3600) * 10**6,
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(moments=st.lists(RECENT, min_size=1, max_size=4))
+def test_times_are_read_in_the_ways_that_exports_write_them(moments: list[datetime]) -> None:
+    texts = [way for at in moments for way in other_ways(at).items()]
+    found = parse_timestamps(pl.Series([text for text, _ in texts]))
+    assert found.to_list() == [expected for _, expected in texts]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12345678",
+        "123456789",
+        "99999999999",
+        "4102444800",
+        "1772359200 s",
+        "1e9",
+        "2026-03-01T24:00:01Z",
+        "2026-03-01T24:30:00",
+        "9999-12-31T24:00:00Z",
+        "03/01/2026 10:00 UTC",
+    ],
+)
+def test_times_that_may_mean_another_thing_are_none(text: str) -> None:
+    assert parse_timestamps(pl.Series([text])).to_list() == [None]
 
 
 FIELD = st.text('ab,"\n é', max_size=4)

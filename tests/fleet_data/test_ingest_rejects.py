@@ -42,11 +42,12 @@ def load(store: Store, tmp_path: Path) -> Load:
 @pytest.mark.parametrize(
     ("rows", "cause"),
     [
-        ("a,m,1,\nb,m,2,", "every row has one field too many: a trailing comma?"),
+        ("a,m,1\nb,m,2,", "every rejected row has one field too many: a trailing comma?"),
         ("a,m,1,x\nb,m,2,y", "one field too many: a comma in a field that is not quoted?"),
         ("a,m\nb,m", "every row has one field too few"),
         ("a,m,1,2,3\nb,m,1,2,3", "every row has 5 fields where the header has 3"),
-        ('a,m,"1,5"\nb,m,"12,75"', "got '1,5': a decimal comma?"),
+        ('a,m,"1,5"\nb,m,12.75', "got '1,5': a decimal comma?"),
+        ('a,m,"1,500"\nb,m,"2,750"', "thousands: say --decimal , or --decimal ., got '1,500'"),
         ("a,m,1.5 ms\nb,m,12.75 ms", "got '1.5 ms': leave the unit out"),
         ("a,m,\nb,m,", "the column is empty"),
         ("a,m,fast\nb,m,2", "every rejected row: latency_ms must be a finite number"),

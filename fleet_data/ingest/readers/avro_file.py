@@ -9,9 +9,10 @@ import polars as pl
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
+from hdap.fleet_data.ingest.column_names import name_columns
 from hdap.fleet_data.ingest.parquet_reader import read_frame
 from hdap.fleet_data.ingest.readers.base import TableReader
-from hdap.fleet_data.telemetry import check_columns
+from hdap.fleet_data.ingest.reading import SourceReading
 
 
 class AvroFile(TableReader):
@@ -23,11 +24,11 @@ class AvroFile(TableReader):
     def recognises(self, source: ByteSource) -> bool:
         return source.head.startswith(b"Obj\x01")
 
-    def check_table(self, source: ByteSource) -> None:
-        check_columns(source.name, tuple(_read(source).columns))
+    def check_table(self, source: ByteSource, reading: SourceReading) -> None:
+        name_columns(source.name, tuple(_read(source).columns), reading)
 
-    def table(self, source: ByteSource) -> Iterator[Block]:
-        return read_frame(source.name, _read(source))
+    def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
+        return read_frame(source.name, _read(source), reading)
 
 
 def _read(source: ByteSource) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.readers.row_facts import RowFacts
+from hdap.fleet_data.ingest.reading import SourceReading
 
 
 class TelemetryReader(ABC):
@@ -29,29 +30,37 @@ class TelemetryReader(ABC):
         """Whether the source is of this format, by `source.head`; reads nothing."""
 
     @abstractmethod
-    def check(self, source: ByteSource, facts: RowFacts) -> None:
+    def check(self, source: ByteSource, facts: RowFacts, reading: SourceReading) -> None:
         """Whether the source can be opened and has the columns. Raises InputError."""
 
     @abstractmethod
-    def blocks(self, source: ByteSource, facts: RowFacts) -> Iterator[Block]:
+    def blocks(
+        self, source: ByteSource, facts: RowFacts, reading: SourceReading
+    ) -> Iterator[Block]:
         """All rows, all cells text. Raises InputError, also while rows are taken."""
 
 
 class TableReader(TelemetryReader):
-    """A format that has the columns of the contract itself: nothing is to be said beside it."""
+    """A format that has columns of its own: nothing but what they are is to be said beside it.
 
-    def check(self, source: ByteSource, facts: RowFacts) -> None:
-        facts.refuse(source.name, self.called)
-        self.check_table(source)
+    Columns are named by `name_columns`, which raises ColumnsProposed where somebody has to agree;
+    every block has its `naming`.
+    """
 
-    def blocks(self, source: ByteSource, facts: RowFacts) -> Iterator[Block]:
+    def check(self, source: ByteSource, facts: RowFacts, reading: SourceReading) -> None:
         facts.refuse(source.name, self.called)
-        return self.table(source)
+        self.check_table(source, reading)
+
+    def blocks(
+        self, source: ByteSource, facts: RowFacts, reading: SourceReading
+    ) -> Iterator[Block]:
+        facts.refuse(source.name, self.called)
+        return self.table(source, reading)
 
     @abstractmethod
-    def check_table(self, source: ByteSource) -> None:
+    def check_table(self, source: ByteSource, reading: SourceReading) -> None:
         """`check` without facts."""
 
     @abstractmethod
-    def table(self, source: ByteSource) -> Iterator[Block]:
+    def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
         """`blocks` without facts."""

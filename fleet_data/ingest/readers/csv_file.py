@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
-from hdap.fleet_data.ingest.csv_reader import read_csv, read_header
+from hdap.fleet_data.ingest.csv_head import read_head
+from hdap.fleet_data.ingest.csv_reader import read_csv
 from hdap.fleet_data.ingest.readers.base import TableReader
+from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.telemetry import REQUIRED
 
 
@@ -20,8 +22,8 @@ class CsvFile(TableReader):
             column.encode() in header for column in REQUIRED
         )
 
-    def check_table(self, source: ByteSource) -> None:
-        read_header(source.name, source.stream)
+    def check_table(self, source: ByteSource, reading: SourceReading) -> None:
+        read_head(source.name, source.stream, reading)
 
-    def table(self, source: ByteSource) -> Iterator[Block]:
-        return read_csv(source.name, source.stream)
+    def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
+        return read_csv(source.name, source.stream, reading)

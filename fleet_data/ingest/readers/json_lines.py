@@ -10,10 +10,11 @@ import polars as pl
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block, no_rejects, rejects_of
 from hdap.fleet_data.ingest.byte_source import ByteSource
+from hdap.fleet_data.ingest.column_names import Naming, name_columns, name_further
 from hdap.fleet_data.ingest.csv_reader import LONGEST_LINE
 from hdap.fleet_data.ingest.readers.base import TableReader
+from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.records import Ints
-from hdap.fleet_data.telemetry import check_columns
 
 _CHUNK_BYTES = 4 * 2**20
 _BOM = b"\xef\xbb\xbf"
@@ -24,7 +25,7 @@ class JsonLines(TableReader):
     """One JSON object a line, UTF-8, parsed by polars; keys are columns, null is empty.
 
     A key that a row lacks is empty there; what is nested is kept as its JSON text. A line that is
-    no object is a reject. Source: jsonlines.org.
+    no object is a reject. What keys mean, the first 4 MB tell. Source: jsonlines.org.
     """
 
     called = "JSON lines"
@@ -33,17 +34,21 @@ class JsonLines(TableReader):
     def recognises(self, source: ByteSource) -> bool:
         return source.head.removeprefix(_BOM).lstrip().startswith(b"{")
 
-    def check_table(self, source: ByteSource) -> None:
-        next(self.table(source), None)
+    def check_table(self, source: ByteSource, reading: SourceReading) -> None:
+        next(self.table(source, reading), None)
 
-    def table(self, source: ByteSource) -> Iterator[Block]:
+    def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
         columns: dict[str, None] = {}
+        naming: Naming | None = None
         for data, first_line in _chunks(source):
             block = _block(source.name, data, first_line)
             columns |= dict.fromkeys(block.frame.columns)
-            if first_line == 1:
-                check_columns(source.name, tuple(columns))
-            yield block.with_columns(tuple(columns))
+            found = tuple(columns)
+            if naming is None:
+                naming = name_columns(source.name, found, reading)
+            elif len(found) > len(naming.columns):
+                naming = name_further(source.name, found, naming)
+            yield block.with_columns(found).named(naming)
 
 
 def _chunks(source: ByteSource) -> Iterator[tuple[bytes, int]]:

@@ -11,6 +11,7 @@ from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.readers.base import TelemetryReader
 from hdap.fleet_data.ingest.readers.log_row import LogRow, block_of
 from hdap.fleet_data.ingest.readers.row_facts import RowFacts, facts_of_name
+from hdap.fleet_data.ingest.reading import SourceReading
 
 LONGEST_LOG = 256 * 2**20
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -31,11 +32,18 @@ class MeasurementLog(TelemetryReader):
         Raises ValueError, or what taking a document apart raises, where it is another or damaged.
         """
 
-    def check(self, source: ByteSource, facts: RowFacts) -> None:
-        next(self.blocks(source, facts))
+    def check(self, source: ByteSource, facts: RowFacts, reading: SourceReading) -> None:
+        next(self.blocks(source, facts, reading))
 
-    def blocks(self, source: ByteSource, facts: RowFacts) -> Iterator[Block]:
+    def blocks(
+        self, source: ByteSource, facts: RowFacts, reading: SourceReading
+    ) -> Iterator[Block]:
         name = source.name
+        if reading.columns:
+            raise InputError(
+                f"--map must name columns, but {name} is {self.called}, which has none: leave it "
+                "out, of hdap.toml too"
+            )
         data = source.stream.read(LONGEST_LOG + 1)
         if len(data) > LONGEST_LOG:
             raise InputError(f"{name} must be at most {LONGEST_LOG >> 20} MB as {self.called}")

@@ -6,6 +6,7 @@ from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_parquet
 from hdap.fleet_data.ingest.readers.base import TableReader
+from hdap.fleet_data.ingest.reading import SourceReading
 
 
 class ParquetFile(TableReader):
@@ -17,10 +18,10 @@ class ParquetFile(TableReader):
     def recognises(self, source: ByteSource) -> bool:
         return source.head.startswith(b"PAR1")
 
-    def check_table(self, source: ByteSource) -> None:
+    def check_table(self, source: ByteSource, reading: SourceReading) -> None:
         with source.whole() as file:
-            open_parquet(source.name, file)
+            open_parquet(source.name, file, reading)
 
-    def table(self, source: ByteSource) -> Iterator[Block]:
+    def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
         with source.whole() as file:
-            yield from read_parquet(source.name, file)
+            yield from read_parquet(source.name, file, reading)

@@ -10,8 +10,10 @@ import pyarrow.dataset
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
+from hdap.fleet_data.ingest.column_names import Naming
 from hdap.fleet_data.ingest.parquet_reader import open_parquet, read_parquet
 from hdap.fleet_data.ingest.readers.base import TableReader
+from hdap.fleet_data.ingest.reading import SourceReading
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class ParquetFolder(TableReader):
     """All Parquet files below a folder, in the order of their paths, as one source.
 
     A folder called `device_id=cam-7` says that column of all rows below it, as text: a device `007`
-    stays one. Columns need not be the same in all files. Names that start with `.` or `_` are left
-    out. The lines of rejected rows are row numbers through all files.
+    stays one. Columns need not be the same in all files; what their names mean, the first file
+    tells. Names that start with `.` or `_` are left out. The lines of rejected rows are row numbers
+    through all files.
     """
 
     called = "a folder of Parquet"
@@ -35,20 +38,24 @@ class ParquetFolder(TableReader):
     def recognises(self, source: ByteSource) -> bool:
         return source.folder is not None
 
-    def check_table(self, source: ByteSource) -> None:
-        first = _parts(source)[0]
-        with first.path.open("rb") as file:
-            open_parquet(str(first.path), file, first.beside)
+    def check_table(self, source: ByteSource, reading: SourceReading) -> None:
+        _naming_of(_parts(source)[0], reading)
 
-    def table(self, source: ByteSource) -> Iterator[Block]:
-        row, columns = 1, dict[str, None]()
-        for part in _parts(source):
+    def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
+        parts = _parts(source)
+        first, row, columns = _naming_of(parts[0], reading), 1, dict[str, None]()
+        for part in parts:
             with part.path.open("rb") as file:
-                for block in read_parquet(str(part.path), file, part.beside, row):
+                for block in read_parquet(str(part.path), file, reading, part.beside, first, row):
                     row += block.frame.height
                     columns |= dict.fromkeys(block.frame.columns)
                     yield block.with_columns(tuple(columns))
             source.taken += part.path.stat().st_size
+
+
+def _naming_of(part: _Part, reading: SourceReading) -> Naming:
+    with part.path.open("rb") as file:
+        return open_parquet(str(part.path), file, reading, part.beside)[1]
 
 
 def _parts(source: ByteSource) -> tuple[_Part, ...]:

@@ -1,33 +1,38 @@
 """`hdap ingest`: telemetry into the database."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from hdap.cli.settings.fleet_commands import IngestCommand
+from hdap.cli.terminal.agree_to_columns import agree_to_columns
 from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store, tell_simulated
 from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
-from hdap.fleet_data.ingest import IngestReport, check_source, ingest
+from hdap.fleet_data.ingest import IngestReport, ingest
+from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.wording import counted, seconds
+from hdap.networks.model_name_check import check_model_names
 from hdap.networks.model_tracer import ModelTracer
 from hdap.workflows.next_commands import for_models
 
 
 def run(asked: IngestCommand) -> None:
     """Load the files and print what came of each, also where a later one fails."""
-    units = asked.request.units
+    units, reading = asked.request.units, asked.request.reading
     sources = [file if file == "-" else Path(file) for file in asked.files]
-    for source in sources:
-        check_source(source, asked.request.facts)
+    facts = asked.request.facts
+    readings = [agree_to_columns(each, reading, facts, unit_said=units.said) for each in sources]
     reports: list[IngestReport] = []
     with open_store(asked.db) as store:
         try:
-            for source in sources:
-                reports.append(_ingest(store, source, asked, units))
+            for source, how in zip(sources, readings, strict=True):
+                reports.append(_ingest(store, source, asked, units, how))
                 _tell(store, reports[-1], asked)
         finally:
             if asked.as_json and reports:
@@ -38,15 +43,39 @@ def run(asked: IngestCommand) -> None:
         if in_vain:
             raise InputError("; ".join(map(_nothing_added, in_vain)))
         if not asked.as_json:
-            repairs = [each.repair for each in reports[-1].set_aside]
+            repairs = _repairs(reports, asked)
             if repairs:
                 next_steps(*repairs)
             else:
                 _offer(store)
 
 
+def _repairs(reports: Sequence[IngestReport], asked: IngestCommand) -> list[str]:
+    """Commands that read rows in another unit, files of this one as they were read now."""
+    now = {report.source for report in reports}
+    request = asked.request
+    said = [f"--source {shlex.quote(asked.source)}"] if asked.source else []
+    if not said:
+        said += [f"--map {shlex.quote(pair)}" for pair in request.columns]
+        said += [f"--model-alias {shlex.quote(pair)}" for pair in request.models]
+        said += [f"--delimiter {shlex.quote(request.delimiter)}"] * bool(request.delimiter)
+        said += [f"--decimal {request.decimal}"] * bool(request.decimal)
+        for column in request.facts.said():
+            flag = f"--{column.replace('_', '-')}"
+            said.append(f"{flag} {shlex.quote(getattr(request.facts, column))}")
+    said += ["--yes"] * any(report.columns_read for report in reports)
+    return [
+        " ".join([each.repair, *(said if each.source in now else [])])
+        for each in reports[-1].set_aside
+    ]
+
+
 def _ingest(
-    store: Store, source: Path | str, asked: IngestCommand, units: LatencyUnits
+    store: Store,
+    source: Path | str,
+    asked: IngestCommand,
+    units: LatencyUnits,
+    reading: SourceReading,
 ) -> IngestReport:
     with progress_bar(f"ingest {Path(source).name}", "bytes") as bar:
         at: tuple[int, int | None] = (0, None)
@@ -68,6 +97,8 @@ def _ingest(
             max_rejected=asked.request.max_rejected,
             units=units,
             facts=asked.request.facts,
+            reading=reading,
+            check_models=check_model_names,
         )
 
 
@@ -118,6 +149,7 @@ def _show(report: IngestReport) -> None:
             ["models", ", ".join(report.models) or "-"],
             ["configurations (new)", f"{report.configurations:,} ({report.new_configurations:,})"],
             ["time span", _span(report)],
+            *([["columns read as", ", ".join(report.columns_read)]] if report.columns_read else []),
             *(
                 [["extra columns kept", ", ".join(report.extra_columns)]]
                 if report.extra_columns

@@ -6,11 +6,15 @@ then the file.
     [search]
     flops = "1.0G"
     flops-tol = 0.05
+
+    [source.gateway]        # for `hdap ingest --source gateway`
+    map = ["deviceId=device_id"]
 """
 
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -39,7 +43,7 @@ def config_file(named: Path | None) -> Path | None:
 
 def read_config(path: Path, commands: Mapping[str, type]) -> dict[str, Any]:
     """Values by command and parameter, as a Click context takes them; `commands` are the classes of
-    settings by the words of the command.
+    settings by the words of the command. Named tables (`[source.NAME]`) come by their own names.
 
     Raises InputError, with the nearest name, for what is no command or no flag of it, and for a
     file that is no TOML.
@@ -58,6 +62,11 @@ def read_config(path: Path, commands: Mapping[str, type]) -> dict[str, Any]:
             table, at = table.get(word, {}), at.setdefault(word, {})
             values |= _known(table, known)
         at |= values
+    for kind, wanted in _named_tables(commands).items():
+        tables = document.get(kind, {})
+        if not isinstance(tables, dict):
+            continue  # a flag of that name, for every command that has it
+        found[kind] = {name: _known(table, flags(wanted)) for name, table in tables.items()}
     return found
 
 
@@ -96,21 +105,56 @@ def table_of(words: str, settings: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def named_tables(values: Mapping[str, Any], commands: Mapping[str, type]) -> list[str]:
+    """The tables `[KIND.NAME]` that `read_config` found, as they are written."""
+    found = []
+    for kind, wanted in _named_tables(commands).items():
+        for name, table in values.get(kind, {}).items():
+            set_there = {flag: table[n] for flag, n in flags(wanted).items() if n in table}
+            found.append(table_of(f"{kind}.{_key(name)}", set_there))
+    return found
+
+
 def _known(table: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
     plain = {_flag(key): v for key, v in table.items() if not isinstance(v, dict)}
     return {known[flag]: value for flag, value in plain.items() if flag in known}
+
+
+def _named_tables(commands: Mapping[str, type]) -> dict[str, type]:
+    """The command whose settings the tables `[KIND.NAME]` hold, by kind."""
+    return {
+        leaf.setting.table: wanted
+        for wanted in commands.values()
+        for leaf in settings_of(wanted)
+        if leaf.setting.table
+    }
+
+
+def _check_named(path: Path, kind: str, tables: Mapping[str, Any], wanted: type) -> None:
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise InputError(
+                f"{kind} of {path} must hold a table for each {kind}, but {name!r} is none: write "
+                f"[{kind}.{name}] above it"
+            )
+        for flag in table:
+            _require(path, flag, flags(wanted), f"a flag that [{kind}.{name}] may have")
 
 
 def _check(path: Path, table: Mapping[str, Any], commands: Mapping[str, type]) -> None:
     """Whether all names in a table are flags of its commands, or begin their words."""
     of_any = {flag for wanted in commands.values() for flag in flags(wanted)}
     groups: dict[str, dict[str, type]] = {}
+    named = _named_tables(commands)
     for words, wanted in commands.items():
         first, _, rest = words.partition(" ")
         groups.setdefault(first, {})[rest] = wanted
     for key, value in table.items():
         if not isinstance(value, dict):
             _require(path, key, of_any, "a flag of any command")
+            continue
+        if key in named:
+            _check_named(path, key, value, named[key])
             continue
         _require(path, key, groups, "a command")
         below = groups[key]
@@ -119,6 +163,10 @@ def _check(path: Path, table: Mapping[str, Any], commands: Mapping[str, type]) -
             continue
         for flag in value:
             _require(path, flag, flags(below[""]), f"a flag of `hdap {key}`")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _flag(key: str) -> str:

@@ -162,10 +162,30 @@ def _annotation(leaf: Leaf) -> Any:
     optional = kind | None if leaf.default is not MISSING and leaf.written_default is None else kind
     if setting.argument:
         return Annotated[optional, typer.Argument(**about)]
+    if setting.table:
+        about |= {"is_eager": True, "callback": _layer(setting.table)}
     names = [f"--{leaf.flag}", *([f"--{setting.also}"] if setting.also else [])]
     if kind is bool and leaf.default is True:
         names = [f"--{leaf.flag}/--no-{leaf.flag}"]
     return Annotated[optional, typer.Option(*names, envvar=setting.variable or None, **about)]
+
+
+def _layer(kind: str) -> Callable[[typer.Context, str | None], str | None]:
+    """Puts the settings of a named table before those of the command; it is called before any other
+    setting is looked at."""
+
+    def take(context: typer.Context, name: str | None) -> str | None:
+        if name is not None:
+            tables = (context.find_root().default_map or {}).get(kind, {})
+            if name not in tables:
+                told = f"it has {', '.join(tables)}" if tables else "it has none"
+                raise typer.BadParameter(
+                    f"hdap.toml must have a table [{kind}.{name}], but {told}: write one"
+                )
+            context.default_map = {**(context.default_map or {}), **tables[name]}
+        return name
+
+    return take
 
 
 def _kind(leaf: Leaf) -> Any:

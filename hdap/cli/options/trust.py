@@ -7,7 +7,6 @@ for each factory of a folder. What a person names on the command line needs no m
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import typer
 
-from hdap.cli.terminal.output import err, say
+from hdap.cli.terminal.output import can_ask, err, say
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.model_names import base_name, kind_of_model
 from hdap.networks.factories import factories_by_leave_of, is_code
@@ -94,7 +93,7 @@ def factories_of_a_person(
 
 
 def _ask(whose: str, wanted: list[str], otherwise: str) -> None:
-    if not (sys.stdin.isatty() and err().is_terminal):
+    if not can_ask():
         raise InputError(
             f"{whose} {'; '.join(wanted)}: a person must agree to that once, but there is no "
             f"terminal to ask on; look at it, then add --trust (or set {ENVIRONMENT}=1), or "

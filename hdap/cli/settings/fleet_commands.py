@@ -18,11 +18,16 @@ BY_DENSITY = ClusteringChoice("hdbscan")
 class IngestCommand(WithBoth):
     """Load telemetry: one row a measurement, of dense and of pruned networks.
 
-    Required columns: device_id, model, latency_ms. A bad row never enters and never stops the file:
-    it goes to FILE.rejected.csv with line, column and reason. The same rows again add nothing.
-    Each file lands whole or not at all. The exit status is 1 where all rows of one were rejected.
+    Required columns: device_id, model, latency_ms, or what --map makes one. A bad row never enters
+    and never stops the file: it goes to FILE.rejected.csv with line, column and reason. The same
+    rows again add nothing. Each file lands whole or not at all. The exit status is 1 where all rows
+    of one were rejected.
     """
 
+    source: Annotated[
+        str | None,
+        Setting("Read as table source.NAME of hdap.toml says: map, unit, ...", table="source"),
+    ] = None
     request: IngestRequest = field(default_factory=IngestRequest)
 
     files: Annotated[

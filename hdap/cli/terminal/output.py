@@ -55,6 +55,11 @@ def err() -> Console:
     return _sized(_console(True), sys.stderr)
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal who can be asked."""
+    return sys.stdin.isatty() and err().is_terminal
+
+
 def _sized(console: Console, stream: TextIO) -> Console:
     if not stream.isatty():
         console.width = _asked_width() or LOG_WIDTH
