@@ -69,7 +69,9 @@ def proved(name: str, description: str) -> Proof:
 def _at_random(name: str, architecture: Architecture) -> tuple[Counts, list[np.ndarray[Any, Any]]]:
     """How many channels each width group keeps, and which; the same in every run."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    places = rng.integers(1, architecture.widths // architecture.multiples + 1)
+    whole = architecture.widths // architecture.multiples
+    # weights that are standardised have no variance over one input
+    places = rng.integers(np.minimum(whole, 2), whole + 1)
     return places * architecture.multiples, [rng.random(g.width) for g in architecture.groups]
 
 
