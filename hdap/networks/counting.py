@@ -77,8 +77,12 @@ class NetworkSize:
 
 def size_of(network: nn.Module, architecture: Architecture) -> NetworkSize:
     """FLOPs by torch's counter, parameters, and bytes of a network."""
+    try:
+        counted = count_flops(on_meta(network), architecture.input_shape)
+    except UnsupportedModelError:  # code that looks at numbers
+        counted = count_flops(network, architecture.input_shape)
     return NetworkSize(
-        flops=count_flops(on_meta(network), architecture.input_shape)[""],
+        flops=counted[""],
         parameters=count_parameters(network),
         bytes=bytes_of(network),
     )

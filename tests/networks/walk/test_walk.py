@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hdap.fleet_data.costs import flops
+from hdap.networks.counting import check_pruned
 from hdap.networks.equivalence import pruning_error
 from hdap.networks.following import follow_channels
+from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 
 WIDTH = 12
@@ -161,4 +164,10 @@ def test_code_that_looks_at_numbers_is_followed_on_the_cpu() -> None:
             scale = image.abs().max().item() + 1.0
             return super().forward(image / scale)
 
-    assert [g.name for g in trace(Looking(lambda x: x)).groups] == ["first", "second"]
+    network = Looking(lambda x: x).eval()
+    architecture = trace(network)
+    assert [g.name for g in architecture.groups] == ["first", "second"]
+    pruned = prune(network, architecture, [6, 4]).eval()
+    counts = np.array([6, 4])
+    size = check_pruned(network, pruned, architecture, counts)
+    assert size.flops == flops(architecture, counts[None])[0]
