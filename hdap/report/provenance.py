@@ -147,7 +147,9 @@ def search_command(study: StudyRecord, without: Collection[str] = (), name: str 
         value, flag = study.settings.get(leaf.name), f"--{leaf.flag}"
         if leaf.name in ("model", *without) or value in (None, False, leaf.default):
             continue
-        if isinstance(value, dict):
+        if isinstance(value, list):  # names by commas, left out where there are none
+            words += [flag, ",".join(value)] if value else []
+        elif isinstance(value, dict):
             words += [word for name, of in value.items() for word in (flag, f"{name}={of}")]
         else:
             words += [flag] if value is True else [flag, str(value)]

@@ -119,8 +119,8 @@ def by_commas(text: str) -> tuple[str, ...]:
 Keep = Annotated[
     tuple[str, ...],
     Setting(
-        "Width groups that keep all channels: names of them or of layers, by commas; * stands for "
-        "anything: stem,head.*",
+        "Width groups that keep all channels, by names of them or of layers: stem,head.* (commas; "
+        "* stands for anything).",
         read=by_commas,
     ),
 ]
