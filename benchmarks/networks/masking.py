@@ -7,9 +7,12 @@ gone stay alive: a pruned network computes the same if no channel that is gone w
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -22,6 +25,7 @@ Prune = Callable[[nn.Module], nn.Module]
 _BY_CHANNEL = (_BatchNorm, _InstanceNorm, FrozenBatchNorm2d)
 _MATRICES = (_ConvNd, nn.Linear)
 _ADDED = ("bias", "running_mean")
+_BATCH_NORM = functional.batch_norm
 
 
 @torch.no_grad()
@@ -113,7 +117,8 @@ def _scale(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tens
 def without_mixing(network: nn.Module, action: Callable[[], object]) -> object:
     """What `action` gives while norms over several channels act on each channel alone.
 
-    Means over channels change when channels go, so such a norm proves nothing of the rest.
+    Means over channels change when channels go, so such a norm proves nothing of the rest. Weights
+    that are standardised over their inputs (batch norms without a memory) are such means too.
     """
     handles = [
         layer.register_forward_hook(_factors_alone)
@@ -122,10 +127,27 @@ def without_mixing(network: nn.Module, action: Callable[[], object]) -> object:
         if not any(isinstance(part, _MATRICES) for part in layer.modules())  # `ConvNormAct`
     ]
     try:
-        return action()
+        with patch.object(functional, "batch_norm", _standardised_by_nothing):
+            return action()
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _standardised_by_nothing(
+    x: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *rest: Any,
+    **named: Any,
+) -> Tensor:
+    if mean is not None:
+        return _BATCH_NORM(x, mean, variance, weight, bias, *rest, **named)
+    shape = [-1, *[1] * (x.dim() - 2)]
+    x = x if weight is None else x * weight.view(shape)
+    return x if bias is None else x + bias.view(shape)
 
 
 def _factors_alone(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
