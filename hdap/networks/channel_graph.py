@@ -7,14 +7,11 @@ from functools import cached_property
 import numpy as np
 from torch import nn
 
-from hdap.fleet_data.architecture import WidthGroup
+from hdap.fleet_data.architecture import KeptChannels, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.walk.labels import CONSTANT
-from hdap.networks.walk.width_grouping import (
-    Kept,
-)
 from hdap.networks.walk.written_sizes import WrittenSize
 
 
@@ -73,7 +70,7 @@ class ChannelGraph:
 
     network: nn.Module
     groups: tuple[WidthGroup, ...]
-    kept: tuple[Kept, ...]
+    kept: tuple[KeptChannels, ...]
     offsets: tuple[int, ...]
     tensors: dict[tuple[str, int], Indices]
     consumed: frozenset[tuple[str, int]]

@@ -45,11 +45,20 @@ class OutputRows:
 
     def filters(self, name: str) -> Tensor:
         """The weights of a layer, outputs x all that makes one."""
+        return self.by_output(name, self.weight(name))
+
+    def weight(self, name: str) -> Tensor:
+        """The weight of a layer: a parameter, or computed from some."""
+        weight = self.module.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def by_output(self, name: str, weight: Tensor) -> Tensor:
+        """A tensor of the shape of a layer's weight as outputs x all that makes one."""
         layer = self.module.get_submodule(name)
         kind = find_kind(layer)
-        if kind is None:  # a module of the network's own with a weight
-            return layer.get_parameter("weight").flatten(1)
-        return kind.filters(layer)
+        # a module of the network's own lays them out as most layers do
+        return weight.flatten(1) if kind is None else kind.by_output(layer, weight)
 
     def summed(self, group: WidthGroup, name: str, values: Floats) -> Floats:
         """One number an output of the layer `name` -> one a channel of its width group."""

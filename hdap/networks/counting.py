@@ -17,8 +17,8 @@ from hdap.fleet_data.costs import flops, layer_macs, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
 from hdap.networks.forward_pass import leaves, plain_attention, quiet, random_images, run, run_once
+from hdap.networks.network_copies import on_meta
 from hdap.networks.surgery import prune
-from hdap.networks.walk.walking import on_meta
 
 _ATEN = torch.ops.aten
 _COUNTED = {

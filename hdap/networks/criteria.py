@@ -177,14 +177,11 @@ def _loss(network: nn.Module, batch: Batch, number: int) -> Tensor:
 
 
 def _change(rows: OutputRows, group: WidthGroup, name: str) -> Floats:
-    layer = rows.module.get_submodule(name)
-    kind = find_kind(layer)
-    weight = layer.weight
-    if not isinstance(weight, Tensor) or weight.grad is None:
+    weight = rows.weight(name)
+    if weight.grad is None:
         return np.zeros(group.width)
     product = weight.detach().double() * weight.grad.double()
-    outputs = product.flatten(1) if kind is None else kind.by_output(layer, product)
-    return rows.summed(group, name, outputs.sum(dim=1).cpu().numpy())
+    return rows.summed(group, name, rows.by_output(name, product).sum(dim=1).cpu().numpy())
 
 
 def _random(

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import Architecture, Channels, KeptChannels, Layer
+from hdap.fleet_data.architecture import Architecture, Channels, Layer
 from hdap.networks.channel_graph import ChannelGraph, TracedLayer, refuse
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
+from hdap.networks.network_copies import all_tensors
 from hdap.networks.walk.labels import CONSTANT
-from hdap.networks.walk.walking import OUTPUT, all_tensors
+from hdap.networks.walk.walking import OUTPUT
 
 
 def architecture_of(graph: ChannelGraph, model: str, input_shape: Sequence[int]) -> Architecture:
@@ -38,7 +39,7 @@ def architecture_of(graph: ChannelGraph, model: str, input_shape: Sequence[int])
         graph.groups,
         (*layers, *held),
         other,
-        tuple(KeptChannels(k.layer, k.channels, k.why) for k in graph.kept if k.why != OUTPUT),
+        tuple(k for k in graph.kept if k.why != OUTPUT),
     )
 
 

@@ -28,6 +28,7 @@ from hdap.networks.channel_graph import ChannelGraph, refuse
 from hdap.networks.forward_pass import leaves, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.network_copies import all_tensors
 from hdap.networks.norms_by_channel import norms_by_channel
 from hdap.networks.random_network import calibrate, random_image, with_random_weights
 from hdap.networks.surgery import gone_places, kept_channels, take_away
@@ -66,7 +67,7 @@ def verify_equivalence(
 def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
     """A copy of `network` in which nothing that applies weights sees the places `gone`."""
     blind = copy.deepcopy(network)
-    tensors = {**dict(blind.named_parameters()), **dict(blind.named_buffers())}
+    tensors = all_tensors(blind)
     for name, dim in graph.consumed:
         places = graph.tensors.get((name, dim))
         if places is not None:

@@ -10,14 +10,14 @@ from hdap.fleet_data.architecture import WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, TracedLayer, own_tensors
 from hdap.networks.layer_kinds.registry import find_kind
+from hdap.networks.network_copies import on_cpu, on_meta
 from hdap.networks.walk.channel_ties import Settled
-from hdap.networks.walk.labels import CONSTANT
+from hdap.networks.walk.labels import CONSTANT, Atoms
 from hdap.networks.walk.recorder import Walk
-from hdap.networks.walk.walking import on_cpu, on_meta, walk
+from hdap.networks.walk.walking import walk
 from hdap.networks.walk.width_grouping import (
     ChannelMaker,
     group_units,
-    unit_lookup,
     units_of_sources,
 )
 from hdap.networks.walk.written_sizes import written_sizes
@@ -61,10 +61,14 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         offsets.append(offset)
         offset += len(group.units)
     by_place = {key: place[units] for key, units in tensors.items()}
+
+    def places(atoms: Atoms) -> Atoms:
+        return place[settled.units(atoms)]
+
     roots = np.array([*(g.root for g in groups for _ in g.units), ""])
     told: dict[str, tuple[tuple[str, ...], ...]] = {}
     for call in seen.sized:
-        sides = [set(roots[place[unit_lookup(settled, x)]].ravel()) - {""} for x in call.sides]
+        sides = [set(roots[places(x)].ravel()) - {""} for x in call.sides]
         names = tuple(str(min(side)) if len(side) == 1 else "" for side in sides)
         told[call.module] = (*told.get(call.module, ()), names)
     return ChannelGraph(
@@ -73,9 +77,9 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         kept=found.kept,
         offsets=tuple(offsets),
         tensors={key: p for key, p in by_place.items() if (p != CONSTANT).any()},
-        consumed=frozenset(seen.ties.consumed),
+        consumed=seen.ties.consumed(),
         layers=tuple(replace(x, inputs=place[x.inputs], outputs=place[x.outputs]) for x in layers),
-        written=written_sizes(network, seen.sized, lambda x: place[unit_lookup(settled, x)]),
+        written=written_sizes(network, seen.sized, places),
         told=told,
     )
 
@@ -90,8 +94,8 @@ def _layers(network: nn.Module, seen: Walk, settled: Settled) -> list[TracedLaye
         found.append(
             TracedLayer(
                 call.name,
-                unit_lookup(settled, call.inputs),
-                unit_lookup(settled, call.outputs),
+                settled.units(call.inputs),
+                settled.units(call.outputs),
                 call.input_size,
                 call.output_size,
                 use,
@@ -103,8 +107,8 @@ def _layers(network: nn.Module, seen: Walk, settled: Settled) -> list[TracedLaye
         found.append(
             TracedLayer(
                 name,
-                unit_lookup(settled, product.inputs),
-                unit_lookup(settled, product.outputs),
+                settled.units(product.inputs),
+                settled.units(product.outputs),
                 (1, product.positions),
                 (1, product.positions),
                 use,

@@ -24,11 +24,8 @@ class _Separate(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet is _ATEN.native_layer_norm:
             image, _, weight, bias = args[:4]
             return (_affine(image, weight, bias), *outputs[1:])
-        if packet is _ATEN.native_group_norm:
-            image, weight, bias = args[:3]
-            shape = [-1, *[1] * (image.dim() - 2)]
-            return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])
-        if packet is _ATEN.native_batch_norm and args[5]:  # weights that are standardised
+        standardised = packet is _ATEN.native_batch_norm and args[5]  # weights, over their inputs
+        if packet is _ATEN.native_group_norm or standardised:
             image, weight, bias = args[:3]
             shape = [-1, *[1] * (image.dim() - 2)]
             return (_affine(image, *(_shaped(x, shape) for x in (weight, bias))), *outputs[1:])

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.forward_pass import quiet, run, run_once
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
+from hdap.networks.network_copies import copied
 from hdap.networks.norms_by_channel import norms_by_channel
-from hdap.networks.walk.walking import copied
 
 # How much smaller an image may be: channels do not depend on it.
 _SHRINK = 4

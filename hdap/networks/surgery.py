@@ -16,7 +16,7 @@ from hdap.networks.channel_graph import ChannelGraph, refuse
 from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind
-from hdap.networks.walk.walking import all_tensors
+from hdap.networks.network_copies import all_tensors
 from hdap.networks.walk.written_sizes import write_sizes
 
 Scores = NDArray[np.float64]

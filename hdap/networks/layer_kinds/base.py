@@ -63,7 +63,7 @@ class LayerKind(ABC):
     # Tracing and counting
 
     def refusal(self, layer: nn.Module) -> str:
-        """Why a network with this layer cannot be described; empty where it can."""
+        """Why elastic networks and portfolios cannot have this layer; empty where they can."""
         return ""
 
     def has_channels(self, layer: nn.Module) -> bool:
@@ -122,12 +122,6 @@ class LayerKind(ABC):
         return self.attributes(layer, inputs, outputs)
 
     # Importance
-
-    def filters(self, layer: nn.Module) -> Tensor:
-        """The weights of a layer with a matrix: outputs x all that makes one."""
-        weight = layer.weight  # a parameter, or computed from some
-        assert isinstance(weight, Tensor)
-        return self.by_output(layer, weight)
 
     def by_output(self, layer: nn.Module, weight: Tensor) -> Tensor:
         """A tensor of the shape of the layer's weight as outputs x all that makes one."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hdap.networks.walk.labels import CONSTANT, Atoms
+from hdap.networks.walk.labels import CONSTANT, Atoms, alike
 
 # A rectangle that is mended may break another one; real networks need two rounds.
 _ROUNDS = 20
@@ -30,17 +30,21 @@ class Settled:
     unit: Atoms
     why: dict[int, str]
 
+    def units(self, atoms: Atoms) -> Atoms:
+        """The unit of each atom; constants stay."""
+        return _look(self.unit, atoms)
+
 
 @dataclass(eq=False)
 class ChannelTies:
     """Atoms are handed out for the dimensions of tensors, tied by operations, and settled once."""
 
     sources: list[Source] = field(default_factory=list)
-    consumed: set[tuple[str, int]] = field(default_factory=set)
     _count: int = 0
     _ties: list[tuple[Atoms, Atoms]] = field(default_factory=list)
     _pins: list[tuple[Atoms, str]] = field(default_factory=list)
     _rectangles: list[Atoms] = field(default_factory=list)
+    _consumed: list[Atoms] = field(default_factory=list)
 
     def new(self, tensor: str, dim: int, size: int) -> Atoms:
         """Fresh atoms along a dimension of a parameter or buffer."""
@@ -49,11 +53,15 @@ class ChannelTies:
         return np.arange(self._count - size, self._count, dtype=np.int64)
 
     def consume(self, atoms: Atoms) -> None:
-        """A weight is applied along these: note of which dimensions of which tensors they are."""
-        starts = np.array([s.start for s in self.sources])
-        for place in np.unique(np.searchsorted(starts, atoms[atoms != CONSTANT], side="right")):
-            source = self.sources[int(place) - 1]
-            self.consumed.add((source.tensor, source.dim))
+        """A weight is applied along these atoms: without them it adds nothing of theirs."""
+        self._consumed.append(atoms[atoms != CONSTANT])
+
+    def consumed(self) -> frozenset[tuple[str, int]]:
+        """The dimensions of tensors along which weights are applied."""
+        atoms = np.concatenate([np.empty(0, np.int64), *self._consumed])
+        places = np.searchsorted([s.start for s in self.sources], atoms, side="right") - 1
+        found = (self.sources[place] for place in np.unique(places).tolist())
+        return frozenset((source.tensor, source.dim) for source in found)
 
     def tie(self, left: Atoms, right: Atoms, why: str) -> None:
         """These go together, one for one; with a constant an atom must stay."""
@@ -121,15 +129,12 @@ class ChannelTies:
 
 
 def _look(unit: Atoms, atoms: Atoms) -> Atoms:
-    return np.where(atoms == CONSTANT, CONSTANT, unit[atoms])
+    found: Atoms = np.where(atoms == CONSTANT, CONSTANT, unit[atoms])
+    return found
 
 
 def _varying(atoms: Atoms) -> list[int]:
-    return [
-        axis
-        for axis in range(atoms.ndim)
-        if not np.array_equal(atoms, np.broadcast_to(atoms.take([0], axis=axis), atoms.shape))
-    ]
+    return [axis for axis in range(atoms.ndim) if not alike(atoms, axis)]
 
 
 def _left(units: NDArray[np.int64], axis: int) -> int:

@@ -38,6 +38,11 @@ class Factor:
 Labels = tuple[Factor, ...]
 
 
+def alike(atoms: Atoms, axis: int) -> bool:
+    """Whether nothing differs along an axis."""
+    return np.array_equal(atoms, np.broadcast_to(atoms.take([0], axis=axis), atoms.shape))
+
+
 def compressed(dims: Sequence[int], atoms: Atoms) -> Labels:
     """A factor without the dimensions along which nothing differs; none for nothing but constants.
 
@@ -45,9 +50,8 @@ def compressed(dims: Sequence[int], atoms: Atoms) -> Labels:
     """
     kept = []
     for axis, dim in reversed(list(enumerate(dims))):
-        first = atoms.take([0], axis=axis)
-        if np.array_equal(atoms, np.broadcast_to(first, atoms.shape)):
-            atoms = first.squeeze(axis)
+        if alike(atoms, axis):
+            atoms = atoms.take([0], axis=axis).squeeze(axis)
         else:
             kept.append(dim)
     if not kept:
@@ -63,12 +67,6 @@ def mapped(labels: Labels, places: dict[int, int]) -> Labels:
         order = np.argsort(target)
         found.append(Factor(tuple(sorted(target)), factor.atoms.transpose(order)))
     return tuple(found)
-
-
-def fits(labels: Labels, dims: Iterable[int]) -> bool:
-    """Whether no factor varies along any other dimension."""
-    allowed = set(dims)
-    return all(allowed.issuperset(f.dims) for f in labels)
 
 
 def overlapping(labels: Iterable[Factor]) -> list[tuple[int, ...]]:

@@ -12,8 +12,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.layer_kinds.registry import find_kind
+from hdap.networks.network_copies import all_tensors
 from hdap.networks.walk.channel_ties import ChannelTies
-from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, fits, overlapping
+from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, overlapping
 from hdap.networks.walk.run_records import LayerCall, Operation, Product, SizedCall
 
 _VIEWS = {"t", "transpose", "permute", "detach", "alias"}
@@ -32,7 +33,6 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[LayerCall] = []
         self.products: list[Product] = []
         self.sized: list[SizedCall] = []
-        self.last = "the input"
         self._rules = rules
         self._labels: Any = WeakIdKeyDictionary()
         self._static: Any = WeakIdKeyDictionary()
@@ -46,7 +46,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for kind in [find_kind(module)]
             if kind is not None and kind.counted_as == "conv"
         }
-        self.names = _tensor_names(network)
+        self.names = {id(tensor): name for name, tensor in all_tensors(network).items()}
 
     # The run
 
@@ -58,7 +58,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = name[2] if name[0] == "aten" else func._schema.name
         made = tuple(x for x in tree_leaves(outputs) if isinstance(x, Tensor))
         given = {a.name: v for a, v in zip(func._schema.arguments, args, strict=False)}
-        operation = Operation(name, given | (kwargs or {}), made, self.module)
+        operation = Operation(name, given | (kwargs or {}), made)
         inputs = operation.inputs
         if made and inputs and all(self.is_static(x) for x in inputs):
             for output in made:
@@ -101,15 +101,14 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Inside, modules that run are known, and layers of known kinds recorded."""
         with ExitStack() as stack:
             for name, module in network.named_modules():
-                before = module.register_forward_pre_hook(self._enter(name, module))
-                after = module.register_forward_hook(self._leave(name, module))
+                kind = find_kind(module)
+                before = module.register_forward_pre_hook(self._enter(name, kind))
+                after = module.register_forward_hook(self._leave(name, kind))
                 stack.callback(before.remove)
                 stack.callback(after.remove)
             yield
 
-    def _enter(self, name: str, module: nn.Module) -> Any:
-        kind = find_kind(module)
-
+    def _enter(self, name: str, kind: LayerKind | None) -> Any:
         def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             self._inside.append(name)
             self._opaque += kind is not None and kind.opaque
@@ -118,14 +117,11 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return enter
 
-    def _leave(self, name: str, module: nn.Module) -> Any:
-        kind = find_kind(module)
-
-        def leave(_: nn.Module, __: Any, output: Any) -> None:
+    def _leave(self, name: str, kind: LayerKind | None) -> Any:
+        def leave(module: nn.Module, _: Any, output: Any) -> None:
             self._inside.pop()
             self._opaque -= kind is not None and kind.opaque
             given = self._given.pop()
-            self.last = f"`{name}`"
             if kind is None or given is None or not isinstance(output, Tensor):
                 return
             labels, image = given
@@ -190,10 +186,6 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether a tensor follows from parameters and buffers alone."""
         return id(tensor) in self.names or tensor in self._static
 
-    def consume(self, atoms: Atoms) -> None:
-        """A weight is applied along these atoms: without them it adds nothing of theirs."""
-        self.ties.consume(atoms)
-
     def told_sizes(self, *tensors: Tensor, cut: tuple[Sequence[Tensor], int] = ((), 0)) -> None:
         """Code of a module may have written the sizes of these tensors' channels.
 
@@ -223,7 +215,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inside = [d % max(tensor.dim(), 1) for d in dims]
         kept = []
         for factor in self.labels(tensor):
-            if fits((factor,), inside):
+            if set(factor.dims) <= set(inside):
                 kept.append(factor)
             else:
                 self.ties.pin(factor.atoms, f"{why} in {self.place}")
@@ -256,29 +248,32 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for t in tensors
             for by in [output.dim() - t.dim()]
         ]
-        every = [f for labels, _ in shifted for f in labels]
         found: list[Factor] = []
-        for dims in overlapping(every):
+        for dims in overlapping(f for labels, _ in shifted for f in labels):
             sizes = [output.shape[d] for d in dims]
-            sides = [self._side(labels, dims, sizes, shape) for labels, shape in shifted]
-            present = [side for side in sides if side is not None]
-            for other in present[1:]:
-                self.ties.tie(present[0], other, f"meets a constant in {self.place}")
-            found += compressed(dims, present[0])
+            # one number for all of these dimensions meets whatever is there
+            sides = [
+                self.over(labels, dims, sizes)
+                for labels, shape in shifted
+                if any(shape[d] != 1 for d in dims)
+            ]
+            found += self.joined(dims, sides)
         self.label(output, tuple(found))
 
-    def _side(
-        self, labels: Labels, dims: Sequence[int], sizes: Sequence[int], shape: Sequence[int]
-    ) -> Atoms | None:
-        """One operand's atoms over `dims`; None where it is one number for all of them."""
+    def over(self, labels: Labels, dims: Sequence[int], sizes: Sequence[int]) -> Atoms:
+        """Atoms of one tensor over `dims`; constants where it has none, or they meet there."""
         inside = [f for f in labels if set(f.dims) & set(dims)]
         if len(inside) == 1:
             return inside[0].over(dims, sizes)
-        if inside:
-            for factor in inside:
-                self.ties.pin(factor.atoms, f"meets others in two dimensions in {self.place}")
-            return np.full(sizes, CONSTANT)
-        return None if all(shape[d] == 1 for d in dims) else np.full(sizes, CONSTANT)
+        for factor in inside:
+            self.ties.pin(factor.atoms, f"meets others in two dimensions in {self.place}")
+        return np.full(sizes, CONSTANT, dtype=np.int64)
+
+    def joined(self, dims: Sequence[int], sides: Sequence[Atoms]) -> Labels:
+        """What several tensors are over `dims` where they meet, place by place."""
+        for other in sides[1:]:
+            self.ties.tie(sides[0], other, f"meets a constant in {self.place}")
+        return compressed(dims, sides[0])
 
 
 def _size(kind: LayerKind, module: nn.Module, images: Tensor) -> tuple[int, int]:
@@ -294,10 +289,3 @@ def _along(labels: Labels, tensor: Tensor, dim: int) -> Atoms:
         if factor.dims == (dim,):
             return factor.atoms
     return np.full(tensor.shape[dim] if tensor.dim() else 1, CONSTANT, dtype=np.int64)
-
-
-def _tensor_names(network: nn.Module) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        names.setdefault(id(tensor), name)
-    return names

@@ -17,7 +17,6 @@ class Operation:
     name: str
     given: Mapping[str, Any]
     outputs: tuple[Tensor, ...]
-    module: str
 
     @property
     def inputs(self) -> list[Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hdap.fleet_data.architecture import KeptChannels
 from hdap.networks.walk.channel_ties import Settled
 from hdap.networks.walk.labels import CONSTANT, Atoms
 from hdap.networks.walk.recorder import Walk
@@ -39,21 +40,12 @@ class UnitGroup:
         return len(self.units) * self.multiple
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Channels of a layer that stay, and why."""
-
-    layer: str
-    channels: int
-    why: str
-
-
 @dataclass(frozen=True, eq=False)
 class WidthGrouping:
     """Width groups in module order, and what was not made one."""
 
     groups: tuple[UnitGroup, ...]
-    kept: tuple[Kept, ...]
+    kept: tuple[KeptChannels, ...]
 
 
 def group_units(
@@ -68,7 +60,7 @@ def group_units(
     size = int(settled.unit.max(initial=-1)) + 1
     signature, common = _signatures(size, counted, others)
     groups: list[UnitGroup] = []
-    kept: list[Kept] = []
+    kept: list[KeptChannels] = []
     done: set[int] = set()
     for candidate in sorted(candidates, key=lambda c: c.passes_on):
         moving = signature[candidate.units[candidate.units != CONSTANT]]
@@ -85,7 +77,7 @@ def group_units(
             mine = int((moving == key).sum())
             if mine > 1:
                 why = _ONE if isinstance(found, UnitGroup) else found
-                kept.append(Kept(candidate.name, mine, why))
+                kept.append(KeptChannels(candidate.name, mine, why))
     place = {c.name: i for i, c in enumerate(candidates)}
     return WidthGrouping(
         tuple(sorted(groups, key=lambda g: place[g.root])),
@@ -142,9 +134,3 @@ def units_of_sources(walk: Walk, settled: Settled) -> dict[tuple[str, int], Atom
     for source in walk.ties.sources:
         found[source.tensor, source.dim] = settled.unit[source.start : source.start + source.size]
     return found
-
-
-def unit_lookup(settled: Settled, atoms: Atoms) -> Atoms:
-    """The unit of each atom; constants stay."""
-    result: Atoms = np.where(atoms == CONSTANT, CONSTANT, settled.unit[atoms])
-    return result

@@ -4,8 +4,6 @@ import numpy as np
 from torch import Tensor
 
 from hdap.networks.walk.labels import (
-    CONSTANT,
-    Atoms,
     Factor,
     Labels,
     compressed,
@@ -105,28 +103,16 @@ def concatenate(walk: Walk, operation: Operation) -> None:
     )
     found: list[Factor] = []
     for dims in overlapping([f for x in parts for f in walk.labels(x)] + along):
-        sides = [_side(walk, x, dims) for x in parts]
+        sides = [walk.over(walk.labels(x), dims, [x.shape[d] for d in dims]) for x in parts]
         if dim in dims:
             found += compressed(dims, np.concatenate(sides, axis=dims.index(dim)))
-            continue
-        for other in sides[1:]:
-            walk.ties.tie(sides[0], other, f"meets a constant in {walk.place}")
-        found += compressed(dims, sides[0])
+        else:
+            found += walk.joined(dims, sides)
     walk.label(made, tuple(found))
 
 
 def _varies(walk: Walk, tensor: Tensor, dim: int) -> bool:
     return any(dim in f.dims for f in walk.labels(tensor))
-
-
-def _side(walk: Walk, tensor: Tensor, dims: tuple[int, ...]) -> Atoms:
-    sizes = [tensor.shape[d] for d in dims]
-    inside = [f for f in walk.labels(tensor) if set(f.dims) & set(dims)]
-    if len(inside) == 1:
-        return inside[0].over(dims, sizes)
-    for factor in inside:
-        walk.ties.pin(factor.atoms, f"meets others in two dimensions in {walk.place}")
-    return np.full(sizes, CONSTANT, dtype=np.int64)
 
 
 def stack(walk: Walk, operation: Operation) -> None:
@@ -135,16 +121,9 @@ def stack(walk: Walk, operation: Operation) -> None:
     places = {d: d + (d >= dim) for d in range(made.dim())}
     labels = [mapped(walk.labels(x), places) for x in operation.inputs]
     found: list[Factor] = []
-    for dims in overlapping([f for part in labels for f in part]):
+    for dims in overlapping(f for part in labels for f in part):
         sizes = [made.shape[d] for d in dims]
-        sides = []
-        for part in labels:
-            inside = [f for f in part if set(f.dims) & set(dims)]
-            whole = inside[0].over(dims, sizes) if len(inside) == 1 else np.full(sizes, CONSTANT)
-            sides.append(whole)
-        for other in sides[1:]:
-            walk.ties.tie(sides[0], other, f"is stacked on a constant in {walk.place}")
-        found += compressed(dims, sides[0])
+        found += walk.joined(dims, [walk.over(part, dims, sizes) for part in labels])
     walk.label(made, tuple(found))
 
 

@@ -45,7 +45,7 @@ def _forward(walk: Walk, inputs: Atoms, rows: Atoms, columns: Atoms, groups: int
     if groups > 1 and table.shape[1] == 1:  # each input by itself
         walk.ties.tie(inputs[:, None], rows.reshape(groups, -1), _why(walk))
         return rows
-    walk.consume(columns)
+    walk.ties.consume(columns)
     walk.ties.tie(table, columns, _why(walk))
     walk.ties.tie_along(rows.reshape(groups, -1), 0)
     return rows
@@ -56,7 +56,7 @@ def _transposed(walk: Walk, inputs: Atoms, rows: Atoms, columns: Atoms, groups: 
     if groups > 1 and len(inputs) == groups:
         walk.ties.tie(inputs, rows, _why(walk))
         return np.repeat(rows, len(columns))
-    walk.consume(rows)
+    walk.ties.consume(rows)
     walk.ties.tie(inputs, rows, _why(walk))
     walk.ties.tie_along(rows.reshape(groups, -1), 0)
     return np.tile(columns, groups)
@@ -83,7 +83,7 @@ def matrices(walk: Walk, operation: Operation) -> None:
             walk.ties.pin(walk.along(side, row), f"is a row of a matrix in {walk.place}")
     sides = _Sides(walk, left, right)
     inner = sides.contracted(1, 0)
-    rows, columns = sides.free(left, 0), sides.free(right, 1)
+    rows, columns = walk.along(left, 0), walk.along(right, 1)
     walk.label(made, (*compressed((0,), rows), *compressed((1,), columns)))
     if operation.name == "addmm":
         walk.combine([made, operation["self"]], made)
@@ -103,7 +103,7 @@ def batches(walk: Walk, operation: Operation) -> None:
     batch, other = sides.batch(left), sides.batch(right)
     walk.ties.tie(batch, other, _why(walk))
     inner = sides.contracted(2, 1)
-    rows, columns = sides.free(left, 1), sides.free(right, 2)
+    rows, columns = walk.along(left, 1), walk.along(right, 2)
     choice = [("batch", batch), ("inner", inner), ("rows", rows), ("columns", columns)]
     moving = [name for name, atoms in choice if (atoms != CONSTANT).any()]
     for name, atoms in choice:
@@ -154,20 +154,16 @@ class _Sides:
             for atoms in (first, second):
                 self.walk.ties.pin(atoms, why)
             return np.full(len(first), CONSTANT)
-        self.walk.consume(second if fixed[1] else first)
+        self.walk.ties.consume(second if fixed[1] else first)
         self.walk.ties.tie(first, second, _why(self.walk))
         return first
-
-    def free(self, side: Tensor, dim: int) -> Atoms:
-        """Atoms along a dimension that goes on."""
-        return self.walk.along(side, dim)
 
 
 def linear(walk: Walk, operation: Operation) -> None:
     """`linear` as one operation, where torch does not take it apart."""
     image, weight, made = operation["input"], operation["weight"], operation.outputs[0]
     inputs, columns = walk.along(image, -1), walk.along(weight, 1)
-    walk.consume(columns)
+    walk.ties.consume(columns)
     walk.ties.tie(inputs, columns, _why(walk))
     outputs = walk.along(weight, 0)
     if isinstance(operation["bias"], Tensor):
