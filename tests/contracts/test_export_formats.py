@@ -86,6 +86,20 @@ class Several(nn.Module):
         return features.mean((2, 3)), features
 
 
+class Wrong(ExportFormat):
+    """Another format whose files give outputs that `change` has been at."""
+
+    def __init__(self, kind: str, change: Callable[[Any], Any]) -> None:
+        self._format, self._change = FORMATS[kind], change
+
+    def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
+        self._format.write(network, shape, options, file)
+
+    def open(self, file: Path) -> Runner:
+        run = self._format.open(file)
+        return lambda images: self._change(run(images))
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 class TestContract:
     @pytest.mark.parametrize("dynamic", [False, True])
@@ -105,20 +119,10 @@ class TestContract:
     def test_a_second_output_that_is_wrong_is_refused(
         self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class Wrong(ExportFormat):
-            def write(
-                self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path
-            ) -> None:
-                FORMATS[kind].write(network, shape, options, file)
+        def off(outputs: Any) -> Any:
+            return outputs | {"output.1": outputs["output.1"] * 1.001}
 
-            def open(self, file: Path) -> Runner:
-                run = FORMATS[kind].open(file)
-                return lambda images: {
-                    name: tensor * (1.001 if name == "output.1" else 1)
-                    for name, tensor in run(images).items()
-                }
-
-        monkeypatch.setattr(exporting, "FORMATS", {"wrong": Wrong()})
+        monkeypatch.setattr(exporting, "FORMATS", {"wrong": Wrong(kind, off)})
         with pytest.raises(UnsupportedModelError, match=r"its output\.1 is \(1, 4, 8, 8\)"):
             export(Several().eval(), (3, 8, 8), "wrong", tmp_path / "net")
         assert list(tmp_path.iterdir()) == []
@@ -168,17 +172,8 @@ class TestContract:
     def test_a_file_that_computes_something_else_is_refused(
         self, kind: str, pruned: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class Wrong(ExportFormat):
-            def write(
-                self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path
-            ) -> None:
-                FORMATS[kind].write(network, shape, options, file)
-
-            def open(self, file: Path) -> Runner:
-                run = FORMATS[kind].open(file)
-                return lambda images: run(images) * 1.001
-
-        monkeypatch.setattr(exporting, "FORMATS", {"wrong": Wrong()})
+        wrong = Wrong(kind, lambda outputs: outputs * 1.001)
+        monkeypatch.setattr(exporting, "FORMATS", {"wrong": wrong})
         with pytest.raises(UnsupportedModelError, match="must compute what torch does"):
             export(pruned, SHAPE, "wrong", tmp_path / "net")
         assert list(tmp_path.iterdir()) == []

@@ -7,26 +7,7 @@ from hdap.fleet_data.errors import InputError, NotFoundError, UnsupportedModelEr
 from hdap.networks.equivalence import pruning_error
 from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
-
-
-class Toy(nn.Module):
-    """Two convolutions and a head; sub-classes say what happens between them."""
-
-    input_shape = (3, 16, 16)
-
-    def __init__(self, given: int = 16) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 16, 3, padding=1)
-        self.second = nn.Conv2d(given, 8, 3, padding=1)
-        self.head = nn.Linear(8, 10)
-
-    def between(self, x: Tensor, image: Tensor) -> Tensor:
-        return x
-
-    def forward(self, image: Tensor) -> Tensor:
-        x = self.second(self.between(self.first(image), image))
-        result: Tensor = self.head(x.mean((2, 3)))
-        return result
+from tests.networks.toy import Toy
 
 
 class Gated(Toy):

@@ -16,6 +16,7 @@ from hdap.networks.channel_graph import ChannelGraph
 from hdap.networks.counting import count_flops, count_parameters
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
+from tests.networks.toy import Toy
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 GROUPS = {
@@ -115,26 +116,6 @@ def test_depthwise_squeeze_and_grouped_layers_are_described(traced: Traced) -> N
 def test_concatenations_add_up(traced: Traced) -> None:
     layers = {x.name: x for x in traced("densenet121").layers}
     assert len(layers["features.denseblock1.denselayer3.conv1"].inputs.terms) == 3
-
-
-class Toy(nn.Module):
-    """Two convolutions and a head; sub-classes say what happens between them."""
-
-    input_shape = (3, 16, 16)
-
-    def __init__(self, given: int = 16) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 16, 3, padding=1)
-        self.second = nn.Conv2d(given, 8, 3, padding=1)
-        self.head = nn.Linear(8, 10)
-
-    def between(self, x: Tensor, image: Tensor) -> Tensor:
-        return x
-
-    def forward(self, image: Tensor) -> Tensor:
-        x = self.second(self.between(self.first(image), image))
-        result: Tensor = self.head(x.mean((2, 3)))
-        return result
 
 
 class Flattened(Toy):
