@@ -26,15 +26,15 @@ class LearningTask(ABC):
     def losses(self, recipe: Recipe, teacher: nn.Module | None) -> Losses:
         """What a step minimises. Raises `InputError` where it cannot learn from a teacher."""
 
+    @staticmethod
     @abstractmethod
     def batches(
-        self,
         samples: Samples,
         groups: Sequence[list[int]],
         *,
-        workers: int,
-        device: torch.device,
-        seed: int,
+        workers: int = 0,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
     ) -> Iterator[Any]:
         """A batch for each group of places, as `losses` takes it."""
 
@@ -50,19 +50,10 @@ class LearningTask(ABC):
 class Classification(LearningTask):
     """Cross-entropy and accuracy of images that have one class each."""
 
+    batches = staticmethod(batches)
+
     def losses(self, recipe: Recipe, teacher: nn.Module | None) -> Losses:
         return supervised(recipe) if teacher is None else distilled(teacher, recipe)
-
-    def batches(
-        self,
-        samples: Samples,
-        groups: Sequence[list[int]],
-        *,
-        workers: int,
-        device: torch.device,
-        seed: int,
-    ) -> Iterator[Any]:
-        return batches(samples, groups, workers=workers, device=device, seed=seed)
 
     def evaluate(self, module: nn.Module, samples: Samples, *, workers: int = 0) -> Quality:
         return evaluate(module, samples, workers=workers)

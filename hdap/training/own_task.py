@@ -1,7 +1,7 @@
 """`--loss` and `--metric`: what the user's own code minimises and judges by, whatever the task."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +42,7 @@ class OwnTask(LearningTask):
     metric_name: str = ""
 
     calls_module = True
+    batches = staticmethod(any_batches)
 
     def losses(self, recipe: Recipe, teacher: nn.Module | None) -> Losses:
         if teacher is not None:
@@ -60,17 +61,6 @@ class OwnTask(LearningTask):
             yield loss
 
         return losses
-
-    def batches(
-        self,
-        samples: Samples,
-        groups: Sequence[list[int]],
-        *,
-        workers: int,
-        device: torch.device,
-        seed: int,
-    ) -> Iterator[Any]:
-        return any_batches(samples, groups, workers=workers, device=device, seed=seed)
 
     def evaluate(self, module: nn.Module, samples: Samples, *, workers: int = 0) -> Quality:
         """Several processes share the validation loss; a metric each computes on all samples."""

@@ -25,17 +25,17 @@ class AvroFile(TableReader):
         return source.head.startswith(b"Obj\x01")
 
     def check_table(self, source: ByteSource, reading: SourceReading) -> None:
-        name_columns(source.name, tuple(_read(source).columns), reading)
+        name_columns(source.name, tuple(_read(source, rows=1).columns), reading)
 
     def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
         return read_frame(source.name, _read(source), reading)
 
 
-def _read(source: ByteSource) -> pl.DataFrame:
+def _read(source: ByteSource, rows: int | None = None) -> pl.DataFrame:
     with source.whole() as file:
         try:
             with _unsaid_panics():
-                return pl.read_avro(file)
+                return pl.read_avro(file, n_rows=rows)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise InputError(
                 f"{source.name} must be whole Avro: {' '.join(str(error).split())[:200]}"
