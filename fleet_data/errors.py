@@ -14,6 +14,8 @@ A message says what must hold, what came, and what to do.
 
 from collections.abc import Mapping
 
+_LONGEST_TOLD = 200
+
 
 class HdapError(Exception):
     """Root of all errors that hdap raises on purpose."""
@@ -45,6 +47,11 @@ class DivergedError(HdapError, ArithmeticError):
 
 class StoreError(HdapError, RuntimeError):
     """The database cannot be reached, is locked, or has another version."""
+
+
+def told(error: Exception) -> str:
+    """What another library says went wrong, as a part of one line."""
+    return " ".join(str(error).split())[:_LONGEST_TOLD]
 
 
 def require_rules(of: object, what: str, rules: Mapping[str, bool]) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.column_names import Naming, name_columns, name_further
 from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
@@ -33,7 +33,7 @@ def open_parquet(
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name} must be whole Parquet: {_one_line(error)}") from error
+        raise InputError(f"{name} must be whole Parquet: {told(error)}") from error
     own = tuple(parquet.schema_arrow.names)
     found = (*own, *(column for column in beside if column not in own))
     naming = (
@@ -104,7 +104,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{name} must be whole Parquet of numbers, times and UTF-8: {_one_line(error)}"
+            f"{name} must be whole Parquet of numbers, times and UTF-8: {told(error)}"
         ) from error
 
 
@@ -126,7 +126,3 @@ def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
         for name in frame.columns
     )
     return in_utc.select(texts).with_columns(pl.all().fill_null(""))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

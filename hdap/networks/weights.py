@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, told
 from hdap.networks.weights_file import StateDict, read_states
 
 # What torch calls the tensors of a layer; other programs call theirs as they like.
@@ -43,8 +43,9 @@ def load_weights(module: nn.Module, path: Path) -> Fit:
     try:
         module.load_state_dict(fit.tensors, strict=False)
     except (RuntimeError, TypeError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError(f"{path.name} must hold weights of this model, but {why}") from error
+        raise InputError(
+            f"{path.name} must hold weights of this model, but {told(error)}"
+        ) from error
     return fit
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA
 from hdap.fleet_data.ingest.ingest_file import IngestReport, ingest
 from hdap.fleet_data.records import ClusteringRecord, QueryResult, TrialBatch
@@ -85,7 +85,7 @@ def as_polars(rows: Any) -> pl.DataFrame:
     except Exception as error:  # polars, pyarrow and pandas each have their own
         raise InputError(
             f"telemetry must be a path, or a frame of polars, pandas or pyarrow, but got a "
-            f"{type(rows).__name__} ({' '.join(str(error).split())[:200]}): convert it"
+            f"{type(rows).__name__} ({told(error)}): convert it"
         ) from error
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.column_names import name_columns
@@ -37,9 +37,7 @@ def _read(source: ByteSource, rows: int | None = None) -> pl.DataFrame:
             with _unsaid_panics():
                 return pl.read_avro(file, n_rows=rows)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise InputError(
-                f"{source.name} must be whole Avro: {' '.join(str(error).split())[:200]}"
-            ) from error
+            raise InputError(f"{source.name} must be whole Avro: {told(error)}") from error
 
 
 @contextmanager

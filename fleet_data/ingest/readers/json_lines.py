@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import Block, no_rejects, rejects_of
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.column_names import Naming, name_columns, name_further
@@ -100,9 +100,7 @@ def _line_by_line(name: str, data: bytes, first_line: int) -> Block:
         text = dict.fromkeys(columns, pl.String)
         frame = pl.read_ndjson(b"\n".join(good), schema=text) if columns else pl.DataFrame()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InputError(
-            f"{name} must be JSON lines: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise InputError(f"{name} must be JSON lines: {told(error)}") from error
     rejects = no_rejects()
     if bad:
         values = [lines[at].decode(errors="replace") for at in bad]

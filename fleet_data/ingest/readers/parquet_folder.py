@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.column_names import Naming
@@ -65,8 +65,7 @@ def _parts(source: ByteSource) -> tuple[_Part, ...]:
         files = sorted(pyarrow.dataset.dataset(folder, format="parquet").files)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{source.name} is a directory, and must hold whole Parquet files alone: "
-            f"{' '.join(str(error).split())[:200]}"
+            f"{source.name} is a directory, and must hold whole Parquet files alone: {told(error)}"
         ) from error
     if not files:
         raise InputError(
