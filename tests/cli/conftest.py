@@ -3,7 +3,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from hdap.cli import app
 from hdap.cli.terminal.output import mark_simulated
+from hdap.fleet_data.store import Store
 
 Hdap = Callable[..., Result]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"
@@ -100,6 +101,17 @@ def searched(
     found = hdap("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "400", db=path)
     assert found.exit_code == 0, found.output
     return path
+
+
+@pytest.fixture(autouse=True)
+def _searched_stays_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test of a worker reads the searched database: one that adds to it fails, by name."""
+    yield
+    if "searched" in request.fixturenames:
+        with Store.open(str(request.getfixturevalue("searched")), read_only=True) as store:
+            assert [study.name for study in store.studies()] == ["resnet50-1.0G-1"], (
+                "this test stored a study in `searched`: take `database`, a private copy"
+            )
 
 
 @pytest.fixture

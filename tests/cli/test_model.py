@@ -57,8 +57,8 @@ def test_a_person_keeps_more(hdap: Hdap, tmp_path: Path) -> None:
     assert "none is like 'layer9'" in wrong.stderr
 
 
-def test_a_search_keeps_them_too(hdap: Hdap, searched: Path) -> None:
+def test_a_search_keeps_them_too(hdap: Hdap, database: Path) -> None:
     asked = ("search", "--model", "resnet50", "--flops", "70%", "--trials", "20", "--json")
-    found = json.loads(hdap(*asked, "--keep", "conv1,layer1*", db=searched).stdout)
+    found = json.loads(hdap(*asked, "--keep", "conv1,layer1*", db=database).stdout)
     whole = {"conv1": 64, "layer1.0.conv1": 64, "layer1.0.conv2": 64, "layer1.0.conv3": 256}
     assert {name: found["channels"][name] for name in whole} == whole
