@@ -3,14 +3,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import timm
+from numpy.typing import NDArray
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.networks.tracing import trace
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 
+Image = NDArray[np.float32]
 INPUT_SHAPE = (3, 64, 64)
 
 
@@ -58,3 +61,19 @@ def pieces(tmp_path: Path) -> Callable[[dict[str, str]], str]:
         return str(tmp_path / "root")
 
     return write
+
+
+@pytest.fixture
+def image() -> Image:
+    return np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def expected(made_portfolio: Path, image: Image) -> dict[str, Image]:
+    """What each variant says, from a plain session."""
+    return {
+        name: onnxruntime.InferenceSession(
+            made_portfolio / f"{name}.onnx", providers=["CPUExecutionProvider"]
+        ).run(None, {"input": image[None]})[0]
+        for name in ("v0", "v1", "v2")
+    }
