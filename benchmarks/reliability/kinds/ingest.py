@@ -77,9 +77,9 @@ def files_of_rejects(folder: Path, cases: int) -> Outcome:
     """Exit status and cause where every row is rejected, and the limit of a pipeline."""
     tally = Tally()
     causes = {
-        "a,m,1,": "one field too many: a trailing comma?",
+        "a,m,1,7": "one field too many: a comma in a field that is not quoted?",
         "a,m": "one field too few",
-        'a,m,"1,5"': "a decimal comma?",
+        'a,m,"1,500"': "say --decimal , or --decimal .",
         "a,m,1.5 ms": "leave the unit out",
     }
     for row, cause in causes.items():
