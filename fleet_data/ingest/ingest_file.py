@@ -18,6 +18,7 @@ from hdap.fleet_data.ingest.byte_source import (
     open_source,
 )
 from hdap.fleet_data.ingest.key_cache import Trace
+from hdap.fleet_data.ingest.object_store import is_object
 from hdap.fleet_data.ingest.parquet_reader import read_frame
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
@@ -115,7 +116,8 @@ def ingest(
     reading: SourceReading = AS_FOUND,
     check_models: CheckModels = lambda models: (),
 ) -> IngestReport:
-    """Load one file, folder or pipe, standard input for `-`, or a data frame with the same columns.
+    """Load one file, folder, pipe, object or prefix (by its URL), standard input for `-`, or a data
+    frame with the same columns.
 
     What it holds is one of the formats in `readers`; `facts` are what a measurement log does not
     say of its rows.
@@ -273,6 +275,9 @@ def _places_of_rejects(source: Path | str | pl.DataFrame) -> tuple[Path, ...]:
         return (Path("frame.rejected.csv"),)
     if str(source) == STANDARD_INPUT:
         return (Path("stdin.rejected.csv"),)
+    if is_object(source):
+        name = str(source).rstrip("/").rpartition("/")[2]
+        return (Path(f"{name}.rejected.csv"),)
     path = Path(source)
     if path.is_relative_to("/dev") or path.is_relative_to("/proc"):  # what a shell makes of <(...)
         return (Path("pipe.rejected.csv"),)

@@ -33,8 +33,8 @@ class IngestCommand(WithBoth):
     files: Annotated[
         tuple[str, ...],
         Setting(
-            "Files or pipes: CSV, Parquet, JSON lines, Avro, plain or packed by gzip or zstd; "
-            "folders of Parquet; measurement logs; - is standard input.",
+            "Files, folders, pipes, s3://, gs:// and az:// URLs: CSV, Parquet, JSON lines, Avro, "
+            "plain or packed by gzip or zstd; measurement logs; - is standard input.",
             argument=True,
         ),
     ]
