@@ -35,10 +35,8 @@ _PATIENCE: dict[str, Any] = {
     "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
 }
 """A request is given up after a minute, and none is tried for longer: a cron job must end."""
-_REFUSED = re.compile(
-    r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|InvalidToken|ExpiredToken"
-    r"|AuthenticationFailed|40[13] (?:Unauthorized|Forbidden)"
-)
+_REFUSED = re.compile(r"40[13] (?:Unauthorized|Forbidden)")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 _LACKING = ("169.254.169.254", "must be specified", "metadata.google.internal", "MissingAccount")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 _SILENT = ("error sending request", "HTTP error", "timed out", "operation timed out")
@@ -166,7 +164,9 @@ def _in_one_line(url: str, error: Exception) -> str:
     scheme, _, rest = url.partition("://")
     text = str(error).partition("Debug source")[0]
     if any(word in text for word in _NO_BUCKET):
-        return f"{url} must be in a bucket that is there, {rest.split('/')[0]} is not: check the URL"
+        return (
+            f"{url} must be in a bucket that is there, {rest.split('/')[0]} is not: check the URL"
+        )
     if type(error).__name__ == "PreconditionError" or "412 Precondition" in text:
         return f"{url} must stay as it is while it is read, but was written anew: ingest it again"
     if isinstance(error, FileNotFoundError):
@@ -175,7 +175,8 @@ def _in_one_line(url: str, error: Exception) -> str:
         return f"{url} needs credentials, and there are none: set {_SET[scheme]}"
     refused = _REFUSED.search(text)
     if refused:
-        return f"{url} may not be read ({refused[0]}): check {_SET[scheme]}"
+        code = _CODE.search(text)
+        return f"{url} may not be read ({code[1] if code else refused[0]}): check {_SET[scheme]}"
     if any(word in text for word in _SILENT):
         return (
             f"{url} cannot be reached, tried {_PATIENCE['retry_config']['max_retries'] + 1} times: "

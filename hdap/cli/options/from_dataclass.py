@@ -97,7 +97,7 @@ def _run(words: str, wanted: type, given: Mapping[str, Any], rest: tuple[str, ..
     asked: Any = build(wanted, given, rest)
     if hasattr(wanted, "EXTRA"):
         require(wanted.EXTRA)
-    import_module(f"hdap.cli.commands.{words.replace(' ', '_')}").run(asked)
+    import_module(f"hdap.cli.commands.{words.replace(' ', '_').replace('-', '_')}").run(asked)
 
 
 def _named(context: typer.Context) -> Named:
