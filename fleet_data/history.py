@@ -1,4 +1,4 @@
-"""Old everyday rows made fewer: of each like group, rows at quantiles of its latencies stand for all.
+"""Old dense rows made fewer: of each like group, rows at quantiles of its latencies stand for all.
 
 What clustering reads of a device is medians and median deviations of its log latencies, their tails
 and how they go with context. Nine strata of a sorted group keep all of these, with the context of
@@ -13,18 +13,19 @@ STRATA = 9
 """Rows that a group becomes at most: its median is one of them, and a spread needs four."""
 GROUP = (
     *("device_key", "configuration_key", "runtime_key", "software_key", "batch_size"),
-    *("unit_ms", "unit_sure", "fresh"),
+    *("unit_ms", "unit_sure", "fresh", "everyday"),
 )
 MIDDLES = ("latency_ms", "latency_p95_ms", *CONTEXT)
 
 
-def everyday(dense: pl.DataFrame, pruned: pl.DataFrame) -> pl.DataFrame:
-    """The dense rows with no pruned row of their device within a session before or after.
+def tell_everyday(dense: pl.DataFrame, pruned: pl.DataFrame) -> pl.DataFrame:
+    """The dense rows, and whether each is `everyday`: no pruned row of its device is within a
+    session before or after.
 
     Both have `device_key` and `measured_at_us`; as clustering tells them (`cluster_drift`).
     """
     if pruned.is_empty():
-        return dense
+        return dense.with_columns(everyday=pl.lit(True))
     times = pruned.select("device_key", "measured_at_us", near_us="measured_at_us")
     found = dense.sort("measured_at_us").join_asof(
         times.sort("measured_at_us"),
@@ -34,7 +35,7 @@ def everyday(dense: pl.DataFrame, pruned: pl.DataFrame) -> pl.DataFrame:
         check_sortedness=False,
     )
     apart = (pl.col("near_us") - pl.col("measured_at_us")).abs() > SESSION_S * 1e6
-    return found.filter(pl.col("near_us").is_null() | apart).drop("near_us")
+    return found.with_columns(everyday=pl.col("near_us").is_null() | apart).drop("near_us")
 
 
 def strata(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Old everyday rows made fewer, and their space given back."""
+"""Old dense rows made fewer, and their space given back."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 import sqlalchemy as sa
 
-from hdap.fleet_data.history import GROUP, MIDDLES, everyday, grouped, strata
+from hdap.fleet_data.history import GROUP, MIDDLES, grouped, strata, tell_everyday
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart
 from hdap.fleet_data.store.schema import (
@@ -25,7 +25,7 @@ _READ = ("measurement_id", "measured_at_us", "runs", "stands_for", *MIDDLES)
 
 @dataclass(frozen=True)
 class PrunedHistory:
-    """Of `rows` in the database `old` everyday ones are from `before`; `removed` of them go, and
+    """Of `rows` in the database `old` dense ones of large groups are from before; `removed` go, and
     `kept` stand for those and themselves. Of `devices`."""
 
     before: datetime
@@ -55,7 +55,7 @@ class HistoryStore(StorePart):
             return _summed(connection, before, _blocks(connection, before))
 
     def prune_history(self, before: datetime) -> PrunedHistory:
-        """Replace everyday rows of before that moment by rows that stand for them.
+        """Replace dense rows of before that moment by rows that stand for them.
 
         One transaction; clusterings, marks and the order of rows stay as they are. Raises
         StoreError.
@@ -109,7 +109,7 @@ def _blocks(connection: sa.Connection, before: datetime) -> Iterator[_Block]:
         of_block = m.device_key.between(first, last)
         dense = configurations.c.channels == ""
         joined = all_measurements.join(configurations)
-        columns = [m[name] for name in (*_READ, *GROUP[:-1])]
+        columns = [m[name] for name in (*_READ, *GROUP) if name in m]
         # what came since a clustering must not be mixed with what it knew
         wanted = sa.select(*columns, (m.measurement_id > mark).label("fresh")).select_from(joined)
         old = wanted.where(
@@ -120,7 +120,7 @@ def _blocks(connection: sa.Connection, before: datetime) -> Iterator[_Block]:
         )
         times = sa.select(m.device_key, m.measured_at_us).select_from(joined)
         pruned = times.where(of_block, ~dense, m.measured_at_us.is_not(None))
-        rows = grouped(everyday(_frame(connection, old), _frame(connection, pruned)))
+        rows = grouped(tell_everyday(_frame(connection, old), _frame(connection, pruned)))
         kept = strata(rows)
         gone = rows["measurement_id"].filter(
             ~rows["measurement_id"].is_in(kept["measurement_id"].implode())

@@ -39,7 +39,7 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class PrunedDevices:
-    """Devices (keys) whose everyday rows of before a moment others stand for."""
+    """Devices (keys) whose dense rows of before a moment others stand for."""
 
     before_us: int
     keys: pl.Series

@@ -29,8 +29,8 @@ class _Part:
 
 
 class ParquetFolder(TableReader):
-    """All Parquet files below a folder, or a prefix of an object store, in the order of their paths,
-    as one source.
+    """All Parquet files below a folder, or a prefix of an object store, in the order of their
+    paths, as one source.
 
     A folder called `device_id=cam-7` says that column of all rows below it, as text: a device `007`
     stays one. Columns need not be the same in all files; what their names mean, the first file

@@ -1,4 +1,4 @@
-"""`hdap prune-history`: old everyday telemetry made fewer rows."""
+"""`hdap prune-history`: old dense telemetry made fewer rows."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def _show(found: PrunedHistory, *, done: bool) -> None:
         [("", "left"), ("", "right")],
         [
             ["rows", f"{found.rows:,}"],
-            [f"old everyday rows, from before {found.before:%Y-%m-%d %H:%M} UTC", f"{found.old:,}"],
+            [f"old dense rows, from before {found.before:%Y-%m-%d %H:%M} UTC", f"{found.old:,}"],
             [f"  {go}", f"{found.removed:,}"],
             [f"  {stay}", f"{found.kept:,}"],
             ["of devices", f"{found.devices:,}"],

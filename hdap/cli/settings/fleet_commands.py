@@ -217,12 +217,12 @@ class WatchCommand(WithDatabase):
 
 @dataclass(frozen=True, kw_only=True)
 class PruneHistoryCommand(WithBoth):
-    """Make old everyday telemetry fewer rows: what clusters need of it is kept.
+    """Make old dense telemetry fewer rows: what clusters need of it is kept.
 
     Of each device, network and software the rows from before --keep become at most nine: their
     latencies' quantiles, each a row with the medians of its like. Measurements of pruned networks,
-    dense rows beside them, rows without a time and rows that are set aside stay. Says what would
-    go; --yes does it. Such old rows come in no more.
+    rows without a time and rows that are set aside stay. Says what would go; --yes does it. Of
+    these devices rows that are so old come in no more.
     """
 
     keep: Annotated[
