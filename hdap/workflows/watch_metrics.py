@@ -25,17 +25,16 @@ class WatchMetrics:
     """Counters of this process, and gauges of the last look."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
-        self._rows = Counter(
-            "hdap_rows", "Rows of telemetry by what became of them", ["fate"], **of
+        self.registry = all_of = CollectorRegistry()
+        self._rows = Counter("hdap_rows", "Rows by what became of them", ["fate"], registry=all_of)
+        self._files = Counter("hdap_files", "Files by what became", ["fate"], registry=all_of)
+        self._looked = Gauge("hdap_last_look_timestamp_seconds", "Last look", registry=all_of)
+        self._waiting = Gauge("hdap_files_waiting", "Files being written", registry=all_of)
+        self._devices = Gauge("hdap_devices", "Devices in the database", registry=all_of)
+        self._clusters = Gauge("hdap_clusters", "Clusters of the newest", registry=all_of)
+        self._findings = Gauge(
+            "hdap_findings", "Findings that ask for this", ["action"], registry=all_of
         )
-        self._files = Counter("hdap_files", "Files by what became of them", ["fate"], **of)
-        self._looked = Gauge("hdap_last_look_timestamp_seconds", "When all was looked at", **of)
-        self._waiting = Gauge("hdap_files_waiting", "Files that are still being written", **of)
-        self._devices = Gauge("hdap_devices", "Devices in the database", **of)
-        self._clusters = Gauge("hdap_clusters", "Clusters of the newest clustering", **of)
-        self._findings = Gauge("hdap_findings", "Findings that ask for this", ["action"], **of)
         for fate in ("added", "known", "rejected"):
             self._rows.labels(fate)
         for fate in ("ingested", "refused"):

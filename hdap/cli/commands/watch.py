@@ -145,7 +145,7 @@ def _ended_by_signals() -> Iterator[threading.Event]:
         ended.set()
         signal.signal(number, before[number])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, end)
     try:
