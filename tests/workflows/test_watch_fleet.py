@@ -37,9 +37,7 @@ def another(watch: FleetWatch) -> FleetWatch:
     return FleetWatch(watch.store, IngestRequest(), lambda _: None, rest_s=watch.rest_s)
 
 
-def test_each_file_is_ingested_once_also_by_another_process(
-    watch: FleetWatch, place: Path
-) -> None:
+def test_each_file_is_ingested_once_also_by_another_process(watch: FleetWatch, place: Path) -> None:
     (place / "a.csv").write_text(CSV)
     (place / ".hidden.csv").write_text(CSV)
     (place / "sub").mkdir()
