@@ -225,15 +225,17 @@ def _opened(
     source: Path | str | pl.DataFrame, facts: RowFacts, reading: SourceReading, called: str | None
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
-    check = Checker(reading).check
     if isinstance(source, pl.DataFrame):
         facts.refuse("it", FRAME)
+        check = Checker(reading).check
         blocks = read_frame(FRAME, source, reading)
         yield FRAME, source.height, _counted(check(block) for block in blocks)
         return
     with open_source(source) as opened:
         opened.name = called or opened.name
-        blocks = reader_of(opened).blocks(opened, facts, reading)
+        reader = reader_of(opened)
+        check = Checker(reader.reading_with(facts, reading)).check
+        blocks = reader.blocks(opened, facts, reading)
         yield opened.name, opened.size, ((check(block), opened.position()) for block in blocks)
 
 
