@@ -11,7 +11,7 @@ from hdap.workflows.detect_drift import Finding
 
 
 @dataclass(frozen=True)
-class Ingested:
+class IngestEvent:
     """A file whose rows are stored; `rejected` counts rows by reason."""
 
     source: str
@@ -25,7 +25,7 @@ class Ingested:
     new_devices: int
 
     @classmethod
-    def of(cls, report: IngestReport) -> "Ingested":
+    def of(cls, report: IngestReport) -> "IngestEvent":
         """What a report says of its source."""
         path = report.rejected_path
         return cls(
@@ -53,7 +53,7 @@ class Ingested:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ProblemEvent:
     """A file that was not stored, or a place that could not be looked at (`source`)."""
 
     source: str
@@ -64,7 +64,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Found:
+class FindingEvent:
     """One of the rules of `hdap status` that asks for something to be done."""
 
     finding: Finding
@@ -73,11 +73,11 @@ class Found:
         return str(self.finding)
 
 
-Event = Ingested | Problem | Found
-_NAMES = {Ingested: "ingested", Problem: "problem", Found: "finding"}
+Event = IngestEvent | ProblemEvent | FindingEvent
+_NAMES = {IngestEvent: "ingested", ProblemEvent: "problem", FindingEvent: "finding"}
 
 
 def document(event: Event, at: datetime) -> dict[str, Any]:
     """The event as one JSON object."""
-    fields = asdict(event.finding if isinstance(event, Found) else event)
+    fields = asdict(event.finding if isinstance(event, FindingEvent) else event)
     return {"event": _NAMES[type(event)], "at": at, **fields, "line": str(event)}

@@ -19,7 +19,7 @@ from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.ingest_request import IngestRequest
 from hdap.workflows.artifacts import latest_clustering
 from hdap.workflows.detect_drift import Finding, findings
-from hdap.workflows.watch_events import Event, Found, Ingested, Problem
+from hdap.workflows.watch_events import Event, FindingEvent, IngestEvent, ProblemEvent
 
 
 def check_place(place: Path | str) -> None:
@@ -67,7 +67,7 @@ class FleetWatch:
     def take(self, file: SourceFile) -> Event:
         """Ingest one file. Raises StoreError; of a file that is refused the event tells."""
         event = self._ingest(file.name, version=file.version)
-        if isinstance(event, Problem):
+        if isinstance(event, ProblemEvent):
             self._refused[file.name] = file.version
         return event
 
@@ -101,8 +101,8 @@ class FleetWatch:
         except StoreError:
             raise
         except HdapError as error:
-            return Problem(more.get("called", name), str(error))
-        return Ingested.of(report)
+            return ProblemEvent(more.get("called", name), str(error))
+        return IngestEvent.of(report)
 
     def judge(self) -> Iterator[Event]:
         """Apply the rules of `hdap status` where rows or a clustering came since the last time;
@@ -116,5 +116,5 @@ class FleetWatch:
             found = findings(self.store, clustering, self.store.measured_models())
         self._judged = now
         self.open_findings = tuple(f for f in found if f.action != "nothing")
-        yield from (Found(f) for f in self.open_findings if f not in self._told)
+        yield from (FindingEvent(f) for f in self.open_findings if f not in self._told)
         self._told = frozenset(self.open_findings)

@@ -15,7 +15,7 @@ from prometheus_client import (
 from hdap.fleet_data.atomic_files import writable
 from hdap.fleet_data.errors import InputError
 from hdap.workflows.artifacts import latest_clustering
-from hdap.workflows.watch_events import Event, Ingested, Problem
+from hdap.workflows.watch_events import Event, IngestEvent, ProblemEvent
 from hdap.workflows.watch_fleet import FleetWatch
 
 ACTIONS = ("cluster again", "measure again", "fit again", "search again")
@@ -42,12 +42,12 @@ class WatchMetrics:
 
     def count(self, event: Event) -> None:
         """Take one event in."""
-        if isinstance(event, Ingested):
+        if isinstance(event, IngestEvent):
             self._files.labels("ingested").inc()
             self._rows.labels("added").inc(event.added)
             self._rows.labels("known").inc(event.known)
             self._rows.labels("rejected").inc(sum(event.rejected.values()))
-        elif isinstance(event, Problem):
+        elif isinstance(event, ProblemEvent):
             self._files.labels("refused").inc()
 
     def looked(self, watch: FleetWatch) -> None:

@@ -14,7 +14,7 @@ from hdap.fleet_data.store import Store
 from hdap.requests.ingest_request import IngestRequest
 from hdap.workflows.fleet_artifacts import ensure_clustering
 from hdap.workflows.stream_batches import StreamBatches
-from hdap.workflows.watch_events import Found, Ingested, Problem
+from hdap.workflows.watch_events import FindingEvent, IngestEvent, ProblemEvent
 from hdap.workflows.watch_fleet import FleetWatch, check_place
 
 CSV = "device_id,model,latency_ms\ncam-1,resnet50,10\ncam-2,resnet50,11\n"
@@ -43,15 +43,15 @@ def test_each_file_is_ingested_once_also_by_another_process(watch: FleetWatch, p
     (place / "sub").mkdir()
     (place / "sub" / "b.jsonl").write_text('{"device_id":"c","model":"resnet50","latency_ms":1}\n')
     events = list(watch.look(place))
-    assert [(type(e), e.added) for e in events if isinstance(e, Ingested)] == [
-        (Ingested, 2),
-        (Ingested, 1),
+    assert [(type(e), e.added) for e in events if isinstance(e, IngestEvent)] == [
+        (IngestEvent, 2),
+        (IngestEvent, 1),
     ]
     assert list(watch.look(place)) == list(another(watch).look(place)) == []
     # written anew it is read again, and what is known adds nothing
     (place / "a.csv").write_text(CSV + "cam-3,resnet50,12\n")
     (event,) = another(watch).look(place)
-    assert isinstance(event, Ingested)
+    assert isinstance(event, IngestEvent)
     assert (event.added, event.known) == (1, 2)
 
 
@@ -73,9 +73,9 @@ def test_a_file_that_is_refused_is_told_once_and_stops_no_other(
     (place / "a.csv").write_text("a,b\n1,2\n")
     (place / "b.csv").write_text(CSV)
     first, second = watch.look(place)
-    assert isinstance(first, Problem)
+    assert isinstance(first, ProblemEvent)
     assert "device_id" in str(first)
-    assert isinstance(second, Ingested)
+    assert isinstance(second, IngestEvent)
     assert list(watch.look(place)) == []
 
 
@@ -84,7 +84,7 @@ def test_what_asks_for_something_is_told_when_it_is_new(
 ) -> None:
     rows = pl.read_csv(fleet_file("resnet50"), schema_overrides={"channels": pl.String})
     rows.write_csv(place / "1.csv")
-    assert not any(isinstance(e, Found) for e in watch.look(place))
+    assert not any(isinstance(e, FindingEvent) for e in watch.look(place))
     ensure_clustering(watch.store, lambda _: None)
     dense = rows.filter(pl.col("channels").is_null()).with_columns(
         timestamp=pl.lit("2026-11-29T00:00:00Z"), latency_ms=pl.col("latency_ms") * 1.001
@@ -93,7 +93,7 @@ def test_what_asks_for_something_is_told_when_it_is_new(
     sick = sick.with_columns(latency_ms=pl.col("latency_ms") * 9)
     well = dense.filter(pl.col("device_id") != dense["device_id"][0])
     pl.concat([well, sick]).write_csv(place / "2.csv")
-    found = [e.finding for e in watch.look(place) if isinstance(e, Found)]
+    found = [e.finding for e in watch.look(place) if isinstance(e, FindingEvent)]
     assert [f.kind for f in found] == ["outliers"]
     assert str(dense["device_id"][0]) in found[0].says
     assert [f.kind for f in watch.open_findings] == ["outliers"]
@@ -104,7 +104,7 @@ def test_what_asks_for_something_is_told_when_it_is_new(
         slower.with_columns(timestamp=pl.lit(f"2026-11-30T0{n}:00:00Z")).write_csv(
             place / f"3{n}.csv"
         )
-    told = [str(e) for e in watch.look(place) if isinstance(e, Found)]
+    told = [str(e) for e in watch.look(place) if isinstance(e, FindingEvent)]
     assert any("slower" in line and "measure again" in line for line in told)
     assert list(watch.look(place)) == []
 
@@ -114,7 +114,7 @@ def test_a_prefix_is_watched_like_a_folder(watch: FleetWatch, objects: Any) -> N
     assert len(list(watch.look("s3://watched/in/"))) == 1
     objects.put("watched", {"in/b.csv": CSV.replace("10", "12").encode()})
     (event,) = another(watch).look("s3://watched/in/")
-    assert isinstance(event, Ingested)
+    assert isinstance(event, IngestEvent)
     assert (event.source, event.added) == ("s3://watched/in/b.csv", 1)
     with pytest.raises(InputError, match="must be of a prefix"):
         check_place("s3://watched/in/a.csv")

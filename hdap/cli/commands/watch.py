@@ -21,7 +21,7 @@ from hdap.fleet_data.ingest.byte_source import STANDARD_INPUT
 from hdap.fleet_data.ingest.source_files import source_of
 from hdap.fleet_data.wording import counted
 from hdap.workflows.stream_batches import StreamBatches
-from hdap.workflows.watch_events import Event, Problem, document
+from hdap.workflows.watch_events import Event, ProblemEvent, document
 from hdap.workflows.watch_fleet import FleetWatch, check_place
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _follow_place(
             if asked.once:
                 raise
             # a server that restarts, a network that comes back: the next look finds out
-            teller.tell(Problem(str(place), str(error)))
+            teller.tell(ProblemEvent(str(place), str(error)))
         teller.looked()
         if asked.once:
             return
@@ -99,7 +99,7 @@ class _Teller:
     def tell(self, event: Event) -> None:
         """One event, at once."""
         now = datetime.now(UTC)
-        self.problems += isinstance(event, Problem)
+        self.problems += isinstance(event, ProblemEvent)
         tell_simulated(self._watch.store)
         if self._asked.as_json:
             emit_event(document(event, now))
