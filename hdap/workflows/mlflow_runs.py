@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +13,6 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.utils.time import get_current_time_millis
 
 from hdap.fleet_data.callbacks import listening
 from hdap.fleet_data.errors import HdapError, InputError, told
@@ -134,7 +134,7 @@ class _Run:
         return self._trainings[record.run]
 
     def _metrics(self, run: str, figures: Mapping[str, Any], step: int) -> None:
-        now = get_current_time_millis()
+        now = round(time.time() * 1000)
         metrics = [
             Metric(name, float(value), now, step)
             for name, value in figures.items()

@@ -97,12 +97,14 @@ def test_several_trainings_are_runs_below_that_of_their_command(
 def test_a_verdict_is_metrics_by_cluster_and_a_failure_is_told(
     database: Path, uri: str, runs: Callable[[], tuple[MlflowClient, list[Run]]]
 ) -> None:
-    measured = [10.0, 9.0, 11.0, 10.5, 10.0, 11.0]
 
     def fail() -> None:
         with Store.open(str(database)) as store, logged(uri, "verify", {}, str(database)):
             study = store.studies()[0].id
-            record = VerificationRecord(study, 1, 0, *measured, 3, True, True, False, NOW)
+            ms = (10.0, 9.0, 11.0, 10.5, 10.0, 11.0)
+            record = VerificationRecord(
+                study, 1, 0, ms[0], ms[1], ms[2], ms[3], ms[4], ms[5], 3, True, True, False, NOW
+            )
             store.save_verification([record])
             raise ZeroDivisionError
 
