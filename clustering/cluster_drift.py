@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hdap.clustering.grouping import grouped_median
 from hdap.clustering.workload_effect import workloads
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
+from hdap.fleet_data.telemetry import SESSION_S
 
 MATERIAL = 0.03
 """Changes below 3 % change no decision about a network."""
@@ -23,7 +24,9 @@ LEAST_SHARE = 0.25
 """Devices of a cluster, and share of them, that must have reported before it is judged."""
 NEARER = 0.5
 """A device moved where another cluster is at most half as far as its own."""
-SESSION_S = 3600.0
+OUTLYING = 6.0
+"""A device is like no cluster where it is farther from each than 6 of that cluster's standard
+deviations: devices spread with heavy tails, and at 3 one in a hundred would be named."""
 MAD_TO_SD = 1.4826
 MEDIAN_LOSS = 1.2533
 
@@ -48,8 +51,8 @@ class Drift:
     """What is not as the clustering assumed.
 
     `rows` new everyday rows were looked at, of `devices` known devices. `moved` devices went from
-    cluster `moved_from` to `moved_to`; `unknown` devices are in no cluster. `clusters` holds those
-    that could be judged.
+    cluster `moved_from` to `moved_to`; `outlying` ones, known or new, became like no cluster;
+    `unknown` devices are in no cluster. `clusters` holds those that could be judged.
     """
 
     rows: int
@@ -57,6 +60,7 @@ class Drift:
     moved: NDArray[np.object_]
     moved_from: Ints
     moved_to: Ints
+    outlying: NDArray[np.object_]
     unknown: NDArray[np.object_]
     clusters: tuple[ClusterChange, ...]
 
@@ -74,7 +78,9 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
     change, error = offsets.change, offsets.error
     seen = np.isfinite(change) & known
     clusters = _changes(change, error, seen & ~outlier, cluster, len(clustering.clusters))
-    moved, target = _moved(offsets.old, change, error, seen & ~outlier, cluster, clusters)
+    places = _places(offsets, seen & ~outlier, cluster, clusters)
+    moved, target, outlying = places.moved, places.target, places.outlying
+    outlying |= ~known & _far(offsets.new[:, None], places.centre, places.spread)
     ids = measurements.devices.ids
     return Drift(
         rows=offsets.new_rows,
@@ -82,6 +88,7 @@ def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecor
         moved=ids[moved],
         moved_from=cluster[moved],
         moved_to=target[moved],
+        outlying=ids[outlying],
         unknown=ids[~known & (np.bincount(measurements.device, minlength=devices) > 0)],
         clusters=clusters,
     )
@@ -208,30 +215,56 @@ def _changes(
     return tuple(found)
 
 
-def _moved(
-    offset: Floats,
-    change: Floats,
-    error: Floats,
+@dataclass(frozen=True)
+class _Places:
+    """Rows of devices that `moved`, the cluster that each of D is nearest to now, which are
+    `outlying` (D), and the `centre` and `spread` (K) of each cluster's devices."""
+
+    moved: Ints
+    target: Ints
+    outlying: Bools
+    centre: Floats
+    spread: Floats
+
+
+def _places(
+    offsets: DeviceOffsets,
     chosen: Bools,
     cluster: Ints,
     clusters: tuple[ClusterChange, ...],
-) -> tuple[Ints, Ints]:
-    """Devices whose offset left its cluster's for another's, and where to (D).
+) -> _Places:
+    """Where devices are now, whose offset may have left its cluster's.
 
     What a whole cluster did is no move of its devices.
     """
     size = int(cluster.max(initial=-1)) + 1
-    centre = grouped_median(cluster[chosen], offset[chosen], size)
+    centre = grouped_median(cluster[chosen], offsets.old[chosen], size)
+    left = np.abs(offsets.old - centre[cluster]) if size else np.zeros(len(cluster))
+    spread = MAD_TO_SD * grouped_median(cluster[chosen], left[chosen], size)
     shift = np.zeros(size)
     for c in clusters:
         shift[c.cluster] = np.log1p(c.change)
-    now = offset + change - shift[cluster]
+    own_shift = shift[cluster] if size else np.zeros(len(cluster))
+    now = offsets.new - own_shift
     distance = np.abs(now[:, None] - centre[None, :])
     distance[:, ~np.isfinite(centre)] = np.inf
-    target = np.where(chosen, np.nan_to_num(distance, nan=np.inf).argmin(axis=1), cluster)
-    own = distance[np.arange(len(now)), cluster]
-    nearest = distance[np.arange(len(now)), target]
-    drifted = np.abs(change - shift[cluster])
-    gone = chosen & (target != cluster) & (nearest <= NEARER * own)
-    gone &= drifted > np.maximum(MATERIAL, CERTAIN * error)
-    return np.flatnonzero(gone), target
+    target = cluster
+    if size:
+        target = np.where(chosen, np.nan_to_num(distance, nan=np.inf).argmin(axis=1), cluster)
+    rows = np.arange(len(now))
+    drifted = np.abs(offsets.change - own_shift)
+    gone = chosen & (drifted > np.maximum(MATERIAL, CERTAIN * offsets.error))
+    outlying = gone & _far(now[:, None], centre, spread)
+    if size:
+        gone &= distance[rows, target] <= NEARER * distance[rows, cluster]
+    moved = gone & ~outlying & (target != cluster)
+    return _Places(np.flatnonzero(moved), target, outlying, centre, spread)
+
+
+def _far(offset: Floats, centre: Floats, spread: Floats) -> Bools:
+    """Which devices (D x 1) are far from every cluster that can be told; none where none can."""
+    known = np.isfinite(centre)
+    reach = OUTLYING * np.maximum(np.nan_to_num(spread[known]), MATERIAL)
+    beyond = np.abs(offset - centre[known][None, :]) > reach[None, :]
+    result: Bools = beyond.all(axis=1) & np.isfinite(offset[:, 0]) & bool(known.any())
+    return result

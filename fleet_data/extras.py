@@ -5,8 +5,11 @@ from importlib.util import find_spec
 from hdap.fleet_data.errors import InputError
 
 EXTRAS = {
+    "mlflow": ("mlflow",),
+    "objects": ("obstore",),
     "report": ("altair", "vl_convert", "jinja2", "optuna_dashboard"),
     "serve": ("starlette", "uvicorn"),
+    "watch": ("prometheus_client",),
 }
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 
 from hdap.fleet_data.errors import InputError
 
+SESSION_S = 3600.0
+"""Seconds around a measurement of a pruned network in which a device is busy and warm."""
 SIMULATED = "simulated"
 """Runtime of every measurement that no device took."""
 

@@ -120,7 +120,7 @@ def main(folder: Path) -> None:
     """Widen the schemas by the documents in a folder: `COMMAND-*.json`."""
     SCHEMAS.mkdir(exist_ok=True)
     for file in sorted(folder.glob("*.json")):
-        command = file.name.partition("-")[0]
+        command = file.name.rpartition("-")[0]
         path = SCHEMAS / f"{command}.json"
         head = {"$schema": DIALECT, "title": f"hdap {command.replace('_', ' ')} --json"}
         before = json.loads(path.read_text()) if path.exists() else {}

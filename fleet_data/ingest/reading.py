@@ -19,7 +19,8 @@ class SourceReading:
 
     `columns` are columns of the contract by their names in the source, `models` names of models by
     what the source calls them. `delimiter` of a CSV and `decimal` are found in it where empty.
-    `agreed`: common names of columns are taken for what they seem to be.
+    `beside` are columns that the source lacks, each with its text for all rows. `agreed`: common
+    names of columns are taken for what they seem to be.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class SourceReading:
     delimiter: str = ""
     decimal: Decimal = ""
     agreed: bool = False
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 AS_FOUND = SourceReading()

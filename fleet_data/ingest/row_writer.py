@@ -9,7 +9,7 @@ from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA, rejects_of
 from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, SoftwareKeys, Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes
 from hdap.fleet_data.ingest.validate import Checked
-from hdap.fleet_data.store.ingest_writer import IngestWriter
+from hdap.fleet_data.store.ingest_writer import IngestWriter, PrunedDevices
 from hdap.fleet_data.store.unit_levels import LevelSums
 from hdap.fleet_data.telemetry import COLUMNS
 from hdap.fleet_data.units.latency_unit import UNITS, LatencyUnits
@@ -32,6 +32,8 @@ class RowWriter:
         self.software = SoftwareKeys(writer)
         self.configurations = ConfigurationKeys(writer, trace)
         self.rows = 0
+        self._pruned = writer.pruned_history()
+        self.pruned_rows = 0
         self.columns: tuple[str, ...] = ()
         self.naming: tuple[str, ...] = ()
         self.models: set[str] = set()
@@ -73,6 +75,10 @@ class RowWriter:
 
     def _write(self, frame: pl.DataFrame) -> None:
         device = self.devices.resolve(frame["device_id"])
+        if self._pruned is not None and "timestamp" in frame.columns:
+            stays = ~_is_pruned(frame, device["key"], self._pruned)
+            self.pruned_rows += frame.height - int(stays.sum())
+            frame, device = frame.filter(stays), device.filter(stays)
         known = {
             "device_id": device["hash"],
             "configuration": frame["configuration_hash"],
@@ -121,6 +127,12 @@ class RowWriter:
         ).row(0)
         self.first_us = least if self.first_us is None else min(self.first_us, least)
         self.last_us = most if self.last_us is None else max(self.last_us, most)
+
+
+def _is_pruned(frame: pl.DataFrame, device: pl.Series, pruned: PrunedDevices) -> pl.Series:
+    """Which rows are of a history that others stand for already."""
+    old = (frame["timestamp"] < pruned.before_us).fill_null(False)
+    return old & (frame["channels"] == "") & device.is_in(pruned.keys.implode())
 
 
 def _unknown_filled(rows: pl.DataFrame) -> pl.DataFrame:

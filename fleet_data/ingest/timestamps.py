@@ -15,6 +15,8 @@ _LEAST, _MOST = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9
 
 _UTC = r"(?i)^([0-9].*[0-9]) ?(utc|gmt|z)$"
 _MIDNIGHT = r"^([0-9-]+)[T ]24:?00(:?00([.,]0+)?)?([^0-9.,:].*)?$"
+_DOTTED = r"^([0-3][0-9])\.([01][0-9])\.([0-9]{4})"
+"""01.02.2026: who writes dots writes the day first."""
 _DAY = 86_400_000_000
 _EPOCH_NUMBER = r"^[0-9]{9,19}(\.[0-9]*)?$"
 _FIRST_SECOND, _LAST_SECOND = 946_684_800, 4_102_444_800
@@ -25,15 +27,15 @@ def parse_timestamps(texts: pl.Series) -> pl.Series:
     """Microseconds since 1970 (Int64); null where a text is no date and time.
 
     A text without a zone is UTC. Accepts what `datetime.fromisoformat` of Python 3.11 accepts,
-    24:00 as the end of a day, ` UTC` and `z`, and seconds, milliseconds, microseconds and
-    nanoseconds since 1970 of the years 2000 to 2099.
+    24:00 as the end of a day, ` UTC` and `z`, dates such as 31.12.2026, and seconds, milliseconds,
+    microseconds and nanoseconds since 1970 of the years 2000 to 2099.
     """
     whole = _all_at_once(texts)
     if whole is not None:
         return whole
     numbers = texts.str.contains(_EPOCH_NUMBER)  # before ISO 8601: 13 digits are a date of 1712 too
     midnights = texts.str.contains(_MIDNIGHT)
-    plain = texts.str.replace(_UTC, "${1}Z")
+    plain = texts.str.replace(_UTC, "${1}Z").str.replace(_DOTTED, "${3}-${2}-${1}")
     return _by_kind(
         plain,
         (numbers, _since_1970),

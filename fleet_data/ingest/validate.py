@@ -1,7 +1,7 @@
 """Text columns into typed ones, column-wise; rows that break the contract become rejects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -41,9 +41,12 @@ class Checker:
     def __init__(self, reading: SourceReading = AS_FOUND) -> None:
         self._decimals = Decimals(reading.decimal)
         self._models = dict(reading.models)
+        self._beside = [pl.lit(text).alias(name) for name, text in reading.beside.items()]
 
     def check(self, block: Block) -> Checked:
         """Type and check all columns of a block."""
+        if self._beside:
+            block = replace(block, frame=block.frame.with_columns(self._beside))
         raw = block.frame
         present = [column for column in COLUMNS if column.name in raw.columns]
         typed: dict[str, pl.Series] = {}

@@ -134,6 +134,15 @@ class Database:
             finally:
                 connection.invalidate()  # a fresh connection has the usual settings again
 
+    @contextmanager
+    def outside_transactions(self) -> Iterator[sa.Connection]:
+        """A connection whose statements each stand alone, as VACUUM must. Raises StoreError."""
+        if self.read_only:
+            raise self._is_read_only()
+        level = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self._translated(), self.engine.connect() as connection:
+            yield connection.execution_options(**level)
+
     def fold_log(self) -> None:
         """Bring what SQLite committed to its log into the database file; the log is emptied, unless
         others read it. What is not folded now is not lost: later openers do it. Raises StoreError.

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
@@ -21,6 +22,7 @@ from hdap.fleet_data.store.schema import (
     devices,
     ingests,
     models,
+    pruned_histories,
     runtimes,
     software,
 )
@@ -35,19 +37,35 @@ _TEXTS = {
 }
 
 
+@dataclass(frozen=True)
+class PrunedDevices:
+    """Devices (keys) whose dense rows of before a moment others stand for."""
+
+    before_us: int
+    keys: pl.Series
+
+
 class IngestStore(StorePart):
     """Ingests."""
 
     @contextmanager
-    def ingesting(self, source: str) -> Iterator["IngestWriter"]:
+    def ingesting(self, source: str, version: str | None = None) -> Iterator["IngestWriter"]:
         """One ingest, one transaction: all of it is stored at the end, or nothing.
 
-        One at a time; readers go on undisturbed. Raises StoreError.
+        `version` is what changes when the source is written anew. One at a time; readers go on
+        undisturbed. Raises StoreError.
         """
         with self._database.bulk_writing() as connection:
-            writer = IngestWriter(connection, source)
+            writer = IngestWriter(connection, source, version)
             yield writer
             writer.finish()
+
+    def ingested_versions(self) -> dict[str, str]:
+        """The version of each source that was last ingested, of those that had one."""
+        known = sa.select(ingests.c.source, ingests.c.source_version)
+        known = known.where(ingests.c.source_version.is_not(None)).order_by(ingests.c.ingest_id)
+        with self._database.reading() as connection:
+            return {row.source: row.source_version for row in connection.execute(known)}
 
     def fold_log(self) -> None:
         """After an ingest, whose log is as large as the file. Raises StoreError."""
@@ -57,13 +75,13 @@ class IngestStore(StorePart):
 class IngestWriter:
     """What an ingest may do within its transaction."""
 
-    def __init__(self, connection: sa.Connection, source: str) -> None:
+    def __init__(self, connection: sa.Connection, source: str, version: str | None = None) -> None:
         self._connection = connection
         self._sqlite = connection.dialect.name == "sqlite"
         if not self._sqlite:
             # marks must grow in the order of commits: one ingest at a time, readers go on
             connection.exec_driver_sql("LOCK TABLE all_measurements IN SHARE ROW EXCLUSIVE MODE")
-        started = {"source": source, "started_at": datetime.now(UTC)}
+        started = {"source": source, "source_version": version, "started_at": datetime.now(UTC)}
         zeros = dict.fromkeys(("rows_read", "rows_added", "rows_known", "rows_rejected"), 0)
         added = connection.execute(sa.insert(ingests).values(started | zeros))
         self._ingest_id: int = (added.inserted_primary_key or (0,))[0]
@@ -125,6 +143,18 @@ class IngestWriter:
         bulk_insert(self._connection, configurations, new.with_columns(configuration_key=keys))
         added = pl.DataFrame({"value": new["content_hash"], "key": keys.cast(pl.Int64)})
         return pl.concat([found, added]), new.height
+
+    def pruned_history(self) -> PrunedDevices | None:
+        """Whose old rows were made fewer; None where nobody's were."""
+        newest = sa.select(sa.func.max(pruned_histories.c.before_us))
+        before = self._connection.scalar(newest)
+        if before is None:
+            return None
+        keys = sa.select(all_measurements.c.device_key).distinct()
+        keys = keys.where(all_measurements.c.stands_for.is_not(None))
+        return PrunedDevices(
+            int(before), pl.Series(list(self._connection.scalars(keys)), dtype=pl.Int64)
+        )
 
     def add_measurements(self, frame: pl.DataFrame) -> None:
         """Add rows that are not stored yet; columns are those of the table but key and ingest."""

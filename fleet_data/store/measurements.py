@@ -24,6 +24,8 @@ from hdap.fleet_data.store.schema import (
 from hdap.fleet_data.telemetry import BESIDE_RUNTIME, CONTEXT, SIMULATED
 
 _BLOCK = 250_000
+NO_MARK = 2**62
+"""A mark that no row comes after."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,14 @@ class MeasurementStore(StorePart):
         """
         with self._database.reading() as connection:
             return _load(connection, model, after_mark)
+
+    def measurements_since(self, mark: int) -> tuple[Measurements, int]:
+        """All measurements, and how many of them, the last, came after a mark; none is loaded where
+        none did."""
+        newer = sa.select(sa.func.count()).where(measurements.c.measurement_id > mark)
+        with self._database.reading() as connection:
+            new = int(connection.scalar(newer) or 0)
+            return _load(connection, None, 0 if new else NO_MARK), new
 
 
 def _load(connection: sa.Connection, model: str | None, after_mark: int) -> Measurements:

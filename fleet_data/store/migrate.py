@@ -13,7 +13,7 @@ from hdap.fleet_data.store.engine import Database, shown
 from hdap.fleet_data.store.schema import metadata
 from hdap.fleet_data.store.views import create_views, drop_views
 
-HEAD = "0006"
+HEAD = "0007_history"
 """The newest revision, here so that opening a current database need not import alembic."""
 _ADVISORY_LOCK = 0x68646170  # "hdap"
 _FOLDER = Path(__file__).parent / "migrations"
@@ -71,7 +71,8 @@ def _version(connection: sa.Connection) -> str | None:
 
 
 def _known() -> set[str]:
-    return {path.stem[1:5] for path in (_FOLDER / "versions").glob("r[0-9]*.py")}
+    files = [path.stem[1:] for path in (_FOLDER / "versions").glob("r[0-9]*.py")]
+    return {*files, *(name[:4] for name in files)}  # early revisions are their number alone
 
 
 def _bring_to_head(connection: sa.Connection) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from hdap.fleet_data.callbacks import tell_saved
 from hdap.fleet_data.records import (
     CompressionStepRecord,
     EpochRecord,
@@ -48,6 +49,7 @@ class NetworkStore(StorePart):
         """Store epochs in one transaction."""
         with self._database.writing() as connection:
             replace(connection, epochs, records, ("run", "epoch"))
+        tell_saved(records)
 
     def epochs(self, run: str | None = None) -> tuple[EpochRecord, ...]:
         """Epochs of a run, or of all, by run and epoch; empty when there are none."""
@@ -64,6 +66,7 @@ class NetworkStore(StorePart):
         """Store one step."""
         with self._database.writing() as connection:
             replace(connection, compression_steps, [record], ("run", "step"))
+        tell_saved([record])
 
     def compression_steps(self, run: str) -> tuple[CompressionStepRecord, ...]:
         """Steps of a compression in order; empty when there are none."""

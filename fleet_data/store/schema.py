@@ -104,6 +104,8 @@ ingests = sa.Table(
     metadata,
     _key("ingest_id"),
     sa.Column("source", sa.Text, nullable=False),
+    # what changes when the source is written anew; NULL: nobody asked
+    sa.Column("source_version", sa.Text),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime),
     sa.Column("rows_read", sa.BigInteger, nullable=False),
@@ -144,6 +146,8 @@ all_measurements = sa.Table(
     # milliseconds of the unit that somebody said it is in; NULL: nobody did, so 1
     sa.Column("unit_ms", sa.Double),
     sa.Column("unit_sure", sa.Boolean),
+    # of an old history: how many rows this one stands for; NULL: itself alone
+    sa.Column("stands_for", sa.BigInteger),
     _reference("suspicion_id", "unit_suspicions.suspicion_id", nullable=True),
     sa.Index("measurements_row_hash", "row_hash", unique=True),
 )
@@ -152,6 +156,17 @@ sa.Index(
     all_measurements.c.suspicion_id,
     sqlite_where=all_measurements.c.suspicion_id.is_not(None),
     postgresql_where=all_measurements.c.suspicion_id.is_not(None),
+)
+
+pruned_histories = sa.Table(
+    "pruned_histories",
+    metadata,
+    _key("pruned_history_id"),
+    sa.Column("pruned_at", UtcDateTime, nullable=False),
+    # rows measured before this moment were made fewer
+    sa.Column("before_us", sa.BigInteger, nullable=False),
+    sa.Column("rows_removed", sa.BigInteger, nullable=False),
+    sa.Column("rows_kept", sa.BigInteger, nullable=False),
 )
 
 _OF_READING = ("unit_ms", "unit_sure", "suspicion_id")

@@ -19,6 +19,7 @@ from hdap.fleet_data.store.engine import (
     parse_url,
     shown,
 )
+from hdap.fleet_data.store.history_store import HistoryStore
 from hdap.fleet_data.store.ingest_writer import IngestStore
 from hdap.fleet_data.store.measurements import MeasurementStore
 from hdap.fleet_data.store.migrate import OutdatedError, migrate
@@ -40,6 +41,7 @@ class Store(
     NetworkStore,
     QueryStore,
     UnitStore,
+    HistoryStore,
 ):
     """Records in, records out; every method is one transaction.
 

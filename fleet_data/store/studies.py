@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hdap.fleet_data.callbacks import tell_saved
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, NetworkRecord, StudyRecord, VerificationRecord
 from hdap.fleet_data.store.mapper import to_record
@@ -61,6 +62,7 @@ class StudyStore(StorePart):
         with self._database.writing() as connection:
             if connection.execute(change).rowcount == 0:
                 raise not_found("study", id, names_of(connection, studies.c.study), "`hdap trials`")
+        tell_saved(self._select(StudyRecord, studies, studies.c.study_id == id))
 
     def study(self, id_or_name: int | str | None = None) -> StudyRecord:
         """The study with that id or name, or the newest. Raises NotFoundError."""
@@ -93,6 +95,7 @@ class StudyStore(StorePart):
         """Store the clusters of one verified trial in one transaction; the newest counts."""
         with self._database.writing() as connection:
             replace(connection, verifications, records, ("study_id", "number", "cluster"))
+        tell_saved(records)
 
     def verifications(self, study_id: int) -> tuple[VerificationRecord, ...]:
         """Everything verified of a study, by trial and cluster; empty when nothing was."""

@@ -27,9 +27,11 @@ from hdap.cli.settings.fleet_commands import (
     MeasureCommand,
     ModelCommand,
     PlanCommand,
+    PruneHistoryCommand,
     SimulateCommand,
     SqlCommand,
     StatusCommand,
+    WatchCommand,
 )
 from hdap.cli.settings.report_commands import DashboardCommand, PlotCommand, ReportCommand
 from hdap.cli.settings.search_commands import (
@@ -74,6 +76,8 @@ COMMANDS: dict[str, type] = {
     "compress": CompressCommand,
     "export": ExportCommand,
     "status": StatusCommand,
+    "watch": WatchCommand,
+    "prune-history": PruneHistoryCommand,
     "simulate": SimulateCommand,
     "demo": DemoCommand,
     "report": ReportCommand,

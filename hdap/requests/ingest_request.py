@@ -68,10 +68,11 @@ class IngestRequest:
     ] = False
 
     device_id: Annotated[
-        str | None, Setting("The device of a measurement log, which does not say it itself.")
+        str | None, Setting("The device, of a source that does not say it itself.")
     ] = None
     model: Annotated[
-        str | None, Setting("The model of a measurement log, instead of what the log calls it.")
+        str | None,
+        Setting("The model, of a source without one, or instead of what a log calls it."),
     ] = None
     channels: Annotated[
         str | None, Setting("The counts by width group of the network that a log measured.")

@@ -79,9 +79,9 @@ def assign_devices(store: Store, record: StudyRecord) -> Assigned:
     stored = store.assignments(record.id)
     problem, _ = stored_problem(store, record)
     clustering = store.clustering(record.clustering_id)
-    fresh = len(store.measurements(after_mark=clustering.measurement_mark))
+    measurements, fresh = store.measurements_since(clustering.measurement_mark)
     if fresh:
-        clustering = refreshed(clustering, store.measurements(), fresh)
+        clustering = refreshed(clustering, measurements, fresh)
     asked = sizes_problem(store, request_of(record), problem, clustering)
     trials = store.trials(record.id)
     trials = trials.take(np.isin(trials.number, stored.number))

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hdap.clustering.cluster_drift import Drift, drift
 from hdap.fleet_data.errors import HdapError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
 Action = Literal["nothing", "cluster again", "measure again", "fit again", "search again"]
-Kind = Literal["moved devices", "new devices", "changed clusters", "surrogates"]
+Kind = Literal["moved devices", "outliers", "new devices", "changed clusters", "surrogates"]
 FEW = 0.02
 """Share of devices that may move, or be new, before the clusters themselves are in question."""
 
@@ -46,8 +49,8 @@ def findings(
     """
     found: list[Finding] = []
     if store.measurement_mark() > clustering.measurement_mark:
-        new = len(store.measurements(after_mark=clustering.measurement_mark))
-        found += _of_devices(drift(store.measurements(), new, clustering), clustering, models)
+        measurements, new = store.measurements_since(clustering.measurement_mark)
+        found += _of_devices(drift(measurements, new, clustering), clustering, models)
     for model in models:
         found += _of_surrogates(store, clustering, model)
     return tuple(found)
@@ -60,6 +63,8 @@ def _of_devices(
     found = []
     if seen.devices:
         found.append(_moved(seen, fleet))
+    if len(seen.outlying):
+        found.append(_outlying(seen))
     if len(seen.unknown):
         new = counted(len(seen.unknown), "new device is", "new devices are")
         says = f"{new} in no cluster"
@@ -77,10 +82,22 @@ def _moved(seen: Drift, fleet: int) -> Finding:
     if not moved:
         says = f"{of} reported since, and none behaves as another cluster than its own"
         return Finding("moved devices", "", says, "nothing", "")
-    names = ", ".join(str(d) for d in seen.moved[:5]) + (" ..." if moved > 5 else "")
     behave = "behaves" if moved == 1 else "behave"
-    says = f"{moved:,} of {of} that reported since {behave} as another cluster ({names})"
+    says = (
+        f"{moved:,} of {of} that reported since {behave} as another cluster ({_named(seen.moved)})"
+    )
     return Finding("moved devices", "", says, *_beyond(moved, fleet))
+
+
+def _outlying(seen: Drift) -> Finding:
+    """Every one is worth a look, however large the fleet is."""
+    behave = counted(len(seen.outlying), "device behaves", "devices behave")
+    says = f"{behave} like no cluster any more ({_named(seen.outlying)})"
+    return Finding("outliers", "", says, "cluster again", "hdap cluster")
+
+
+def _named(devices: NDArray[np.object_]) -> str:
+    return ", ".join(str(d) for d in devices[:5]) + (" ..." if len(devices) > 5 else "")
 
 
 def _changed(seen: Drift, models: tuple[str, ...]) -> list[Finding]:

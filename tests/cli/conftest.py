@@ -50,7 +50,9 @@ def hdap() -> Hdap:
         mark_simulated(simulated=False)  # as in a process of its own
         done = runner.invoke(app, [*arguments, *at], input=stdin)
         if "--json" in arguments and done.stdout.startswith(("{", "[")):
-            _check_json(_command(arguments), done.stdout)
+            command = _command(arguments)
+            for text in done.stdout.splitlines() if command == "watch" else [done.stdout]:
+                _check_json(command, text)
         return done
 
     return run

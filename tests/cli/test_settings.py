@@ -26,7 +26,9 @@ from hdap.simulation.presets import PRESETS
 from hdap.simulation.sinks import SINKS
 from hdap.surrogate.models.registry import SURROGATES
 
-MODULES = {words: f"hdap.cli.commands.{words.replace(' ', '_')}" for words in COMMANDS}
+MODULES = {
+    words: f"hdap.cli.commands.{words.replace(' ', '_').replace('-', '_')}" for words in COMMANDS
+}
 OWN_NAMES: dict[tuple[str, str], Iterable[str]] = {
     ("cluster", "algorithm"): ALGORITHMS,
     ("fit", "kind"): SURROGATES,

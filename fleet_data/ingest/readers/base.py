@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
@@ -29,6 +30,10 @@ class TelemetryReader(ABC):
     def recognises(self, source: ByteSource) -> bool:
         """Whether the source is of this format, by `source.head`; reads nothing."""
 
+    def reading_with(self, facts: RowFacts, reading: SourceReading) -> SourceReading:
+        """How the checks read its rows: a log has put what `facts` say into its rows itself."""
+        return reading
+
     @abstractmethod
     def check(self, source: ByteSource, facts: RowFacts, reading: SourceReading) -> None:
         """Whether the source can be opened and has the columns. Raises InputError."""
@@ -41,26 +46,27 @@ class TelemetryReader(ABC):
 
 
 class TableReader(TelemetryReader):
-    """A format that has columns of its own: nothing but what they are is to be said beside it.
+    """A format that has columns of its own; what is said beside it must be missing in it.
 
     Columns are named by `name_columns`, which raises ColumnsProposed where somebody has to agree;
     every block has its `naming`.
     """
 
+    def reading_with(self, facts: RowFacts, reading: SourceReading) -> SourceReading:
+        return replace(reading, beside=facts.texts())
+
     def check(self, source: ByteSource, facts: RowFacts, reading: SourceReading) -> None:
-        facts.refuse(source.name, self.called)
-        self.check_table(source, reading)
+        self.check_table(source, self.reading_with(facts, reading))
 
     def blocks(
         self, source: ByteSource, facts: RowFacts, reading: SourceReading
     ) -> Iterator[Block]:
-        facts.refuse(source.name, self.called)
-        return self.table(source, reading)
+        return self.table(source, self.reading_with(facts, reading))
 
     @abstractmethod
     def check_table(self, source: ByteSource, reading: SourceReading) -> None:
-        """`check` without facts."""
+        """`check`, with facts in `reading.beside`."""
 
     @abstractmethod
     def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
-        """`blocks` without facts."""
+        """`blocks`, with facts in `reading.beside`, which the checks add."""

@@ -13,6 +13,7 @@ from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.column_names import Naming, name_columns, name_further
 from hdap.fleet_data.ingest.csv_reader import LONGEST_LINE
 from hdap.fleet_data.ingest.readers.base import TableReader
+from hdap.fleet_data.ingest.readers.nested_values import with_nested
 from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.records import Ints
 
@@ -24,7 +25,8 @@ _RULE = "the line must be one JSON object"
 class JsonLines(TableReader):
     """One JSON object a line, UTF-8, parsed by polars; keys are columns, null is empty.
 
-    A key that a row lacks is empty there; what is nested is kept as its JSON text. A line that is
+    A key that a row lacks is empty there; what is nested is kept as its JSON text, beside what
+    `with_nested` takes out of it. A line that is
     no object is a reject. What keys mean, the first 4 MB tell. Source: jsonlines.org.
     """
 
@@ -41,7 +43,7 @@ class JsonLines(TableReader):
         columns: dict[str, None] = {}
         naming: Naming | None = None
         for data, first_line in _chunks(source):
-            block = _block(source.name, data, first_line)
+            block = with_nested(_block(source.name, data, first_line), reading)
             columns |= dict.fromkeys(block.frame.columns)
             found = tuple(columns)
             if naming is None:

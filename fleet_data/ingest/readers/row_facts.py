@@ -1,4 +1,4 @@
-"""What a measurement log does not say of its rows, from a person or from the file's name."""
+"""What a source does not say of its rows, from a person or from the file's name."""
 
 from dataclasses import dataclass, fields
 from pathlib import PurePath
@@ -8,7 +8,7 @@ from hdap.fleet_data.errors import InputError
 
 @dataclass(frozen=True)
 class RowFacts:
-    """Columns of all rows of a log, as text of the telemetry contract; empty = not said."""
+    """Columns of all rows of a source, as text of the telemetry contract; empty = not said."""
 
     device_id: str = ""
     model: str = ""
@@ -24,6 +24,10 @@ class RowFacts:
     def said(self) -> tuple[str, ...]:
         """The columns that are said."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name))
+
+    def texts(self) -> dict[str, str]:
+        """What is said, by column."""
+        return {column: getattr(self, column) for column in self.said()}
 
     def refuse(self, name: str, called: str) -> None:
         """Raises InputError where something is said of what has all columns itself."""

@@ -14,6 +14,7 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, ingest
 from hdap.fleet_data.ingest.reading import SourceReading
+from hdap.fleet_data.ingest.source_files import source_of, sources_at
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.wording import counted, seconds
@@ -25,7 +26,7 @@ from hdap.workflows.next_commands import for_models
 def run(asked: IngestCommand) -> None:
     """Load the files and print what came of each, also where a later one fails."""
     units, reading = asked.request.units, asked.request.reading
-    sources = [file if file == "-" else Path(file) for file in asked.files]
+    sources = [each for file in asked.files for each in sources_at(source_of(file))]
     facts = asked.request.facts
     readings = [agree_to_columns(each, reading, facts, unit_said=units.said) for each in sources]
     reports: list[IngestReport] = []
@@ -77,7 +78,7 @@ def _ingest(
     units: LatencyUnits,
     reading: SourceReading,
 ) -> IngestReport:
-    with progress_bar(f"ingest {Path(source).name}", "bytes") as bar:
+    with progress_bar(f"ingest {str(source).rstrip('/').rpartition('/')[2]}", "bytes") as bar:
         at: tuple[int, int | None] = (0, None)
 
         def progress(done: int, total: int | None) -> None:

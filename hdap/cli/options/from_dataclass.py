@@ -46,6 +46,14 @@ FOR_ALL = {
     ),
 }
 
+TRACKED = ("search", "verify", "finetune", "compress", "elastic train", "portfolio train")
+"""Commands whose searches, trainings and verdicts MLflow logs where it is asked to."""
+MLFLOW = typer.Option(
+    "--mlflow",
+    envvar="MLFLOW_TRACKING_URI",
+    help="Log parameters, metrics and the checkpoint to MLflow: http://..., sqlite:///mlflow.db.",
+)
+
 
 def command(words: str, wanted: type) -> Callable[..., None]:
     """What typer calls for the command that is typed as `words` and takes the settings of `wanted`.
@@ -64,7 +72,10 @@ def command(words: str, wanted: type) -> Callable[..., None]:
         set_verbosity(QUIET if values["quiet"] else VERBOSE if values["verbose"] else USUAL)
         try:
             given = _given(context, leaves, values)
-            with _agreed(context, words, leaves, given, trusted=values["trust"]):
+            with (
+                _agreed(context, words, leaves, given, trusted=values["trust"]),
+                _logged(words, wanted, values),
+            ):
                 _run(words, wanted, given, tuple(context.args))
         except Exception:
             if values["debug"]:
@@ -82,6 +93,9 @@ def command(words: str, wanted: type) -> Callable[..., None]:
         inspect.Parameter(name, keyword, annotation=Annotated[bool, option], default=False)
         for name, option in FOR_ALL.items()
     ]
+    if words in TRACKED:
+        kind = Annotated[str | None, MLFLOW]
+        parameters.append(inspect.Parameter("mlflow", keyword, annotation=kind, default=None))
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__doc__ = wanted.__doc__
     return call
@@ -97,7 +111,21 @@ def _run(words: str, wanted: type, given: Mapping[str, Any], rest: tuple[str, ..
     asked: Any = build(wanted, given, rest)
     if hasattr(wanted, "EXTRA"):
         require(wanted.EXTRA)
-    import_module(f"hdap.cli.commands.{words.replace(' ', '_')}").run(asked)
+    import_module(f"hdap.cli.commands.{words.replace(' ', '_').replace('-', '_')}").run(asked)
+
+
+@contextmanager
+def _logged(words: str, wanted: type, values: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, MLflow logs what is stored, where somebody asks for it."""
+    if not values.get("mlflow"):
+        yield
+        return
+    require("mlflow")
+    # takes seconds, and is seldom asked for
+    from hdap.workflows.mlflow_runs import logged
+
+    with logged(values["mlflow"], words, effective(wanted, values), values["db"]):
+        yield
 
 
 def _named(context: typer.Context) -> Named:

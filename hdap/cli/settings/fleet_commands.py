@@ -1,11 +1,13 @@
 """Commands on the fleet and its telemetry."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from hdap.cli.settings.shared_flags import WithBoth, WithJson
+from hdap.cli.settings.shared_flags import WithBoth, WithDatabase, WithJson
 from hdap.requests.clustering_choice import ClusteringChoice
+from hdap.requests.history_span import DEFAULT_KEEP, parse_span
 from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.setting import Rest, Setting
@@ -33,8 +35,8 @@ class IngestCommand(WithBoth):
     files: Annotated[
         tuple[str, ...],
         Setting(
-            "Files or pipes: CSV, Parquet, JSON lines, Avro, plain or packed by gzip or zstd; "
-            "folders of Parquet; measurement logs; - is standard input.",
+            "Files, folders, pipes, s3://, gs:// and az:// URLs: CSV, Parquet, JSON lines, Avro, "
+            "plain or packed by gzip or zstd; measurement logs; - is standard input.",
             argument=True,
         ),
     ]
@@ -165,6 +167,69 @@ class StatusCommand(WithBoth):
     """Say what the database holds, what is stale, and what to do next."""
 
     model: Annotated[str | None, Setting("Only this model.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchCommand(WithDatabase):
+    """Ingest telemetry as it keeps coming, once each, and say when the fleet is no more as it was.
+
+    After every look the rules of `hdap status` are applied: devices that moved or became outliers,
+    clusters that grew slower or faster, predictions that no longer hold. With --once the exit
+    status is 0 where all is well, 3 where a finding asks for something, 1 where a file or the place
+    could not be read. SIGTERM and Ctrl-C end it with status 0 after the file that is being read.
+    """
+
+    place: Annotated[
+        str,
+        Setting(
+            "A folder, a prefix (s3://bucket/prefix/, gs://, az://), or - for lines on standard "
+            "input: JSON, or CSV with a header.",
+            argument=True,
+        ),
+    ]
+    as_json: Annotated[bool, Setting("Print one JSON object a line and event.", flag="json")] = (
+        False
+    )
+    source: Annotated[
+        str | None,
+        Setting("Read as table source.NAME of hdap.toml says: map, unit, ...", table="source"),
+    ] = None
+    request: IngestRequest = field(default_factory=IngestRequest)
+    once: Annotated[bool, Setting("Look once and end, for cron and Kubernetes.")] = False
+    every: Annotated[
+        float, Setting("Seconds between looks; of a stream, rows wait so long at most.", low=0.1)
+    ] = 60.0
+    rest: Annotated[
+        float, Setting("Seconds that a file must not have been written to; others wait.", low=0.0)
+    ] = 5.0
+    metrics_port: Annotated[
+        int | None,
+        Setting("Answer Prometheus at /metrics on this port; 0 is any.", low=0, high=65535),
+    ] = None
+    metrics_host: Annotated[
+        str,
+        Setting("Address for --metrics-port; 0.0.0.0 is every network.", reach="address"),
+    ] = "127.0.0.1"
+    metrics_file: Annotated[
+        Path | None, Setting("Write the metrics into this file, for node_exporter (NAME.prom).")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneHistoryCommand(WithBoth):
+    """Make old dense telemetry fewer rows: what clusters need of it is kept.
+
+    Of each device, network and software the rows from before --keep become at most nine: their
+    latencies' quantiles, each a row with the medians of its like. Measurements of pruned networks,
+    rows without a time and rows that are set aside stay. Says what would go; --yes does it. Of
+    these devices rows that are so old come in no more.
+    """
+
+    keep: Annotated[
+        timedelta,
+        Setting("How much history stays as it is: 90d, 12w, 36h.", read=parse_span, written="90d"),
+    ] = DEFAULT_KEEP
+    agreed: Annotated[bool, Setting("Do it.", flag="yes")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

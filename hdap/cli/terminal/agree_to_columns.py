@@ -27,7 +27,7 @@ def agree_to_columns(
     try:
         check_source(source, facts, replace(reading, agreed=False))
     except ColumnsProposed as proposed:
-        _show(source, proposed.proposal, preview(source, reading), unit_said=unit_said)
+        _show(source, proposed.proposal, preview(source, reading, facts), unit_said=unit_said)
         if not reading.agreed:
             if not can_ask() or not typer.confirm("Is that so?", default=False, err=True):
                 raise

@@ -232,6 +232,14 @@ def emit_json(document: Any, *, marked: bool = True) -> None:
     write(json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
+def emit_event(document: Any) -> None:
+    """One JSON object on a line of standard output, at once; as `emit_json` else."""
+    event = _plain(document)
+    if _simulated.get() is not None:
+        event.setdefault("simulated", _simulated.get())
+    write(json.dumps(event, allow_nan=False) + "\n")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
