@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 
 from hdap.clustering.algorithms.registry import ALGORITHMS
+from hdap.clustering.apart_by_software import kernel_codes
 from hdap.clustering.describe import describe
 from hdap.clustering.device_software import current_software, runs_current, software_columns
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
@@ -46,7 +47,8 @@ def cluster(
     a row join the cluster with the largest share of weight, at factor 1.
     `memory_boundness` (a number a configuration, say log bytes per multiply-accumulate, NaN where
     unknown) gives slopes a meaning; without it they are found in the data, where there are any.
-    A device is described by the rows of what it runs now (`device_software`).
+    A device is described by the rows of what it runs now (`device_software`), and no cluster is of
+    two runtimes or precisions unless `clusters` says how many there are (`apart_by_software`).
     Devices that are `standing` (one a device) represent their cluster before others do.
     `progress` is called with resamples done and in all.
 
@@ -64,10 +66,18 @@ def cluster(
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
     prints = fingerprint(measurements, fit_rng, memory_boundness, columns)
     points = _informative(prints.standard)
-    groups = group_points(points[measured], chosen, clusters, fit_rng)
+    kernels = [codes[measured] for codes in kernel_codes(software)]
+    groups = group_points(points[measured], chosen, clusters, fit_rng, kernels)
     groups = _from_fastest(groups, prints.offset[measured], measurements.devices.weights[measured])
     steady = stability(
-        points[measured], groups.cluster, chosen, clusters, resamples, resample_rng, progress
+        points[measured],
+        groups.cluster,
+        chosen,
+        clusters,
+        resamples,
+        resample_rng,
+        progress,
+        kernels,
     )
     groups = _with_unmeasured(groups, measured, measurements.devices.weights)
     records, factor = _summarise(prints, groups, measured, measurements.devices, steady, columns)
