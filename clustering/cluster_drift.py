@@ -49,7 +49,7 @@ class Drift:
 
     `rows` new everyday rows were looked at, of `devices` known devices. `moved` devices went from
     cluster `moved_from` to `moved_to`; `unknown` devices are in no cluster. `clusters` holds those
-    that could be judged.
+    that could be judged. Devices that run other software now are another state: none of these.
     """
 
     rows: int
@@ -66,13 +66,24 @@ class Drift:
         return tuple(c for c in self.clusters if c.changed)
 
 
-def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecord) -> Drift:
-    """Compare the last `new_rows` of all rows with those before, on which `clustering` rests."""
+def drift(
+    measurements: Measurements,
+    new_rows: int,
+    clustering: ClusteringRecord,
+    changed: Bools | None = None,
+) -> Drift:
+    """Compare the last `new_rows` of all rows with those before, on which `clustering` rests.
+
+    Of D devices those that `changed` what they run are left out: that they are faster or slower
+    has a reason.
+    """
     devices = len(measurements.devices.ids)
     cluster, known, outlier = membership(measurements, clustering)
     offsets = device_offsets(measurements, new_rows)
     change, error = offsets.change, offsets.error
     seen = np.isfinite(change) & known
+    if changed is not None:
+        seen &= ~changed
     clusters = _changes(change, error, seen & ~outlier, cluster, len(clustering.clusters))
     moved, target = _moved(offsets.old, change, error, seen & ~outlier, cluster, clusters)
     ids = measurements.devices.ids

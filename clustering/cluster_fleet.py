@@ -8,7 +8,12 @@ import numpy as np
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.apart_by_software import kernel_codes
 from hdap.clustering.describe import describe
-from hdap.clustering.device_software import current_software, runs_current, software_columns
+from hdap.clustering.device_software import (
+    current_software,
+    runs_current,
+    software_columns,
+    software_history,
+)
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
 from hdap.clustering.group_devices import Groups, choose_representatives, group_points
 from hdap.clustering.grouping import weighted_median
@@ -62,6 +67,7 @@ def cluster(
     software = current_software(measurements)
     rows = runs_current(measurements, software)
     columns = software_columns(software)
+    history = software_history(measurements, software)
     measurements = measurements if rows.all() else measurements.at(rows)
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
     prints = fingerprint(measurements, fit_rng, memory_boundness, columns)
@@ -102,6 +108,8 @@ def cluster(
         factor=factor,
         factor_sd=np.where(measured, prints.offset_sd, np.nan),
         software=software,
+        software_before=history.before,
+        software_since=history.since,
         features=prints.names,
         fingerprint=prints.standard,
         clusters=records,

@@ -22,7 +22,8 @@ def parse_software(text: str) -> dict[str, str]:
 def show_software(text: str) -> str:
     """The same for people: `openvino 2026.4, bfloat16`; threads and firmware say what they are."""
     known = parse_software(text)
-    words = {"threads": "{} threads", "firmware": "firmware {}"}
+    threads = "{} thread" if known.get("threads") == "1" else "{} threads"
+    words = {"threads": threads, "firmware": "firmware {}"}
     said = [words.get(name, "{}").format(known[name]) for name in SOFTWARE if name in known]
     return ", ".join(said) or "unknown software"
 

@@ -135,13 +135,14 @@ class AdditiveStates(StateSurrogates):
         """As `FleetModel.tangent`: the sum of the parts' own."""
         models = self._models
         own = np.split(features, len(models))
-        return np.sum(
+        prices: Floats = np.sum(
             [
                 model.tangent(f, shares[list(part.clusters)], risk)
                 for model, part, f in zip(models, self.parts, own, strict=True)
             ],
             axis=0,
         )
+        return prices
 
     @property
     def _models(self) -> list[FleetModel]:

@@ -9,12 +9,13 @@ so.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hdap.clustering.grouping import compact, grouped_sum
 from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.records import Floats
 from hdap.fleet_data.wording import percent
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.fleet_model import FleetModel
@@ -60,7 +61,7 @@ class StateChoice:
         alone = self.errors.get(FleetModel.kind)
         if self.borrows and alone is None:
             return f"{name}: too few of its own, so {of} teaches it too, unproven ({error})"
-        if self.borrows:
+        if self.borrows and alone is not None:
             return f"{name}: {of} teaches it too ({error}, {percent(alone)} alone)"
         by = "" if self.kind == FleetModel.kind else f", by {self.kind}"
         return f"{name}: learned alone{by} ({error}{self._others})"
@@ -202,7 +203,7 @@ def _by_configuration(held: HeldOut) -> Floats:
 def _joined(held: list[HeldOut]) -> HeldOut:
     """All of them in the order of clusters and configurations."""
 
-    def stacked(name: str) -> Floats | Ints:
+    def stacked(name: str) -> Any:
         return np.concatenate([getattr(h.cells, name) for h in held])
 
     names = ("cluster", "configuration", "counts", "log_ms", "rows")

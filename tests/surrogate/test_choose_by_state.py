@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.surrogate.models.roofline import Roofline
 from hdap.surrogate.models.state_surrogates import AdditiveStates, Part, StateSurrogates
-from hdap.surrogate.training_data.training_cells import TrainingData, training_data
+from hdap.surrogate.training_data.training_cells import ROW_COLUMNS, TrainingData, training_data
 from hdap.surrogate.validation.choose_by_state import POOLED, choose_by_state, fit_chosen
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -69,11 +70,10 @@ def test_a_state_borrows_where_that_is_proven_and_says_from_whom() -> None:
     few = np.unique(twin.configuration[~twin.dense])[:12]
     twin = twin.at(twin.dense | np.isin(twin.configuration, few))
     rest = data.at(np.isin(data.cluster, (1, 2, 3)))
-    names = [f for f in vars(twin) if f in ("configuration", "cluster", "device", "device_factor",
-             "drift", "latency_ms", "runs", "measured_at")]  # fmt: skip
-    joined = replace(
-        rest, **{n: np.concatenate([getattr(twin, n), getattr(rest, n)]) for n in names}
-    )
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(twin, name), getattr(rest, name)]) for name in ROW_COLUMNS
+    }
+    joined = replace(rest, **columns)
     assert mine.any()
     (choice, *_) = choose_by_state(joined).states
     assert choice.kind == POOLED

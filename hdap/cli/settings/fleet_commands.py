@@ -42,10 +42,17 @@ class IngestCommand(WithBoth):
 
 @dataclass(frozen=True, kw_only=True)
 class DevicesCommand(WithBoth):
-    """List the devices: outliers first, then the slowest against their own cluster."""
+    """List the devices: outliers first, then the slowest against their own cluster.
+
+    A device whose runtime, precision, threads or firmware changed is two states of one device: what
+    it runs, since when, and what it ran before.
+    """
 
     cluster: Annotated[int | None, Setting("Only the devices of this cluster.", low=0)] = None
     outliers: Annotated[bool, Setting("Only devices that behave like no other.")] = False
+    changed: Annotated[
+        bool, Setting("Only devices that run other software than before: two states of each.")
+    ] = False
     limit: Annotated[int, Setting("Devices to list at most.", low=1)] = 50
 
 

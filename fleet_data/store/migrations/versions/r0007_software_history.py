@@ -1,0 +1,19 @@
+"""What a device ran before what it runs now, and since when it runs that.
+
+Revision ID: 0007
+Revises: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the columns; clusterings of before did not look for changes."""
+    op.add_column("cluster_devices", sa.Column("software_before", sa.Text))
+    op.add_column("cluster_devices", sa.Column("software_since_us", sa.BigInteger))
