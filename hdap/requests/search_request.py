@@ -101,6 +101,13 @@ class SearchRequest:
             written="",
         ),
     ] = "mean"
+    fleet_as: Annotated[
+        str | None,
+        Setting(
+            "Weigh the fleet as it will be: firmware=2:100%, or shares by software or cluster, as "
+            "'runtime=openvino*:60%,runtime=ncnn*:40%'; today's answer stands beside."
+        ),
+    ] = None
     networks: Annotated[
         int | None,
         Setting(
@@ -257,6 +264,7 @@ def _shared_deadline(request: SearchRequest, given: Collection[str]) -> SearchRe
         flag
         for flag, is_given in (
             ("--data", request.data is not None),
+            ("--fleet-as", request.fleet_as is not None),
             ("--sampler", request.sampler != "fleet"),
             ("--per-cluster", request.per_cluster),
             ("--patience", request.patience is not None),

@@ -38,6 +38,7 @@ from hdap.workflows.build_problem import (
     stored_problem,
     study_that_answers,
 )
+from hdap.workflows.fleet_as_asked import devices_as_asked
 from hdap.workflows.learn_accuracy import AccuracyLesson, stored_lesson
 
 if TYPE_CHECKING:
@@ -262,7 +263,8 @@ def worth_of_sizes(store: Store, search: Search, found: Answer) -> SizesWorth | 
     problem = search.problem
     if problem.goals.several or problem.goals.first.unit != "ms":
         return None
-    devices = DeviceSpeeds.of(search.clustering, store.devices())
+    weighed = devices_as_asked(store, search.request, search.clustering)
+    devices = DeviceSpeeds.of(search.clustering, weighed)
     return sizes_worth(problem, devices, found.found.counts)
 
 

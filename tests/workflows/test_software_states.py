@@ -70,7 +70,10 @@ def test_a_change_of_software_is_no_drift_but_another_state(
     lines = telemetry(np.random.default_rng(0))
     before = [line for line in lines if ",ov 2," not in line]
     with Store.open(str(fresh(tmp_path / "t.db"))) as store:
-        for name, part in (("before", before), ("after", [lines[0], *(line for line in lines if ",ov 2," in line)])):
+        for name, part in (
+            ("before", before),
+            ("after", [lines[0], *(line for line in lines if ",ov 2," in line)]),
+        ):
             path = tmp_path / f"{name}.csv"
             path.write_text("\n".join(part))
             ingest(store, path, trace=lambda model: None)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich.markup import escape
 
+from hdap.cli.tables.fleets_table import show_fleets
 from hdap.cli.tables.front_table import ROWS, documents, show_front
 from hdap.cli.tables.networks_table import networks_document, show_networks
 from hdap.cli.terminal.next_steps import next_steps
@@ -27,6 +28,7 @@ from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.search.sizes.sizes_worth import SizesWorth
 from hdap.surrogate.models.base import Z90
+from hdap.workflows.compare_fleets import FleetsCompared
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.next_commands import command_line, free_name, plan_command, sizes_command
@@ -65,6 +67,7 @@ def show(
     sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
+    fleets: FleetsCompared | None = None,
 ) -> None:
     """The answer as a person reads it."""
     if found.front:
@@ -88,6 +91,8 @@ def show(
     _table(search, found)
     _gist(search, found)
     _worth_measuring(search, found)
+    if fleets is not None:
+        show_fleets(fleets)
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
@@ -209,7 +214,9 @@ def _kept_by(search: Search) -> str:
 def _asked(search: Search) -> str:
     parts = [] if search.request.flops is None else [f"at {search.request.flops} FLOPs"]
     parts += [] if search.problem.limit_ms is None else [f"with {_limit(search)}"]
-    return " and ".join(parts) or "up to the dense model"
+    asked = " and ".join(parts) or "up to the dense model"
+    weighed = search.request.fleet_as
+    return asked if weighed is None else f"{asked}, the fleet with {weighed}"
 
 
 def _limit(search: Search) -> str:
