@@ -13,6 +13,9 @@ from hdap.fleet_data.errors import InputError
 SIMULATED = "simulated"
 """Runtime of every measurement that no device took."""
 
+SUSTAINED = "sustained_s"
+"""Above 0: a row of a device that was kept busy on purpose, which is another state of it."""
+
 ColumnKind = Literal["text", "number", "integer", "time"]
 ColumnRole = Literal["identity", "measurement", "software", "context", "device"]
 
@@ -114,6 +117,7 @@ COLUMNS = (
     _context("battery_health_pct", "%", "health of the battery", 0, 100),
     _context("power_w", "W", "power drawn", -1e6, 1e6),
     _context("energy_mj", "mJ", "energy of one inference", 0, 1e12),
+    _context(SUSTAINED, "s", "how long it had run inferences without rest", 0, 1e9),
     TelemetryColumn(
         "weight",
         "number",

@@ -6,6 +6,7 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.tables.arms_table import arms_document
 from hdap.cli.tables.fleets_table import fleets_document
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
@@ -20,6 +21,7 @@ from hdap.search.problem.fleet_shares import parse_shares
 from hdap.workflows import search_fleet
 from hdap.workflows.compare_fleets import TodaysAnswer, compare_fleets, todays_answer
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
+from hdap.workflows.precision_arms import predicted_arms
 from hdap.workflows.search_fleet import (
     Search,
     certified,
@@ -112,15 +114,20 @@ def _run(
     sizes = worth_of_sizes(store, search, found)
     compared = _compared(store, search, result, found)
     above = certified(search, found)
+    precisions = predicted_arms(
+        store, search.clustering, search.problem, search.dense_ms, found, search.lesson
+    )
     fleets = None if today is None else compare_fleets(today, search, found)
     if asked.as_json:
         document = answer.document(search, result, found, worth, sizes, compared, above)
+        if precisions:
+            document["precisions"] = arms_document(precisions)
         if fleets is not None:
             document["fleets"] = fleets_document(fleets)
         emit_json(document | answer.accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
-        answer.show(search, result, found, worth, sizes, compared, above, fleets)
+        answer.show(search, result, found, worth, sizes, compared, above, (precisions, fleets))
     if result.stopped == "interrupted":
         raise typer.Exit(130)
 

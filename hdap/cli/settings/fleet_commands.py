@@ -117,7 +117,8 @@ class MeasureCommand:
     """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
     Options of measure.pyz follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
-    --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
+    --max-seconds, --out, --sustained 20m (the dense network without rest: first minute, last),
+    --list, --dry-run. Stopped, it goes on where it was when started again.
     """
 
     bundle: Annotated[Path, Setting("A bundle of `hdap plan` or `hdap verify`.", argument=True)]

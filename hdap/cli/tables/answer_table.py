@@ -1,11 +1,13 @@
 """How the profile and the answer of a search are printed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 from rich.markup import escape
 
+from hdap.cli.tables.arms_table import show_arms
 from hdap.cli.tables.fleets_table import show_fleets
 from hdap.cli.tables.front_table import ROWS, documents, show_front
 from hdap.cli.tables.networks_table import networks_document, show_networks
@@ -22,6 +24,7 @@ from hdap.fleet_data.wording import (
     times,
 )
 from hdap.search.analysis.answer import Answer, AnswerRow
+from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.learned_accuracy import Difference
@@ -67,9 +70,9 @@ def show(
     sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
-    fleets: FleetsCompared | None = None,
+    states: tuple[Sequence[Arm], FleetsCompared | None] = ((), None),
 ) -> None:
-    """The answer as a person reads it."""
+    """The answer as a person reads it; `states` are its precisions, and the fleets compared."""
     if found.front:
         out().print()
         goals = search.problem.goals
@@ -87,6 +90,10 @@ def show(
         line(f"sizes: {sizes.words}")
     if compared is not None:
         show_networks(compared)
+    precisions, fleets = states
+    if precisions:
+        out().print()
+    show_arms(precisions)
     # the answer comes last: it is what a screen of 24 lines ends with
     _table(search, found)
     _gist(search, found)
