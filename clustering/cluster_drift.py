@@ -163,10 +163,10 @@ def _usual(measurements: Measurements, new: Bools) -> Bools:
 
 
 def everyday(measurements: Measurements) -> Bools:
-    """Dense rows with no pruned row of their device within a session before or after."""
-    dense, times = measurements.dense, measurements.measured_at
+    """Dense rows of a rested device with no pruned row of it within a session before or after."""
+    dense, times = measurements.dense & measurements.rested, measurements.measured_at
     timed = np.isfinite(times)
-    pruned = ~dense & timed
+    pruned = ~measurements.dense & timed
     if not pruned.any() or not (dense & timed).any():
         return dense
     # One sorted line of time, a device's stretch far from the next one's.

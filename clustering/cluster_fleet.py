@@ -65,7 +65,7 @@ def cluster(
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
     _check_boundness(measurements, memory_boundness)
     software = current_software(measurements)
-    rows = runs_current(measurements, software)
+    rows = runs_current(measurements, software) & measurements.rested
     columns = software_columns(software)
     history = software_history(measurements, software)
     measurements = measurements if rows.all() else measurements.at(rows)

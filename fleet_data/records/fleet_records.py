@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdap.fleet_data.telemetry import SUSTAINED
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -87,6 +89,12 @@ class Measurements:
         unpruned = np.array([not text for text in self.channels], dtype=np.bool_)
         rows: Bools = unpruned[self.configuration]
         return rows
+
+    @property
+    def rested(self) -> Bools:
+        """Rows (n) of a device that was not kept busy without rest on purpose."""
+        busy = self.context.get(SUSTAINED)
+        return np.ones(len(self), dtype=np.bool_) if busy is None else ~(busy > 0.0)
 
     def at(self, rows: Bools | Ints | slice) -> "Measurements":
         """The chosen rows, of the same devices and configurations."""

@@ -19,6 +19,7 @@ from hdap.search.problem.defaults import (
 if TYPE_CHECKING:
     from hdap.fleet_data.records import StudyRecord
 
+SUSTAINED_STATE = "sustained"
 AUTO = 0
 """As many networks as bring more than they cost."""
 JUDGED_TRIALS = 200
@@ -108,6 +109,14 @@ class SearchRequest:
             "'runtime=openvino*:60%,runtime=ncnn*:40%'; today's answer stands beside."
         ),
     ] = None
+    state: Annotated[
+        str,
+        Setting(
+            "usual, or sustained: devices as slow as they get without rest (hdap measure "
+            "--sustained).",
+            choices=("usual", SUSTAINED_STATE),
+        ),
+    ] = "usual"
     networks: Annotated[
         int | None,
         Setting(

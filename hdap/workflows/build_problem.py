@@ -36,7 +36,7 @@ from hdap.surrogate.models.base import FleetSurrogate, fleet_step
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
-from hdap.workflows.fleet_as_asked import devices_as_asked
+from hdap.workflows.fleet_as_asked import fleet_weights
 from hdap.workflows.learn_accuracy import (
     AccuracyLesson,
     evaluator_spec,
@@ -79,7 +79,7 @@ def prepare_search(
     latency = ensure_surrogates(store, architecture, clustering, say, request.surrogate)
     weights = Path(request.weights) if request.weights else None
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
-    fleet = FleetWeights.of(clustering, devices_as_asked(store, request, clustering))
+    fleet = fleet_weights(store, request, clustering, say)
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
     lesson, asked = None, request
     if request.learned:
@@ -240,7 +240,7 @@ def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, Se
     importance = stored_importance(store, record, architecture)
     budget = FlopsBand(record.flops_low, record.flops_high)
     clustering = store.clustering(record.clustering_id)
-    fleet = FleetWeights.of(clustering, devices_as_asked(store, request, clustering))
+    fleet = fleet_weights(store, request, clustering)
     goals = parse_goals(request.objective)
     return build_search_problem(request, goals, budget, latency, fleet, importance)
 

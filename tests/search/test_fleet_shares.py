@@ -44,7 +44,8 @@ def clustering() -> ClusteringRecord:
 
 
 def weights(clustering: ClusteringRecord, text: str) -> list[float]:
-    return fleet_with(parse_shares(text), clustering, DEVICES).weights.round(4).tolist()
+    found: list[float] = fleet_with(parse_shares(text), clustering, DEVICES).weights.tolist()
+    return [round(weight, 4) for weight in found]
 
 
 def test_all_move_to_what_some_run_already(clustering: ClusteringRecord) -> None:

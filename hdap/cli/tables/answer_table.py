@@ -23,6 +23,7 @@ from hdap.fleet_data.wording import (
     seconds,
     times,
 )
+from hdap.requests.search_request import SUSTAINED_STATE
 from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
@@ -222,8 +223,9 @@ def _asked(search: Search) -> str:
     parts = [] if search.request.flops is None else [f"at {search.request.flops} FLOPs"]
     parts += [] if search.problem.limit_ms is None else [f"with {_limit(search)}"]
     asked = " and ".join(parts) or "up to the dense model"
-    weighed = search.request.fleet_as
-    return asked if weighed is None else f"{asked}, the fleet with {weighed}"
+    request = search.request
+    asked += f", {SUSTAINED_STATE}" * (request.state == SUSTAINED_STATE)
+    return asked if request.fleet_as is None else f"{asked}, the fleet with {request.fleet_as}"
 
 
 def _limit(search: Search) -> str:

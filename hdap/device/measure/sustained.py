@@ -12,6 +12,7 @@ import csv
 import math
 import os
 import statistics
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -75,25 +76,36 @@ def run_without_rest(
     """The first and the last window of `seconds` of uninterrupted inference."""
     length = min(WINDOW, seconds / 4)
     begin = last = watch.now()
-    windows: list[Window] = []
-    start, latencies = 0.0, list[float]()
+    first: Window | None = None
+    # Of the stretch that may be the last: when each inference ended, and how long it took.
+    recent: deque[tuple[float, float]] = deque()
+    told = length
     while last - begin < seconds:
         watch.run()
         after = watch.now()
-        latencies.append(max(after - last, 1e-9))
+        recent.append((after - begin, max(after - last, 1e-9)))
         last = after
-        if last - begin - start >= length:
-            windows[1:] = [Window(start, tuple(latencies), sample())]
-            show(f"{last - begin:.0f} of {seconds:.0f} s: {windows[-1].median_ms:.2f} ms")
-            # Reading sensors is no inference: it counts for none.
-            last = watch.now()
-            start, latencies = last - begin, []
-    if len(windows) < 2:
+        while recent[-1][0] - recent[0][0] > length:
+            recent.popleft()
+        if last - begin >= told:
+            median = 1000 * statistics.median(took for _, took in recent)
+            show(f"{last - begin:.0f} of {seconds:.0f} s: {median:.2f} ms")
+            told += length
+            if first is None:
+                first = _window(recent, sample())
+                last = watch.now()  # reading sensors is no inference
+    final = _window(recent, sample())
+    if first is None or final.start < first.start + sum(first.latencies):
         raise DeviceError(
-            f"a run of {seconds:g} s must hold two windows of {length:g} s, but one inference "
-            "takes too long for that; give a longer --sustained"
+            f"a run of {seconds:g} s must hold two windows of {length:g} s one after the other, "
+            "but an inference takes too long for that; give a longer --sustained"
         )
-    return windows[0], windows[1]
+    return first, final
+
+
+def _window(recent: deque[tuple[float, float]], context: dict[str, float]) -> Window:
+    latencies = tuple(took for _, took in recent)
+    return Window(max(recent[0][0] - latencies[0], 0.0), latencies, context)
 
 
 def report(first: Window, last: Window) -> str:
