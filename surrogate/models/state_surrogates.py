@@ -13,9 +13,10 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.records import Floats
 from hdap.surrogate.context.context_effect import Context, ContextRange
+from hdap.surrogate.learning.blas_threads import one_blas_thread
 from hdap.surrogate.learning.physics import Physics
 from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step, pack, unpack
-from hdap.surrogate.models.fleet_model import FleetModel
+from hdap.surrogate.models.fleet_model import BATCH, FleetModel
 from hdap.surrogate.models.roofline import Roofline
 from hdap.surrogate.training_data.training_cells import TrainingData
 
@@ -128,7 +129,8 @@ class AdditiveStates(StateSurrogates):
 
     def priced(self, counts: Counts) -> tuple[Floats, Floats]:
         """Cost (n), of the mean part, and the features of all parts side by side."""
-        every = [model.priced(counts) for model in self._models]
+        terms = self.physics.terms(counts)
+        every = [model.priced_terms(terms) for model in self._models]
         return np.mean([cost for cost, _ in every], axis=0), np.hstack([f for _, f in every])
 
     def tangent(self, features: Floats, shares: Floats, risk: float) -> Floats:
@@ -143,6 +145,17 @@ class AdditiveStates(StateSurrogates):
             axis=0,
         )
         return prices
+
+    def _predict(self, counts: Counts) -> Prediction:
+        """The terms of a network, which take most of the time, are computed once for all parts."""
+        found = []
+        with one_blas_thread():
+            for start in range(0, max(len(counts), 1), BATCH):
+                terms = self.physics.terms(counts[start : start + BATCH])
+                found.append(self._joined([model.of_terms(terms) for model in self._models]))
+        return Prediction(
+            np.vstack([one.log_ms for one in found]), np.vstack([one.log_sd for one in found])
+        )
 
     @property
     def _models(self) -> list[FleetModel]:

@@ -216,14 +216,23 @@ class SimulateCommand(WithJson):
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Ingest, cluster, fit and search the bundled fleet of 24 emulated devices.
+    """Ingest, cluster, fit and search a bundled fleet of emulated devices.
 
-    Two searches: one network at a FLOPs budget, and three that share a deadline.
+    Two searches: one network at a FLOPs budget, and three that share a deadline. In the fleet of a
+    roll-out a third, between them: is that network still the one to ship when all run firmware 2?
 
-    Every latency in it was measured: ResNet-50 with ONNX Runtime on one machine under 24 CPU quotas
-    and memory loads. What the search says of new networks is predicted from them.
+    Every latency was measured: ResNet-50 on one machine, with ONNX Runtime under 24 CPU quotas and
+    memory loads (microfleet), or in four runtimes and precisions (rollout). What the search says of
+    new networks is predicted from them.
     """
 
+    fleet: Annotated[
+        str,
+        Setting(
+            "microfleet (24 devices, one runtime) or rollout (21 devices, four software states).",
+            choices=("microfleet", "rollout"),
+        ),
+    ] = "microfleet"
     flops: Annotated[str, Setting("Budget of the search.")] = "1.0G"
     latency: Annotated[str, Setting("Deadline that three networks share.")] = "20ms"
     trials: Annotated[int, Setting("Trials of the search.", low=1)] = 2000
