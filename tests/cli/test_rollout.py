@@ -76,7 +76,7 @@ def test_status_and_devices_say_what_runs(database: tuple[Path, str]) -> None:
     assert [(s["devices"], s["changed"]) for s in shares] == [(6, 0), (6, 0), (5, 0), (4, 0)]
     device = told(database, "devices", "--limit", "1")[0]
     assert device["software"]["firmware"] in ("1", "2")
-    assert device["software_before"] is None
+    assert device["software_before"] == {}
     assert told(database, "devices", "--changed") == []
 
 

@@ -55,7 +55,7 @@ def _told(device: dict[str, Any]) -> dict[str, Any]:
     before = device["software_before"]
     return device | {
         "software": parse_software(device["software"] or ""),
-        "software_before": None if before is None else parse_software(before),
+        "software_before": parse_software(before or ""),
         "software_since": None if since is None else since / 1e6,
         "runs": show_software(device["software"] or ""),
         "ran": None if before is None else show_software(before),
