@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdap.clustering.sustained import SustainedRatios, sustained_ratios
+from hdap.clustering.sustained_ratios import SustainedRatios, sustained_ratios
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.records import ClusteringRecord, Devices
 from hdap.requests.search_request import SUSTAINED_STATE, SearchRequest

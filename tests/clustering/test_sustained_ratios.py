@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hdap.clustering.sustained import sustained_ratios
+from hdap.clustering.sustained_ratios import sustained_ratios
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.store import Store
