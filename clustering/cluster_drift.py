@@ -52,7 +52,8 @@ class Drift:
 
     `rows` new everyday rows were looked at, of `devices` known devices. `moved` devices went from
     cluster `moved_from` to `moved_to`; `outlying` ones, known or new, became like no cluster;
-    `unknown` devices are in no cluster. `clusters` holds those that could be judged.
+    `unknown` devices are in no cluster. `clusters` holds those that could be judged. Devices that
+    run other software now are another state: none of these.
     """
 
     rows: int
@@ -70,17 +71,28 @@ class Drift:
         return tuple(c for c in self.clusters if c.changed)
 
 
-def drift(measurements: Measurements, new_rows: int, clustering: ClusteringRecord) -> Drift:
-    """Compare the last `new_rows` of all rows with those before, on which `clustering` rests."""
+def drift(
+    measurements: Measurements,
+    new_rows: int,
+    clustering: ClusteringRecord,
+    changed: Bools | None = None,
+) -> Drift:
+    """Compare the last `new_rows` of all rows with those before, on which `clustering` rests.
+
+    Of D devices those that `changed` what they run are left out: that they are faster or slower
+    has a reason.
+    """
     devices = len(measurements.devices.ids)
     cluster, known, outlier = membership(measurements, clustering)
     offsets = device_offsets(measurements, new_rows)
     change, error = offsets.change, offsets.error
     seen = np.isfinite(change) & known
+    if changed is not None:
+        seen &= ~changed
     clusters = _changes(change, error, seen & ~outlier, cluster, len(clustering.clusters))
-    places = _places(offsets, seen & ~outlier, cluster, clusters)
-    moved, target, outlying = places.moved, places.target, places.outlying
-    outlying |= ~known & _far(offsets.new[:, None], places.centre, places.spread)
+    now = _places(offsets, seen & ~outlier, cluster, clusters)
+    moved, target, outlying = now.moved, now.target, now.outlying
+    outlying |= ~known & _far(offsets.new[:, None], now.centre, now.spread)
     ids = measurements.devices.ids
     return Drift(
         rows=offsets.new_rows,
@@ -159,10 +171,10 @@ def _usual(measurements: Measurements, new: Bools) -> Bools:
 
 
 def everyday(measurements: Measurements) -> Bools:
-    """Dense rows with no pruned row of their device within a session before or after."""
-    dense, times = measurements.dense, measurements.measured_at
+    """Dense rows of a rested device with no pruned row of it within a session before or after."""
+    dense, times = measurements.dense & measurements.rested, measurements.measured_at
     timed = np.isfinite(times)
-    pruned = ~dense & timed
+    pruned = ~measurements.dense & timed
     if not pruned.any() or not (dense & timed).any():
         return dense
     # One sorted line of time, a device's stretch far from the next one's.

@@ -6,8 +6,14 @@ from datetime import datetime
 import numpy as np
 
 from hdap.clustering.algorithms.registry import ALGORITHMS
+from hdap.clustering.apart_by_software import kernel_codes
 from hdap.clustering.describe import describe
-from hdap.clustering.device_software import current_software, runs_current, software_columns
+from hdap.clustering.device_software import (
+    current_software,
+    runs_current,
+    software_columns,
+    software_history,
+)
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
 from hdap.clustering.group_devices import Groups, choose_representatives, group_points
 from hdap.clustering.grouping import weighted_median
@@ -46,7 +52,8 @@ def cluster(
     a row join the cluster with the largest share of weight, at factor 1.
     `memory_boundness` (a number a configuration, say log bytes per multiply-accumulate, NaN where
     unknown) gives slopes a meaning; without it they are found in the data, where there are any.
-    A device is described by the rows of what it runs now (`device_software`).
+    A device is described by the rows of what it runs now (`device_software`), and no cluster is of
+    two runtimes or precisions unless `clusters` says how many there are (`apart_by_software`).
     Devices that are `standing` (one a device) represent their cluster before others do.
     `progress` is called with resamples done and in all.
 
@@ -58,16 +65,25 @@ def cluster(
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
     _check_boundness(measurements, memory_boundness)
     software = current_software(measurements)
-    rows = runs_current(measurements, software)
+    rows = runs_current(measurements, software) & measurements.rested
     columns = software_columns(software)
+    history = software_history(measurements, software)
     measurements = measurements if rows.all() else measurements.at(rows)
     fit_rng, resample_rng = np.random.default_rng(seed).spawn(2)
     prints = fingerprint(measurements, fit_rng, memory_boundness, columns)
     points = _informative(prints.standard)
-    groups = group_points(points[measured], chosen, clusters, fit_rng)
+    kernels = [codes[measured] for codes in kernel_codes(software)]
+    groups = group_points(points[measured], chosen, clusters, fit_rng, kernels)
     groups = _from_fastest(groups, prints.offset[measured], measurements.devices.weights[measured])
     steady = stability(
-        points[measured], groups.cluster, chosen, clusters, resamples, resample_rng, progress
+        points[measured],
+        groups.cluster,
+        chosen,
+        clusters,
+        resamples,
+        resample_rng,
+        progress,
+        kernels,
     )
     groups = _with_unmeasured(groups, measured, measurements.devices.weights)
     records, factor = _summarise(prints, groups, measured, measurements.devices, steady, columns)
@@ -92,6 +108,8 @@ def cluster(
         factor=factor,
         factor_sd=np.where(measured, prints.offset_sd, np.nan),
         software=software,
+        software_before=history.before,
+        software_since=history.since,
         features=prints.names,
         fingerprint=prints.standard,
         clusters=records,

@@ -5,12 +5,14 @@ two states are never mixed. Everyday rows come first, because a device may measu
 other software than the one that it serves with. What a row does not say contradicts nothing.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hdap.clustering.cluster_drift import everyday
 from hdap.clustering.grouping import compact
-from hdap.fleet_data.records import Bools, Ints, Measurements, TextColumn
+from hdap.fleet_data.records import Bools, Floats, Ints, Measurements, TextColumn
 from hdap.fleet_data.software import format_software, parse_software, show_software
 from hdap.fleet_data.telemetry import SOFTWARE
 
@@ -65,6 +67,60 @@ def runs_current(measurements: Measurements, software: Texts) -> Bools:
     return fitting
 
 
+@dataclass(frozen=True)
+class SoftwareHistory:
+    """Of D devices: what each ran `before` what it runs (`format_software`; "": no everyday row
+    says that it was anything else), and the time of its first everyday row `since` (NaN: no
+    change, or no times)."""
+
+    before: Texts
+    since: Floats
+
+    @property
+    def changed(self) -> Bools:
+        """Which devices were seen to change."""
+        return np.asarray(self.before != "", dtype=np.bool_)
+
+
+def software_history(measurements: Measurements, software: Texts) -> SoftwareHistory:
+    """When what each device runs (`software`, D) began, and what it ran until then.
+
+    A bundle measured with another runtime is no change: only everyday rows count.
+    """
+    devices = len(software)
+    nothing = SoftwareHistory(np.full(devices, "", dtype=object), np.full(devices, np.nan))
+    now = runs_current(measurements, software)
+    if now.all():
+        return nothing
+    usual, times = everyday(measurements), measurements.measured_at
+    last = np.full(devices, -np.inf)
+    old = np.flatnonzero(usual & ~now)
+    # Without a time the order of the rows tells what came last.
+    old = old[np.argsort(np.nan_to_num(times[old], nan=-np.inf), kind="stable")]
+    row = np.full(devices, -1, dtype=np.int64)
+    row[measurements.device[old]] = old
+    last[measurements.device[old]] = times[old]
+    later = np.flatnonzero(usual & now & (times > last[measurements.device]))
+    since = np.full(devices, np.inf)
+    np.minimum.at(since, measurements.device[later], times[later])
+    since[(row < 0) | np.isinf(since)] = np.nan
+    before = nothing.before.copy()
+    for device in np.flatnonzero(row >= 0).tolist():
+        before[device] = _of_row(measurements, int(row[device]))
+    return SoftwareHistory(before, since)
+
+
+def contradicts(before: str, now: str) -> bool:
+    """Whether two pieces of software as text differ in a column that both know."""
+    was, runs = parse_software(before), parse_software(now)
+    return any(was[name] != runs[name] for name in was.keys() & runs.keys())
+
+
+def _of_row(measurements: Measurements, row: int) -> str:
+    columns = _columns(measurements)
+    return format_software({name: c.texts[c.codes[row]] for name, c in columns.items()})
+
+
 def software_columns(software: Texts) -> dict[str, TextColumn]:
     """The columns of D devices' software that anybody said."""
     texts = dict.fromkeys(software.tolist())
@@ -86,13 +142,11 @@ def software_note(measurements: Measurements, software: Texts) -> str:
         return ""
     devices = np.unique(measurements.device[old])
     first = int(devices[0])
-    row = int(np.flatnonzero(old & (measurements.device == first))[-1])
-    columns = _columns(measurements)
-    was = {name: column.texts[column.codes[row]] for name, column in columns.items()}
+    was = _of_row(measurements, int(np.flatnonzero(old & (measurements.device == first))[-1]))
     return (
         f"{int(old.sum()):,} rows of {len(devices):,} devices are of other software than they run "
         f"now and describe them no more ({measurements.devices.ids[first]}: "
-        f"{show_software(format_software(was))}, now {show_software(software[first])})"
+        f"{show_software(was)}, now {show_software(software[first])})"
     )
 
 

@@ -3,12 +3,14 @@
 Clusters are fitted on some devices; the rest are assigned.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdap.clustering.algorithms.base import ClusteringAlgorithm
 from hdap.clustering.algorithms.partition import nearest, reaches
+from hdap.clustering.apart_by_software import kept_apart
 from hdap.fleet_data.records import Bools, Floats, Ints
 
 FITTED_DEVICES = 10_000
@@ -32,8 +34,25 @@ def group_points(
     algorithm: ClusteringAlgorithm,
     clusters: int | None,
     rng: np.random.Generator,
+    software: Sequence[Ints] = (),
 ) -> Groups:
-    """Group n >= 1 fingerprints (n x F); fewer than three, who cannot be told apart, as one."""
+    """Group n >= 1 fingerprints (n x F); fewer than three, who cannot be told apart, as one.
+
+    Where no number of `clusters` is asked for, devices of other codes in a column of `software` (n
+    each, 0: unknown) are kept apart (`apart_by_software`).
+    """
+    groups = _grouped(points, algorithm, clusters, rng)
+    if clusters is not None:
+        return groups
+    return Groups(*kept_apart(points, groups.cluster, groups.outlier, software))
+
+
+def _grouped(
+    points: Floats,
+    algorithm: ClusteringAlgorithm,
+    clusters: int | None,
+    rng: np.random.Generator,
+) -> Groups:
     count = len(points)
     if clusters is None and count < LEAST_DEVICES:
         return Groups(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool))

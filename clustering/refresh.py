@@ -83,5 +83,7 @@ def _with_new(
         factor=np.append(clustering.factor, np.exp(offset[rows] - centre[nearest])),
         factor_sd=np.append(clustering.factor_sd, error[rows]),
         software=np.append(clustering.software, unknown),
+        software_before=np.append(clustering.software_before, unknown),
+        software_since=np.append(clustering.software_since, np.full(len(rows), np.nan)),
         fingerprint=np.vstack([clustering.fingerprint, blank]),
     )

@@ -1,6 +1,6 @@
 """How far a clustering depends on which devices happened to be there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ def stability(
     resamples: int,
     rng: np.random.Generator,
     progress: Progress | None = None,
+    software: Sequence[Ints] = (),
 ) -> Stability:
     """Cluster random subsets of the points (n x F) again and compare on the devices shared.
 
@@ -50,7 +51,8 @@ def stability(
     for step in range(resamples):
         chosen = rng.choice(len(points), size, replace=False)
         try:
-            again = group_points(points[chosen], algorithm, clusters, rng).cluster
+            part = [codes[chosen] for codes in software]
+            again = group_points(points[chosen], algorithm, clusters, rng, part).cluster
         except NotEnoughDataError:
             # The number asked for cannot be found without the devices left out: unlike in all.
             again = np.zeros(size, dtype=np.int64)

@@ -15,6 +15,9 @@ SESSION_S = 3600.0
 SIMULATED = "simulated"
 """Runtime of every measurement that no device took."""
 
+SUSTAINED = "sustained_s"
+"""Above 0: a row of a device that was kept busy on purpose, which is another state of it."""
+
 ColumnKind = Literal["text", "number", "integer", "time"]
 ColumnRole = Literal["identity", "measurement", "software", "context", "device"]
 
@@ -116,6 +119,7 @@ COLUMNS = (
     _context("battery_health_pct", "%", "health of the battery", 0, 100),
     _context("power_w", "W", "power drawn", -1e6, 1e6),
     _context("energy_mj", "mJ", "energy of one inference", 0, 1e12),
+    _context(SUSTAINED, "s", "how long it had run inferences without rest", 0, 1e9),
     TelemetryColumn(
         "weight",
         "number",

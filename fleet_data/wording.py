@@ -5,6 +5,7 @@ found again in another. What is not known, NaN or infinite, is a dash everywhere
 """
 
 import math
+from datetime import UTC, datetime
 
 UNKNOWN = "-"
 
@@ -76,6 +77,11 @@ def seconds(value: float) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     return f"{value:,.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} s"
+
+
+def date(when: float) -> str:
+    """The day of a time in seconds since 1970, UTC: `2026-11-28`."""
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d}" if math.isfinite(when) else UNKNOWN
 
 
 def counted(count: int, thing: str, things: str = "") -> str:

@@ -28,6 +28,9 @@ MAPS = {
     "latency_ms",
     "rejected",
     "facts",
+    "errors",
+    "software",
+    "software_before",
 }
 """Objects whose keys are names from the data (width groups, clusters, files), not fields."""
 FREE = {"sql": {"type": "array", "items": {"type": "object"}}}

@@ -17,7 +17,7 @@ DATA = ROOT / "tests" / "data"
 FLEETS = {
     "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",
     "mobilenetv1_100": DATA / "microfleet-mobilenetv1.csv.gz",
-    "rollout": DATA / "rollout-resnet50.csv.gz",
+    "rollout": ROOT / "hdap" / "data" / "rollout-resnet50.csv.gz",
 }
 TRUTHS = {
     "resnet50": DATA / "microfleet-resnet50.truth.csv",

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdap.fleet_data.telemetry import SUSTAINED
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -88,6 +90,12 @@ class Measurements:
         rows: Bools = unpruned[self.configuration]
         return rows
 
+    @property
+    def rested(self) -> Bools:
+        """Rows (n) of a device that was not kept busy without rest on purpose."""
+        busy = self.context.get(SUSTAINED)
+        return np.ones(len(self), dtype=np.bool_) if busy is None else ~(busy > 0.0)
+
     def at(self, rows: Bools | Ints | slice) -> "Measurements":
         """The chosen rows, of the same devices and configurations."""
         columns = {name: getattr(self, name)[rows] for name in _ROW_COLUMNS}
@@ -148,7 +156,9 @@ class ClusteringRecord:
     `features`, standardised) describes device `device_ids[d]`. `factor` is the device's latency
     over its cluster's typical latency (about 1), `factor_sd` the standard error of its logarithm
     (NaN: not known, as of a device without rows), `software` what it runs (`format_software`), by
-    its newest everyday row. An outlier carries the number of the nearest cluster.
+    its newest everyday row. Where everyday rows show that it ran something else before,
+    `software_before` says what and `software_since` when what it runs began (seconds since 1970; ""
+    and NaN: no change was seen). An outlier carries the number of the nearest cluster.
     `measurement_mark` is the store's mark when it was made: see `Store.measurement_mark`.
     """
 
@@ -169,13 +179,17 @@ class ClusteringRecord:
     software: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
     id: int = 0
     factor_sd: Floats = field(default_factory=lambda: np.empty(0))
+    software_before: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
+    software_since: Floats = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        if len(self.factor_sd) != len(self.factor):
-            object.__setattr__(self, "factor_sd", np.full(len(self.factor), np.nan))
-        if len(self.software) != len(self.device_ids):
-            unknown = np.full(len(self.device_ids), "", dtype=object)
-            object.__setattr__(self, "software", unknown)
+        devices = len(self.device_ids)
+        for name in ("factor_sd", "software_since"):
+            if len(getattr(self, name)) != devices:
+                object.__setattr__(self, name, np.full(devices, np.nan))
+        for name in ("software", "software_before"):
+            if len(getattr(self, name)) != devices:
+                object.__setattr__(self, name, np.full(devices, "", dtype=object))
 
 
 @dataclass(frozen=True)

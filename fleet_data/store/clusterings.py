@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
-from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, SurrogateRecord
+from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, Floats, SurrogateRecord
 from hdap.fleet_data.store.bulk import bulk_insert
 from hdap.fleet_data.store.mapper import to_record
 from hdap.fleet_data.store.part import (
@@ -67,6 +67,10 @@ def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:
             "factor": record.factor,
             "factor_sd": record.factor_sd,
             "software": pl.Series(record.software.tolist(), dtype=pl.String),
+            "software_before": pl.Series(
+                [text or None for text in record.software_before.tolist()], dtype=pl.String
+            ),
+            "software_since_us": _microseconds(record.software_since),
             "position": np.arange(len(record.device_ids)),
             "fingerprint": pl.Series([row.tobytes() for row in rows], dtype=pl.Binary),
         }
@@ -78,12 +82,13 @@ def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRe
     mine = cluster_devices.c.clustering_id == key
     names = (
         *("device_id", "cluster", "outlier", "representative", "factor", "factor_sd", "software"),
-        "fingerprint",
+        *("software_before", "software_since_us", "fingerprint"),
     )
     wanted = sa.select(*(cluster_devices.c[name] for name in names)).where(mine)
     members = connection.execute(wanted.order_by(cluster_devices.c.position)).all()
     columns = zip(*members, strict=True) if members else ((),) * len(names)
-    ids, cluster, outlier, representative, factor, factor_sd, software, blobs = columns
+    ids, cluster, outlier, representative, factor, factor_sd, software, *more = columns
+    before, since, blobs = more
     fingerprint = np.frombuffer(b"".join(blobs), dtype="<f8").copy()
     return to_record(
         ClusteringRecord,
@@ -96,6 +101,14 @@ def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRe
         factor=np.array(factor, dtype=np.float64),
         factor_sd=np.array(factor_sd, dtype=np.float64),
         software=np.array([text or "" for text in software], dtype=object),
+        software_before=np.array([text or "" for text in before], dtype=object),
+        software_since=np.array([np.nan if us is None else us / 1e6 for us in since]),
         fingerprint=fingerprint.reshape(len(ids), len(row._mapping["features"])),
         clusters=select(connection, ClusterRecord, clusters, clusters.c.clustering_id == key),
     )
+
+
+def _microseconds(seconds: Floats) -> pl.Series:
+    """As the store keeps times; None where unknown."""
+    known = pl.Series(seconds, nan_to_null=True)
+    return (known * 1e6).round().cast(pl.Int64)

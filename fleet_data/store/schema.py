@@ -191,6 +191,8 @@ clusterings = _table(
         "factor_sd",
         "fingerprint",
         "software",
+        "software_before",
+        "software_since",
         "clusters",
     ),
 )
@@ -213,6 +215,8 @@ cluster_devices = sa.Table(
     sa.Column("factor", Number),
     sa.Column("factor_sd", Number),
     sa.Column("software", sa.Text),
+    sa.Column("software_before", sa.Text),
+    sa.Column("software_since_us", sa.BigInteger),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
 )

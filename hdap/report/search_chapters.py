@@ -7,7 +7,7 @@ from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
 from hdap.search.analysis.judgement import stored_verdicts
 from hdap.search.analysis.single_cluster_baseline import single_cluster_baseline
-from hdap.workflows.text_cells import comparison
+from hdap.workflows.text_cells import arms_comparison, comparison
 
 
 def answer(source: PictureSource) -> Chapter:
@@ -26,6 +26,9 @@ def answer(source: PictureSource) -> Chapter:
             word,
         )
     )
+    arms = section.attempt(lambda: source.arms)
+    if arms:
+        section.parts.append(arms_comparison(arms))
     _awareness(section, source)
     draw(section, source, "latency", "layers", "sizes")
     return section

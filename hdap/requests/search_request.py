@@ -19,6 +19,7 @@ from hdap.search.problem.defaults import (
 if TYPE_CHECKING:
     from hdap.fleet_data.records import StudyRecord
 
+SUSTAINED_STATE = "sustained"
 AUTO = 0
 """As many networks as bring more than they cost."""
 JUDGED_TRIALS = 200
@@ -101,6 +102,21 @@ class SearchRequest:
             written="",
         ),
     ] = "mean"
+    fleet_as: Annotated[
+        str | None,
+        Setting(
+            "Weigh the fleet as it will be: firmware=2:100%, or shares by software or cluster, as "
+            "'runtime=openvino*:60%,runtime=ncnn*:40%'; today's answer stands beside."
+        ),
+    ] = None
+    state: Annotated[
+        str,
+        Setting(
+            "usual, or sustained: devices as slow as they get without rest (hdap measure "
+            "--sustained).",
+            choices=("usual", SUSTAINED_STATE),
+        ),
+    ] = "usual"
     networks: Annotated[
         int | None,
         Setting(
@@ -257,6 +273,7 @@ def _shared_deadline(request: SearchRequest, given: Collection[str]) -> SearchRe
         flag
         for flag, is_given in (
             ("--data", request.data is not None),
+            ("--fleet-as", request.fleet_as is not None),
             ("--sampler", request.sampler != "fleet"),
             ("--per-cluster", request.per_cluster),
             ("--patience", request.patience is not None),

@@ -32,10 +32,11 @@ from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import least_share
 from hdap.search.samplers.registry import SAMPLERS, check_goals
 from hdap.search.sizes.sizes_problem import LEAST_SHARE
-from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.base import FleetSurrogate, fleet_step
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.artifacts import ensure_importance, measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
+from hdap.workflows.fleet_as_asked import fleet_weights
 from hdap.workflows.learn_accuracy import (
     AccuracyLesson,
     evaluator_spec,
@@ -78,7 +79,7 @@ def prepare_search(
     latency = ensure_surrogates(store, architecture, clustering, say, request.surrogate)
     weights = Path(request.weights) if request.weights else None
     importance = ensure_importance(store, architecture, weights, request.pretrained, say)
-    fleet = FleetWeights.of(clustering, store.devices())
+    fleet = fleet_weights(store, request, clustering, say)
     problem, profile = build_search_problem(request, goals, budget, latency, fleet, importance)
     lesson, asked = None, request
     if request.learned:
@@ -160,7 +161,10 @@ def build_search_problem(
             limit = parse_ms(request.latency, "a latency budget", "20ms")
         fits = _fits(request, goals.first, limit, latency, fleet)
         share = least_share(architecture, allowed, fits)
-    space, allowed = _space(request, architecture, request.step or latency.step, share, allowed)
+    step = request.step or latency.step
+    if request.fleet_as is not None and not request.step:
+        step = fleet_step(latency.steps, fleet.shares.sum(axis=1))
+    space, allowed = _space(request, architecture, step, share, allowed)
     _require_a_reason_to_be_large(request, goals)
     problem = SearchProblem.build(
         space,
@@ -236,7 +240,7 @@ def stored_problem(store: Store, record: StudyRecord) -> tuple[SearchProblem, Se
     importance = stored_importance(store, record, architecture)
     budget = FlopsBand(record.flops_low, record.flops_high)
     clustering = store.clustering(record.clustering_id)
-    fleet = FleetWeights.of(clustering, store.devices())
+    fleet = fleet_weights(store, request, clustering)
     goals = parse_goals(request.objective)
     return build_search_problem(request, goals, budget, latency, fleet, importance)
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.clustering.cluster_drift import Drift, drift
+from hdap.clustering.cluster_drift import Drift, drift, places
+from hdap.clustering.device_software import contradicts, current_software, software_history
 from hdap.fleet_data.errors import HdapError, NotEnoughDataError
-from hdap.fleet_data.records import ClusteringRecord
-from hdap.fleet_data.wording import counted, percent, times
+from hdap.fleet_data.records import Bools, ClusteringRecord, Measurements
+from hdap.fleet_data.software import show_software
+from hdap.fleet_data.wording import counted, date, percent, times
 from hdap.surrogate.models.registry import load_surrogate
 from hdap.surrogate.training_data.training_cells import training_data
 from hdap.surrogate.validation.calibration_check import Residuals, off_by, residuals
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
 Action = Literal["nothing", "cluster again", "measure again", "fit again", "search again"]
-Kind = Literal["moved devices", "outliers", "new devices", "changed clusters", "surrogates"]
+Kind = Literal[
+    "software", "moved devices", "outliers", "new devices", "changed clusters", "surrogates"
+]
 FEW = 0.02
 """Share of devices that may move, or be new, before the clusters themselves are in question."""
 
@@ -50,10 +54,35 @@ def findings(
     found: list[Finding] = []
     if store.measurement_mark() > clustering.measurement_mark:
         measurements, new = store.measurements_since(clustering.measurement_mark)
-        found += _of_devices(drift(measurements, new, clustering), clustering, models)
+        changed, told = _software(measurements, clustering)
+        found += told
+        found += _of_devices(drift(measurements, new, clustering, changed), clustering, models)
     for model in models:
         found += _of_surrogates(store, clustering, model)
     return tuple(found)
+
+
+def _software(
+    measurements: Measurements, clustering: ClusteringRecord
+) -> tuple[Bools, list[Finding]]:
+    """Which of D devices run other software than when they were clustered, and what to say."""
+    known, place = places(measurements, clustering)
+    now = current_software(measurements)
+    was = clustering.software[place] if len(clustering.software) else now
+    pairs = list(zip(was.tolist(), now.tolist(), strict=True))
+    other = {pair: contradicts(*pair) for pair in set(pairs)}
+    changed = known & np.array([other[pair] for pair in pairs], dtype=np.bool_)
+    if not changed.any():
+        return changed, []
+    first = int(np.flatnonzero(changed)[0])
+    since = software_history(measurements, now).since[first]
+    dated = f"since {date(since)} " if np.isfinite(since) else "now "
+    says = (
+        f"{counted(int(changed.sum()), 'device')} of {len(known):,} changed what they run, another "
+        f"state and no drift ({measurements.devices.ids[first]}: "
+        f"{show_software(was[first])}, {dated}{show_software(now[first])})"
+    )
+    return changed, [Finding("software", "", says, "cluster again", "hdap cluster")]
 
 
 def _of_devices(

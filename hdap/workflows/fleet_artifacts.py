@@ -141,7 +141,7 @@ def ensure_surrogates(
         return load_surrogate(kind, architecture, tuple(r.payload for r in records))
     say(f"fitting surrogates of {architecture.model} ({kind})")
     found = fit_surrogates(store, architecture, clustering, kind, seed)
-    for note in found.notes:
+    for note in (*found.notes, *found.choices):
         say(note)
     return found.surrogate
 

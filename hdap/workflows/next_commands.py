@@ -27,10 +27,10 @@ def model_flag(model: str) -> tuple[str, ...]:
     return ("--model", model) if kind_of_model(model) != "timm" else ()
 
 
-def measured_files(*folders: str | Path) -> str:
+def measured_files(*folders: str | Path, kind: str = "measured") -> str:
     """The results in a bundle's folder, for a shell; `*` stands for all folders."""
     parts = [str(part) if part == "*" else shlex.quote(str(part)) for part in folders]
-    return f"{'/'.join(parts)}/measured-*.csv"
+    return f"{'/'.join(parts)}/{kind}-*.csv"
 
 
 def free_name(name: str) -> str:

@@ -26,7 +26,6 @@ from hdap.search.driver.worker_pool import WorkerPool, worker_seed
 from hdap.search.exact.lower_bound import lower_bound
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
-from hdap.search.sizes.device_speeds import DeviceSpeeds
 from hdap.search.sizes.sizes_worth import SizesWorth, sizes_worth
 from hdap.workflows.build_problem import (
     PreparedSearch,
@@ -38,6 +37,7 @@ from hdap.workflows.build_problem import (
     stored_problem,
     study_that_answers,
 )
+from hdap.workflows.fleet_as_asked import device_speeds
 from hdap.workflows.learn_accuracy import AccuracyLesson, stored_lesson
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def worth_of_sizes(store: Store, search: Search, found: Answer) -> SizesWorth | 
     problem = search.problem
     if problem.goals.several or problem.goals.first.unit != "ms":
         return None
-    devices = DeviceSpeeds.of(search.clustering, store.devices())
+    devices = device_speeds(store, search.request, search.clustering)
     return sizes_worth(problem, devices, found.found.counts)
 
 

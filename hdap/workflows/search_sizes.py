@@ -14,10 +14,10 @@ from hdap.search.problem.budget import parse_ms
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.sizes.assignment import Assignment
 from hdap.search.sizes.desk import DeskNetwork, desk_networks
-from hdap.search.sizes.device_speeds import DeviceSpeeds
 from hdap.search.sizes.plan_sizes import Sizes, plan_sizes
 from hdap.search.sizes.sizes_problem import SizesProblem
 from hdap.workflows.build_problem import prepare_search, stored_problem
+from hdap.workflows.fleet_as_asked import device_speeds
 from hdap.workflows.search_fleet import store_study
 
 
@@ -70,7 +70,7 @@ def sizes_problem(
     """What a request asks of the devices that a clustering knows."""
     return SizesProblem(
         networks,
-        DeviceSpeeds.of(clustering, store.devices()),
+        device_speeds(store, request, clustering),
         deadline_of(request),
         request.share,
         request.confidence,

@@ -1,12 +1,23 @@
 """Figures as the cells of tables that are text: the report's, the commands', the API's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from hdap.fleet_data.costs import format_flops
-from hdap.fleet_data.wording import amount, interval, kept, latency, times
+from hdap.fleet_data.wording import (
+    UNKNOWN,
+    amount,
+    interval,
+    kept,
+    latency,
+    megabytes,
+    percent,
+    times,
+)
 from hdap.search.analysis.answer import Answer, AnswerRow
+from hdap.search.analysis.arms import Arm
 
 GAP = "  "
 DECIDING = (
@@ -15,6 +26,7 @@ DECIDING = (
 )
 Column = tuple[str, Literal["left", "right"], Callable[[AnswerRow], str]]
 """Head, side, and what stands in it for a row."""
+ArmColumn = tuple[str, Literal["left", "right"], Callable[[Arm], str]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,3 +97,34 @@ def comparison(title: str, answer: Answer, measured: str = "measured") -> TextTa
     heads = tuple(head + "|" * (side == "right") for head, side, _ in columns)
     rows = tuple(tuple(cell(row) for _, _, cell in columns) for row in answer.rows)
     return TextTable(title, heads, rows)
+
+
+ARMS_TITLE = "each precision on the runtimes that the fleet runs in both"
+
+
+def arm_columns(found: Sequence[Arm], measured: str = "measured") -> list[ArmColumn]:
+    """Dense and pruned in two precisions beside each other; accuracy where any is known."""
+    columns: list[ArmColumn] = [
+        ("network", "left", lambda a: f"{a.network}, {a.precision}"),
+        ("on", "left", lambda a: f"{', '.join(a.runtimes)} ({percent(a.weight_share, 0)})"),
+        ("FLOPs", "right", lambda a: format_flops(a.flops)),
+        ("weights", "right", lambda a: _weights(a)),
+        ("mean latency", "right", lambda a: latency(a.latency_ms)),
+        ("", "left", lambda a: measured if a.measured else "predicted"),
+        ("over dense, float32", "right", lambda a: times(a.over_full)),
+    ]
+    if any(isfinite(arm.accuracy) for arm in found):
+        columns.append(("accuracy after tuning", "right", lambda a: percent(a.accuracy)))
+    return columns
+
+
+def _weights(arm: Arm) -> str:
+    return UNKNOWN if arm.weight_bytes is None else megabytes(arm.weight_bytes)
+
+
+def arms_comparison(found: Sequence[Arm]) -> TextTable:
+    """The arms as a table of text."""
+    columns = arm_columns(found)
+    heads = tuple(head + "|" * (side == "right") for head, side, _ in columns)
+    rows = tuple(tuple(cell(arm) for _, _, cell in columns) for arm in found)
+    return TextTable(ARMS_TITLE, heads, rows)

@@ -22,10 +22,12 @@ from hdap.fleet_data.records import (
     VerificationRecord,
 )
 from hdap.fleet_data.telemetry import SIMULATED
+from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.judgement import Verdict
 from hdap.search.analysis.verification import Promise, Readings, verify
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.workflows.build_problem import measured_dense, stored_problem
+from hdap.workflows.precision_arms import measured_arms
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -59,6 +61,7 @@ class Verified:
     verdict: Verdict
     simulated: bool
     runtime: str
+    arms: tuple[Arm, ...] = ()
 
 
 def trial_in_question(store: "Store", study: str | None, number: int) -> TrialInQuestion:
@@ -154,7 +157,9 @@ def judged(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
     measurements = store.measurements(trial.study.model, after_mark=trial.mark)
     readings, runtime = _readings(trial, measurements)
     verdict = verify(trial.promise, trial.problem.fleet, readings, seed)
-    return Verified(trial, verdict, runtime == SIMULATED, runtime)
+    pruned = trial.counts[0]
+    found = measured_arms(store, trial.clustering, trial.problem, pruned, readings)
+    return Verified(trial, verdict, runtime == SIMULATED, runtime, found)
 
 
 def read_back(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:

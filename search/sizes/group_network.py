@@ -17,6 +17,7 @@ from hdap.search.sizes.sizes_problem import SizesProblem
 from hdap.surrogate.learning.physics import Physics
 from hdap.surrogate.models.base import Prediction
 from hdap.surrogate.models.fleet_model import FleetModel
+from hdap.surrogate.models.state_surrogates import AdditiveStates
 
 WORST = Goals("worst", ("worst",), (OBJECTIVES["worst"],))
 
@@ -48,7 +49,7 @@ class SlowedClusters:
 class AdditiveSlowedClusters(SlowedClusters):
     """The same, of surrogates whose structure a search can use (`AdditiveLatency`)."""
 
-    latency: FleetModel
+    latency: FleetModel | AdditiveStates
 
     @property
     def physics(self) -> Physics:
@@ -72,7 +73,7 @@ def group_network(asked: SizesProblem, log_factor: Floats) -> Counts | None:
     there = np.flatnonzero(np.isfinite(log_factor))
     latency = asked.networks.latency
     slowed = SlowedClusters(latency, there, log_factor[there])
-    if isinstance(latency, FleetModel):
+    if isinstance(latency, FleetModel | AdditiveStates):
         slowed = AdditiveSlowedClusters(latency, there, log_factor[there])
     try:
         problem = _posed(asked, slowed)

@@ -151,6 +151,15 @@ def pack(kind: str, arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def kind_of(payload: bytes) -> str:
+    """The kind that a payload says it is of; "" where it is none."""
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+            return str(archive["kind"])
+    except (BadZipFile, KeyError, OSError, ValueError, EOFError):
+        return ""
+
+
 def unpack(
     kind: str, payload: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:

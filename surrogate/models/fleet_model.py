@@ -29,7 +29,7 @@ from hdap.surrogate.learning.fleet_learning import (
     learned,
     learned_context,
 )
-from hdap.surrogate.learning.physics import TERMS, Physics, compute_share
+from hdap.surrogate.learning.physics import TERMS, LayerTerms, Physics, compute_share
 from hdap.surrogate.learning.pooled_cells import LEAST_FOLD, require_configurations
 from hdap.surrogate.models.base import FleetSurrogate, Prediction, fleet_step, pack, unpack
 from hdap.surrogate.training_data.training_cells import TrainingData
@@ -107,13 +107,25 @@ class FleetModel(FleetSurrogate):
         spread = np.sqrt(typical.log_sd**2 + variance + borrowed)
         return Prediction(typical.log_ms + shift, spread)
 
+    def of_terms(self, terms: LayerTerms) -> Prediction:
+        """Latencies of n configurations that are described already, in the typical context."""
+        log_ms, variance = self._of_terms(terms)
+        return Prediction(log_ms, self.parameters.factor * np.sqrt(variance + self._noise))
+
+    @property
+    def _noise(self) -> Floats:
+        return np.asarray(self.parameters.noise_sd**2)
+
     def _predict_batch(self, counts: Counts) -> tuple[Floats, Floats]:
+        return self._of_terms(self._physics.terms(counts))
+
+    def _of_terms(self, terms: LayerTerms) -> tuple[Floats, Floats]:
         p = self.parameters
-        base, features = features_of(self._physics.terms(counts), p.costs, p.importance)
+        base, features = features_of(terms, p.costs, p.importance)
         features -= p.centre
         log_ms = np.log(base)[:, None] + p.level + p.weights[:, -1] + features @ p.weights[:, :-1].T
         spread = features.astype(np.float32) @ self._roots + self._last_rows
-        variance = (spread**2).reshape(len(counts), self.clusters, -1).sum(axis=2)
+        variance = (spread**2).reshape(len(base), self.clusters, -1).sum(axis=2)
         return log_ms, variance.astype(np.float64)
 
     def ratio_sd(self, one: Counts, other: Counts) -> Floats:
@@ -133,8 +145,11 @@ class FleetModel(FleetSurrogate):
 
     def priced(self, counts: Counts) -> tuple[Floats, Floats]:
         """Pooled cost (n) and features (`n x (D - 1)`), of which alone a prediction depends."""
-        p = self.parameters
-        return features_of(self._physics.terms(counts), p.costs, p.importance)
+        return self.priced_terms(self._physics.terms(counts))
+
+    def priced_terms(self, terms: LayerTerms) -> tuple[Floats, Floats]:
+        """The same of configurations that are described already."""
+        return features_of(terms, self.parameters.costs, self.parameters.importance)
 
     def tangent(self, features: Floats, shares: Floats, risk: float) -> Floats:
         """Prices (`terms x layers`) whose sum over a network's terms is nowhere above its

@@ -22,6 +22,7 @@ def own_dense(measurements: Measurements) -> tuple[Floats, Floats]:
     devices = len(measurements.devices.ids)
     # What other software took says nothing of the scale of this one.
     current = runs_current(measurements, current_software(measurements))
+    current &= measurements.rested
     dense, usual = measurements.dense & current, everyday(measurements) & current
     runtimes = max(len(measurements.runtimes), 1)
     workload, _ = compact(measurements.batch_size * runtimes + measurements.runtime)

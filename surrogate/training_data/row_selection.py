@@ -28,6 +28,10 @@ def rows_of_model(
     """
     models = np.array([m == architecture.model for m in measurements.models], dtype=np.bool_)
     rows = np.flatnonzero(models[measurements.configuration])
+    busy = ~measurements.rested[rows]
+    if busy.any():
+        notes.append(f"{int(busy.sum()):,} rows of devices kept busy without rest left out")
+        rows = rows[~busy]
     if len(rows) == 0:
         raise nothing_left(architecture.model, notes)
     pruned = ~measurements.dense[rows]

@@ -12,6 +12,7 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
+from hdap.surrogate.training_data.cluster_states import cluster_states
 from hdap.surrogate.training_data.own_runs import rows_of_one_scale
 from hdap.surrogate.training_data.row_selection import (
     capped,
@@ -67,7 +68,8 @@ class TrainingData:
     factor by which all devices were slow at that moment: `log_ms` has both taken out. `context`
     maps columns to n floats. `shares` (K) are the clusters' shares of the fleet's weight,
     `relative_latency` (K) their latencies over the fleet's. `notes` say what was left out.
-    `device` indexes `device_ids`.
+    `device` indexes `device_ids`. `states` (K) is the runtime and precision that each cluster is
+    of (`cluster_states`).
     """
 
     architecture: Architecture
@@ -85,6 +87,7 @@ class TrainingData:
     context: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     device_ids: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
+    states: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.latency_ms)
@@ -93,6 +96,15 @@ class TrainingData:
     def clusters(self) -> int:
         """K."""
         return len(self.shares)
+
+    @property
+    def clusters_by_state(self) -> dict[str, tuple[int, ...]]:
+        """The clusters of each runtime and precision."""
+        states = self.states or ("",) * self.clusters
+        return {
+            state: tuple(k for k, name in enumerate(states) if name == state)
+            for state in dict.fromkeys(states)
+        }
 
     @property
     def counts(self) -> Counts:
@@ -130,6 +142,20 @@ class TrainingData:
         context = {name: values[chosen] for name, values in self.context.items()}
         return replace(self, **columns, context=context)
 
+    def of_clusters(self, chosen: tuple[int, ...]) -> "TrainingData":
+        """As if these clusters were all there are, renumbered in this order."""
+        number = np.full(self.clusters, -1, dtype=np.int64)
+        number[list(chosen)] = np.arange(len(chosen))
+        mine = self.at(number[self.cluster] >= 0)
+        places = list(chosen)
+        return replace(
+            mine,
+            cluster=number[mine.cluster],
+            shares=self.shares[places],
+            relative_latency=self.relative_latency[places],
+            states=tuple(self.states[k] for k in chosen) if self.states else (),
+        )
+
 
 def training_data(
     architecture: Architecture, measurements: Measurements, clustering: ClusteringRecord
@@ -166,6 +192,7 @@ def training_data(
         context={name: values[rows] for name, values in measurements.context.items()},
         notes=tuple(notes),
         device_ids=measurements.devices.ids,
+        states=cluster_states(clustering),
     )
     if clusters == 0 or len(data) == 0:
         raise nothing_left(architecture.model, notes)

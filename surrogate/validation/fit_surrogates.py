@@ -11,8 +11,10 @@ from hdap.fleet_data.records import ClusteringRecord, Ints, Measurements, Surrog
 from hdap.fleet_data.wording import percent
 from hdap.surrogate.learning.pooled_cells import require_configurations
 from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import BASE_LINES, SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
+from hdap.surrogate.validation.choose_by_state import StateChoice, choose_by_state, fit_chosen
 from hdap.surrogate.validation.cross_validation import Score, calibration, cross_validate, score
 
 TRUSTED_ROWS = 20
@@ -27,7 +29,8 @@ class FitResult:
     """Fitted surrogates with their figures on held-out configurations.
 
     `records` and `scores` hold one entry a cluster; `base_lines` the scores of other kinds on the
-    same folds. `warnings` say in words which clusters not to trust, `notes` what was left out.
+    same folds; `states` what was chosen for each runtime and precision (of kind `fleet`).
+    `warnings` say in words which clusters not to trust, `notes` what was left out.
     """
 
     surrogate: FleetSurrogate
@@ -35,6 +38,14 @@ class FitResult:
     scores: tuple[Score, ...]
     base_lines: Mapping[str, tuple[Score, ...]]
     notes: tuple[str, ...]
+    states: tuple[StateChoice, ...] = ()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What was chosen for each runtime and precision, in words; nothing where there was no
+        choice to speak of."""
+        usual = [state.kind for state in self.states] in ([], [FleetModel.kind])
+        return () if usual else tuple(state.words for state in self.states)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -60,18 +71,24 @@ def fit(
     chosen = SURROGATES[kind]
     data = training_data(architecture, measurements, clustering)
     require_configurations(data)
-    held = cross_validate(chosen, data, seed=seed)
+    states: tuple[StateChoice, ...] = ()
+    if chosen is FleetModel:
+        found = choose_by_state(data, seed)
+        held, states = found.held, found.states
+        fitted = fit_chosen(data, found, seed)
+    else:
+        held = cross_validate(chosen, data, seed=seed)
+        fitted = chosen.fit(data, seed)
     scores = score(held, data)
-    surrogate = chosen.fit(data, seed).calibrated(calibration(held, data.clusters))
+    surrogate = fitted.calibrated(calibration(held, data.clusters))
     others = {
         name: score(cross_validate(SURROGATES[name], data, seed=seed), data)
         for name in base_lines
         if name != kind
     }
-    records = _records(
-        data, surrogate, scores, clustering.id, created_at or datetime.now(UTC), measurement_mark
-    )
-    return FitResult(surrogate, records, scores, others, data.notes)
+    created = created_at or datetime.now(UTC)
+    records = _records(data, surrogate, scores, clustering.id, created, measurement_mark, kind)
+    return FitResult(surrogate, records, scores, others, data.notes, states)
 
 
 def _records(
@@ -81,6 +98,7 @@ def _records(
     clustering_id: int,
     created_at: datetime,
     measurement_mark: int,
+    kind: str,
 ) -> tuple[SurrogateRecord, ...]:
     pruned = data.at(~data.dense)
     rows = np.bincount(pruned.cluster, minlength=data.clusters)
@@ -94,7 +112,7 @@ def _records(
             cluster=s.cluster,
             model=data.architecture.model,
             architecture_digest=data.architecture.digest,
-            kind=surrogate.kind,
+            kind=kind,
             created_at=created_at,
             measurement_mark=measurement_mark,
             rows=int(rows[s.cluster]),

@@ -25,19 +25,23 @@ def scores_at(
     A quarter of the configurations is held out from all clusters; intervals are calibrated by
     cross-validation among what is learned from.
     """
+    return _scores(kind, *split_rows(data, rows, seed), seed)
+
+
+def split_rows(data: TrainingData, rows: int, seed: int) -> tuple[TrainingData, TrainingData]:
+    """What is learned from, at most `rows` pruned rows a cluster, and a quarter of the
+    configurations that is held out from all clusters."""
     rng = np.random.default_rng(seed)
     held = _held_out(data, rng)
     known = data.at(~held)
-    return _scores(kind, known.at(thinned(known, rows, rng)), data.at(held), seed)
+    return known.at(thinned(known, rows, rng)), data.at(held)
 
 
 def held_out_at(kind: type[FleetSurrogate], data: TrainingData, rows: int, seed: int) -> HeldOut:
     """Predictions of what `scores_at` holds out, by surrogates whose intervals are not calibrated:
     a fifth of the work where only errors are asked for."""
-    rng = np.random.default_rng(seed)
-    held = _held_out(data, rng)
-    known = data.at(~held)
-    return _predicted(kind.fit(known.at(thinned(known, rows, rng)), seed), data.at(held).cells)
+    known, unseen = split_rows(data, rows, seed)
+    return _predicted(kind.fit(known, seed), unseen.cells)
 
 
 def newcomer_scores(

@@ -47,12 +47,9 @@ def test_software_says_it_of_devices_that_measured_no_pruned_network(run: Run) -
     assert index(VIEWS["few", "none"], run) < 0.9
 
 
-def test_without_a_pruned_network_states_that_take_equally_long_are_one_cluster(run: Run) -> None:
-    view = VIEWS["dense", "software"]
-    record = run(view.measurements)
-    alike = {"ort": "as fast", "ov": "as fast"}
-    kinds = [alike.get(kind, kind) for kind in view.kinds]
-    assert adjusted_rand_score(kinds, record.cluster) == 1.0
+def test_two_runtimes_that_take_equally_long_are_two_clusters(run: Run) -> None:
+    assert index(VIEWS["dense", "software"], run) == 1.0
+    assert index(VIEWS["dense", "none"], run) < 0.7
 
 
 def test_in_the_middle_of_a_roll_out_a_device_is_what_it_runs_now(run: Run) -> None:

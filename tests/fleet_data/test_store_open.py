@@ -30,7 +30,11 @@ from hdap.fleet_data.store.schema import (
 )
 from hdap.fleet_data.telemetry import COLUMNS
 
-NEWER = ("unit_ms", "unit_sure", "suspicion_id", "software_key", "stands_for")
+NEWER = (
+    *("unit_ms", "unit_sure", "suspicion_id", "software_key"),
+    *("stands_for", "sustained_s"),
+)
+OF_DEVICES = ("software", "factor_sd", "software_before", "software_since_us")
 EXTRA = '{"precision":"int8","site":"x","threads":"4"}'
 
 
@@ -77,7 +81,7 @@ def baseline(url: str) -> None:
         changed = ("all_measurements", "cluster_devices", "epochs", "ingests")
         if table.name not in (*changed, *later):
             table.to_metadata(old)
-    sa.Table("cluster_devices", old, *_columns(cluster_devices, "software", "factor_sd"))
+    sa.Table("cluster_devices", old, *_columns(cluster_devices, *OF_DEVICES))
     sa.Table("epochs", old, *_columns(epochs, "metric"))
     sa.Table("ingests", old, *_columns(ingests, "source_version"))
     rows = sa.Table("measurements", old, *_columns(all_measurements, *NEWER))

@@ -8,7 +8,10 @@ import numpy as np
 from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.software import show_software
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.wording import date
+from hdap.workflows.detect_drift import findings
 from hdap.workflows.fleet_artifacts import ensure_clustering
+from hdap.workflows.list_devices import list_devices, software_shares
 
 
 def telemetry(rng: np.random.Generator) -> list[str]:
@@ -40,3 +43,45 @@ def test_clusters_are_of_what_runs_now_and_say_what_they_leave_out(
     assert "unit-06: ort 1, float32, now ov 2, bfloat16" in note
     assert stored.software.tolist() == record.software.tolist()
     assert show_software(stored.software[11]) == "ov 2, bfloat16"
+
+
+def test_a_change_of_software_is_two_dated_states_of_one_device(
+    fresh: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(telemetry(np.random.default_rng(0))))
+    with Store.open(str(fresh(tmp_path / "t.db"))) as store:
+        ingest(store, path, trace=lambda model: None)
+        ensure_clustering(store, lambda _: None)
+        stored = store.clustering()
+        columns = list_devices(store, changed=True)
+        shares = software_shares(store)
+    assert {show_software(text) for text in stored.software_before[6:]} == {"ort 1, float32"}
+    assert set(stored.software_before[:6]) == {""}
+    assert np.isnan(stored.software_since[:6]).all()
+    assert date(float(stored.software_since[11])) == "2026-11-08"
+    assert sorted(row[0] for row in columns.rows) == [f"unit-{d:02d}" for d in range(6, 12)]
+    assert [(s.devices, s.changed) for s in shares] == [(6, 6), (6, 0)]
+
+
+def test_a_change_of_software_is_no_drift_but_another_state(
+    fresh: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    lines = telemetry(np.random.default_rng(0))
+    before = [line for line in lines if ",ov 2," not in line]
+    with Store.open(str(fresh(tmp_path / "t.db"))) as store:
+        for name, part in (
+            ("before", before),
+            ("after", [lines[0], *(line for line in lines if ",ov 2," in line)]),
+        ):
+            path = tmp_path / f"{name}.csv"
+            path.write_text("\n".join(part))
+            ingest(store, path, trace=lambda model: None)
+            if name == "before":
+                record = ensure_clustering(store, lambda _: None)
+        found = findings(store, record, ())
+    assert [f.kind for f in found if f.action != "nothing"] == ["software"]
+    assert found[0].says == (
+        "6 devices of 12 changed what they run, another state and no drift (unit-06: ort 1, "
+        "float32, since 2026-11-08 ov 2, bfloat16)"
+    )

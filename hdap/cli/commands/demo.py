@@ -1,6 +1,7 @@
 """`hdap demo`: the main job on the bundled measured fleet."""
 
 import tempfile
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -13,15 +14,17 @@ from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.search_request import SearchRequest
 from hdap.workflows.next_commands import command_line, free_name
 
-FLEET = "microfleet-resnet50.csv.gz"
+MOVED = "firmware=2:100%"
+"""What a roll-out ends in."""
 
 
 def run(asked: DemoCommand) -> None:
-    """Run the five commands one after the other, each under the line that would run it."""
+    """Run the commands one after the other, each under the line that would run it."""
     path = asked.keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
     db = str(path)
-    with as_file(files("hdap") / "data" / FLEET) as fleet:
-        _heading(f"hdap ingest {FLEET}")
+    bundled = f"{asked.fleet}-resnet50.csv.gz"
+    with as_file(files("hdap") / "data" / bundled) as fleet:
+        _heading(f"hdap ingest {bundled}")
         ingest.run(IngestCommand(files=(str(fleet),), db=db))
     _heading("hdap cluster")
     cluster.run(ClusterCommand(choice=ClusteringChoice("hdbscan", seed=asked.seed), db=db))
@@ -30,6 +33,10 @@ def run(asked: DemoCommand) -> None:
     _heading(f"hdap search --model resnet50 --flops {asked.flops}")
     request = SearchRequest("resnet50", asked.flops, trials=asked.trials, seed=asked.seed)
     search.run(SearchCommand(request=request, db=db))
+    if asked.fleet == "rollout":
+        words = ("--model", "resnet50", "--flops", asked.flops, "--fleet-as", MOVED)
+        _heading(command_line("search", *words))
+        search.run(SearchCommand(request=replace(request, fleet_as=MOVED), db=db))
     _heading(f"hdap search --model resnet50 --latency {asked.latency} --networks 3")
     several = SearchRequest("resnet50", latency=asked.latency, networks=3, seed=asked.seed)
     search.run(SearchCommand(request=several, db=db))

@@ -11,11 +11,16 @@ from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, say, show_rows, warn
 from hdap.fleet_data.wording import number, percent
+from hdap.surrogate.models.fleet_model import FleetModel
+from hdap.surrogate.validation.choose_by_state import POOLED, StateChoice
 from hdap.surrogate.validation.cross_validation import Score
 from hdap.surrogate.validation.fit_surrogates import FitResult
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.next_commands import search_command
+
+TITLES = {FleetModel.kind: "alone", POOLED: "with others"}
+"""What candidates of one kind are told apart by."""
 
 
 def run(asked: FitCommand) -> None:
@@ -41,6 +46,7 @@ def document(result: FitResult) -> dict[str, Any]:
         "clustering": record.clustering_id,
         "step": result.surrogate.step,
         "steps": result.surrogate.steps,
+        "states": [_state(s, result) for s in result.states],
         "context_range": [asdict(r) for r in result.surrogate.context_range],
         "clusters": [
             {**asdict(s), "rows": r.rows, "warning": r.warning}
@@ -72,6 +78,8 @@ def show(result: FitResult) -> None:
         title=f"{record.kind} surrogates of {record.model}, on held-out configurations",
         optional=(*(f"error of {n}" for n in reversed(others)), "configurations", "worst device"),
     )
+    if result.choices:
+        _show_states(result)
     line(_mean_line(result, others))
     line(_device_line(result))
     line(f"channel counts pay in steps of {result.surrogate.step}")
@@ -81,6 +89,33 @@ def show(result: FitResult) -> None:
     for warning in result.warnings:
         warn(warning)
     next_steps(search_command(record.model))
+
+
+def _state(choice: StateChoice, result: FitResult) -> dict[str, Any]:
+    """What was chosen for a runtime and precision, and the grid that pays there."""
+    steps = sorted({result.surrogate.steps[k] for k in choice.clusters})
+    return asdict(choice) | {"steps": steps, "line": choice.words}
+
+
+def _show_states(result: FitResult) -> None:
+    """The choice for each runtime and precision, beside what it was chosen from."""
+    tried = list(dict.fromkeys(name for s in result.states for name in s.errors))
+    show_rows(
+        [_state(s, result) for s in result.states],
+        ("runtime, precision", "left", lambda s: s["state"] or "unknown"),
+        ("clusters", "left", lambda s: ", ".join(map(str, s["clusters"]))),
+        ("chosen", "left", lambda s: TITLES.get(s["kind"], s["kind"])),
+        *(_error_by(name) for name in tried),
+        ("pays in steps of", "right", lambda s: ", ".join(map(str, s["steps"]))),
+        title="one surrogate for each runtime and precision, by held-out error",
+    )
+
+
+def _error_by(name: str) -> tuple[str, Justify, Callable[[dict[str, Any]], str]]:
+    def told(state: dict[str, Any]) -> str:
+        return percent(state["errors"][name]) if name in state["errors"] else "-"
+
+    return TITLES.get(name, name), "right", told
 
 
 def _error_of(

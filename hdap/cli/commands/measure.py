@@ -25,6 +25,9 @@ def run(asked: MeasureCommand) -> None:
     if status:
         raise typer.Exit(status)
     if not {"--list", "--dry-run"} & set(asked.rest):
+        if _after("--sustained", asked.rest):
+            next_steps(f"hdap ingest {measured_files(bundle, kind='sustained')}")
+            return
         named = _after("--out", asked.rest)
         next_steps(
             command_line("ingest", named) if named else f"hdap ingest {measured_files(bundle)}"

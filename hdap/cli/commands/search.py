@@ -6,6 +6,8 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.tables.arms_table import arms_document
+from hdap.cli.tables.fleets_table import fleets_document
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
@@ -15,8 +17,11 @@ from hdap.fleet_data.wording import latency
 from hdap.requests.search_request import SearchRequest, settled
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
+from hdap.search.problem.fleet_shares import parse_shares
 from hdap.workflows import search_fleet
+from hdap.workflows.compare_fleets import TodaysAnswer, compare_fleets, todays_answer
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
+from hdap.workflows.precision_arms import predicted_arms
 from hdap.workflows.search_fleet import (
     Search,
     certified,
@@ -40,11 +45,14 @@ def run(asked: SearchCommand) -> None:
         if request is not None and request.networks is not None:
             _sizes(store, request, asked)
             return
+        today = None
+        if request is not None and request.fleet_as is not None:
+            today, request = _today(store, request)
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
         else:
             search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
-        _run(store, search, asked)
+        _run(store, search, asked, today)
 
 
 def _complete(asked: SearchCommand) -> SearchRequest:
@@ -58,6 +66,21 @@ def _complete(asked: SearchCommand) -> SearchRequest:
     if request.flops is None and request.latency is None and "flops" not in goals:
         raise typer.BadParameter("give --flops, or --resume STUDY", param_hint="--flops")
     return request
+
+
+def _today(store: Store, request: SearchRequest) -> tuple[TodaysAnswer | None, SearchRequest]:
+    """Today's answer, and the request with the floor that both must keep; no answer where a front
+    is asked for, or what was learned from tuning."""
+    parse_shares(str(request.fleet_as))  # what is wrong is said before anything runs
+    if "," in request.objective or request.data is not None:
+        say("a front, or learned accuracy, is found for the fleet as it will be alone")
+        return None, request
+    with progress_bar("searching for the fleet as it is") as bar:
+        today = todays_answer(
+            store, request, say, lambda p: bar(p.done, p.trials, f"{latency(p.best_ms)}")
+        )
+    floor = today.problem.floor if request.floor is None else request.floor
+    return today, replace(request, floor=floor)
 
 
 def _sizes(store: Store, request: SearchRequest, asked: SearchCommand) -> None:
@@ -74,7 +97,9 @@ def _sizes(store: Store, request: SearchRequest, asked: SearchCommand) -> None:
         show_sizes(found)
 
 
-def _run(store: Store, search: Search, asked: SearchCommand) -> None:
+def _run(
+    store: Store, search: Search, asked: SearchCommand, today: TodaysAnswer | None = None
+) -> None:
     if not asked.as_json:
         answer.show_profile(search)
     with progress_bar("searching") as bar:
@@ -89,12 +114,20 @@ def _run(store: Store, search: Search, asked: SearchCommand) -> None:
     sizes = worth_of_sizes(store, search, found)
     compared = _compared(store, search, result, found)
     above = certified(search, found)
+    precisions = predicted_arms(
+        store, search.clustering, search.problem, search.dense_ms, found, search.lesson
+    )
+    fleets = None if today is None else compare_fleets(today, search, found)
     if asked.as_json:
         document = answer.document(search, result, found, worth, sizes, compared, above)
+        if precisions:
+            document["precisions"] = arms_document(precisions)
+        if fleets is not None:
+            document["fleets"] = fleets_document(fleets)
         emit_json(document | answer.accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
-        answer.show(search, result, found, worth, sizes, compared, above)
+        answer.show(search, result, found, worth, sizes, compared, above, (precisions, fleets))
     if result.stopped == "interrupted":
         raise typer.Exit(130)
 

@@ -9,10 +9,12 @@ from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_your
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
 from hdap.fleet_data.records import ClusteringRecord, StudyRecord
+from hdap.fleet_data.software import parse_software, show_software
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted
 from hdap.search.analysis.judgement import StoredVerdict, stored_verdicts
 from hdap.workflows.artifacts import latest_clustering
+from hdap.workflows.list_devices import software_shares
 from hdap.workflows.next_commands import command_line, for_models
 
 Verdicts = Sequence[tuple[StudyRecord, StoredVerdict]]
@@ -57,6 +59,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
             clustering is not None, clustering is not None and clustering.measurement_mark == mark
         ),
         "clustering_id": None if clustering is None else clustering.id,
+        "software": _software(store),
         "clusters": 0 if clustering is None else len(clustering.clusters),
         "models": models,
         "verified": [_verified(*each) for each in verdicts],
@@ -64,6 +67,19 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "set_aside": [asdict(each) | {"line": str(each)} for each in aside],
         "next": aside[0].repair if aside and not models else _next(store, models, verdicts),
     }
+
+
+def _software(store: Store) -> list[dict[str, Any]]:
+    """What devices run, as the newest clustering saw it."""
+    return [
+        {
+            "software": parse_software(share.software),
+            "devices": share.devices,
+            "changed": share.changed,
+            "line": show_software(share.software),
+        }
+        for share in software_shares(store)
+    ]
 
 
 def _drift(
@@ -112,6 +128,20 @@ def _next(store: Store, models: list[dict[str, Any]], verdicts: Verdicts) -> str
     return steps[0] if steps else "hdap devices" if models else ""
 
 
+def _show_software(shares: list[dict[str, Any]]) -> None:
+    """Which software how many devices run, where there is more than one."""
+    if len(shares) > 1:
+        show_rows(
+            shares,
+            ("software", "left", lambda s: s["line"]),
+            ("devices", "right", lambda s: f"{s['devices']:,}"),
+            ("of them changed to it", "right", lambda s: f"{s['changed']:,}"),
+        )
+    changed = sum(s["changed"] for s in shares)
+    if changed:
+        line(f"{counted(changed, 'device')} ran other software before: hdap devices --changed")
+
+
 def _show(document: dict[str, Any]) -> None:
     line(
         f"{document['database']}: {counted(document['devices'], 'device')}, "
@@ -127,6 +157,7 @@ def _show(document: dict[str, Any]) -> None:
         ("surrogates", "left", lambda m: m["surrogates"]),
         ("studies", "left", lambda m: ", ".join(m["studies"]) or "-"),
     )
+    _show_software(document["software"])
     if "stale" in [document["clustering"], *(m["surrogates"] for m in document["models"])]:
         note("what is stale is made anew by the next search")
     for each in document["set_aside"]:

@@ -44,10 +44,17 @@ class IngestCommand(WithBoth):
 
 @dataclass(frozen=True, kw_only=True)
 class DevicesCommand(WithBoth):
-    """List the devices: outliers first, then the slowest against their own cluster."""
+    """List the devices: outliers first, then the slowest against their own cluster.
+
+    A device whose runtime, precision, threads or firmware changed is two states of one device: what
+    it runs, since when, and what it ran before.
+    """
 
     cluster: Annotated[int | None, Setting("Only the devices of this cluster.", low=0)] = None
     outliers: Annotated[bool, Setting("Only devices that behave like no other.")] = False
+    changed: Annotated[
+        bool, Setting("Only devices that run other software than before: two states of each.")
+    ] = False
     limit: Annotated[int, Setting("Devices to list at most.", low=1)] = 50
 
 
@@ -112,7 +119,8 @@ class MeasureCommand:
     """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
     Options of measure.pyz follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
-    --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
+    --max-seconds, --out, --sustained 20m (the dense network without rest: first minute, last),
+    --list, --dry-run. Stopped, it goes on where it was when started again.
     """
 
     bundle: Annotated[Path, Setting("A bundle of `hdap plan` or `hdap verify`.", argument=True)]
@@ -273,14 +281,23 @@ class SimulateCommand(WithJson):
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Ingest, cluster, fit and search the bundled fleet of 24 emulated devices.
+    """Ingest, cluster, fit and search a bundled fleet of emulated devices.
 
-    Two searches: one network at a FLOPs budget, and three that share a deadline.
+    Two searches: one network at a FLOPs budget, and three that share a deadline. In the fleet of a
+    roll-out a third, between them: is that network still the one to ship when all run firmware 2?
 
-    Every latency in it was measured: ResNet-50 with ONNX Runtime on one machine under 24 CPU quotas
-    and memory loads. What the search says of new networks is predicted from them.
+    Every latency was measured: ResNet-50 on one machine, with ONNX Runtime under 24 CPU quotas and
+    memory loads (microfleet), or in four runtimes and precisions (rollout). What the search says of
+    new networks is predicted from them.
     """
 
+    fleet: Annotated[
+        str,
+        Setting(
+            "microfleet (24 devices, one runtime) or rollout (21 devices, four software states).",
+            choices=("microfleet", "rollout"),
+        ),
+    ] = "microfleet"
     flops: Annotated[str, Setting("Budget of the search.")] = "1.0G"
     latency: Annotated[str, Setting("Deadline that three networks share.")] = "20ms"
     trials: Annotated[int, Setting("Trials of the search.", low=1)] = 2000

@@ -1,11 +1,14 @@
 """How the profile and the answer of a search are printed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 from rich.markup import escape
 
+from hdap.cli.tables.arms_table import show_arms
+from hdap.cli.tables.fleets_table import show_fleets
 from hdap.cli.tables.front_table import ROWS, documents, show_front
 from hdap.cli.tables.networks_table import networks_document, show_networks
 from hdap.cli.terminal.next_steps import next_steps
@@ -20,13 +23,16 @@ from hdap.fleet_data.wording import (
     seconds,
     times,
 )
+from hdap.requests.search_request import SUSTAINED_STATE
 from hdap.search.analysis.answer import Answer, AnswerRow
+from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.search.sizes.sizes_worth import SizesWorth
 from hdap.surrogate.models.base import Z90
+from hdap.workflows.compare_fleets import FleetsCompared
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.next_commands import command_line, free_name, plan_command, sizes_command
@@ -65,8 +71,9 @@ def show(
     sizes: SizesWorth | None = None,
     compared: ClusterAssignment | None = None,
     above_best: float | None = None,
+    states: tuple[Sequence[Arm], FleetsCompared | None] = ((), None),
 ) -> None:
-    """The answer as a person reads it."""
+    """The answer as a person reads it; `states` are its precisions, and the fleets compared."""
     if found.front:
         out().print()
         goals = search.problem.goals
@@ -84,10 +91,16 @@ def show(
         line(f"sizes: {sizes.words}")
     if compared is not None:
         show_networks(compared)
+    precisions, fleets = states
+    if precisions:
+        out().print()
+    show_arms(precisions)
     # the answer comes last: it is what a screen of 24 lines ends with
     _table(search, found)
     _gist(search, found)
     _worth_measuring(search, found)
+    if fleets is not None:
+        show_fleets(fleets)
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
@@ -209,7 +222,10 @@ def _kept_by(search: Search) -> str:
 def _asked(search: Search) -> str:
     parts = [] if search.request.flops is None else [f"at {search.request.flops} FLOPs"]
     parts += [] if search.problem.limit_ms is None else [f"with {_limit(search)}"]
-    return " and ".join(parts) or "up to the dense model"
+    asked = " and ".join(parts) or "up to the dense model"
+    request = search.request
+    asked += f", {SUSTAINED_STATE}" * (request.state == SUSTAINED_STATE)
+    return asked if request.fleet_as is None else f"{asked}, the fleet with {request.fleet_as}"
 
 
 def _limit(search: Search) -> str:

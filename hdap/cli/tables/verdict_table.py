@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from hdap.cli.tables.arms_table import arms_document, show_arms
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.output import note, show_rows
 from hdap.fleet_data.wording import UNKNOWN, counted, interval, latency, percent, times
@@ -32,6 +33,7 @@ def document(done: Verified) -> dict[str, Any]:
         "conclusion": verdict.conclusion,
         "holds": verdict.holds,
         "reasons": verdict.reasons,
+        "precisions": arms_document(done.arms),
         "covered_weight": verdict.covered,
         "fleet": _check(verdict.fleet),
         "clusters": [
@@ -75,6 +77,7 @@ def show(done: Verified) -> None:
     word, name = _word(done), f"trial {trial.number} of {trial.study.name}"
     _clusters(done, word, name)
     _speed_ups(verdict, word)
+    show_arms(done.arms, word)
     sample = verdict.sample
     if len(sample.device):
         others = counted(len(sample.device), "other device")

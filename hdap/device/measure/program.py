@@ -49,6 +49,7 @@ from hdap.device.measure.context import device_identity
 from hdap.device.measure.measuring_session import MeasuringSession, ProgressLine, say, schedule
 from hdap.device.measure.protocol import Protocol, stopwatch
 from hdap.device.measure.results_file import ResultsFile, contradiction
+from hdap.device.measure.sustained import duration, measure_sustained
 from hdap.device.one_line import end_in_a_line
 from hdap.device.runtimes.base import Runtime
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
@@ -94,6 +95,9 @@ def parser() -> argparse.ArgumentParser:
     add("--device-id", type=_device, help="default: a hash of the machine's id")
     add("--baseline-ms", type=_positive, help="the reference's latency on this device, if known")
     add("--max-seconds", type=_positive, default=math.inf, help="stop after this time")
+    add(
+        "--sustained", type=duration, help="run the dense network so long (20m), first minute, last"
+    )
     add("--out", help="the CSV (default: measured-DEVICE.csv in the bundle)")
     add("--seed", type=int, default=0, help="order of measuring")
     add("--list", action="store_true", help="list the networks and what is done; measure nothing")
@@ -145,6 +149,8 @@ def measure(options: argparse.Namespace) -> int:
     if options.dry_run:
         _dry_run(manifest, runtime, entries)
         return int(bool(broken))
+    if options.sustained:
+        return _sustained(options.sustained, manifest, runtime, device)
     results = ResultsFile(out)
     if options.list and not os.path.exists(out):
         _list(manifest, entries, set())
@@ -161,6 +167,15 @@ def measure(options: argparse.Namespace) -> int:
         )
     finally:
         results.close()
+
+
+def _sustained(seconds: float, manifest: BundleManifest, runtime: Runtime, device: str) -> int:
+    path = inside(manifest.folder, manifest.reference.file)
+    watch = stopwatch(runtime, path, manifest.input_shape)
+    written, told = measure_sustained(watch, manifest, runtime, device, seconds, say)
+    say(told)
+    say(f"{written}: bring it back to be ingested")
+    return 0
 
 
 def _measure_rest(

@@ -18,12 +18,16 @@ from hdap.fleet_data.records import (
 )
 from hdap.fleet_data.store import Store
 from hdap.search.analysis.answer import Answer, answer
+from hdap.search.analysis.arms import Arm
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import SURROGATES, load_surrogate
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
+from hdap.surrogate.validation.choose_by_state import choose_by_state
 from hdap.surrogate.validation.cross_validation import HeldOut, calibration, cross_validate
 from hdap.workflows.build_problem import measured_dense, stored_problem
+from hdap.workflows.precision_arms import predicted_arms
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,11 @@ class PictureSource:
         return answer(self.problem, self.trials, self.dense_ms)
 
     @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """The answer and dense in each precision; none where no runtime has two."""
+        return predicted_arms(self.store, self.fleet, self.problem, self.dense_ms, self.answer)
+
+    @cached_property
     def measurements(self) -> Measurements:
         """Every measurement of the fleet, at least one."""
         found = self.store.measurements()
@@ -154,7 +163,10 @@ class PictureSource:
     @cached_property
     def held_out(self) -> HeldOut:
         """Predictions of configurations by surrogates that never saw them, intervals calibrated."""
-        held = cross_validate(SURROGATES[self.kind], self.training)
+        if self.kind == FleetModel.kind:
+            held = choose_by_state(self.training).held
+        else:
+            held = cross_validate(SURROGATES[self.kind], self.training)
         factors = calibration(held, self.training.clusters)[held.cells.cluster]
         return replace(held, predicted_log_sd=held.predicted_log_sd * factors)
 

@@ -1,14 +1,14 @@
 """Which version of a file was ingested, and how much of an old history a row stands for.
 
-Revision ID: 0007_history
-Revises: 0006
+Revision ID: 0008
+Revises: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007_history"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
