@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.architecture import Architecture, Counts, InputShapes
 from hdap.fleet_data.costs import flops, layer_macs, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
@@ -27,7 +27,7 @@ _COUNTED = {
 }
 
 
-def count_flops(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+def count_flops(network: nn.Module, input_shape: InputShapes) -> dict[str, int]:
     """Multiply-accumulates by torch's counter, halved: by module name, and "" for the total.
 
     Convolutions, linear layers and products of two images (attention), batch 1, on the network's

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from hdap.fleet_data.architecture import WidthGroup
+from hdap.fleet_data.architecture import InputShapes, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, TracedLayer, own_tensors
 from hdap.networks.layer_kinds.registry import find_kind
@@ -24,7 +24,7 @@ from hdap.networks.walk.written_sizes import written_sizes
 
 
 def follow_channels(
-    module: nn.Module, input_shape: Sequence[int], only: Collection[str] | None = None
+    module: nn.Module, input_shape: InputShapes, only: Collection[str] | None = None
 ) -> ChannelGraph:
     """The channels of `module`, which is neither changed nor run: a copy on meta is.
 

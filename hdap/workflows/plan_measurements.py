@@ -98,8 +98,10 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
         NotFoundError: no such model or study.
         NotEnoughDataError: the database holds no telemetry, or nothing new is left.
         InfeasibleError: nothing on the grid has these FLOPs.
+        UnsupportedModelError: the network takes several inputs.
     """
     architecture = ensure_architecture(store, request.model, say)
+    architecture.one_input("measuring on devices")
     clustering = ensure_clustering(store, say)
     configurations = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
     groups = assign_bundles(clustering)

@@ -209,7 +209,7 @@ def _manifest(
         bundle=hashlib.sha256(files.encode()).hexdigest()[:16],
         model=architecture.model,
         architecture=architecture.digest,
-        input_shape=(1, *architecture.input_shape),
+        input_shape=(1, *architecture.one_input("a bundle")),
         weights=weights,
         opset=OPSET,
         made_with={
