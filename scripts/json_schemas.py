@@ -28,6 +28,7 @@ MAPS = {
     "latency_ms",
     "rejected",
     "facts",
+    "input_shape",
 }
 """Objects whose keys are names from the data (width groups, clusters, files), not fields."""
 FREE = {"sql": {"type": "array", "items": {"type": "object"}}}

@@ -61,6 +61,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
                 plan,
                 baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
                 devices=bundle.devices,
+                batch_size=batch.batch_size,
                 progress=tell,
             ).size
             done += len(bundle) + 1
