@@ -54,9 +54,9 @@ UNIFORM_FIRST = 1e3
 class PlannedBatch:
     """Bundles to write and what to say of them.
 
-    `known` pruned configurations were measured before, in batches of that size, and `fresh` are new; `seconds` is about what
-    the slowest device needs; `curve` where the expected error comes from; `baselines` the everyday
-    dense latency (ms) of the devices that are asked.
+    `known` pruned configurations were measured before, in batches of that size, and `fresh` are
+    new; `seconds` is about what the slowest device needs; `curve` where the expected error comes
+    from; `baselines` the everyday dense latency (ms) of the devices that are asked.
     """
 
     architecture: Architecture

@@ -82,7 +82,8 @@ def show(batch: PlannedBatch, out: Path, size: int) -> None:
         f"{counted(batch.measurements, 'measurement')} of "
         f"{counted(batch.fresh, 'new configuration')} ({format_flops(batch.low)} to "
         f"{format_flops(batch.high)} FLOPs) in {counted(clusters, 'cluster')}, the dense network "
-        f"beside them{at_once}; about {max(1, round(batch.seconds / 60))} min a device; {megabytes(size)}"
+        f"beside them{at_once}; about {max(1, round(batch.seconds / 60))} min a device; "
+        f"{megabytes(size)}"
     )
     note(
         f"expected held-out error afterwards: {percent(batch.expected_error)} (expected, not "
