@@ -105,7 +105,6 @@ def test_a_network_of_several_inputs_has_them_by_name(
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        (("plan", "--model", "{}", "--out", "b"), 1, "measuring on devices needs a network of one"),
         (("model", "{}", "--input", "speed=4,image=3x16x16"), 2, "in the order of their names"),
         (("model", "{}@image=3x16x16"), 1, "must run on inputs of image=3x16x16"),
         (("model", "resnet18", "--input", "x=3x32x32"), 1, "timm models take images"),
@@ -117,3 +116,9 @@ def test_inputs_that_do_not_work_are_one_line(
     told = hdap(*(part.format(steering) for part in command), db=tmp_path / "hdap.db")
     assert told.exit_code == code, told.output
     assert said in " ".join(told.stderr.replace("│", " ").split())
+
+
+def test_what_measures_one_input_says_so(hdap: Hdap, steering: str, database: Path) -> None:
+    told = hdap("plan", "--model", steering, "--out", "b", db=database)
+    assert told.exit_code == 1, told.output
+    assert "measuring on devices needs a network of one input" in told.stderr
