@@ -103,10 +103,10 @@ async def run_round(round_: Round, patience: Patience, tell: Tell) -> list[Stand
 
 
 def keep_rows(folder: Path, round_: Round, ends: Sequence[Standing]) -> list[Path]:
-    """Write the rows of every device that is done into `fetched` in `folder`: the files."""
+    """Write the rows that devices brought into `fetched` in `folder`: the files."""
     files = []
     for errand, end in zip(round_.errands, ends, strict=True):
-        if end.stage == "done" and end.rows:
+        if end.content:
             file = folder / FETCHED / errand.csv
             file.parent.mkdir(exist_ok=True)
             replace_file(file, end.content)

@@ -25,10 +25,9 @@ Stage = Literal["connecting", "copying", "measuring", "lost", "done", "failed", 
 _MOST_STARTS = 3
 """Starts in a row that bring no row: then the device cannot measure this bundle."""
 
-_ENDED = 1
-"""Greatest exit status after which a start is over: 0 all is measured, 1 all that can be. Others
-are signals, such as those of a reboot; 2, wrong options, is told apart."""
-_WRONG_OPTIONS = 2
+_PROBLEM, _WRONG_OPTIONS = 1, 2
+"""Exit statuses of measure.pyz after which a start is over, beside 0: some or all networks could
+not be measured, wrong options. Others are signals, such as those of a reboot."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Errand:
 
 @dataclass(frozen=True)
 class Standing:
-    """How it stands with one device; `content` holds its rows once it is done."""
+    """How it stands with one device; `content` holds its rows at the end."""
 
     device: str
     stage: Stage
@@ -120,11 +119,12 @@ class RemoteMeasurement:
                 await asyncio.sleep(self.patience.look)
                 continue
             ended = seen["end"] if self._starts else None  # an earlier end is not of this errand
-            if ended is not None and ended <= _ENDED:
-                return await self._fetch(at, "" if ended == 0 else seen["said"])
+            if ended == 0:
+                return await self._fetch(at, "done")
+            if ended == _PROBLEM:
+                return await self._fetch(at, "done" if self._rows else "failed", seen["said"])
             if ended == _WRONG_OPTIONS or not self._may_start():
-                why = seen["said"] or "measure.pyz ends before it measures anything"
-                return self._say("failed", why)
+                return await self._fetch(at, "failed", seen["said"] or "measure.pyz says nothing")
             await self._attend(at, "start", *self.errand.options, "--out", self.errand.csv)
 
     def _may_start(self) -> bool:
@@ -147,12 +147,12 @@ class RemoteMeasurement:
             self._say("copying", f"file {number + 1} of {len(left)}")
             await self._put(at, file)
 
-    async def _fetch(self, at: Transport, note: str) -> Standing:
-        content = await at.get(f"{self._folder(at)}/{self.errand.csv}")
-        errand = self.errand
-        done = Standing(errand.device, "done", self._rows, errand.expected, note, content)
-        self.tell(done)
-        return done
+    async def _fetch(self, at: Transport, stage: Stage, note: str = "") -> Standing:
+        """The end of it, with whatever was measured."""
+        content = b""
+        if self._rows:
+            content = await at.get(f"{self._folder(at)}/{self.errand.csv}")
+        return self._say(stage, note, content)
 
     async def _look(self, at: Transport) -> dict[str, Any]:
         return await self._attend(at, "look", self.errand.csv)
@@ -194,8 +194,8 @@ class RemoteMeasurement:
         finally:
             await at.close()
 
-    def _say(self, stage: Stage, note: str = "") -> Standing:
+    def _say(self, stage: Stage, note: str = "", content: bytes = b"") -> Standing:
         errand = self.errand
-        standing = Standing(errand.device, stage, self._rows, errand.expected, note)
+        standing = Standing(errand.device, stage, self._rows, errand.expected, note, content)
         self.tell(standing)
         return standing
