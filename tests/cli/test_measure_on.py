@@ -44,7 +44,7 @@ def plan(tmp_path: Path) -> Path:
     return folder
 
 
-def _hosts(server: DeviceServer, *devices: str, **changed: str) -> Path:
+def _hosts(server: DeviceServer, *devices: str, **changed: str) -> str:
     host = server.host
     lines = []
     for device in devices:
@@ -54,14 +54,14 @@ def _hosts(server: DeviceServer, *devices: str, **changed: str) -> Path:
         lines += [f'python = "{changed.get("python", sys.executable)}"']
     file = server.folder / "hosts.toml"
     file.write_text("\n".join(lines) + "\n")
-    return file
+    return str(file)
 
 
 def test_every_device_measures_and_its_rows_are_ingested(
     hdap: Hdap, plan: Path, server: DeviceServer, tmp_path: Path
 ) -> None:
     hosts, db = _hosts(server, "gate 1", "gate 2"), tmp_path / "hdap.db"
-    done = hdap("measure", plan, "--on", hosts, *QUICK, db=db)
+    done = hdap("measure", str(plan), "--on", hosts, *QUICK, db=db)
     assert done.exit_code == 1
     assert "1 did not: gate 3; start the same again" in done.stderr
     assert "it has no host in the file" in done.stdout
@@ -90,7 +90,7 @@ def test_options_that_do_not_fit_are_one_line(
     tmp_path: Path,
 ) -> None:
     hosts = _hosts(server, "gate 1", "gate 2", "gate 3")
-    done = hdap("measure", plan, "--on", hosts, *options, db=tmp_path / "hdap.db")
+    done = hdap("measure", str(plan), "--on", hosts, *options, db=tmp_path / "hdap.db")
     assert done.exit_code == 1
     assert said in done.stdout + done.stderr
 
@@ -98,6 +98,6 @@ def test_options_that_do_not_fit_are_one_line(
 def test_a_plan_without_a_device_of_the_file_is_refused(
     hdap: Hdap, plan: Path, server: DeviceServer, tmp_path: Path
 ) -> None:
-    done = hdap("measure", plan, "--on", _hosts(server, "other"), db=tmp_path / "hdap.db")
+    done = hdap("measure", str(plan), "--on", _hosts(server, "other"), db=tmp_path / "hdap.db")
     assert done.exit_code == 1
     assert "name tables as the fleet calls its devices" in done.stderr

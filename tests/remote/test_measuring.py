@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,7 @@ class Watched:
     @property
     def stages(self) -> list[str]:
         """Without repetitions."""
-        return [
-            t.stage for i, t in enumerate(self.told) if t.stage != self.told[i - 1].stage or not i
-        ]
+        return [stage for stage, _ in groupby(t.stage for t in self.told)]
 
 
 @pytest.fixture
@@ -182,8 +181,8 @@ def test_what_fails_in_part_brings_what_there_is(errand: Errand, tmp_path: Path)
 @pytest.mark.parametrize("status", [2, 137])
 def test_what_cannot_measure_is_given_up(status: int, errand: Errand, tmp_path: Path) -> None:
     end = _run(_measuring(errand, tmp_path, status), Watched())
-    assert end.stage == "failed"
-    assert end.note == "going on"
+    assert (end.stage, end.note) == ("failed", "going on")
+    assert _whole(end.content)  # what it did measure is worth having
 
 
 def test_a_python_that_is_none_is_told(errand: Errand) -> None:
