@@ -39,7 +39,10 @@ def follow_channels(
         if next(module.parameters()).is_meta:
             raise
         network = on_cpu(module)
-        seen = walk(network, input_shape)
+        try:
+            seen = walk(network, input_shape)
+        except UnsupportedModelError:  # code that looks at numbers more closely
+            seen = walk(network, input_shape, computed=True)
     graph = _assembled(network, seen)
     return graph if only is None else graph.keeping_all_but(only)
 

@@ -5,7 +5,7 @@ Its output is one tensor, or tensors in tuples, lists, mappings and dataclasses,
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, overload
@@ -13,6 +13,8 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from hdap.fleet_data.architecture import InputShape, InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
@@ -200,6 +202,36 @@ def plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class _HollowProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, what multiplies matrices gives zeros, of the shape that it would."""
+
+    _PRODUCTS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm"})
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        if func.overloadpacket.__name__ not in self._PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        on_meta = tree_map_only(Tensor, lambda t: t.to("meta"), (args, kwargs or {}))
+        shape = func(*on_meta[0], **on_meta[1])
+        first = next(x for x in args if isinstance(x, Tensor))
+        return torch.zeros_like(shape, device=first.device)
+
+
+@contextmanager
+def shapes_alone(network: nn.Module) -> Iterator[None]:
+    """Inside, a network that holds numbers runs at little cost: shapes are right, numbers are not.
+
+    Code that looks at numbers sees some. Other modes, such as those that count or follow, are to be
+    entered inside of this one.
+    """
+    if next(network.parameters()).is_meta:
+        yield
+        return
+    with _HollowProducts():  # type: ignore[no-untyped-call]
+        yield
 
 
 @contextmanager

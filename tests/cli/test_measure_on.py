@@ -61,6 +61,7 @@ def test_every_device_measures_and_its_rows_are_ingested(
     hdap: Hdap, plan: Path, server: DeviceServer, tmp_path: Path
 ) -> None:
     hosts, db = _hosts(server, "gate 1", "gate 2"), tmp_path / "hdap.db"
+    assert hdap("model", MODEL, db=db).exit_code == 0  # as planning did
     done = hdap("measure", str(plan), "--on", hosts, *QUICK, db=db)
     assert done.exit_code == 1
     assert "1 did not: gate 3; start the same again" in done.stderr
@@ -69,7 +70,7 @@ def test_every_device_measures_and_its_rows_are_ingested(
     with Store.open(str(db)) as store:
         rows = store.measurements(MODEL)
     assert sorted(rows.devices.ids) == ["gate 1", "gate 2"]
-    assert len(rows) == 4
+    assert len(rows) == 4, done.output
     fetched = sorted(file.name for file in (plan / "fetched").iterdir())
     assert fetched == ["measured-gate_1.csv", "measured-gate_2.csv"]
 

@@ -159,8 +159,12 @@ def test_who_watches_anew_does_not_start_it_again(errand: Errand, tmp_path: Path
     (tmp_path / "pause").touch()
 
     async def stopped() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(RemoteMeasurement(errand, QUICK, Watched()).run(), 2.0)
+        seen = asyncio.Event()
+        watched = Watched(lambda standing: seen.set() if standing.rows else None)
+        watching = asyncio.create_task(RemoteMeasurement(errand, QUICK, watched).run())
+        await seen.wait()
+        watching.cancel()
+        await asyncio.wait([watching])
 
     asyncio.run(stopped())
     first = _started(errand)
