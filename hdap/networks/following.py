@@ -71,8 +71,8 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
     roots = np.array([*(g.root for g in groups for _ in g.units), ""])
     told: dict[str, tuple[tuple[str, ...], ...]] = {}
     for call in seen.sized:
-        sides = [set(roots[places(x)].ravel()) - {""} for x in call.sides]
-        names = tuple(str(min(side)) if len(side) == 1 else "" for side in sides)
+        sides = [{str(r) for r in roots[_distinct(places(x))]} - {""} for x in call.sides]
+        names = tuple(min(side) if len(side) == 1 else "" for side in sides)
         told[call.module] = (*told.get(call.module, ()), names)
     return ChannelGraph(
         network=network,
@@ -85,6 +85,13 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         written=written_sizes(network, seen.sized, places),
         told=told,
     )
+
+
+def _distinct(places: Atoms) -> Atoms:
+    """The places that occur, in order; `CONSTANT` is not among them."""
+    occurs = np.zeros(int(places.max(initial=CONSTANT)) + 2, dtype=np.bool_)
+    occurs[places] = True  # a constant is -1, the last
+    return np.flatnonzero(occurs[:-1])
 
 
 def _layers(network: nn.Module, seen: Walk, settled: Settled) -> list[TracedLayer]:
