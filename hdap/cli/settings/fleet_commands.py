@@ -123,7 +123,9 @@ class MeasureCommand(WithDatabase):
     on: Annotated[
         Path | None,
         Setting(
-            "hosts.toml: host, user, port, key and python, or adb, of each device.", there="file"
+            "hosts.toml: host, user, port, key and python, or adb, of each device.",
+            there="file",
+            reach="devices",
         ),
     ] = None
     give_up: Annotated[
