@@ -11,7 +11,8 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.measuring_bundle import MeasuringBundle
 from hdap.fleet_data.plan_file import PlanFile
 from hdap.remote.hosts import Host
-from hdap.remote.measuring import Errand, Patience, RemoteMeasurement, Standing, Tell
+from hdap.remote.measuring import Errand, Patience, RemoteMeasurement
+from hdap.remote.standing import Standing, Tell
 
 FETCHED = "fetched"
 """The folder, beside bundles, of rows that came back; what was carried by hand lies elsewhere."""

@@ -8,19 +8,17 @@ import asyncio
 import json
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hdap.remote import attendant
 from hdap.remote.hosts import Host
+from hdap.remote.standing import Stage, Standing, Tell
 from hdap.remote.transports.base import LostConnectionError, Ran, RefusedError, Transport
 from hdap.remote.transports.registry import TRANSPORTS
-
-Stage = Literal["connecting", "copying", "measuring", "lost", "done", "failed", "silent"]
-"""`lost`: it did measure and is not heard; `silent`: it never answered in time."""
 
 _MOST_STARTS = 3
 """Starts in a row that bring no row: then the device cannot measure this bundle."""
@@ -64,21 +62,6 @@ class Errand:
     @property
     def _safe(self) -> str:
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in self.device)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How it stands with one device; `content` holds its rows at the end."""
-
-    device: str
-    stage: Stage
-    rows: int = 0
-    expected: int = 0
-    note: str = ""
-    content: bytes = b""
-
-
-Tell = Callable[[Standing], None]
 
 
 @dataclass

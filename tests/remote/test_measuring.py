@@ -21,7 +21,8 @@ pytest.importorskip("asyncssh")
 
 from hdap.remote import attendant
 from hdap.remote.hosts import Host
-from hdap.remote.measuring import Errand, Patience, RemoteMeasurement, Standing
+from hdap.remote.measuring import Errand, Patience, RemoteMeasurement
+from hdap.remote.standing import Standing
 from tests.remote.device_server import DeviceServer
 
 QUICK = Patience(look=0.05, retry=0.05, silent=10.0)

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hdap.cli.terminal.output import err, quiet, say, show_rows
-from hdap.remote.measuring import Standing, Tell
+from hdap.remote.standing import Standing, Tell
 
 _A_SECOND = 2
 """How often the screen is drawn."""
