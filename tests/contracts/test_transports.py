@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_a_lost_connection_is_lost(host: Host, request: pytest.FixtureRequest) -
     ],
 )
 def test_who_is_not_let_in_is_told_what_to_do(
-    change: dict[str, str],
+    change: dict[str, Any],
     said: str,
     server: DeviceServer,  # noqa: F811
 ) -> None:
