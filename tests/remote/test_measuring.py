@@ -116,7 +116,8 @@ def test_a_second_time_nothing_is_copied_or_measured_again(errand: Errand) -> No
 def test_a_lost_connection_does_not_stop_it(
     errand: Errand, server: DeviceServer, tmp_path: Path
 ) -> None:
-    pause, cut = tmp_path / "pause", []
+    pause = tmp_path / "pause"
+    cut: list[int] = []
     pause.touch()
 
     def then(standing: Standing) -> None:
@@ -137,7 +138,8 @@ def test_a_lost_connection_does_not_stop_it(
 
 
 def test_after_a_reboot_it_goes_on_where_it_was(errand: Errand, tmp_path: Path) -> None:
-    pause, killed = tmp_path / "pause", []
+    pause = tmp_path / "pause"
+    killed: list[int] = []
     pause.touch()
 
     def then(standing: Standing) -> None:
