@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import box
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -12,6 +13,8 @@ from hdap.remote.standing import Standing, Tell
 
 _A_SECOND = 2
 """How often the screen is drawn."""
+_LONGEST_NAME, _AMOUNT = 20, 7
+"""Columns for a name and for `120/120`, so that eighty hold what a device says too."""
 _STAGES = {
     "connecting": "connecting",
     "copying": "copying the bundle",
@@ -64,13 +67,14 @@ def _by_lines(now: dict[str, Standing]) -> Tell:
 
 
 def _screen(now: dict[str, Standing]) -> Table:
-    shown = Table(title="Measuring on devices", expand=True)
-    for name in ("device", "state", "rows", "says"):
-        shown.add_column(
-            name, justify="right" if name == "rows" else "left", no_wrap=True, overflow="ellipsis"
-        )
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, expand=True)
+    shown.add_column("device", no_wrap=True, max_width=_LONGEST_NAME)
+    shown.add_column("state", no_wrap=True, min_width=max(map(len, _STAGES.values())))
+    shown.add_column("rows", no_wrap=True, min_width=_AMOUNT, justify="right")
+    shown.add_column("says", no_wrap=True, ratio=1)
     for each in now.values():
-        shown.add_row(escape(each.device), _STAGES[each.stage], _amount(each), escape(each.note))
+        state = _STAGES[each.stage]
+        shown.add_row(escape(each.device), state, _amount(each), escape(each.note))
     return shown
 
 
