@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdap.fleet_data.documents import Positive, from_plain, parse_json
-from hdap.fleet_data.model_names import MOST_DIMENSIONS
+from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.fleet_data.model_names import MOST_DIMENSIONS, written
 
 Counts = NDArray[np.int64]
 """Channel counts, `n x groups` or `groups`; one row a configuration."""
 
 InputShape = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=MOST_DIMENSIONS)]
 """Sizes of one input without the batch: 3 x 224 x 224 for an image, 1 x 16000 for sound."""
+
+InputShapes = InputShape | Annotated[dict[str, InputShape], msgspec.Meta(min_length=1)]
+"""What a network takes: one input, or several by the names of `forward`'s arguments."""
 
 CountedAs = Literal["conv", "linear", "norm", "held"]
 """What a layer's parameters and FLOPs follow from: `conv` a weight for each pair of channels and
@@ -118,7 +122,7 @@ class Architecture:
     people which channels are in no group."""
 
     model: str
-    input_shape: InputShape
+    input_shape: InputShapes
     groups: tuple[WidthGroup, ...]
     layers: tuple[Layer, ...]
     other_parameters: int = 0
@@ -127,6 +131,13 @@ class Architecture:
     def __hash__(self) -> int:
         # Costs are cached by architecture: hashing a hundred layers at each call would show.
         return hash(self.digest)
+
+    def one_input(self, who: str) -> InputShape:
+        """The shape of the only input, which is all that `who` can give a network.
+
+        Raises `UnsupportedModelError` for a network of several inputs.
+        """
+        return one_input(self.input_shape, self.model, who)
 
     @cached_property
     def widths(self) -> Counts:
@@ -170,3 +181,22 @@ class Architecture:
     def digest(self) -> str:
         """SHA-256 of the JSON but for `kept`: models of one digest share surrogates and trials."""
         return hashlib.sha256(self._json().encode()).hexdigest()
+
+
+def one_input(shape: InputShapes, model: str, who: str) -> InputShape:
+    """The shape of the only input of `model`, which is all that `who` can give a network.
+
+    Raises `UnsupportedModelError` for several.
+    """
+    if isinstance(shape, dict):
+        raise UnsupportedModelError(
+            f"{who} needs a network of one input, but {model} takes {written(shape)}; wrap it in a "
+            "factory whose forward makes them of one tensor"
+        )
+    return shape
+
+
+def numbers_of(shape: InputShapes) -> int:
+    """How many numbers all inputs of a network hold, batch 1."""
+    each = shape.values() if isinstance(shape, dict) else [shape]
+    return sum(math.prod(sizes) for sizes in each)

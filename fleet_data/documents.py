@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -90,6 +91,20 @@ def read_document(path: Path, kind: type[D]) -> D:
             why = getattr(error, "strerror", None) or error
             raise _WrongError(f"it cannot be read ({why})") from None
         return _typed(_content(raw, kind), cast(type[D], kind.kind_of(raw)))
+
+
+def read_toml(path: Path, kind: type[T], what: str, remedy: str) -> T:
+    """A file in TOML that a person wrote, as `kind`; `what` ends "PATH must be".
+
+    Raises `InputError`, in one line that ends with the `remedy`, for whatever is wrong with it.
+    """
+    with _one_line(f"{path} must be {what}", remedy):
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise _WrongError(f"it cannot be read ({why})") from None
+        return _typed(raw, kind)
 
 
 def from_plain(value: Any, kind: type[T], what: str, remedy: str) -> T:

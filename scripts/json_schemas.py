@@ -31,6 +31,7 @@ MAPS = {
     "errors",
     "software",
     "software_before",
+    "input_shape",
 }
 """Objects whose keys are names from the data (width groups, clusters, files), not fields."""
 FREE = {"sql": {"type": "array", "items": {"type": "object"}}}

@@ -26,6 +26,7 @@ ORDER = (
     "hdap.simulation",
     "hdap.requests",
     "hdap.device",
+    "hdap.remote",
     "hdap.serving",
     "hdap.networks",
     "hdap.training",

@@ -19,6 +19,7 @@ from torch_pruning.pruner.importance import GroupMagnitudeImportance, RandomImpo
 
 from benchmarks.networks.exactness import compared, shapes
 from benchmarks.networks.rows import Rival
+from hdap.fleet_data.architecture import one_input
 from hdap.networks.counting import count_flops
 from hdap.networks.factories import find_factory, in_a_line
 from hdap.networks.forward_pass import quiet, random_images
@@ -36,7 +37,7 @@ def rival(name: str) -> Rival:
     """What it takes off the network of that name, or how it fails."""
     with quiet():
         network, shape = _loaded(name)
-        images = random_images(network, shape, 1, seed=0)
+        images = random_images(network, one_input(shape, name, "Torch-Pruning"), 1, seed=0)
         started = time.perf_counter()
         try:
             pruned = _pruned(network, images, GroupMagnitudeImportance(p=2))

@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.networks.exactness import compared
 from benchmarks.networks.rows import Proof, Traced
-from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.architecture import Architecture, Counts, one_input
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import HdapError
 from hdap.networks.counting import size_of
@@ -57,7 +57,8 @@ def proved(name: str, description: str) -> Proof:
     architecture = Architecture.from_json(description)
     with quiet():
         loaded = load_model(name)
-        images = random_images(loaded.module, loaded.input_shape, 1, seed=0)
+        shape = one_input(loaded.input_shape, name, "this proof")
+        images = random_images(loaded.module, shape, 1, seed=0)
         counts, scores = _at_random(name, architecture)
         found = compared(
             loaded.module, lambda dense: prune(dense, architecture, counts, scores), images

@@ -62,7 +62,7 @@ def write_variants(folder: Path, model: str, shares: Sequence[float]) -> None:
         model=model,
         architecture=architecture.digest,
         simulated=False,
-        input=NetworkInput(architecture.input_shape),
+        input=NetworkInput(architecture.one_input("a portfolio")),
         classes=1000,
         variants=tuple(variants),
     )

@@ -39,6 +39,7 @@ from hdap.fleet_data.errors import HdapError
 from hdap.fleet_data.ingest import check_source, ingest
 from hdap.fleet_data.ingest.readers.row_facts import RowFacts
 from hdap.fleet_data.measuring_bundle import MeasuringBundle
+from hdap.fleet_data.plan_file import PlanFile
 from hdap.fleet_data.store import Store
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.weights import load_weights
@@ -47,7 +48,6 @@ from hdap.portfolio.sparse_training import TrainingRecord
 from hdap.simulation.calibrated import Calibration
 from hdap.simulation.fleet_folder import SimulationFile
 from hdap.workflows.compression_journal import Journal
-from hdap.workflows.write_plan import PlanFile
 
 DOCUMENTS = ROOT / "tests" / "data" / "documents"
 LOGS = ROOT / "tests" / "data" / "logs"

@@ -76,7 +76,8 @@ class ElasticModel(nn.Module):
         super().__init__()
         if not isinstance(levels, Levels):
             levels = Levels(architecture, np.asarray(levels))
-        graph = follow_channels(module, architecture.input_shape)
+        shape = architecture.one_input("an elastic network")
+        graph = follow_channels(module, shape)
         graph.require_plain("an elastic network")
         everything = [np.arange(group.width) for group in architecture.groups]
         network = keep(module, architecture, everything, graph=graph)
@@ -86,7 +87,7 @@ class ElasticModel(nn.Module):
         if not ordered:
             scores = channel_importance(network, architecture) if scores is None else scores
             orders = channel_orders(architecture, scores)
-            reorder(network, self._places, orders, architecture.input_shape)
+            reorder(network, self._places, orders, shape)
         self.register_buffer("order", torch.from_numpy(np.concatenate(orders).astype(np.int32)))
         self.dense_bytes = bytes_of(network)
         self.network, self.shared = network, Tensors()

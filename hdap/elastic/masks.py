@@ -43,7 +43,7 @@ class SoftMasks(nn.Module):
     def __init__(self, module: nn.Module, levels: Levels, scores: Sequence[Scores]) -> None:
         super().__init__()
         architecture = levels.architecture
-        graph = follow_channels(module, architecture.input_shape)
+        graph = follow_channels(module, architecture.one_input("an elastic network"))
         graph.require_plain("an elastic network")
         self.network, self.levels = module, levels
         self.level, self.width = len(levels) - 1, WIDEST

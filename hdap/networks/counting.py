@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hdap.fleet_data.architecture import Architecture, Counts
+from hdap.fleet_data.architecture import Architecture, Counts, InputShapes
 from hdap.fleet_data.costs import flops, layer_macs, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.forward_pass import leaves, plain_attention, quiet, random_images, run, run_once
+from hdap.networks.forward_pass import (
+    leaves,
+    plain_attention,
+    quiet,
+    random_images,
+    run,
+    run_once,
+    shapes_alone,
+)
 from hdap.networks.network_copies import on_meta
 from hdap.networks.surgery import prune
 
@@ -27,20 +35,30 @@ _COUNTED = {
 }
 
 
-def count_flops(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+def count_flops(network: nn.Module, input_shape: InputShapes) -> dict[str, int]:
     """Multiply-accumulates by torch's counter, halved: by module name, and "" for the total.
 
     Convolutions, linear layers and products of two images (attention), batch 1, on the network's
     device.
     """
-    counter = FlopCounterMode(display=False)
-    with quiet(), plain_attention(), _without_gradients(network), counter:
-        run_once(network, input_shape)
+    try:
+        counter = _counted(network, input_shape, shapes_alone(network))
+    except UnsupportedModelError:  # code that looks at numbers closely
+        counter = _counted(network, input_shape, nullcontext())
     result = {}
     for name, counts in counter.get_flop_counts().items():
         macs = sum(flops for operation, flops in counts.items() if operation in _COUNTED) // 2
         result["" if name == "Global" else name.partition(".")[2]] = macs
     return result
+
+
+def _counted(
+    network: nn.Module, input_shape: InputShapes, how: AbstractContextManager[None]
+) -> FlopCounterMode:
+    counter = FlopCounterMode(display=False)
+    with quiet(), plain_attention(), how, _without_gradients(network), counter:
+        run_once(network, input_shape)
+    return counter
 
 
 @contextmanager
@@ -130,8 +148,13 @@ def verify_runs(graph: ChannelGraph, architecture: Architecture, groups: Collect
     places = np.maximum(architecture.widths // architecture.multiples, 2)
     part = np.random.default_rng(1).integers(1, places) * architecture.multiples
     counts: Counts = np.where(_free(architecture, groups), part, architecture.widths)
+    pruned = prune(graph.network, architecture, counts, graph=graph)
     with quiet():
-        run_once(prune(graph.network, architecture, counts, graph=graph), architecture.input_shape)
+        try:
+            with shapes_alone(pruned):
+                run_once(pruned, architecture.input_shape)
+        except UnsupportedModelError:  # of its channels, or of numbers that it looks at closely
+            run_once(pruned, architecture.input_shape)
 
 
 def verify_counts(

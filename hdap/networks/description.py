@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import Architecture, Channels, Layer
+from hdap.fleet_data.architecture import Architecture, Channels, InputShapes, Layer
 from hdap.networks.channel_graph import ChannelGraph, TracedLayer, refuse
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
@@ -17,7 +17,7 @@ from hdap.networks.walk.labels import CONSTANT
 from hdap.networks.walk.walking import OUTPUT
 
 
-def architecture_of(graph: ChannelGraph, model: str, input_shape: Sequence[int]) -> Architecture:
+def architecture_of(graph: ChannelGraph, model: str, input_shape: InputShapes) -> Architecture:
     """Layers, width groups and costs of a network, exact if its channels go as `graph` says.
 
     Raises `UnsupportedModelError` for a tensor that is cut along three dimensions.
@@ -35,7 +35,7 @@ def architecture_of(graph: ChannelGraph, model: str, input_shape: Sequence[int])
     other = sum(t.numel() for name, t in parameters.items() if name not in described)
     return Architecture(
         model,
-        tuple(input_shape),
+        input_shape,
         graph.groups,
         (*layers, *held),
         other,

@@ -11,7 +11,6 @@ another. And a later round takes away what the first left, so that no channel is
 """
 
 import copy
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,16 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, InputShapes, numbers_of
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.forward_pass import leaves, run
+from hdap.networks.forward_pass import Images, leaves, run
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.network_copies import all_tensors
 from hdap.networks.norms_by_channel import norms_by_channel
-from hdap.networks.random_network import calibrate, random_image, with_random_weights
+from hdap.networks.random_network import (
+    calibrate,
+    random_inputs,
+    smaller_input,
+    with_random_weights,
+)
 from hdap.networks.surgery import gone_places, kept_channels, take_away
 
 # As a share of a layer's largest input: rounding in float64 stays below it, also where a steep
@@ -57,11 +61,11 @@ def verify_equivalence(
     """
     thin = _thinned(graph, architecture, groups)
     left = np.array([g.width for g in thin.groups])
-    image = random_image(thin.network, architecture.input_shape)
-    share = image.numel() / math.prod(architecture.input_shape)
+    shape = smaller_input(thin.network, architecture.input_shape)
+    share = numbers_of(shape) / numbers_of(architecture.input_shape)
     heavy = int(flops(architecture, left[None])[0]) * share > _HEAVY
     with _one_thread(not heavy), torch.no_grad():
-        _verify(thin, image, groups, _SIZES[: 1 if heavy else len(_SIZES)])
+        _verify(thin, shape, groups, _SIZES[: 1 if heavy else len(_SIZES)])
 
 
 def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
@@ -76,7 +80,7 @@ def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
     return blind
 
 
-def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images: Tensor) -> float:
+def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images: Images) -> float:
     """How far the outputs without the places `gone` are from those of the masked network.
 
     Relative to the largest output; norms that take channels together act on each alone in both.
@@ -113,23 +117,24 @@ def _thinned(
 
 
 def _verify(
-    graph: ChannelGraph, image: Tensor, groups: Collection[str], sizes: Sequence[float]
+    graph: ChannelGraph, shape: InputShapes, groups: Collection[str], sizes: Sequence[float]
 ) -> None:
     halves = _halves(graph, groups)
     for turn, size in enumerate(sizes):
         numbered = with_random_weights(graph.network, size, seed=turn)
-        calibrate(numbered, image * size, size)
+        image = random_inputs(shape, size)
+        calibrate(numbered, image, size)
         gone = halves[turn % 2]
         pruned = copy.deepcopy(numbered)
         take_away(pruned, graph, gone)
         given = _Given(graph, gone)
         blind = masked(numbered, graph, gone)
         with given.recorded(blind), norms_by_channel(blind):
-            expected = leaves(run(blind, image * size))
+            expected = leaves(run(blind, image))
         if not turn and not any(x.isfinite().any() for x in expected):
             raise refuse(given.last, "gives no finite numbers for random weights: nothing is shown")
         with given.compared(pruned), norms_by_channel(pruned):
-            outputs = leaves(run(pruned, image * size))
+            outputs = leaves(run(pruned, image))
         if len(outputs) != len(expected) or not all(map(_same, outputs, expected)):
             raise given.refusal("the output")
 

@@ -14,7 +14,7 @@ from hdap.fleet_data.atomic_files import require_free_file, writable
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Shape, failed
 from hdap.networks.export_formats.registry import FORMATS
-from hdap.networks.forward_pass import flat_output, named_leaves, quiet, random_images
+from hdap.networks.forward_pass import call, flat_output, named_leaves, quiet, random_images
 
 TOLERANCE = 1e-4
 """How far an exported network may be from torch: rounding stays below, a wrong layer does not."""
@@ -83,7 +83,7 @@ def _compare(
             runner = format.open(file)
             for seed, batch in enumerate(batches):
                 images = random_images(network, shape, batch, seed)
-                wanted, got = named_leaves(network(images)), named_leaves(runner(images))
+                wanted, got = (named_leaves(call(x, images)) for x in (network, runner))
                 if got.keys() != wanted.keys():
                     raise UnsupportedModelError(
                         f"the exported network must give what torch does, {', '.join(wanted)}, but "

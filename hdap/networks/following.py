@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from hdap.fleet_data.architecture import WidthGroup
+from hdap.fleet_data.architecture import InputShapes, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, TracedLayer, own_tensors
 from hdap.networks.layer_kinds.registry import find_kind
@@ -24,7 +24,7 @@ from hdap.networks.walk.written_sizes import written_sizes
 
 
 def follow_channels(
-    module: nn.Module, input_shape: Sequence[int], only: Collection[str] | None = None
+    module: nn.Module, input_shape: InputShapes, only: Collection[str] | None = None
 ) -> ChannelGraph:
     """The channels of `module`, which is neither changed nor run: a copy on meta is.
 
@@ -39,7 +39,10 @@ def follow_channels(
         if next(module.parameters()).is_meta:
             raise
         network = on_cpu(module)
-        seen = walk(network, input_shape)
+        try:
+            seen = walk(network, input_shape)
+        except UnsupportedModelError:  # code that looks at numbers more closely
+            seen = walk(network, input_shape, computed=True)
     graph = _assembled(network, seen)
     return graph if only is None else graph.keeping_all_but(only)
 
@@ -68,8 +71,8 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
     roots = np.array([*(g.root for g in groups for _ in g.units), ""])
     told: dict[str, tuple[tuple[str, ...], ...]] = {}
     for call in seen.sized:
-        sides = [set(roots[places(x)].ravel()) - {""} for x in call.sides]
-        names = tuple(str(min(side)) if len(side) == 1 else "" for side in sides)
+        sides = [{str(r) for r in roots[_distinct(places(x))]} - {""} for x in call.sides]
+        names = tuple(min(side) if len(side) == 1 else "" for side in sides)
         told[call.module] = (*told.get(call.module, ()), names)
     return ChannelGraph(
         network=network,
@@ -82,6 +85,13 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         written=written_sizes(network, seen.sized, places),
         told=told,
     )
+
+
+def _distinct(places: Atoms) -> Atoms:
+    """The places that occur, in order; `CONSTANT` is not among them."""
+    occurs = np.zeros(int(places.max(initial=CONSTANT)) + 2, dtype=np.bool_)
+    occurs[places] = True  # a constant is -1, the last
+    return np.flatnonzero(occurs[:-1])
 
 
 def _layers(network: nn.Module, seen: Walk, settled: Settled) -> list[TracedLayer]:

@@ -5,43 +5,85 @@ Its output is one tensor, or tensors in tuples, lists, mappings and dataclasses,
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
-from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.architecture import InputShape, InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.fleet_data.model_names import written
 
 _TALKATIVE = ("timm", "huggingface_hub", "torch", "urllib3")
 
 
-def run_once(network: nn.Module, input_shape: InputShape) -> Any:
+Images = Tensor | Mapping[str, Tensor]
+"""A batch as a network takes it: one tensor, or several by the names of `forward`'s arguments."""
+
+
+def call(network: Callable[..., Any], images: Images) -> Any:
+    """The output of a network, or of what runs one, whether it takes one tensor or several."""
+    return network(**images) if isinstance(images, Mapping) else network(images)
+
+
+def of_each(shape: InputShapes, make: Callable[[InputShape], Tensor]) -> Images:
+    """A tensor for each input, in order."""
+    if isinstance(shape, dict):
+        return {name: make(sizes) for name, sizes in shape.items()}
+    return make(shape)
+
+
+def zeros(shape: InputShapes, batch: int) -> Images:
+    """A batch of zeros on the CPU."""
+    return of_each(shape, lambda sizes: torch.zeros(batch, *sizes))
+
+
+def as_arguments(images: Images) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Inputs as the exporters take them: by place and by name."""
+    return ((), dict(images)) if isinstance(images, Mapping) else ((images,), {})
+
+
+def batches_of(shape: InputShapes, batch: Any) -> Any:
+    """`batch` for each input, as torch's exporters take `dynamic_shapes`."""
+    return dict.fromkeys(shape, batch) if isinstance(shape, dict) else (batch,)
+
+
+def run_once(network: nn.Module, input_shape: InputShapes) -> Any:
     """Output for one input of zeros on the network's device; fails as `run` does."""
     first = next(network.parameters())
-    return run(network, torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype))
+
+    def make(sizes: InputShape) -> Tensor:
+        return torch.zeros(1, *sizes, device=first.device, dtype=first.dtype)
+
+    return run(network, of_each(input_shape, make))
 
 
 class RunError(UnsupportedModelError):
     """A network that failed in `module`, the innermost that ran ("": in code of its own)."""
 
-    def __init__(self, module: str, last: str, images: Tensor, error: Exception) -> None:
+    def __init__(self, module: str, last: str, images: Images, error: Exception) -> None:
         first = str(error).partition("\n")[0]
+        sizes = (
+            {name: tuple(tensor.shape[1:]) for name, tensor in images.items()}
+            if isinstance(images, Mapping)
+            else tuple(images.shape[1:])
+        )
         place = f"`{module}`" if module else f"what follows `{last}`"
         super().__init__(
-            f"a network must run on inputs of {written(tuple(images.shape[1:]))}, also when "
+            f"a network must run on inputs of {written(sizes)}, also when "
             f"pruned, but {place} failed with {type(error).__name__}: {first}"
         )
         self.module = module
 
 
 @torch.no_grad()
-def run(network: nn.Module, images: Tensor) -> Any:
+def run(network: nn.Module, images: Images) -> Any:
     """Output without gradients.
 
     Raises `UnsupportedModelError` that names the innermost module that failed, or the last that
@@ -58,7 +100,7 @@ def run(network: nn.Module, images: Tensor) -> Any:
         )
     ]
     try:
-        return network(images)
+        return call(network, images)
     except UnsupportedModelError:
         raise
     except Exception as error:
@@ -102,7 +144,7 @@ def one_tensor(output: Any, who: str) -> Tensor:
 
 
 @contextmanager
-def flat_output(network: nn.Module, input_shape: InputShape) -> Iterator[tuple[str, ...]]:
+def flat_output(network: nn.Module, input_shape: InputShapes) -> Iterator[tuple[str, ...]]:
     """Inside, an output of more than one tensor is the flat mapping that `named_leaves` gives.
 
     Every exporter can write that, whatever classes the network's own output is of. Yields the
@@ -162,6 +204,36 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+class _HollowProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, what multiplies matrices gives zeros, of the shape that it would."""
+
+    _PRODUCTS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm"})
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        if func.overloadpacket.__name__ not in self._PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        on_meta = tree_map_only(Tensor, lambda t: t.to("meta"), (args, kwargs or {}))
+        shape = func(*on_meta[0], **on_meta[1])
+        first = next(x for x in args if isinstance(x, Tensor))
+        return torch.zeros_like(shape, device=first.device)
+
+
+@contextmanager
+def shapes_alone(network: nn.Module) -> Iterator[None]:
+    """Inside, a network that holds numbers runs at little cost: shapes are right, numbers are not.
+
+    Code that looks at numbers sees some. Other modes, such as those that count or follow, are to be
+    entered inside of this one.
+    """
+    if next(network.parameters()).is_meta:
+        yield
+        return
+    with _HollowProducts():  # type: ignore[no-untyped-call]
+        yield
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence warnings and log messages of the model libraries; errors still raise."""
@@ -178,8 +250,18 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def random_images(network: nn.Module, input_shape: InputShape, batch: int, seed: int) -> Tensor:
+@overload
+def random_images(network: nn.Module, input_shape: InputShape, batch: int, seed: int) -> Tensor: ...
+@overload
+def random_images(
+    network: nn.Module, input_shape: InputShapes, batch: int, seed: int
+) -> Images: ...
+def random_images(network: nn.Module, input_shape: InputShapes, batch: int, seed: int) -> Images:
     """Standard normal numbers, a batch of inputs, as the network takes them."""
     first = next(network.parameters())
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, *input_shape, generator=generator).to(first.device, first.dtype)
+
+    def make(sizes: InputShape) -> Tensor:
+        return torch.randn(batch, *sizes, generator=generator).to(first.device, first.dtype)
+
+    return of_each(input_shape, make)

@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.architecture import InputShape, InputShapes
 from hdap.fleet_data.errors import HdapError, InputError, NotFoundError
 from hdap.fleet_data.model_names import MOST_DIMENSIONS, ModelName, model_name, written
 from hdap.networks.factories import find_factory, in_a_line, working_directory_importable
@@ -28,13 +28,13 @@ _log = logging.getLogger("hdap")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in eval mode and the shape of the input it takes, without the batch.
+    """A network in eval mode and the shape of the input it takes, without the batch, or of several.
 
     `told` is what a person should know of how weights from a file came to fit; mostly nothing.
     """
 
     module: nn.Module
-    input_shape: InputShape
+    input_shape: InputShapes
     told: str = ""
 
 
@@ -48,8 +48,9 @@ def load_model(
     """The network called `name`: a timm name, `package.module:factory`, or a file `network.pt2`.
 
     A factory is a callable without arguments that returns an `nn.Module`; it is user code and runs
-    only here. Module or factory may carry `input_shape`, else it is `DEFAULT_INPUT_SHAPE`; timm
-    models and programs have their own. `name@3x288x288` takes that input instead: timm models that
+    only here. Module or factory may carry `input_shape` (a mapping by the names of `forward`'s
+    arguments for several inputs), else it is `DEFAULT_INPUT_SHAPE`; timm models and programs have
+    their own. `name@3x288x288` takes that input instead: timm models that
     are made for one size are made for this. On `meta` the network has shapes but no numbers, so it
     is made in no time and takes no weights. What is told of weights from a file (`told`) is also
     logged as a warning.
@@ -86,8 +87,8 @@ def nearest_names(name: str) -> tuple[str, ...]:
     return tuple(difflib.get_close_matches(name.lower(), timm.list_models(), n=3, cutoff=0.6))
 
 
-def input_shape_of(name: str, module: nn.Module, owner: object = None) -> InputShape:
-    """The input that a network takes, as it, its factory `owner` or timm says.
+def input_shape_of(name: str, module: nn.Module, owner: object = None) -> InputShapes:
+    """The input or inputs that a network takes, as it, its factory `owner` or timm says.
 
     Raises `InputError` when what they say is no shape.
     """
@@ -95,12 +96,18 @@ def input_shape_of(name: str, module: nn.Module, owner: object = None) -> InputS
     if shape is None:
         known = getattr(module, "pretrained_cfg", None) or {}
         shape = known.get("input_size", DEFAULT_INPUT_SHAPE)
+    if isinstance(shape, Mapping):
+        return {str(argument): _shape(name, shape[argument]) for argument in sorted(shape)}
+    return _shape(name, shape)
+
+
+def _shape(name: str, shape: Any) -> InputShape:
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
     whole = all(type(n) is int and n > 0 for n in sizes)
     if not whole or not 1 <= len(sizes) <= MOST_DIMENSIONS:
         raise InputError(
             f"`input_shape` of `{name}` must be 1 to {MOST_DIMENSIONS} sizes without the batch, as "
-            f"(channels, height, width), but got {shape!r}"
+            f"(channels, height, width), or several of them by name, but got {shape!r}"
         )
     return sizes
 
@@ -110,7 +117,7 @@ def _own_modules(name: ModelName) -> AbstractContextManager[None]:
     return working_directory_importable() if name.kind == "factory" else nullcontext()
 
 
-def _made(name: ModelName, pretrained: bool, device: str) -> tuple[Any, InputShape]:
+def _made(name: ModelName, pretrained: bool, device: str) -> tuple[Any, InputShapes]:
     """The network, and the input it takes: what the name says, else what is known of it."""
     if name.kind == "program":
         return load_program(name.base)
@@ -134,7 +141,7 @@ def _timm(name: ModelName, pretrained: bool) -> Callable[[], Any]:
             f"a model is a timm name, `package.module:factory` or a file network.pt2, but timm has "
             f"no `{base}`; nearest names: {near}"
         )
-    if shape is not None and len(shape) != 3:
+    if shape is not None and (isinstance(shape, dict) or len(shape) != 3):
         raise InputError(
             f"timm models take images, channels x height x width, but {name} says "
             f"{written(shape)}; give three sizes"

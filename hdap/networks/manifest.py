@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdap.fleet_data.architecture import Architecture, InputShape
+from hdap.fleet_data.architecture import Architecture, InputShapes
 from hdap.fleet_data.documents import JsonDocument, read_document
 from hdap.requests.recipe import Recipe
 
@@ -69,7 +69,7 @@ class NetworkManifest(JsonDocument):
     FORMAT = 1
 
     model: str
-    input_shape: InputShape
+    input_shape: InputShapes
     architecture: str
     channels: Mapping[str, int]
     dense: Mapping[str, int]

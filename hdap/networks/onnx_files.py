@@ -10,10 +10,10 @@ import torch
 from onnx.helper import find_min_ir_version_for
 from torch import nn
 
-from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.architecture import InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.exporter_operators import operators_read_once
-from hdap.networks.forward_pass import flat_output, quiet
+from hdap.networks.forward_pass import as_arguments, batches_of, flat_output, quiet, zeros
 
 OPSET = 18
 """The oldest that torch's exporter writes without converting."""
@@ -24,7 +24,7 @@ IR_VERSION = 8
 
 def to_onnx(
     module: nn.Module,
-    input_shape: InputShape,
+    input_shape: InputShapes,
     batch_size: int = 1,
     *,
     opset: int = OPSET,
@@ -33,22 +33,25 @@ def to_onnx(
     """`module` in eval mode as an ONNX model with weights inside.
 
     The batch size is fixed, or any at all with `dynamic_batch`. Outputs are named as in
-    `named_leaves`, one tensor alone `output`. Normalisations are folded into
+    `named_leaves`, one tensor alone `output`; inputs by
+    their own names, one alone `input`. Normalisations are folded into
     convolutions by the exporter. Raises `UnsupportedModelError` where the exporter cannot follow
     the network or write that opset.
     """
     # A batch of 1 would be taken for a constant.
-    example = torch.zeros(max(batch_size, 2) if dynamic_batch else batch_size, *input_shape)
+    example = zeros(input_shape, max(batch_size, 2) if dynamic_batch else batch_size)
+    args, named = as_arguments(example)
     batch = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else None
     try:
         with _silent(), flat_output(module.eval(), input_shape) as names:
             program = torch.onnx.export(
                 module,
-                (example,),
-                input_names=["input"],
+                args,
+                kwargs=named,
+                input_names=list(named) or ["input"],
                 output_names=names,
                 opset_version=opset,
-                dynamic_shapes=(batch,) if batch else None,
+                dynamic_shapes=batches_of(input_shape, batch) if batch else None,
                 dynamo=True,
                 optimize=True,
                 verbose=False,

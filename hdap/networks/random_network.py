@@ -1,12 +1,11 @@
 """A network with random numbers, and an image for it: what an equality must hold for whatever."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from hdap.fleet_data.architecture import InputShape, InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import quiet, run, run_once
+from hdap.networks.forward_pass import Images, of_each, quiet, run, run_once
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.network_copies import copied
 from hdap.networks.norms_by_channel import norms_by_channel
@@ -18,17 +17,26 @@ _SHRINK = 4
 _ADDED = ("bias", "running_mean")
 
 
-def random_image(network: nn.Module, shape: Sequence[int]) -> Tensor:
-    """A random image; a smaller one where the network takes that too."""
-    channels, *sides = shape
-    rng = torch.Generator().manual_seed(0)
-    small = [channels, *(max(side // _SHRINK, 1) for side in sides)]
+def smaller_input(network: nn.Module, shape: InputShapes) -> InputShapes:
+    """A smaller input where the network takes that too."""
+    small = {n: _small(s) for n, s in shape.items()} if isinstance(shape, dict) else _small(shape)
     try:
         with quiet():
-            run_once(network, tuple(small))
+            run_once(network, small)
     except UnsupportedModelError:
-        small = list(shape)
-    return torch.randn(1, *small, generator=rng, dtype=torch.float64)
+        return shape
+    return small
+
+
+def _small(shape: InputShape) -> InputShape:
+    channels, *sides = shape
+    return (channels, *(max(side // _SHRINK, 1) for side in sides))
+
+
+def random_inputs(shape: InputShapes, size: float) -> Images:
+    """Normal numbers of this standard deviation, in float64."""
+    rng = torch.Generator().manual_seed(0)
+    return of_each(shape, lambda x: torch.randn(1, *x, generator=rng, dtype=torch.float64) * size)
 
 
 def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:
@@ -55,7 +63,7 @@ def _empty(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, dtype=dtype, device="cpu")
 
 
-def calibrate(network: nn.Module, image: Tensor, size: float) -> None:
+def calibrate(network: nn.Module, image: Images, size: float) -> None:
     """Scale each layer's matrix so that what it makes of the image has this standard deviation.
 
     (Mishkin and Matas, "All you need is a good init", ICLR 2016, in one pass.)

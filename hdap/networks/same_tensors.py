@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.architecture import InputShapes
 from hdap.fleet_data.errors import InputError
 from hdap.networks.forward_pass import in_eval_mode, random_images, run
 
@@ -44,7 +44,7 @@ def twin_words(name: str, module: nn.Module) -> str:
 
 
 def require_same_outputs(
-    name: str, module: nn.Module, original: nn.Module, input_shape: InputShape
+    name: str, module: nn.Module, original: nn.Module, input_shape: InputShapes
 ) -> float:
     """How far the outputs for the same two random images are apart, of the largest output.
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from hdap.fleet_data.architecture import Architecture, KeptChannels
+from hdap.fleet_data.architecture import Architecture, InputShapes, KeptChannels
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, Refusal
 from hdap.networks.counting import verify_counts, verify_runs
@@ -27,7 +27,7 @@ def trace(
     model: str | nn.Module,
     *,
     name: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: InputShapes | None = None,
 ) -> Architecture:
     """The architecture of a timm name, a `package.module:factory` or a network itself.
 
@@ -53,7 +53,7 @@ def trace(
 def describe(
     module: nn.Module,
     model: str,
-    input_shape: Sequence[int],
+    input_shape: InputShapes,
     only: Collection[str] | None = None,
 ) -> Architecture:
     """Description of `module`, not checked against real pruning.
@@ -65,7 +65,7 @@ def describe(
 
 
 def _proven(
-    module: nn.Module, model: str, input_shape: Sequence[int], graph: ChannelGraph | None = None
+    module: nn.Module, model: str, input_shape: InputShapes, graph: ChannelGraph | None = None
 ) -> Architecture:
     graph = graph or follow_channels(module, input_shape)
     architecture = architecture_of(graph, model, input_shape)

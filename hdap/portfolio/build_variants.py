@@ -118,7 +118,7 @@ def build(
         selection = _with_repeated(selection, repeated)
         record = _record(store, candidates, fleet, order, selection, every)
         record = store.portfolio(store.save_portfolio(record))
-        shape = candidates.architecture.input_shape
+        shape = candidates.architecture.one_input("a portfolio")
         document = portfolio_file(record, shape, _classes(candidates), files)
         write_rest(folder, document)
     return Built(record, document)
@@ -198,7 +198,7 @@ def _time(
         return {}
     progress(0, len(named), "measuring here")
     networks = {name: folder / f"{name}.onnx" for name in named}
-    return measured_here_ms(networks, architecture.input_shape, order.seed)
+    return measured_here_ms(networks, architecture.one_input("a portfolio"), order.seed)
 
 
 def _variants(

@@ -68,12 +68,14 @@ def densify(
 
     Raises:
         InputError: the network gives numbers that are not finite.
-        UnsupportedModelError: what is left computes something else, which names the first layer.
+        UnsupportedModelError: what is left computes something else, which names the first layer;
+            the network takes several inputs.
     """
     started = time.perf_counter()
-    graph = graph or follow_channels(module, architecture.input_shape)
+    shape = architecture.one_input("a portfolio")
+    graph = graph or follow_channels(module, shape)
     graph.require_plain("a portfolio")
-    constants = propagate_constants(module, architecture.input_shape)
+    constants = propagate_constants(module, shape)
     found = find_redundancy(module, architecture, graph, constants, step)
     network = sharing_copy(module)
     fold_constants(network, constants, found)
@@ -112,7 +114,7 @@ def _compare(
     graph: ChannelGraph,
     found: Redundancy,
 ) -> None:
-    image = random_images(sparse, architecture.input_shape, 1, seed=0)
+    image = random_images(sparse, architecture.one_input("a portfolio"), 1, seed=0)
     with in_eval_mode(sparse):
         expected, got = leaves(run(sparse, image)), leaves(run(dense, image))
         if not all(torch.isfinite(tensor).all() for tensor in expected):

@@ -44,6 +44,14 @@ class PlanRequest:
             low=1,
         ),
     ] = None
+    batch: Annotated[
+        int,
+        Setting(
+            "Inputs at once that are measured. Surrogates learn from batches of 1 where there are "
+            "any, else from the batch size that was measured most.",
+            low=1,
+        ),
+    ] = 1
     seed: Seed = 0
 
     @property

@@ -44,8 +44,9 @@ class Setting:
     text or, for a mapping, several, and raises ValueError for what it cannot read; `written` is how
     the default is written then. `choices` are offered by the shell's completion. `reach` is what a
     value may lead to beyond this process: code that is imported, a database that may be on a
-    server, an address that is listened on. `table`: the value is the name of a table in `[table]`
-    of hdap.toml, whose flags of this command hold before those of the command's own table.
+    server, an address that is listened on, devices that measure. `table`: the value is the name of
+    a table in `[table]` of hdap.toml, whose flags of this command hold before those of the
+    command's own table.
     """
 
     help: str
@@ -59,7 +60,7 @@ class Setting:
     read: Callable[[Any], Any] | None = None
     written: str | None = None
     choices: tuple[str, ...] = ()
-    reach: Literal["", "code", "database", "address"] = ""
+    reach: Literal["", "code", "database", "address", "devices"] = ""
     table: str = ""
 
 

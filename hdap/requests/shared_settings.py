@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from hdap.fleet_data.model_names import input_size
+from hdap.fleet_data.model_names import InputSizes, input_sizes
 from hdap.requests.setting import Setting
 
 Seed = Annotated[int, Setting("The same seed gives the same result.", low=0)]
@@ -15,11 +15,12 @@ _MODEL = Setting(
 Model = Annotated[str, _MODEL]
 AnyModel = Annotated[str | None, _MODEL]
 Input = Annotated[
-    tuple[int, ...] | None,
+    InputSizes | None,
     Setting(
         "Sizes of the model's input without the batch, 3x640x640 or 1x16000: short for "
-        "MODEL@3x640x640, which is a model of its own from then on.",
-        read=input_size,
+        "MODEL@3x640x640, which is a model of its own from then on. Several inputs by the names "
+        "that forward gives them: image=3x64x64,speed=4.",
+        read=input_sizes,
     ),
 ]
 Pretrained = Annotated[bool, Setting("timm's own weights.")]

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch.utils.data import IterableDataset, Subset
 
-from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.architecture import InputShapes
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.model_names import base_name, kind_of_model, written
 
@@ -57,7 +57,7 @@ class DataOptions:
     by class they are of any structure, and nobody counts their classes.
     """
 
-    input_shape: InputShape = (3, 224, 224)
+    input_shape: InputShapes = (3, 224, 224)
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     deviation: tuple[float, ...] = (0.229, 0.224, 0.225)
     validation_share: float = 0.1
@@ -77,10 +77,19 @@ class DataOptions:
                 f"unreadable images `stop` or are `skip`ped, but got {self.on_unreadable!r}"
             )
 
+    def require_one_input(self) -> None:
+        """Raises `InputError` for a network of several inputs that is to learn classes."""
+        if self.labelled and isinstance(self.input_shape, dict):
+            raise InputError(
+                f"data of classes is for networks of one input, but this takes "
+                f"{written(self.input_shape)}; give a loss of your own, whose batches are as your "
+                "data has them: --loss package.module:function"
+            )
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height, width. Raises `InputError` for a network that takes no images."""
-        if len(self.input_shape) != 3:
+        if isinstance(self.input_shape, dict) or len(self.input_shape) != 3:
             raise InputError(
                 f"files of images are for networks that take channels x height x width, but this "
                 f"takes {written(self.input_shape)}; give data of its own: package.module:factory"
@@ -89,7 +98,7 @@ class DataOptions:
         return channels, height, width
 
     @classmethod
-    def of_model(cls, model: str, input_shape: InputShape, seed: int) -> "DataOptions":
+    def of_model(cls, model: str, input_shape: InputShapes, seed: int) -> "DataOptions":
         """As the network called `model` takes images; timm knows the colours of its own."""
         options = cls(input_shape=input_shape, seed=seed)
         if kind_of_model(model) != "timm":

@@ -28,10 +28,11 @@ def load_data(text: str, options: DataOptions | None = None) -> Data:
     arguments and returns `Data`, a pair (train, validation) of map-style data sets, or one such
     data set. A validation part that is missing is split off by the seed.
 
-    Raises `InputError` when there is no such folder or factory, no class, or no image, and when
-    images are unreadable, which are named.
+    Raises `InputError` when there is no such folder or factory, no class, or no image, when
+    images are unreadable, which are named, and for classes of a network of several inputs.
     """
     options, path = options or DataOptions(), Path(text)
+    options.require_one_input()
     parts = _pixel_parts(path)
     if parts is not None:
         view = ImageView(options.image_shape, options.mean, options.deviation)

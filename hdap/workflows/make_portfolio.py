@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, InputShapes
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.store import Store
@@ -26,7 +26,7 @@ from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 from hdap.workflows.search_budgets import BudgetSearches, SearchOrder, Start
 
 Progress = Callable[[int, int | None, str], None]
-ReadData = Callable[[str, tuple[int, ...]], Data | None]
+ReadData = Callable[[str, InputShapes], Data | None]
 """What `--data` names as the network of that name and input shape takes it; None: nothing."""
 
 

@@ -54,9 +54,9 @@ UNIFORM_FIRST = 1e3
 class PlannedBatch:
     """Bundles to write and what to say of them.
 
-    `known` pruned configurations were measured before and `fresh` are new; `seconds` is about what
-    the slowest device needs; `curve` where the expected error comes from; `baselines` the everyday
-    dense latency (ms) of the devices that are asked.
+    `known` pruned configurations were measured before, in batches of that size, and `fresh` are
+    new; `seconds` is about what the slowest device needs; `curve` where the expected error comes
+    from; `baselines` the everyday dense latency (ms) of the devices that are asked.
     """
 
     architecture: Architecture
@@ -72,6 +72,7 @@ class PlannedBatch:
     baselines: Mapping[str, float]
     levels: Path | None = None
     portfolio: int | None = None
+    batch_size: int = 1
 
     @property
     def measurements(self) -> int:
@@ -98,12 +99,15 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
         NotFoundError: no such model or study.
         NotEnoughDataError: the database holds no telemetry, or nothing new is left.
         InfeasibleError: nothing on the grid has these FLOPs.
+        UnsupportedModelError: the network takes several inputs.
     """
     architecture = ensure_architecture(store, request.model, say)
+    architecture.one_input("measuring on devices")
     clustering = ensure_clustering(store, say)
     configurations = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
     groups = assign_bundles(clustering)
     measurements = store.measurements(request.model)
+    measurements = measurements.at(measurements.batch_size == request.batch)
     measured = _measured(architecture, measurements)
     given = _given(store, request, architecture, clustering)
     if request.given_alone:
@@ -124,7 +128,7 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
             measurements,
         )
     low, high = _range(store, architecture, request)
-    surrogate = _surrogate(store, architecture, clustering, len(measured), say)
+    surrogate = _surrogate(store, architecture, clustering, len(measured), request.batch, say)
     pool = _pool(architecture, (low, high), surrogate, request.seed)
     curve = None
     if surrogate is not None:
@@ -178,6 +182,7 @@ def _batch(
         baselines,
         request.levels,
         request.portfolio,
+        request.batch,
     )
 
 
@@ -258,9 +263,13 @@ def _surrogate(
     architecture: Architecture,
     clustering: ClusteringRecord,
     measured: int,
+    batch_size: int,
     say: Say,
 ) -> "FleetSurrogate | None":
     """The surrogates where enough was measured to have any; None for a first batch."""
+    if batch_size != 1:
+        say(f"surrogates guide what runs one by one: batches of {batch_size} fill the space")
+        return None
     if measured >= LEAST_FLEET:
         with suppress(NotEnoughDataError):
             return ensure_surrogates(store, architecture, clustering, say)

@@ -78,6 +78,7 @@ def write_bundle(
     weights: Weights = "generated",
     baselines: Mapping[str, float] | None = None,
     devices: Sequence[str] = (),
+    batch_size: int = 1,
     progress: Progress | None = None,
 ) -> BundleReport:
     """Export the dense network and every planned one, with a manifest and `measure.pyz`.
@@ -85,12 +86,13 @@ def write_bundle(
     `weights="generated"` replaces large tensors by references into one shared file of random
     numbers: for latency only, some MB where `"own"` weights are GB. `baselines` are reference
     latencies (ms) by device where they are known, `devices` those that are asked to measure it, for
-    its README. The folder appears whole or not at all.
+    its README. Networks take `batch_size` inputs at once. The folder appears whole or not at all.
 
     Raises `InputError` where `folder` is not empty or the plan is not one of this architecture, and
     `UnsupportedModelError` where the network cannot be pruned or exported.
     """
     rows = _checked(architecture, plan)
+    shape = (batch_size, *architecture.one_input("a bundle"))
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
@@ -98,8 +100,8 @@ def write_bundle(
             "name another or remove it"
         )
     with whole_folder(folder) as temporary:
-        _write_networks(temporary, architecture, module, rows, weights, progress)
-        manifest = _manifest(temporary, architecture, rows, weights, baselines or {})
+        _write_networks(temporary, architecture, module, rows, weights, batch_size, progress)
+        manifest = _manifest(temporary, architecture, rows, shape, weights, baselines or {})
         write_document(temporary / "manifest.json", manifest)
         (temporary / "measure.pyz").write_bytes(program("measure"))
         text = _readme(architecture.model, len(rows), devices)
@@ -156,11 +158,12 @@ def _write_networks(
     module: nn.Module,
     rows: Planned,
     weights: Weights,
+    batch_size: int,
     progress: Progress | None,
 ) -> None:
     kept: list[onnx.ModelProto] = []
     for index, (row, _) in enumerate(rows):
-        model = to_onnx(prune(module, architecture, row), architecture.input_shape)
+        model = to_onnx(prune(module, architecture, row), architecture.input_shape, batch_size)
         if weights == "own":
             onnx.save(model, folder / _name(index))
         else:
@@ -198,6 +201,7 @@ def _manifest(
     folder: Path,
     architecture: Architecture,
     rows: Planned,
+    shape: tuple[int, ...],
     weights: Weights,
     baselines: Mapping[str, float],
 ) -> MeasuringBundle:
@@ -209,7 +213,7 @@ def _manifest(
         bundle=hashlib.sha256(files.encode()).hexdigest()[:16],
         model=architecture.model,
         architecture=architecture.digest,
-        input_shape=(1, *architecture.input_shape),
+        input_shape=shape,
         weights=weights,
         opset=OPSET,
         made_with={

@@ -2,36 +2,16 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from hdap.device.archive import program
 from hdap.fleet_data.atomic_files import whole_folder
-from hdap.fleet_data.documents import JsonDocument, write_document
+from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.plan_file import BundleDevices, PlanFile
 from hdap.workflows.plan_measurements import PlannedBatch
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class BundleDevices:
-    """The folder of a bundle and the devices that measure it."""
-
-    folder: str
-    devices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlanFile(JsonDocument):
-    """`plan.json`: which device gets which bundle."""
-
-    WHAT = "what `hdap plan` wrote beside its bundles"
-    REMEDY = "plan again: hdap plan"
-
-    model: str
-    clustering: int
-    bundles: tuple[BundleDevices, ...]
 
 
 def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
@@ -61,6 +41,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
                 plan,
                 baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
                 devices=bundle.devices,
+                batch_size=batch.batch_size,
                 progress=tell,
             ).size
             done += len(bundle) + 1

@@ -20,7 +20,8 @@ def rows_of_model(
     clustering: ClusteringRecord,
     notes: list[str],
 ) -> Ints:
-    """Rows of the model in what each device runs, at the batch size with the most pruned rows.
+    """Rows of the model in what each device runs, all of one batch size: 1 where a pruned network
+    was measured so, else that with the most pruned rows, which is said.
 
     Where no pruned network was measured in what any device runs (a bundle that brings its own
     runtime, say), the rows of the software with the most of them. Raises NotEnoughDataError where
@@ -47,10 +48,15 @@ def rows_of_model(
     batch = measurements.batch_size[rows]
     number, sizes = compact(batch)
     counts = np.bincount(number), np.bincount(number[pruned], minlength=sizes)
-    kept = number == int(np.lexsort(counts)[-1])
+    single = (batch == 1) & (pruned if pruned.any() else True)
+    kept = batch == 1 if single.any() else number == int(np.lexsort(counts)[-1])
+    size = int(batch[kept][0])
+    if size != 1:
+        notes.append(f"latencies are of batches of {size}: no other was measured as much")
     if not kept.all():
-        left_out, size = int((~kept).sum()), int(batch[kept][0])
-        notes.append(f"{left_out:,} rows of other batch sizes left out (kept: batch size {size})")
+        notes.append(
+            f"{int((~kept).sum()):,} rows of other batch sizes left out (kept: batch size {size})"
+        )
     result: Ints = rows[kept]
     return result
 

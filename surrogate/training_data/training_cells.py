@@ -162,10 +162,10 @@ def training_data(
 ) -> TrainingData:
     """Rows of `architecture` that belong together, made comparable.
 
-    Keeps the rows of what each device runs, at the batch size with the most pruned ones, of devices
-    that the clustering knows and does not call outliers. Takes out device factors (the
-    clustering's, refined by this model's rows) and, where the dense rows show one, the drift that
-    all devices share.
+    Keeps the rows of what each device runs, of one batch size (`rows_of_model`), of devices that
+    the clustering knows and does not call outliers. Takes out device factors (the clustering's,
+    refined by this model's rows) and, where the dense rows show one, the drift that all devices
+    share.
     Raises NotEnoughDataError where no row is left.
     """
     notes: list[str] = []

@@ -165,7 +165,7 @@ def test_every_setting_that_can_name_code_says_so() -> None:
         if (leaf.name == "data" or "factory" in leaf.setting.help) and leaf.setting.reach != "code"
     ]
     assert unsaid == []
-    servers = [leaf for _, leaf in leaves if leaf.name in ("db", "storage")]
+    servers = [leaf for _, leaf in leaves if leaf.name in ("db", "storage", "on")]
     assert all(list(reached(leaf, "grpc://192.0.2.1:1")) for leaf in servers)
 
 

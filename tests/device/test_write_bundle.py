@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import json
 import shlex
@@ -177,3 +178,13 @@ def test_a_network_of_sound_is_measured(tmp_path: Path) -> None:
     assert run_measure(folder, quick) == 0
     text = (folder / "measured-d.csv").read_text()
     assert text.count("sound") >= 2
+
+
+def test_a_bundle_measures_in_the_batches_asked_for(small_model: Small, tmp_path: Path) -> None:
+    network, architecture = small_model
+    folder = write_bundle(tmp_path / "b", architecture, network, [], batch_size=4).folder
+    quick = ("--runs", "5", "--min-seconds", "0.05", "--threshold", "1000", "--device-id", "d")
+    assert run_measure(folder, quick) == 0
+    (row,) = csv.DictReader((folder / "measured-d.csv").read_text().splitlines())
+    assert row["batch_size"] == "4"
+    assert float(row["latency_ms"]) > 0

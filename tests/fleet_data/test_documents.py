@@ -20,6 +20,7 @@ from hdap.fleet_data.documents import (
 )
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.measuring_bundle import MeasuringBundle
+from hdap.fleet_data.plan_file import PlanFile
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
 from hdap.portfolio.portfolio_bundle import PortfolioFile
 from hdap.portfolio.sparse_training import TrainingRecord
@@ -27,7 +28,6 @@ from hdap.requests.search_request import SearchRequest
 from hdap.simulation.calibrated import Calibration
 from hdap.simulation.fleet_folder import SimulationFile
 from hdap.workflows.compression_journal import Journal
-from hdap.workflows.write_plan import PlanFile
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "documents"
 KINDS: dict[str, type[JsonDocument]] = {

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.model_names import (
     MOST_NUMBERS,
+    InputSizes,
     ModelName,
     base_name,
-    input_size,
+    input_sizes,
     kind_of_model,
     model_name,
     with_input,
@@ -17,13 +18,15 @@ from hdap.fleet_data.model_names import (
 )
 
 SHAPES = st.lists(st.integers(1, 200), min_size=1, max_size=4).map(tuple)
+ARGUMENTS = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,5}", fullmatch=True)
+INPUTS = SHAPES | st.dictionaries(ARGUMENTS, SHAPES, min_size=1, max_size=3)
 BASES = st.from_regex(r"[a-z][a-z0-9_.]{0,12}(:[a-z]{1,5})?", fullmatch=True).filter(
     lambda text: not text.endswith(".pt2")
 )
 
 
-@given(base=BASES, shape=st.none() | SHAPES)
-def test_a_name_is_what_it_is_made_of(base: str, shape: tuple[int, ...] | None) -> None:
+@given(base=BASES, shape=st.none() | INPUTS)
+def test_a_name_is_what_it_is_made_of(base: str, shape: InputSizes | None) -> None:
     text = str(ModelName(base, shape))
     assert model_name(text) == ModelName(base, shape)
     assert base_name(text) == base
@@ -44,23 +47,34 @@ def test_any_text_has_one_spelling_or_is_refused_in_a_line(text: str) -> None:
     assert said == text or len(said.splitlines()) == 1
 
 
-@given(text=st.text("0123456789x ٣-+.", max_size=12))
+@given(text=st.text("0123456789x ٣-+.", max_size=12) | st.text("12x=,ab", max_size=12))
 def test_a_shape_has_one_spelling(text: str) -> None:
     try:
-        shape = input_size(text)
+        shape = input_sizes(text)
     except ValueError:
         return
     assert written(shape) == text
-    assert 1 <= len(shape) <= 4
-    assert min(shape) >= 1
+    for sizes in shape.values() if isinstance(shape, dict) else [shape]:
+        assert 1 <= len(sizes) <= 4
+        assert min(sizes) >= 1
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "3x", "03x4", "3X4", "3x0", "-1", "1x2x3x4x5", f"1x{MOST_NUMBERS + 1}", "٣"]
+    "text",
+    [
+        *("", "x", "3x", "03x4", "3X4", "3x0", "-1", "1x2x3x4x5", f"1x{MOST_NUMBERS + 1}", "٣"),
+        *("a=", "=3", "a=3,", "a=3;b=4", "3,4", "a=3,4"),
+    ],
 )
 def test_what_is_no_shape_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="1 to 4 sizes such as 3x288x288"):
-        input_size(text)
+        input_sizes(text)
+
+
+@pytest.mark.parametrize("text", ["b=3,a=4", "a=3,a=3"])
+def test_several_inputs_have_one_order(text: str) -> None:
+    with pytest.raises(ValueError, match="in the order of their names, each once"):
+        input_sizes(text)
 
 
 @pytest.mark.parametrize(

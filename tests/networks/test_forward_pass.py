@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import flat_output, leaves, named_leaves, one_tensor, run_once
+from hdap.networks.counting import count_flops
+from hdap.networks.forward_pass import (
+    flat_output,
+    leaves,
+    named_leaves,
+    one_tensor,
+    run_once,
+    shapes_alone,
+)
+from hdap.networks.tracing import trace
 
 A, B, C = torch.zeros(1), torch.ones(2), torch.full((3,), 2.0)
 Pair = namedtuple("Pair", ["boxes", "scores"])
@@ -75,3 +84,34 @@ def test_one_tensor_stays_as_it_is() -> None:
     with flat_output(network, (3, 4, 4)) as names:
         assert names == ("output",)
         assert run_once(network, (3, 4, 4)).shape == (1, 4, 4, 4)
+
+
+def test_shapes_alone_are_right_where_no_product_is_computed() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    with shapes_alone(network):
+        output = run_once(network, (3, 8, 8))
+    assert output.shape == (1, 5)
+    assert not output.any()
+    assert run_once(network, (3, 8, 8)).any()
+
+
+class _Closely(nn.Module):
+    """Code that looks so closely at numbers that only computed ones will do."""
+
+    input_shape = (3, 16, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers(x)
+        if not float(x.abs().sum()):
+            raise ValueError("nothing is seen")
+        return x.mean((2, 3))
+
+
+def test_code_that_looks_closely_at_numbers_gets_computed_ones() -> None:
+    network = _Closely()
+    assert count_flops(network, (3, 16, 16))[""] == 14**2 * 27 * 8 + 12**2 * 72 * 8
+    assert [g.name for g in trace(network).groups] == ["layers.0"]

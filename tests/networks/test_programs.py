@@ -82,16 +82,16 @@ def _in_training_mode(path: Path) -> str:
     return _saved(_network().train(), path, torch.zeros(2, *SHAPE))
 
 
-def _of_two_inputs(path: Path) -> str:
-    class Two(nn.Module):
+def _of_a_pair(path: Path) -> str:
+    class Pair(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(1))
 
-        def forward(self, one: Tensor, other: Tensor) -> Tensor:
-            return one * self.weight + other
+        def forward(self, both: tuple[Tensor, Tensor]) -> Tensor:
+            return both[0] * self.weight + both[1]
 
-    return _saved(Two().eval(), path, torch.zeros(1, 2), torch.zeros(1, 2))
+    return _saved(Pair().eval(), path, (torch.zeros(1, 2), torch.zeros(1, 2)))
 
 
 def _of_tokens(path: Path) -> str:
@@ -109,8 +109,8 @@ def _garbage(path: Path) -> str:
         (str, "there is no file"),
         (_garbage, "export the network again"),
         (_in_training_mode, r"must be exported in eval mode, but its aten::\w+ is training"),
-        (_of_two_inputs, "must take one tensor of floats, but takes 1 x 2 of torch.float32, 1 x 2"),
-        (_of_tokens, "must take one tensor of floats, but takes 1 x 6 of torch.int64"),
+        (_of_a_pair, "an argument of its own, but takes 1 x 2 of torch.float32, 1 x 2 of"),
+        (_of_tokens, "must take tensors of floats, each .*, but takes 1 x 6 of torch.int64"),
     ],
 )
 def test_a_program_that_is_no_model_is_one_clear_line(

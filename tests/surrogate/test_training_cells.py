@@ -71,7 +71,26 @@ def test_a_device_that_is_slower_by_a_factor_teaches_the_same(
     np.testing.assert_allclose(changed.log_ms, learned_from(MODEL).log_ms, atol=1e-9)
 
 
-def test_only_the_dominant_batch_size_of_pruned_rows_is_kept_and_that_is_said(
+@pytest.mark.parametrize("larger", [4, 2])
+def test_batches_never_teach_what_runs_one_by_one(
+    larger: int,
+    architecture: Callable[[str], Architecture],
+    measured: Callable[[str], Measurements],
+    true_clustering: Callable[[str], ClusteringRecord],
+) -> None:
+    rows = measured(MODEL)
+    other = np.arange(len(rows)) % 4 < larger  # of all or of half of the rows
+    data = training_data(
+        architecture(MODEL), replace(rows, batch_size=1 + 7 * other), true_clustering(MODEL)
+    )
+    if larger == 4:
+        assert data.notes == ("latencies are of batches of 8: no other was measured as much",)
+    else:
+        left = f"{other.sum()} rows of other batch sizes left out (kept: batch size 1)"
+        assert data.notes == (left,)
+
+
+def test_only_one_batch_size_of_pruned_rows_is_kept_and_that_is_said(
     architecture: Callable[[str], Architecture],
     measured: Callable[[str], Measurements],
     true_clustering: Callable[[str], ClusteringRecord],

@@ -37,6 +37,7 @@ def document(batch: PlannedBatch, out: Path, size: int) -> dict[str, Any]:
         "flops_low": batch.low,
         "flops_high": batch.high,
         "step": batch.step,
+        "batch_size": batch.batch_size,
         "guided": batch.guided,
         "measurements": batch.measurements,
         "new_configurations": batch.fresh,
@@ -76,11 +77,13 @@ def show(batch: PlannedBatch, out: Path, size: int) -> None:
         title=f"{_kind(batch)} of {batch.architecture.model}",
     )
     clusters = len(batch.clustering.clusters)
+    at_once = "" if batch.batch_size == 1 else f", batches of {batch.batch_size}"
     note(
         f"{counted(batch.measurements, 'measurement')} of "
         f"{counted(batch.fresh, 'new configuration')} ({format_flops(batch.low)} to "
         f"{format_flops(batch.high)} FLOPs) in {counted(clusters, 'cluster')}, the dense network "
-        f"beside them; about {max(1, round(batch.seconds / 60))} min a device; {megabytes(size)}"
+        f"beside them{at_once}; about {max(1, round(batch.seconds / 60))} min a device; "
+        f"{megabytes(size)}"
     )
     note(
         f"expected held-out error afterwards: {percent(batch.expected_error)} (expected, not "

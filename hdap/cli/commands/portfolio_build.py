@@ -6,6 +6,7 @@ from hdap.cli.tables import portfolio_table
 from hdap.cli.tables.training_watch import read_data
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
+from hdap.fleet_data.architecture import InputShapes
 from hdap.networks.prune_plan import WeightsSource
 from hdap.training.datasets import Data
 from hdap.workflows.make_portfolio import make_portfolio
@@ -15,7 +16,7 @@ def run(asked: PortfolioBuildCommand) -> None:
     """Build, store and print the portfolio."""
     request = asked.request
 
-    def read(model: str, shape: tuple[int, ...]) -> Data | None:
+    def read(model: str, shape: InputShapes) -> Data | None:
         return None if request.data is None else read_data(request, model, shape, request.seed)
 
     # only searches need a fleet; anything else is stored in a new database too

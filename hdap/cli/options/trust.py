@@ -45,6 +45,8 @@ def reached(leaf: Leaf, value: Any) -> Iterator[str]:
             yield f"connect to {_without_password(text)}"
         elif leaf.setting.reach == "address" and text not in _HERE:
             yield f"listen on {text}"
+        elif leaf.setting.reach == "devices":
+            yield f"connect to the devices of {text} with your keys, and run programs there"
         elif leaf.setting.reach == "database" or _names_a_file(leaf):
             file = Path(text.removeprefix("sqlite:///")).expanduser()
             if not file.resolve().is_relative_to(Path.cwd().resolve()):

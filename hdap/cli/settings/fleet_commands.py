@@ -115,15 +115,33 @@ class PlanCommand(WithBoth):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureCommand:
+class MeasureCommand(WithDatabase):
     """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
     Options of measure.pyz follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
     --max-seconds, --out, --sustained 20m (the dense network without rest: first minute, last),
-    --list, --dry-run. Stopped, it goes on where it was when started again.
+    --list, --dry-run. Stopped, it goes on where it was when started again. With --on, devices
+    measure: each gets its bundle over SSH or adb, and its rows are ingested.
     """
 
-    bundle: Annotated[Path, Setting("A bundle of `hdap plan` or `hdap verify`.", argument=True)]
+    bundle: Annotated[
+        Path,
+        Setting(
+            "A bundle of `hdap plan` or `hdap verify`; with --on all of a plan.", argument=True
+        ),
+    ]
+    on: Annotated[
+        Path | None,
+        Setting(
+            "hosts.toml: host, user, port, key and python, or adb, of each device.",
+            there="file",
+            reach="devices",
+        ),
+    ] = None
+    give_up: Annotated[
+        float,
+        Setting("With --on: minutes without an answer after which a device is given up.", low=0.0),
+    ] = 30.0
     rest: Rest = field(default_factory=Rest)
 
 

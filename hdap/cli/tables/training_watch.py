@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import leave_it_to_others, progress_bar, say, warn
+from hdap.fleet_data.architecture import InputShapes
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import number, percent
@@ -23,7 +24,7 @@ from hdap.training.training_state import Epoch, TrainingProgress
 def read_data(
     asked: TrainingRequest | CompressRequest | PortfolioRequest,
     model: str,
-    input_shape: tuple[int, ...],
+    input_shape: InputShapes,
     seed: int,
     *,
     labelled: bool = True,

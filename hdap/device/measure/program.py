@@ -7,8 +7,8 @@ stopped or lose power at any time; started again, it goes on where it was.
 
 How a number is made, so that nobody needs to doubt it:
 
-* batch 1, fixed threads, the same session options for every network; warm-up of at least 10 runs
-  and 0.5 s, until the medians of two consecutive windows agree;
+* the bundle's batch size (mostly 1), fixed threads, the same session options for every network;
+  warm-up of at least 10 runs and 0.5 s, until the medians of two consecutive windows agree;
 * configurations in random order, in rounds; a measurement is some fifteen short slices, and between
   any two slices the dense network (the reference) is timed again. Heat, a changed clock or other
   load therefore move both, and the ratio of the two stays;

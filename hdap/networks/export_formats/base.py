@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.architecture import InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.forward_pass import quiet
 from hdap.networks.onnx_files import OPSET
 
-Shape = InputShape
-Runner = Callable[[Tensor], Any]
-"""From a batch of inputs to one tensor, or several by the names that the network gives them."""
+Shape = InputShapes
+Runner = Callable[..., Any]
+"""From a batch of inputs (several by name) to one tensor, or several by the network's names."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ class OnnxFormat(ExportFormat):
         )
         names = [output.name for output in session.get_outputs()]
 
-        def run(images: Tensor) -> Any:
-            outputs = map(torch.from_numpy, session.run(None, {"input": images.numpy()}))
+        def run(*images: Tensor, **named: Tensor) -> Any:
+            given = named or {"input": images[0]}
+            feed = {name: tensor.numpy() for name, tensor in given.items()}
+            outputs = map(torch.from_numpy, session.run(None, feed))
             found = dict(zip(names, outputs, strict=True))
             return found["output"] if names == ["output"] else found
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from hdap.fleet_data.atomic_files import write_file
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape, followed
+from hdap.networks.forward_pass import as_arguments, batches_of, zeros
 
 
 class Pt2Format(ExportFormat):
@@ -15,10 +16,10 @@ class Pt2Format(ExportFormat):
 
     def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
         batch = {0: torch.export.Dim("batch", min=1)} if options.dynamic_batch else None
-        example = torch.zeros(2 if batch else 1, *shape)
+        args, named = as_arguments(zeros(shape, 2 if batch else 1))
         with followed("torch.export"):
             program = torch.export.export(
-                network, (example,), dynamic_shapes=(batch,) if batch else None
+                network, args, named, dynamic_shapes=batches_of(shape, batch) if batch else None
             )
             # Through memory: on a full disk torch's own writer ends the process.
             content = io.BytesIO()

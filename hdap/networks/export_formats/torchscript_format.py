@@ -8,17 +8,21 @@ from torch import nn
 
 from hdap.fleet_data.atomic_files import write_file
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape, followed
-from hdap.networks.forward_pass import quiet
+from hdap.networks.forward_pass import as_arguments, quiet, zeros
 
 
 class TorchScriptFormat(ExportFormat):
     """A trace for C++ and mobile builds of torch."""
 
     def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
-        example = torch.zeros(2 if options.dynamic_batch else 1, *shape)
+        args, named = as_arguments(zeros(shape, 2 if options.dynamic_batch else 1))
         with followed("torch.jit"), torch.no_grad():
             script = torch.jit.trace(  # type: ignore[no-untyped-call]
-                network, (example,), check_trace=False, strict=False
+                network,
+                args or None,
+                example_kwarg_inputs=named or None,
+                check_trace=False,
+                strict=False,
             )
             content = io.BytesIO()
             torch.jit.save(script, content)

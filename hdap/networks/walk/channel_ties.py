@@ -1,5 +1,6 @@
 """What the operations of a network say of its channels: which go together, and which must stay."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,7 +83,10 @@ class ChannelTies:
 
     def pin(self, atoms: Atoms, why: str) -> None:
         """These must stay."""
-        self._pins.append((np.unique(atoms[atoms != CONSTANT]), why))
+        # not np.unique: images of millions of places hold few atoms
+        mine = np.zeros(self._count + 1, dtype=np.bool_)
+        mine[atoms] = True  # a constant is -1, the last
+        self._pins.append((np.flatnonzero(mine[:-1]), why))
 
     def rectangle(self, atoms: Atoms) -> None:
         """A tensor whose elements go with `atoms` along two or more axes: it must stay one."""
@@ -91,11 +95,12 @@ class ChannelTies:
     def settle(self) -> Settled:
         """The units, after every tensor was made to lose whole rows of one of its dimensions."""
         unit = self._components()
+        rectangles = [atoms for atoms in self._rectangles if not self._stays(unit, atoms)]
         for _ in range(_ROUNDS):
-            if not self._mend_torn(unit):
+            if not self._mend_torn(unit, rectangles):
                 break
             unit = self._components()
-        for atoms in self._rectangles:
+        for atoms in rectangles:
             if len(_varying(_look(unit, atoms))) > 1:
                 self.pin(atoms.ravel(), "is arranged along several dimensions at once")
         why: dict[int, str] = {}
@@ -103,6 +108,15 @@ class ChannelTies:
             for u in np.unique(unit[atoms]).tolist():
                 why.setdefault(u, reason)
         return Settled(unit, why)
+
+    def _stays(self, unit: Atoms, atoms: Atoms) -> bool:
+        """Whether all of a rectangle is pinned: it can have millions of places, such as anchors."""
+        pinned = np.zeros(self._count + 1, dtype=np.bool_)
+        for some, _ in self._pins:
+            pinned[unit[some]] = True
+        here = np.zeros(self._count + 1, dtype=np.bool_)
+        here[atoms] = True
+        return bool(pinned[unit[np.flatnonzero(here[:-1])]].all())
 
     def _components(self) -> Atoms:
         left = np.concatenate([a for a, _ in self._ties] or [np.empty(0, np.int64)])
@@ -113,10 +127,10 @@ class ChannelTies:
         found: Atoms = unit.astype(np.int64)
         return found
 
-    def _mend_torn(self, unit: Atoms) -> bool:
+    def _mend_torn(self, unit: Atoms, rectangles: Sequence[Atoms]) -> bool:
         """Mend rectangles that are torn and share nothing; whether there was one."""
         busy = np.zeros(self._count, dtype=np.bool_)
-        for atoms in self._rectangles:
+        for atoms in rectangles:
             looked = _look(unit, atoms)
             axes = _varying(looked)
             units = np.unique(looked[looked != CONSTANT])

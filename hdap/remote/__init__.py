@@ -1,0 +1,1 @@
+"""Measuring on many devices at once: bundles go out, rows come back."""

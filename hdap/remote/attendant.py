@@ -1,0 +1,93 @@
+"""What runs on a device beside a bundle, as a file of its own: Python 3.9, nothing else.
+
+attendant.py files              sizes of what is there, as JSON
+attendant.py start OPTIONS      measure, unless that runs already; the connection may end then
+attendant.py look ROWS.csv      whether it runs, how it ended, rows so far, what it said last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+
+STATE, LOG, END = "measuring.json", "measuring.log", "measuring.end"
+BOOT = "/proc/sys/kernel/random/boot_id"
+KEEPER = f'"$@"; echo $? > {END}.new; mv {END}.new {END}'
+TAIL = 4096
+
+
+def files() -> dict[str, int]:
+    """Every file here and its size in bytes."""
+    return {name: os.path.getsize(name) for name in os.listdir(".") if os.path.isfile(name)}
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def running() -> bool:
+    """Whether the process that was started is there; after a reboot its number means nothing."""
+    try:
+        state = json.loads(_content(STATE))
+        pid, boot = int(state["pid"]), str(state["boot"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    if boot != _content(BOOT).strip() or os.path.exists(END):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    # one that has ended is there until somebody asks for its status
+    return _content(f"/proc/{pid}/stat").rpartition(")")[2][:2] != " Z"
+
+
+def start(options: list[str]) -> None:
+    """Start measure.pyz in a session of its own; what it says and how it ends goes to files."""
+    if running():
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(END)
+    with open(LOG, "ab") as log:
+        process = subprocess.Popen(
+            ["sh", "-c", KEEPER, "sh", sys.executable, "measure.pyz", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    with open(STATE + ".new", "w", encoding="utf-8") as file:
+        json.dump({"pid": process.pid, "boot": _content(BOOT).strip()}, file)
+    os.replace(STATE + ".new", STATE)
+
+
+def look(rows: str) -> dict[str, object]:
+    """How it stands; `end` is the exit status of what was started last, None: it did not end."""
+    busy, end = running(), _content(END).strip()
+    with contextlib.suppress(OSError), open(LOG, "rb") as log:
+        log.seek(max(os.path.getsize(LOG) - TAIL, 0))
+        said = log.read().decode(errors="replace").replace("\r", "\n").split("\n")
+        lines = [line.strip() for line in said if line.strip()]
+        return {
+            "running": busy,
+            "end": int(end) if end.isdigit() else None,
+            "rows": max(_content(rows).count("\n") - 1, 0),
+            "said": lines[-1] if lines else "",
+        }
+    return {"running": busy, "end": None, "rows": 0, "said": ""}
+
+
+if __name__ == "__main__":
+    word, rest = sys.argv[1], sys.argv[2:]
+    if word == "start":
+        start(rest)
+    print(json.dumps(look(rest[0]) if word == "look" else files()))
