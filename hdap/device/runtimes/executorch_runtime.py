@@ -54,8 +54,10 @@ class ExecuTorchRuntime(Runtime):
     def open(self, path: str) -> ExecuTorchNetwork:
         """Read the program and its method `forward`."""
         check_there(path)
-        pool = self.imported("executorch.extension.pybindings._portable_lib")
-        pool._threadpool_reset(self.threads)
+        # one number of threads for all that runs in a process; there is no public door to it
+        self.imported("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(
+            self.threads
+        )
         try:
             return ExecuTorchNetwork(self._torch, self._package.Runtime.get().load_program(path))
         except Exception as error:

@@ -25,11 +25,11 @@ SIZES = ("2", "11", "1", "0")
 
 
 class NcnnNetwork(OpenNetwork):
-    """One `Net`; an extractor of its own for each run."""
+    """One `Net`; an extractor of its own for each run. `outputs` are named in their order."""
 
     def __init__(self, package: Any, net: Any, shape: tuple[int, ...]) -> None:
         self._package, self._net, self.shape = package, net, shape
-        self._input, self._outputs = net.input_names()[0], net.output_names()
+        self._input, self.outputs = net.input_names()[0], tuple(net.output_names())
 
     def run(self, image: Image) -> Sequence[Image]:
         """See `OpenNetwork`."""
@@ -37,7 +37,7 @@ class NcnnNetwork(OpenNetwork):
             # kept by name: the Mat points into the array
             one = np.ascontiguousarray(image[0])
             extractor.input(self._input, self._package.Mat(one))
-            return [self._output(extractor, name) for name in self._outputs]
+            return [self._output(extractor, name) for name in self.outputs]
 
     def _output(self, extractor: Any, name: str) -> Image:
         status, found = extractor.extract(name)

@@ -89,7 +89,10 @@ class OpenVinoRuntime(Runtime):
         try:
             compiled = self._core.compile_model(path, self._device, settings)
         except Exception as error:  # the base of its exceptions is RuntimeError, not always
-            raise no_network(path, f"openvino on {self._device}", error) from error
+            # the lines before say where in OpenVINO's own sources it happened
+            told = [line for line in str(error).splitlines() if line.strip()][-1:]
+            reason = ValueError(*told)
+            raise no_network(path, f"openvino on {self._device}", reason) from error
         effective = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if effective != wanted:
             able = ", ".join(self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"))
