@@ -72,6 +72,8 @@ class PlannedBatch:
     baselines: Mapping[str, float]
     levels: Path | None = None
     portfolio: int | None = None
+    runtime: str = "onnxruntime"
+    precision: str = "float32"
 
     @property
     def measurements(self) -> int:
@@ -164,7 +166,9 @@ def _batch(
     measurements: Measurements,
 ) -> PlannedBatch:
     asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
-    baselines = dense_baselines(measurements, [device for device, _ in asked])
+    alike = run_by(measurements, request.runtime, request.precision)
+    baselines = dense_baselines(alike, [device for device, _ in asked])
+    usual = dense_baselines(measurements, [device for device, _ in asked])
     return PlannedBatch(
         architecture,
         clustering,
@@ -173,11 +177,13 @@ def _batch(
         None if surrogate is None else surrogate.step,
         surrogate is not None or request.from_study is not None,
         known,
-        max(device_seconds(baselines.get(device, 0.0), networks) for device, networks in asked),
+        max(device_seconds(usual.get(device, 0.0), networks) for device, networks in asked),
         curve,
         baselines,
         request.levels,
         request.portfolio,
+        request.runtime,
+        request.precision,
     )
 
 

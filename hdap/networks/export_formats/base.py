@@ -42,7 +42,7 @@ class ExportOptions:
         )
 
 
-RANDOM_INPUTS = 4
+RANDOM_INPUTS = 8
 """Enough for the ranges of random numbers, which differ little from one input to the next."""
 
 

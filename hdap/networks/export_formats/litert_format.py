@@ -52,12 +52,15 @@ example = tuple(torch.zeros(node.meta["val"].shape) for node in program.graph.no
 litert_torch.convert(program.module(), example).export(made)
 if calibration:
     from ai_edge_litert.interpreter import Interpreter
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import qtyping, quantizer, recipe
 
     signatures = Interpreter(model_path=made).get_signature_list()
     (name, ends), = signatures.items()
     inputs = [{ends["inputs"][0]: one[None]} for one in numpy.load(calibration)]
     maker = quantizer.Quantizer(made, recipe.static_wi8_ai8())
+    for end in ("INPUT", "OUTPUT"):  # they stay float32, as the other runtimes have them
+        maker.update_quantization_recipe(".*", qtyping.TFLOperationName[end],
+                                         algorithm_key="no_quantize")
     maker.quantize(maker.calibrate({name: inputs})).export_model(made, overwrite=True)
 """
 

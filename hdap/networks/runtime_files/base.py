@@ -1,0 +1,51 @@
+"""The contract of what writes the networks of a bundle for one runtime."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import nn
+
+from hdap.fleet_data.architecture import InputShape
+from hdap.fleet_data.measuring_bundle import Weights
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where the files go, what the networks take, in which precision and with which weights.
+
+    `generated` weights are for latency only: they may be shared by all networks, or left out.
+    """
+
+    folder: Path
+    shape: InputShape
+    precision: str = "float32"
+    weights: Weights = "generated"
+
+
+class RuntimeFiles(ABC):
+    """The networks of one bundle, in files that its runtime opens; made for one bundle.
+
+    `int8` is calibrated on random inputs, which latency does not depend on; what `open` of the
+    runtime only sets (`float16`, `bfloat16`) leaves the files as they are in float32.
+    """
+
+    suffix: ClassVar[str]
+    """Of the file of a network; what lies beside it has the same stem, or belongs to all."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+
+    @abstractmethod
+    def add(self, network: nn.Module, stem: str) -> None:
+        """Write one network. Raises `InputError` where a package is missing, and
+        `UnsupportedModelError` where the network cannot be written."""
+
+    def finish(self) -> None:
+        """Write what belongs to all; afterwards the files can be opened."""
+        return None
+
+    def file(self, stem: str) -> Path:
+        """The file of a network."""
+        return self.wanted.folder / f"{stem}{self.suffix}"
