@@ -226,6 +226,23 @@ def _levels(
     return pruned
 
 
+def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurements:
+    """The rows that this runtime took in this precision: what others took says nothing of it.
+
+    Rows that do not say what ran them are taken for the default, ONNX Runtime in float32.
+    """
+    default = PlanRequest("")
+    names = [text.partition("-")[0] or default.runtime for text in measurements.runtimes]
+    same = np.array([name == runtime for name in names], dtype=np.bool_)[measurements.runtime]
+    column = measurements.software.get("precision")
+    if column is None:
+        same &= precision == default.precision
+    else:
+        texts = [(text or default.precision) == precision for text in column.texts]
+        same &= np.array(texts, dtype=np.bool_)[column.codes]
+    return measurements.at(same)
+
+
 def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[str, float]:
     """Median dense latency (ms) of each of these devices that sent any.
 
