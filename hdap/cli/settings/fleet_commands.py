@@ -98,7 +98,7 @@ class PlanCommand(WithBoth):
     """Choose pruned networks for the representatives to measure, and write them as bundles.
 
     A first batch fills the space; later ones go where the surrogates are unsure or the search wants
-    to go. A bundle runs on a device that has Python and onnxruntime, nothing else.
+    to go. A bundle runs on a device that has Python, numpy and its runtime, nothing else.
     """
 
     request: PlanRequest
@@ -109,8 +109,8 @@ class PlanCommand(WithBoth):
 class MeasureCommand:
     """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
-    Options of measure.pyz follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
-    --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
+    Options of measure.pyz follow the bundle: --device-id, --threads, --runtime, --precision, --runs,
+    --rounds, --provider, --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
     """
 
     bundle: Annotated[Path, Setting("A bundle of `hdap plan` or `hdap verify`.", argument=True)]

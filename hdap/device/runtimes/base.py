@@ -62,9 +62,7 @@ class Runtime(ABC):
     package: ClassVar[str] = ""
     """What `pip install` needs on the device beside numpy."""
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         choose("--precision", dict.fromkeys(self.precisions), precision)
         self.threads, self.provider, self.precision = threads, provider, precision
 
@@ -145,6 +143,5 @@ def check_there(path: str) -> None:
 def no_network(path: str, who: str, error: BaseException) -> DeviceError:
     """What `open` raises where `who` cannot read or run the network of `path`."""
     return DeviceError(
-        f"{os.path.basename(path)} must be a network that {who} runs, but "
-        f"{first_line(error)[:300]}"
+        f"{os.path.basename(path)} must be a network that {who} runs, but {first_line(error)[:300]}"
     )

@@ -38,9 +38,7 @@ class ExecuTorchRuntime(Runtime):
     precisions = ("float32", "int8")
     package = "executorch"
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._package = self.imported("executorch.runtime")
         self._torch = self.imported("torch")
         only_cpu(provider)

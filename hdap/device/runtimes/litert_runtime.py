@@ -39,9 +39,7 @@ class LiteRtRuntime(Runtime):
     precisions = ("float32", "int8")
     package = "ai-edge-litert"
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._package = self.imported("ai_edge_litert.interpreter")
         only_cpu(provider)
         super().__init__(threads, "cpu", precision)

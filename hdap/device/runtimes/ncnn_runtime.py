@@ -55,9 +55,7 @@ class NcnnRuntime(Runtime):
     precisions = ("float32", "float16", "bfloat16", "int8")
     package = "ncnn"
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._package = self.imported("ncnn")
         only_cpu(provider)
         super().__init__(threads, "cpu", precision)

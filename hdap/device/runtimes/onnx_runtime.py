@@ -60,9 +60,7 @@ class OnnxRuntime(Runtime):
     precisions = ("float32", "int8")
     package = "onnxruntime"
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._ort = self.imported("onnxruntime")
         self._full = PROVIDERS.get(provider.lower(), provider)
         there = self._ort.get_available_providers()

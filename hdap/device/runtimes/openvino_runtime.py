@@ -46,9 +46,7 @@ class OpenVinoRuntime(Runtime):
     precisions = tuple(HINTS)
     package = "openvino"
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._package = self.imported("openvino")
         self._core = self._package.Core()
         self._device = provider.upper()

@@ -36,9 +36,7 @@ class TorchRuntime(Runtime):
     suffix = ".pt2"
     package = "torch"
 
-    def __init__(
-        self, threads: int = 1, provider: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._torch = self.imported("torch")
         only_cpu(provider)
         super().__init__(threads, "cpu", precision)

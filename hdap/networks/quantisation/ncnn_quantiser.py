@@ -7,8 +7,8 @@ largest magnitude: of the weights, and of what calibration saw. Only products ar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from tempfile import TemporaryDirectory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np

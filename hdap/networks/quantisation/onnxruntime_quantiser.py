@@ -28,9 +28,7 @@ class _Inputs(quantization.CalibrationDataReader):  # type: ignore[misc]
         return next(self._left, None)
 
 
-def quantised_by_onnxruntime(
-    model: onnx.ModelProto, inputs: Sequence[Tensor]
-) -> onnx.ModelProto:
+def quantised_by_onnxruntime(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelProto:
     """`model` with int8 in place of float32 wherever ONNX Runtime quantises.
 
     Raises `UnsupportedModelError` where its quantiser fails.
