@@ -1,10 +1,11 @@
 """Networks as ncnn reads them: a `.param`, which is text, and a `.bin` of its weights."""
 
+import io
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -82,15 +83,17 @@ def to_ncnn(
 
 
 def _trace(network: nn.Module, shape: InputShape, file: Path) -> None:
-    example = torch.zeros(1, *shape)
+    example, content = torch.zeros(1, *shape), io.BytesIO()
     try:
         with quiet(), torch.no_grad():
             script = torch.jit.trace(network, (example,))  # type: ignore[no-untyped-call]
-            torch.jit.save(script, file)
+            torch.jit.save(script, content)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise UnsupportedModelError(
             f"torch.jit must be able to follow the network, but {told(error)}; try another format"
         ) from error
+    # through memory: on a full disk torch's own writer ends the process
+    file.write_bytes(content.getvalue())
 
 
 def _convert(folder: Path, shape: InputShape, half: bool) -> None:
@@ -113,14 +116,23 @@ def _convert(folder: Path, shape: InputShape, half: bool) -> None:
 
 
 def pnnx() -> str:
-    """The program of the package `pnnx`; `InputError` says what installs it."""
-    found = Path(sys.executable).with_name("pnnx")
-    if not found.exists():
+    """The program of the package `pnnx`; `InputError` says what installs it.
+
+    Not the command of that name: it imports torch before it starts this.
+    """
+    spec = find_spec("pnnx")
+    found = [
+        Path(folder, name)
+        for folder in (spec and spec.submodule_search_locations) or ()
+        for name in ("pnnx", "pnnx.exe")
+        if Path(folder, name).is_file()
+    ]
+    if not found:
         raise InputError(
-            "`pnnx` must be installed beside this Python to write ncnn's files, but is not; "
-            "install it: python3 -m pip install 'hdap[ncnn]'"
+            "`pnnx` must be installed to write ncnn's files, but is not; install it: "
+            "python3 -m pip install 'hdap[ncnn]'"
         )
-    return str(found)
+    return str(found[0])
 
 
 def _layers(text: str) -> list[NcnnLayer]:

@@ -109,8 +109,9 @@ class PlanCommand(WithBoth):
 class MeasureCommand:
     """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
-    Options of measure.pyz follow the bundle: --device-id, --threads, --runtime, --precision, --runs,
-    --rounds, --provider, --max-seconds, --out, --list, --dry-run. Stopped, it goes on where it was when started again.
+    Options of measure.pyz follow the bundle: --device-id, --threads, --runtime, --precision,
+    --runs, --rounds, --provider, --max-seconds, --out, --list, --dry-run. Stopped, it goes on where
+    it was when started again.
     """
 
     bundle: Annotated[Path, Setting("A bundle of `hdap plan` or `hdap verify`.", argument=True)]

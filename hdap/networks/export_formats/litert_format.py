@@ -4,6 +4,7 @@ Their pins and ours cannot be met together, so they may live in an environment o
 `HDAP_LITERT_PYTHON` names: a program of theirs is then started in it.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -79,7 +80,10 @@ class LiteRtFormat(ExportFormat):
             source, made = Path(folder, "net.pt2"), Path(folder, "net.tflite")
             with followed("torch.export"):
                 ordered = OutputsInOrder(network).eval()
-                torch.export.save(torch.export.export(ordered, (torch.zeros(1, *shape),)), source)
+                program = torch.export.export(ordered, (torch.zeros(1, *shape),))
+                # through memory: on a full disk torch's own writer ends the process
+                torch.export.save(program, saved := io.BytesIO())
+            source.write_bytes(saved.getvalue())
             calibration = ""
             if options.precision == "int8":
                 calibration = str(Path(folder, "inputs.npy"))
