@@ -87,7 +87,7 @@ def _trace(network: nn.Module, shape: InputShape, file: Path) -> None:
     try:
         with quiet(), torch.no_grad():
             script = torch.jit.trace(network, (example,))  # type: ignore[no-untyped-call]
-            torch.jit.save(script, content)  # type: ignore[no-untyped-call]
+            torch.jit.save(script, content)
     except Exception as error:
         raise UnsupportedModelError(
             f"torch.jit must be able to follow the network, but {told(error)}; try another format"

@@ -146,7 +146,7 @@ class TestContract:
         network = Detector().eval()
         options = _options(kind, dynamic)
         if kind in NO_ARGMAX:
-            with pytest.raises(UnsupportedModelError, match="has none for torch.argmax"):
+            with pytest.raises(UnsupportedModelError, match=r"has none for torch\.argmax"):
                 export(network, (2, 64), kind, _out(tmp_path, kind), options)
             return
         done = export(network, (2, 64), kind, _out(tmp_path, kind), options)
