@@ -34,7 +34,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import HdapError
 from hdap.networks.loading import load_model
-from hdap.networks.runtime_files.base import Wanted
+from hdap.networks.runtime_files.base import FilesWanted
 from hdap.networks.runtime_files.registry import files_for
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
@@ -66,7 +66,7 @@ def main() -> None:
         print(f"  {name}: {format_flops(int(flops(architecture, counts[None])[0]))} FLOPs")
     with tempfile.TemporaryDirectory() as folder:
         pruned = {name: prune(module, architecture, counts) for name, counts in networks.items()}
-        wanted = Wanted(Path(folder, "reference"), architecture.input_shape)
+        wanted = FilesWanted(Path(folder, "reference"), architecture.input_shape)
         written = _written("onnxruntime", wanted, {"dense": pruned["dense"]})
         shape = (1, *architecture.input_shape)
         reference = stopwatch(load_runtime(), str(written["dense"]), shape)
@@ -76,7 +76,7 @@ def main() -> None:
             for precision in RUNTIMES[runtime].precisions:
                 here = Path(folder, f"{runtime}-{precision}")
                 try:
-                    wanted = Wanted(here, architecture.input_shape, precision)
+                    wanted = FilesWanted(here, architecture.input_shape, precision)
                     for name, file in _written(runtime, wanted, pruned).items():
                         rows.append(
                             _timed(name, file, runtime, precision, shape, reference, protocol)
@@ -124,7 +124,7 @@ def _uniform(architecture: Architecture, most: int, step: int) -> Counts:
     return found
 
 
-def _written(runtime: str, wanted: Wanted, networks: dict[str, nn.Module]) -> dict[str, Path]:
+def _written(runtime: str, wanted: FilesWanted, networks: dict[str, nn.Module]) -> dict[str, Path]:
     """The file of each network."""
     load_runtime(runtime, precision=wanted.precision)  # what is missing is said before the work
     wanted.folder.mkdir()

@@ -134,7 +134,7 @@ def _inputs(network: nn.Module, shape: Shape, options: ExportOptions) -> list[Te
 
 
 @dataclass(frozen=True)
-class Difference:
+class FileDifference:
     """How far a file is from torch; see `Exported`."""
 
     error: float
@@ -148,7 +148,7 @@ def _compare(
     format: ExportFormat,
     file: Path,
     precision: str,
-) -> Difference:
+) -> FileDifference:
     """The difference over these inputs; raises where it is above the bound of the precision."""
     try:
         with quiet():
@@ -161,7 +161,7 @@ def _compare(
     if precision == "int8":
         return _difference_in_int8(pairs)
     largest = max(_checked(wanted, got, precision) for wanted, got in pairs)
-    return Difference(largest, None)
+    return FileDifference(largest, None)
 
 
 Outputs = dict[str, Tensor]
@@ -195,7 +195,7 @@ def _checked(wanted: Outputs, got: Outputs, precision: str) -> float:
     return largest
 
 
-def _difference_in_int8(pairs: Sequence[tuple[Outputs, Outputs]]) -> Difference:
+def _difference_in_int8(pairs: Sequence[tuple[Outputs, Outputs]]) -> FileDifference:
     """Over all inputs together: single numbers of one of them may be far off."""
     largest = 0.0
     for name, first in pairs[0][0].items():
@@ -213,7 +213,7 @@ def _difference_in_int8(pairs: Sequence[tuple[Outputs, Outputs]]) -> Difference:
                 f"{error:.0%} (root mean square, at most {BOUNDS['int8']:.0%}); calibrate with "
                 "--data, or use --precision float32"
             )
-    return Difference(largest, _agreement(pairs))
+    return FileDifference(largest, _agreement(pairs))
 
 
 def _agreement(pairs: Sequence[tuple[Outputs, Outputs]]) -> float | None:

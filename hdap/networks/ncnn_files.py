@@ -46,7 +46,7 @@ class NcnnLayer:
 
 
 @dataclass(frozen=True)
-class NcnnNetwork:
+class NcnnModel:
     """The layers of a network and its weights as they lie in the `.bin`."""
 
     layers: tuple[NcnnLayer, ...]
@@ -61,7 +61,7 @@ class NcnnNetwork:
 
 def to_ncnn(
     network: nn.Module, shape: InputShape, names: Sequence[str], *, half: bool = False
-) -> NcnnNetwork:
+) -> NcnnModel:
     """`network` by pnnx, its input called `input` and its outputs `names`.
 
     `half` stores weights in float16. Raises `InputError` where pnnx is missing and
@@ -79,7 +79,7 @@ def to_ncnn(
             "try another format"
         )
     new = {"in0": "input"} | {f"out{i}": name for i, name in enumerate(names)}
-    return NcnnNetwork(tuple(_renamed(layer, new, shape) for layer in layers), weights)
+    return NcnnModel(tuple(_renamed(layer, new, shape) for layer in layers), weights)
 
 
 def _trace(network: nn.Module, shape: InputShape, file: Path) -> None:

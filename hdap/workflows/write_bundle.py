@@ -29,7 +29,7 @@ from hdap.fleet_data.measuring_bundle import (
     Weights,
 )
 from hdap.networks.onnx_files import OPSET
-from hdap.networks.runtime_files.base import RuntimeFiles, Wanted
+from hdap.networks.runtime_files.base import FilesWanted, RuntimeFiles
 from hdap.networks.runtime_files.registry import files_for
 from hdap.networks.surgery import prune
 
@@ -111,7 +111,7 @@ def write_bundle(
             "name another or remove it"
         )
     with whole_folder(folder) as temporary:
-        wanted = Wanted(temporary, architecture.input_shape, run_by.precision, weights)
+        wanted = FilesWanted(temporary, architecture.input_shape, run_by.precision, weights)
         paths = _write_networks(
             files_for(run_by.runtime, wanted), architecture, module, rows, progress
         )
@@ -202,7 +202,7 @@ def _network(
 
 
 def _manifest(
-    wanted: Wanted,
+    wanted: FilesWanted,
     run_by: RunBy,
     architecture: Architecture,
     rows: Planned,

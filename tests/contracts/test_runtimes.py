@@ -18,7 +18,7 @@ from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import OpenNetwork, Runtime
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
 from hdap.fleet_data.errors import InputError
-from hdap.networks.runtime_files.base import Wanted
+from hdap.networks.runtime_files.base import FilesWanted
 from hdap.networks.runtime_files.registry import RUNTIME_FILES, files_for
 
 SHAPE = (3, 8, 8)
@@ -48,7 +48,7 @@ def made(module: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         key = (name, precision)
         if key not in files:
             folder = tmp_path_factory.mktemp(f"{name}-{precision}")
-            writer = files_for(name, Wanted(folder, SHAPE, precision, "own"))
+            writer = files_for(name, FilesWanted(folder, SHAPE, precision, "own"))
             try:
                 writer.add(module, "net")
             except InputError as missing:
@@ -147,7 +147,7 @@ def test_weights_for_latency_alone_run_in_every_precision(
     for precision in {"float32", "int8"} & set(runtime.precisions):
         folder = tmp_path / precision
         folder.mkdir()
-        writer = files_for(runtime.name, Wanted(folder, SHAPE, precision))
+        writer = files_for(runtime.name, FilesWanted(folder, SHAPE, precision))
         try:
             writer.add(module, "net")
         except InputError as missing:

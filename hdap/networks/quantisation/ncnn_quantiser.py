@@ -18,7 +18,7 @@ from torch import Tensor
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.fleet_data.records import Floats
 from hdap.networks.export_formats.base import optional
-from hdap.networks.ncnn_files import NcnnLayer, NcnnNetwork
+from hdap.networks.ncnn_files import NcnnLayer, NcnnModel
 
 QUANTISED = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2}
 """Layers that have int8 kernels, with the value of their parameter 8 (`int8_scale_term`)."""
@@ -44,7 +44,7 @@ def in_int8(layers: Sequence[NcnnLayer]) -> tuple[NcnnLayer, ...]:
     )
 
 
-def quantised_for_ncnn(network: NcnnNetwork, inputs: Sequence[Tensor]) -> NcnnNetwork:
+def quantised_for_ncnn(network: NcnnModel, inputs: Sequence[Tensor]) -> NcnnModel:
     """`network`, which is of float32, in int8.
 
     Raises `UnsupportedModelError` for one with weights in other layers than products, whose length
@@ -62,7 +62,7 @@ def quantised_for_ncnn(network: NcnnNetwork, inputs: Sequence[Tensor]) -> NcnnNe
         if layer.kind in QUANTISED:
             part, place = _quantised(layer, network.weights, place, largest[layer.inputs[0]])
             parts.append(part)
-    return NcnnNetwork(in_int8(network.layers), b"".join(parts))
+    return NcnnModel(in_int8(network.layers), b"".join(parts))
 
 
 def _quantised(layer: NcnnLayer, weights: bytes, place: int, largest: float) -> tuple[bytes, int]:
@@ -94,7 +94,7 @@ def _scale(largest: NDArray[Any]) -> Floats:
     return np.where(largest > 0, _LARGEST / np.maximum(largest, 1e-30), 1.0)
 
 
-def _largest_inputs(network: NcnnNetwork, inputs: Sequence[Tensor]) -> dict[str, float]:
+def _largest_inputs(network: NcnnModel, inputs: Sequence[Tensor]) -> dict[str, float]:
     """The largest magnitude that calibration saw in what each quantised layer reads."""
     blobs = {layer.inputs[0] for layer in network.layers if layer.kind in QUANTISED}
     found = dict.fromkeys(blobs, 0.0)
@@ -104,7 +104,7 @@ def _largest_inputs(network: NcnnNetwork, inputs: Sequence[Tensor]) -> dict[str,
 
 
 def _seen(
-    network: NcnnNetwork, blobs: Sequence[str], inputs: Sequence[Tensor]
+    network: NcnnModel, blobs: Sequence[str], inputs: Sequence[Tensor]
 ) -> Iterator[tuple[str, float]]:
     ncnn = optional("ncnn", "ncnn")
     with TemporaryDirectory(prefix="hdap-ncnn-") as folder:

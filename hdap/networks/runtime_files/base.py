@@ -12,7 +12,7 @@ from hdap.fleet_data.measuring_bundle import Weights
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FilesWanted:
     """Where the files go, what the networks take, in which precision and with which weights.
 
     `generated` weights are for latency only: they may be shared by all networks, or left out.
@@ -34,7 +34,7 @@ class RuntimeFiles(ABC):
     suffix: ClassVar[str]
     """Of the file of a network; what lies beside it has the same stem, or belongs to all."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: FilesWanted) -> None:
         self.wanted = wanted
 
     @abstractmethod

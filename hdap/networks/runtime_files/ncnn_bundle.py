@@ -8,7 +8,7 @@ from torch import nn
 
 from hdap.networks.export_formats.base import ExportOptions, OutputsInOrder
 from hdap.networks.forward_pass import named_leaves, run_once
-from hdap.networks.ncnn_files import NcnnNetwork, to_ncnn
+from hdap.networks.ncnn_files import NcnnModel, to_ncnn
 from hdap.networks.quantisation.ncnn_quantiser import in_int8, quantised_for_ncnn
 from hdap.networks.runtime_files.base import RuntimeFiles
 
@@ -26,7 +26,7 @@ class NcnnFiles(RuntimeFiles):
         if self.wanted.precision == "int8":
             inputs = ExportOptions().inputs(shape)
             layers = in_int8(made.layers)
-            made = quantised_for_ncnn(made, inputs) if own else NcnnNetwork(layers, b"")
+            made = quantised_for_ncnn(made, inputs) if own else NcnnModel(layers, b"")
         self.file(stem).write_text(made.text(), encoding="utf-8")
         if own:
             self.file(stem).with_suffix(".bin").write_bytes(made.weights)

@@ -2,7 +2,7 @@
 
 from hdap.device.runtimes.registry import RUNTIMES
 from hdap.fleet_data.errors import InputError
-from hdap.networks.runtime_files.base import RuntimeFiles, Wanted
+from hdap.networks.runtime_files.base import FilesWanted, RuntimeFiles
 from hdap.networks.runtime_files.exported import ExecuTorchFiles, LiteRtFiles, TorchFiles
 from hdap.networks.runtime_files.ncnn_bundle import NcnnFiles
 from hdap.networks.runtime_files.shared_onnx import OnnxRuntimeFiles, OpenVinoFiles
@@ -17,7 +17,7 @@ RUNTIME_FILES: dict[str, type[RuntimeFiles]] = {
 }
 
 
-def files_for(runtime: str, wanted: Wanted) -> RuntimeFiles:
+def files_for(runtime: str, wanted: FilesWanted) -> RuntimeFiles:
     """What writes the networks of a bundle; raises `InputError` for what there is not."""
     check_precision(runtime, wanted.precision)
     return RUNTIME_FILES[runtime](wanted)

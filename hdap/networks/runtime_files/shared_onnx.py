@@ -12,7 +12,7 @@ from hdap.networks.hollow_weights import hollow, share_weights
 from hdap.networks.onnx_files import to_onnx
 from hdap.networks.quantisation.nncf_quantiser import quantised_by_nncf
 from hdap.networks.quantisation.onnxruntime_quantiser import quantised_by_onnxruntime
-from hdap.networks.runtime_files.base import RuntimeFiles, Wanted
+from hdap.networks.runtime_files.base import FilesWanted, RuntimeFiles
 
 
 class SharedOnnxFiles(RuntimeFiles):
@@ -20,7 +20,7 @@ class SharedOnnxFiles(RuntimeFiles):
 
     suffix = ".onnx"
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: FilesWanted) -> None:
         super().__init__(wanted)
         # The shared file's size is known at the end; until then only shapes are kept.
         self._kept: dict[str, onnx.ModelProto] = {}
