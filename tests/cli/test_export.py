@@ -17,7 +17,8 @@ from torch import nn
 
 def images():
     generator = torch.Generator().manual_seed(0)
-    return [(torch.randn(3, 16, 16, generator=generator), i % 5) for i in range(40)]
+    pixels = torch.randn(40, 3, 16, 16, generator=generator)
+    return torch.utils.data.TensorDataset(pixels, torch.arange(40) % 5)
 
 def small():
     network = nn.Sequential(
