@@ -44,7 +44,8 @@ settings.register_profile("hdap", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("hdap")
 
 # What the caller's shell says to hdap, or to the terminal, is no part of a test.
-for _name in [n for n in os.environ if n.startswith("HDAP_") and n != "HDAP_JSON_LOG"]:
+KEPT = ("HDAP_JSON_LOG", "HDAP_LITERT_PYTHON")
+for _name in [n for n in os.environ if n.startswith("HDAP_") and n not in KEPT]:
     del os.environ[_name]
 # What tests agree to, as a person would, is no agreement of that person's.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="hdap-config-")
