@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "hdap needs Python 3.11 or newer, this is " + sys.version'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[grpc,mlflow,objects,postgres,report,serve,ssh,tensorboard,watch]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[grpc,litert,mlflow,ncnn,objects,openvino,postgres,report,serve,ssh,tensorboard,watch]" --group dev
 	touch $@
 
 demo: setup  ## the main job on the bundled measured fleet

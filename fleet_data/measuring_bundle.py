@@ -40,7 +40,8 @@ class MeasuringBundle(JsonDocument):
     """All networks of one model, the dense reference first, and the files that they share.
 
     `input_shape` begins with the batch, as in 1 x 3 x 224 x 224; `baseline_ms` are reference
-    latencies (ms) by device where they are known.
+    latencies (ms) by device where they are known. `runtime` reads the files, and computes in
+    `precision`.
     """
 
     WHAT = "the manifest of a bundle made by `hdap plan`"
@@ -57,3 +58,5 @@ class MeasuringBundle(JsonDocument):
     baseline_ms: Mapping[str, float]
     shared: tuple[BundleFile, ...]
     configurations: tuple[BundleNetwork, ...]
+    runtime: str = "onnxruntime"
+    precision: str = "float32"

@@ -48,7 +48,8 @@ settings.load_profile("hdap")
 
 # What the caller's shell says to hdap, or to the terminal, is no part of a test.
 _OTHERS = ("HDAP_", "MLFLOW_", "AWS_", "GOOGLE_", "AZURE_")
-for _name in [n for n in os.environ if n.startswith(_OTHERS) and n != "HDAP_JSON_LOG"]:
+KEPT = ("HDAP_JSON_LOG", "HDAP_LITERT_PYTHON")
+for _name in [n for n in os.environ if n.startswith(_OTHERS) and n not in KEPT]:
     del os.environ[_name]
 # What tests agree to, as a person would, is no agreement of that person's.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="hdap-config-")

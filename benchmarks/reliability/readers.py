@@ -269,7 +269,7 @@ def _results(folder: Path, rng: random.Random) -> None:
     results = ResultsFile(str(path))
     try:
         results.open()
-        results.finish(("1.5", "1.5", "1.5"), None)
+        results.finish(("1.5", "1.5", "1.5", "1.5"), None)
     finally:
         results.close()
 

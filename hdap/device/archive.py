@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     print(
         "{name}: numpy is needed (" + str(error).splitlines()[0] + "); install it: "
-        "python3 -m pip install numpy onnxruntime",
+        "python3 -m pip install numpy",
         file=sys.stderr,
     )
     sys.exit(1)

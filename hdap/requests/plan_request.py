@@ -52,6 +52,22 @@ class PlanRequest:
             low=1,
         ),
     ] = 1
+    runtime: Annotated[
+        str,
+        Setting(
+            "What runs the networks on the devices: onnxruntime, openvino, ncnn, torch, litert or "
+            "executorch (docs/runtimes.md).",
+            choices=("onnxruntime", "openvino", "ncnn", "torch", "litert", "executorch"),
+        ),
+    ] = "onnxruntime"
+    precision: Annotated[
+        str,
+        Setting(
+            "What they compute in: float32, float16, bfloat16 or int8, as the runtime has it. int8 "
+            "is calibrated on random inputs: it tells latency, and no accuracy.",
+            choices=("float32", "float16", "bfloat16", "int8"),
+        ),
+    ] = "float32"
     seed: Seed = 0
 
     @property

@@ -73,6 +73,8 @@ class PlannedBatch:
     levels: Path | None = None
     portfolio: int | None = None
     batch_size: int = 1
+    runtime: str = "onnxruntime"
+    precision: str = "float32"
 
     @property
     def measurements(self) -> int:
@@ -168,7 +170,9 @@ def _batch(
     measurements: Measurements,
 ) -> PlannedBatch:
     asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
-    baselines = dense_baselines(measurements, [device for device, _ in asked])
+    alike = run_by(measurements, request.runtime, request.precision)
+    baselines = dense_baselines(alike, [device for device, _ in asked])
+    usual = dense_baselines(measurements, [device for device, _ in asked])
     return PlannedBatch(
         architecture,
         clustering,
@@ -177,12 +181,14 @@ def _batch(
         None if surrogate is None else surrogate.step,
         surrogate is not None or request.from_study is not None,
         known,
-        max(device_seconds(baselines.get(device, 0.0), networks) for device, networks in asked),
+        max(device_seconds(usual.get(device, 0.0), networks) for device, networks in asked),
         curve,
         baselines,
         request.levels,
         request.portfolio,
         request.batch,
+        request.runtime,
+        request.precision,
     )
 
 
@@ -223,6 +229,23 @@ def _levels(
     if not len(pruned):
         raise InputError(f"{request.levels} must hold a pruned level, but has the dense one only")
     return pruned
+
+
+def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurements:
+    """The rows that this runtime took in this precision: what others took says nothing of it.
+
+    Rows that do not say what ran them are taken for the default, ONNX Runtime in float32.
+    """
+    default = PlanRequest("")
+    names = [text.partition("-")[0] or default.runtime for text in measurements.runtimes]
+    same = np.array([name == runtime for name in names], dtype=np.bool_)[measurements.runtime]
+    column = measurements.software.get("precision")
+    if column is None:
+        same &= precision == default.precision
+    else:
+        texts = [(text or default.precision) == precision for text in column.texts]
+        same &= np.array(texts, dtype=np.bool_)[column.codes]
+    return measurements.at(same)
 
 
 def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[str, float]:

@@ -9,12 +9,12 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from torch import nn
 
 from hdap.device.archive import program
 from hdap.device.measure.program import main as measure
+from hdap.device.runtimes.registry import RUNTIMES
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import sha256_of, whole_folder
 from hdap.fleet_data.configuration import format_channels
@@ -28,8 +28,9 @@ from hdap.fleet_data.measuring_bundle import (
     Role,
     Weights,
 )
-from hdap.networks.hollow_weights import hollow, share_weights
-from hdap.networks.onnx_files import OPSET, to_onnx
+from hdap.networks.onnx_files import OPSET
+from hdap.networks.runtime_files.base import FilesWanted, RuntimeFiles
+from hdap.networks.runtime_files.registry import files_for
 from hdap.networks.surgery import prune
 
 Progress = Callable[[int, int], None]
@@ -37,7 +38,8 @@ Progress = Callable[[int, int], None]
 
 _README = """\
 This folder measures {networks} networks ({model} and pruned versions of it) on the device it is on.
-It needs Python 3.9 or later:  python3 -m pip install onnxruntime numpy
+It needs Python 3.9 or later:  python3 -m pip install {package} numpy
+Networks are in {precision}, for {runtime}.
 Start in this folder, {under}:
 {commands}
 (--help lists the options; without --device-id a name is made up that the fleet does not know.)
@@ -59,6 +61,14 @@ class PlannedConfiguration:
 
 
 @dataclass(frozen=True)
+class RunBy:
+    """What runs the networks of a bundle: a runtime of `RUNTIMES`, in one of its precisions."""
+
+    runtime: str = "onnxruntime"
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
 class BundleReport:
     """What was written; `size` in bytes."""
 
@@ -75,6 +85,7 @@ def write_bundle(
     module: nn.Module,
     plan: Sequence[PlannedConfiguration],
     *,
+    run_by: RunBy = RunBy(),
     weights: Weights = "generated",
     baselines: Mapping[str, float] | None = None,
     devices: Sequence[str] = (),
@@ -83,16 +94,18 @@ def write_bundle(
 ) -> BundleReport:
     """Export the dense network and every planned one, with a manifest and `measure.pyz`.
 
-    `weights="generated"` replaces large tensors by references into one shared file of random
-    numbers: for latency only, some MB where `"own"` weights are GB. `baselines` are reference
+    `weights="generated"` is for latency only: ONNX Runtime and OpenVINO read references into one
+    shared file of random numbers, some MB where `"own"` weights are GB, and ncnn needs none. int8
+    is calibrated on random inputs. `baselines` are reference
     latencies (ms) by device where they are known, `devices` those that are asked to measure it, for
     its README. Networks take `batch_size` inputs at once. The folder appears whole or not at all.
 
-    Raises `InputError` where `folder` is not empty or the plan is not one of this architecture, and
-    `UnsupportedModelError` where the network cannot be pruned or exported.
+    Raises `InputError` where `folder` is not empty, the plan is not one of this architecture, or
+    what writes such files is not installed, and `UnsupportedModelError` where the network cannot be
+    pruned or exported.
     """
     rows = _checked(architecture, plan)
-    shape = (batch_size, *architecture.one_input("a bundle"))
+    shape = architecture.one_input("a bundle")
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
@@ -100,21 +113,26 @@ def write_bundle(
             "name another or remove it"
         )
     with whole_folder(folder) as temporary:
-        _write_networks(temporary, architecture, module, rows, weights, batch_size, progress)
-        manifest = _manifest(temporary, architecture, rows, shape, weights, baselines or {})
+        wanted = FilesWanted(temporary, shape, run_by.precision, weights, batch_size)
+        paths = _write_networks(
+            files_for(run_by.runtime, wanted), architecture, module, rows, progress
+        )
+        manifest = _manifest(wanted, run_by, architecture, rows, paths, baselines or {})
         write_document(temporary / "manifest.json", manifest)
         (temporary / "measure.pyz").write_bytes(program("measure"))
-        text = _readme(architecture.model, len(rows), devices)
+        text = _readme(architecture.model, run_by, len(rows), devices)
         (temporary / "README.txt").write_text(text, encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.iterdir())
     return BundleReport(folder, manifest.bundle, len(rows), size, weights)
 
 
-def _readme(model: str, networks: int, devices: Sequence[str]) -> str:
+def _readme(model: str, run_by: RunBy, networks: int, devices: Sequence[str]) -> str:
     names = [shlex.quote(device) for device in devices] or ["DEVICE"]
     return _README.format(
         networks=networks,
         model=model,
+        package=RUNTIMES[run_by.runtime].package,
+        **asdict(run_by),
         minutes=max(1, round(networks * 10 / 60)),
         under="on each device under its name" if devices else "DEVICE as the telemetry calls it",
         commands="\n".join(f"  python3 measure.pyz --device-id {name}" for name in names),
@@ -153,32 +171,20 @@ def _checked(architecture: Architecture, plan: Sequence[PlannedConfiguration]) -
 
 
 def _write_networks(
-    folder: Path,
+    files: RuntimeFiles,
     architecture: Architecture,
     module: nn.Module,
     rows: Planned,
-    weights: Weights,
-    batch_size: int,
     progress: Progress | None,
-) -> None:
-    kept: list[onnx.ModelProto] = []
+) -> list[Path]:
+    """The file of each network."""
+    stems = [f"{index:04d}" for index in range(len(rows))]
     for index, (row, _) in enumerate(rows):
-        model = to_onnx(prune(module, architecture, row), architecture.input_shape, batch_size)
-        if weights == "own":
-            onnx.save(model, folder / _name(index))
-        else:
-            # The shared file's size is known at the end; until then only shapes are kept.
-            kept.append(hollow(model))
+        files.add(prune(module, architecture, row), stems[index])
         if progress is not None:
             progress(index + 1, len(rows))
-    if kept:
-        share_weights(kept, folder)
-    for index, model in enumerate(kept):
-        (folder / _name(index)).write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _name(index: int) -> str:
-    return f"{index:04d}.onnx"
+    files.finish()
+    return [files.file(stem) for stem in stems]
 
 
 def _described(path: Path) -> BundleFile:
@@ -198,23 +204,24 @@ def _network(
 
 
 def _manifest(
-    folder: Path,
+    wanted: FilesWanted,
+    run_by: RunBy,
     architecture: Architecture,
     rows: Planned,
-    shape: tuple[int, ...],
-    weights: Weights,
+    paths: Sequence[Path],
     baselines: Mapping[str, float],
 ) -> MeasuringBundle:
-    paths = {folder / _name(index): planned for index, planned in enumerate(rows)}
-    networks = tuple(_network(path, architecture, *planned) for path, planned in paths.items())
-    shared = tuple(_described(path) for path in sorted(folder.iterdir()) if path not in paths)
+    planned = zip(paths, rows, strict=True)
+    networks = tuple(_network(path, architecture, *row) for path, row in planned)
+    others = sorted(set(wanted.folder.iterdir()) - set(paths))
+    shared = tuple(map(_described, others))
     files = "".join(file.sha256 for file in (*networks, *shared))
     return MeasuringBundle(
         bundle=hashlib.sha256(files.encode()).hexdigest()[:16],
         model=architecture.model,
         architecture=architecture.digest,
-        input_shape=shape,
-        weights=weights,
+        input_shape=(wanted.batch_size, *wanted.shape),
+        weights=wanted.weights,
         opset=OPSET,
         made_with={
             "python": ".".join(map(str, sys.version_info[:3])),
@@ -223,4 +230,6 @@ def _manifest(
         baseline_ms=dict(baselines),
         shared=shared,
         configurations=networks,
+        runtime=run_by.runtime,
+        precision=run_by.precision,
     )

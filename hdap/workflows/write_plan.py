@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hdap.device.archive import program
+from hdap.device.runtimes.registry import RUNTIMES
 from hdap.fleet_data.atomic_files import whole_folder
 from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
@@ -20,7 +21,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
     The folder appears whole or not at all. Raises InputError where `out` exists and is not empty.
     """
     from hdap.networks.loading import load_model
-    from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
+    from hdap.workflows.write_bundle import PlannedConfiguration, RunBy, write_bundle
 
     require_free(out)
     module = load_model(batch.architecture.model).module
@@ -39,6 +40,7 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
                 batch.architecture,
                 module,
                 plan,
+                run_by=RunBy(batch.runtime, batch.precision),
                 baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
                 devices=bundle.devices,
                 batch_size=batch.batch_size,
@@ -76,7 +78,8 @@ def _readme(batch: PlannedBatch) -> str:
         f"{batch.measurements} measurements of {batch.architecture.model} to take:",
         "copy each folder to the devices named beside it and start it there:",
         "  python3 measure.pyz --device-id DEVICE",
-        "(Python 3.9 or later with onnxruntime and numpy; DEVICE as written here.)",
+        f"(Python 3.9 or later with {RUNTIMES[batch.runtime].package} and numpy; DEVICE as "
+        "written here.)",
         "",
     ]
     lines += [f"{b.name}/  ->  {', '.join(b.devices)}" for b in batch.bundles]

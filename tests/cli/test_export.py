@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -11,7 +12,13 @@ import hdap as package
 
 Hdap = Callable[..., Result]
 CODE = """
+import torch
 from torch import nn
+
+def images():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(40, 3, 16, 16, generator=generator)
+    return torch.utils.data.TensorDataset(pixels, torch.arange(40) % 5)
 
 def small():
     network = nn.Sequential(
@@ -72,11 +79,32 @@ def test_the_other_formats_as_json(hdap: Hdap, here: Path, kind: str) -> None:
     assert document["batches_compared"] == [1, 1, 1]
 
 
+def test_int8_is_calibrated_on_data_and_judged_before_and_after(hdap: Hdap, here: Path) -> None:
+    int8 = ("--precision", "int8", "--out", "x.onnx")
+    data = ("--data", "exportnets:images", "--images", "3")
+    done = hdap("export", "net", *NAMED, *int8, *data, "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["precision"] == "int8"
+    assert document["calibrated_on"] == "36 inputs of the data"
+    assert 0 < document["rms_relative_error"] < 0.3
+    assert document["max_relative_error"] is None
+    assert document["accuracy"]["images"] == 3
+    assert set(document["accuracy"]) == {"before", "after", "images"}
+    ops = {node.op_type for node in onnx.load("x.onnx").graph.node}
+    assert "DequantizeLinear" in ops
+    random = hdap("export", "net", *NAMED, *int8, "--force")
+    assert "calibrated on random inputs: good for latency" in random.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("net", "--out", "x.onnx"), "runs only when you name it"),
-        (("net", *NAMED, "--format", "tflite", "--out", "x.onnx"), "onnx, pt2, torchscript"),
+        (("net", *NAMED, "--format", "tflite", "--out", "x.onnx"), "onnx, openvino, ncnn"),
+        (("net", *NAMED, "--format", "openvino", "--out", "x.onnx"), "must end in .xml"),
+        (("net", *NAMED, "--format", "pt2", "--precision", "int8", "--out", "x"), "of pt2 must be"),
+        (("net", *NAMED, "--data", "exportnets:images", "--out", "x.onnx"), "calibrates int8"),
         (("net", *NAMED, "--format", "pt2", "--opset", "18", "--out", "x.pt2"), "of ONNX alone"),
         (("nowhere", "--out", "x.onnx"), "hdap prune"),
         (("net", *NAMED, "--out", "net"), "is a folder"),

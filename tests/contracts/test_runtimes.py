@@ -1,11 +1,14 @@
+"""Every runtime that is installed here; those that are not are told as skipped."""
+
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -14,18 +17,19 @@ from torch import nn
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import OpenNetwork, Runtime
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
-from hdap.networks.onnx_files import to_onnx
+from hdap.fleet_data.errors import InputError
+from hdap.networks.runtime_files.base import FilesWanted
+from hdap.networks.runtime_files.registry import RUNTIME_FILES, files_for
 
 SHAPE = (3, 8, 8)
-WRITERS: dict[str, Callable[[nn.Module, Path], None]] = {
-    ".onnx": lambda module, path: onnx.save(to_onnx(module, SHAPE), path),
-}
-"""How a network becomes a file, by its suffix."""
 
 
 @pytest.fixture(params=sorted(RUNTIMES))
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    return load_runtime(str(request.param))
+    try:
+        return load_runtime(str(request.param))
+    except DeviceError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +39,30 @@ def module() -> nn.Module:
     return nn.Sequential(*layers).eval()
 
 
+@pytest.fixture(scope="module")
+def made(module: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """The module as a file of a bundle for a runtime in a precision, with its own weights; once."""
+    files: dict[tuple[str, str], Path] = {}
+
+    def make(name: str, precision: str) -> Path:
+        key = (name, precision)
+        if key not in files:
+            folder = tmp_path_factory.mktemp(f"{name}-{precision}")
+            writer = files_for(name, FilesWanted(folder, SHAPE, precision, "own"))
+            try:
+                writer.add(module, "net")
+            except InputError as missing:
+                pytest.skip(str(missing))
+            writer.finish()
+            files[key] = writer.file("net")
+        return files[key]
+
+    return make
+
+
 @pytest.fixture
-def path(runtime: Runtime, module: nn.Module, tmp_path: Path) -> Path:
-    path = tmp_path / f"net{runtime.suffix}"
-    WRITERS[runtime.suffix](module, path)
-    return path
+def path(runtime: Runtime, made: Callable[[str, str], Path]) -> Path:
+    return made(runtime.name, "float32")
 
 
 @pytest.fixture
@@ -47,11 +70,21 @@ def image() -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((1, *SHAPE)).astype(np.float32)
 
 
-def _says(network: OpenNetwork, module: nn.Module, image: NDArray[np.float32]) -> None:
+def _says(
+    network: OpenNetwork, module: nn.Module, image: NDArray[np.float32], near: float = 1e-5
+) -> None:
     with torch.no_grad():
         expected = module(torch.from_numpy(image)).numpy()
     (found,) = network.run(image)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=10 * near, atol=near)
+
+
+def test_every_runtime_says_how_networks_are_made_for_it() -> None:
+    assert list(RUNTIME_FILES) == list(RUNTIMES)
+    for name, runtime in RUNTIMES.items():
+        assert runtime.name == name
+        assert runtime.package
+        assert runtime.precisions[0] == "float32"
 
 
 def test_the_registry_names_every_runtime_as_it_names_itself(runtime: Runtime) -> None:
@@ -68,6 +101,62 @@ def test_a_network_says_what_it_says_in_torch(
     network = runtime.open(str(path))
     assert network.shape == (1, *SHAPE)
     _says(network, module, image)
+
+
+@pytest.mark.parametrize(("precision", "near"), [("float16", 0.01), ("bfloat16", 0.05)])
+def test_a_precision_is_computed_in_or_refused(
+    runtime: Runtime,
+    path: Path,
+    module: nn.Module,
+    image: NDArray[np.float32],
+    precision: str,
+    near: float,
+) -> None:
+    if precision not in runtime.precisions:
+        with pytest.raises(DeviceError, match="--precision must be one of float32"):
+            load_runtime(runtime.name, precision=precision)
+        return
+    try:
+        network = load_runtime(runtime.name, precision=precision).open(str(path))
+    except DeviceError as refused:
+        assert "use another --precision" in str(refused)  # noqa: PT017 - either is right
+        return
+    _says(network, module, image, near)
+    exact = runtime.open(str(path)).run(image)[0]
+    assert not np.array_equal(network.run(image)[0], exact)
+
+
+def test_int8_is_near_and_not_the_same(
+    runtime: Runtime,
+    path: Path,
+    made: Callable[[str, str], Path],
+    module: nn.Module,
+    image: NDArray[np.float32],
+) -> None:
+    if "int8" not in runtime.precisions:
+        pytest.skip(f"{runtime.name} has no int8")
+    network = load_runtime(runtime.name, precision="int8").open(str(made(runtime.name, "int8")))
+    _says(network, module, image, 0.1)
+    exact = runtime.open(str(path)).run(image)[0]
+    assert not np.array_equal(network.run(image)[0], exact)
+
+
+def test_weights_for_latency_alone_run_in_every_precision(
+    runtime: Runtime, module: nn.Module, image: NDArray[np.float32], tmp_path: Path
+) -> None:
+    for precision in {"float32", "int8"} & set(runtime.precisions):
+        folder = tmp_path / precision
+        folder.mkdir()
+        writer = files_for(runtime.name, FilesWanted(folder, SHAPE, precision))
+        try:
+            writer.add(module, "net")
+        except InputError as missing:
+            pytest.skip(str(missing))
+        writer.finish()
+        opened = load_runtime(runtime.name, precision=precision).open(str(writer.file("net")))
+        (found,) = opened.run(image)
+        assert found.shape == (1, 5)
+        assert np.isfinite(found).all()
 
 
 def test_what_was_prepared_says_the_same(
@@ -101,6 +190,26 @@ def test_many_threads_run_one_network_at_once(runtime: Runtime, path: Path) -> N
     np.testing.assert_array_equal(alone, together)
 
 
+def test_the_time_of_the_thread_is_what_an_inference_costs(
+    runtime: Runtime, path: Path, image: NDArray[np.float32]
+) -> None:
+    """A runtime that works in threads of its own would measure next to nothing."""
+    network, took = runtime.open(str(path)), []
+
+    def work() -> None:
+        network.run(image)
+        process, thread = time.process_time(), time.thread_time()
+        for _ in range(200):
+            network.run(image)
+        took.append((time.thread_time() - thread) / (time.process_time() - process))
+
+    # in a thread of its own: what else this process does must not count here
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert not runtime.thread_time_tells or took[0] > 0.5
+
+
 @pytest.mark.parametrize("content", [b"", b"no network", None])
 def test_what_is_no_network_is_one_line(
     runtime: Runtime, tmp_path: Path, content: bytes | None
@@ -118,12 +227,30 @@ def test_a_provider_that_is_not_there_names_those_that_are(runtime: Runtime) -> 
         load_runtime(runtime.name, provider="abacus")
 
 
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_package_that_is_missing_is_one_line_with_what_installs_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = RUNTIMES[name].package
+    for module in ("onnxruntime", "openvino", "ncnn", "torch", "ai_edge_litert", "executorch"):
+        monkeypatch.setitem(sys.modules, module, None)
+        for part in [one for one in sys.modules if one.startswith(f"{module}.")]:
+            monkeypatch.setitem(sys.modules, part, None)
+    with pytest.raises(DeviceError, match=f"python3 -m pip install {package}") as raised:
+        load_runtime(name)
+    assert "\n" not in str(raised.value)
+
+
 def test_an_unknown_runtime_is_answered_with_the_nearest() -> None:
     with pytest.raises(DeviceError, match="did you mean `onnxruntime`"):
         load_runtime("onnxruntim")
 
 
 def test_the_registry_imports_no_runtime() -> None:
-    code = "import sys, hdap.device.runtimes.registry; print('onnxruntime' in sys.modules)"
+    names = ("onnxruntime", "openvino", "ncnn", "torch", "ai_edge_litert", "executorch")
+    code = (
+        "import sys, hdap.device.runtimes.registry; "
+        f"print([name for name in {names} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "[]"

@@ -107,7 +107,7 @@ class PlanCommand(WithBoth):
     """Choose pruned networks for the representatives to measure, and write them as bundles.
 
     A first batch fills the space; later ones go where the surrogates are unsure or the search wants
-    to go. A bundle runs on a device that has Python and onnxruntime, nothing else.
+    to go. A bundle runs on a device that has Python, numpy and its runtime, nothing else.
     """
 
     request: PlanRequest
@@ -118,10 +118,11 @@ class PlanCommand(WithBoth):
 class MeasureCommand(WithDatabase):
     """Measure the networks of a bundle on this machine, as `python3 measure.pyz` in it does.
 
-    Options of measure.pyz follow the bundle: --device-id, --threads, --runs, --rounds, --provider,
-    --max-seconds, --out, --sustained 20m (the dense network without rest: first minute, last),
-    --list, --dry-run. Stopped, it goes on where it was when started again. With --on, devices
-    measure: each gets its bundle over SSH or adb, and its rows are ingested.
+    Options of measure.pyz follow the bundle: --device-id, --threads, --runtime, --precision,
+    --runs, --rounds, --provider, --max-seconds, --out, --sustained 20m (the dense network without
+    rest: first minute, last), --list, --dry-run. Stopped, it goes on where it was when started
+    again. With --on, devices measure: each gets its bundle over SSH or adb, and its rows are
+    ingested.
     """
 
     bundle: Annotated[

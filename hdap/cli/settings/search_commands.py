@@ -147,9 +147,10 @@ class PruneCommand(WithBoth):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportCommand(WithJson):
-    """Write a pruned network as ONNX, a torch.export program or TorchScript.
+    """Write a pruned network for a runtime: ONNX, OpenVINO, ncnn, LiteRT, ExecuTorch or torch.
 
-    Its output is compared with torch's on random images before the file takes its place.
+    Its output is compared with torch's before the file takes its place: to rounding, in int8 within
+    a bound. With --data int8 is calibrated on its images, and accuracy measured before and after.
     """
 
     checkpoint: Annotated[Path, Setting("A folder that hdap prune wrote.", argument=True)]
@@ -157,11 +158,30 @@ class ExportCommand(WithJson):
     kind: Annotated[
         str,
         Setting(
-            "onnx, pt2 (torch.export) or torchscript.",
+            "onnx, openvino (.xml), ncnn (.param), litert (.tflite), executorch (.pte), pt2 "
+            "(torch.export) or torchscript.",
             flag="format",
-            choices=("onnx", "pt2", "torchscript"),
+            choices=("onnx", "openvino", "ncnn", "litert", "executorch", "pt2", "torchscript"),
         ),
     ] = "onnx"
+    precision: Annotated[
+        str,
+        Setting(
+            "float32, float16 (openvino and ncnn: of the stored weights) or int8.",
+            choices=("float32", "float16", "int8"),
+        ),
+    ] = "float32"
+    data: Annotated[
+        str | None,
+        Setting(
+            "Calibrate int8 on this: a folder of images, or package.module:factory. Without it on "
+            "random inputs, which is for latency alone.",
+            reach="code",
+        ),
+    ] = None
+    images: Annotated[
+        int, Setting("With --data: judge on so many validation images at most.", low=1)
+    ] = 1000
     opset: Annotated[int | None, Setting("Of ONNX. Default: 18.", low=1)] = None
     dynamic_batch: Annotated[bool, Setting("Any batch size instead of 1.")] = False
     model: Annotated[

@@ -28,7 +28,8 @@ class BundleEntry:
 
 @dataclass(frozen=True)
 class BundleManifest:
-    """What a bundle holds; `baselines` are the reference's latencies (ms) by device."""
+    """What a bundle holds; `baselines` are the reference's latencies (ms) by device, `runtime` and
+    `precision` what its files are for."""
 
     folder: str
     bundle: str
@@ -37,6 +38,8 @@ class BundleManifest:
     entries: tuple[BundleEntry, ...]
     shared: tuple[tuple[str, str], ...]
     baselines: dict[str, float]
+    runtime: str
+    precision: str
 
     @property
     def reference(self) -> BundleEntry:
@@ -62,6 +65,8 @@ def read_manifest(folder: str) -> BundleManifest:
             entries=tuple(BundleEntry(*(str(e[n]) for n in names)) for e in raw["configurations"]),
             shared=tuple((str(s["file"]), str(s["sha256"])) for s in raw.get("shared", [])),
             baselines={str(k): finite(v) for k, v in raw.get("baseline_ms", {}).items()},
+            runtime=str(raw.get("runtime", "onnxruntime")),
+            precision=str(raw.get("precision", "float32")),
         )
         for file in [*(e.file for e in manifest.entries), *(file for file, _ in manifest.shared)]:
             inside(folder, file)

@@ -16,9 +16,10 @@ from hdap.device.measure.bundle_manifest import BundleEntry, BundleManifest
 from hdap.device.measure.context import ContextSampler
 from hdap.device.measure.estimate import Estimate
 from hdap.device.measure.protocol import Protocol, Stopwatch, marks, measure_one, stopwatch
-from hdap.device.measure.results_file import ResultsFile, Row, number_text, rescale
+from hdap.device.measure.results_file import ResultsFile, Row, Session, number_text, rescale
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import Runtime
+from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.sensors import CONTEXT, governor
 
 
@@ -109,8 +110,10 @@ def row_of(
         "runs": str(result.runs),
         "batch_size": str(manifest.input_shape[0]),
         "runtime": runtime.label,
+        "precision": runtime.precision,
         "threads": str(runtime.threads),
         "provider": runtime.where,
+        "instruction_set": instruction_set(),
         "governor": governor(),
         "latency_raw_ms": number_text(1000 * result.raw_s),
         "relative_latency": number_text(result.ratio.value),
@@ -124,6 +127,11 @@ def row_of(
         "clock": result.clock,
         **extra,
     }
+
+
+def session_key(manifest: BundleManifest, runtime: Runtime, device: str) -> Session:
+    """What the rows of a bundle, measured so on a device, have in common."""
+    return manifest.bundle, runtime.label, runtime.precision, device
 
 
 @dataclass
@@ -167,9 +175,9 @@ class MeasuringSession:
         return 0
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """What rows must share to have one baseline: bundle, runtime, device."""
-        return self.manifest.bundle, self.runtime.label, self.device
+    def key(self) -> Session:
+        """Of this run."""
+        return session_key(self.manifest, self.runtime, self.device)
 
     def _open(self, entry: BundleEntry, reference: Stopwatch) -> Stopwatch:
         if entry.role == "reference":

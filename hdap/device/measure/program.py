@@ -2,7 +2,8 @@
 
 Usage, in the folder of the bundle:  python3 measure.pyz  (--help lists the options)
 
-Needs Python 3.9 or later, numpy and onnxruntime, nothing else: measure.pyz is one file. It may be
+Needs Python 3.9 or later, numpy and the runtime that the bundle is made for (its README.txt names
+it), nothing else: measure.pyz is one file. It may be
 stopped or lose power at any time; started again, it goes on where it was.
 
 How a number is made, so that nobody needs to doubt it:
@@ -46,10 +47,17 @@ from hdap.device.measure.bundle_manifest import (
     read_manifest,
 )
 from hdap.device.measure.context import device_identity
-from hdap.device.measure.measuring_session import MeasuringSession, ProgressLine, say, schedule
+from hdap.device.measure.measuring_session import (
+    MeasuringSession,
+    ProgressLine,
+    say,
+    schedule,
+    session_key,
+)
 from hdap.device.measure.protocol import Protocol, stopwatch
 from hdap.device.measure.results_file import ResultsFile, contradiction
 from hdap.device.measure.sustained import duration, measure_sustained
+from hdap.device.messages import DeviceError
 from hdap.device.one_line import end_in_a_line
 from hdap.device.runtimes.base import Runtime
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
@@ -83,9 +91,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     providers = dict.fromkeys(name for one in RUNTIMES.values() for name in one.providers)
+    precisions = dict.fromkeys(name for one in RUNTIMES.values() for name in one.precisions)
     here = os.path.dirname(os.path.abspath(sys.argv[0]))
     add("--bundle", default=here, help="folder of the bundle (default: where measure.pyz lies)")
-    add("--runtime", default="onnxruntime", help=f"{', '.join(RUNTIMES)} (default onnxruntime)")
+    add("--runtime", help=f"{', '.join(RUNTIMES)} (default: what the bundle is made for)")
+    add("--precision", help=f"{', '.join(precisions)} (default: what the bundle is made for)")
     add("--threads", type=_count, default=1, help="threads of an inference (default 1)")
     add("--runs", type=_count, default=50, help="least inferences a measurement (default 50)")
     add("--min-seconds", type=_positive, default=3.0, help="least seconds (default 3)")
@@ -135,6 +145,18 @@ def _default_out(manifest: BundleManifest, device: str) -> str:
     return os.path.join(manifest.folder, f"measured-{safe}.csv")
 
 
+def _runtime(options: argparse.Namespace, manifest: BundleManifest) -> Runtime:
+    """What was asked for, else what the bundle is made for; int8 is in the files and stays."""
+    precision = options.precision or manifest.precision
+    if precision != manifest.precision and "int8" in (precision, manifest.precision):
+        raise DeviceError(
+            f"--precision must be {manifest.precision}, which the networks of this bundle are in, "
+            f"but got {precision}; make another bundle: hdap plan --precision {precision}"
+        )
+    name = options.runtime or manifest.runtime
+    return load_runtime(name, options.threads, options.provider, precision)
+
+
 def measure(options: argparse.Namespace) -> int:
     """Do what the options say; the exit status."""
     manifest = read_manifest(options.bundle)
@@ -143,7 +165,7 @@ def measure(options: argparse.Namespace) -> int:
         say(f"skipped: {wrong}")
     device = options.device_id or device_identity()
     out = options.out or _default_out(manifest, device)
-    runtime = load_runtime(options.runtime, options.threads, options.provider)
+    runtime = _runtime(options, manifest)
     if not options.device_id and not options.dry_run:
         say(_made_up(device, manifest))
     if options.dry_run:
@@ -157,7 +179,7 @@ def measure(options: argparse.Namespace) -> int:
         return int(bool(broken))
     results.open()
     try:
-        mine = results.of((manifest.bundle, runtime.label, device))
+        mine = results.of(session_key(manifest, runtime, device))
         done = {(r["channels"], r["round"]) for r in mine}
         if options.list:
             _list(manifest, entries, done)

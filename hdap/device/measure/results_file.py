@@ -17,6 +17,8 @@ from hdap.device.messages import DeviceError
 from hdap.device.sensors import CONTEXT
 
 Row = dict[str, str]
+Session = tuple[str, str, str, str]
+"""What rows must share to have one baseline: bundle, runtime, precision, device."""
 COLUMNS = (
     "device_id",
     "timestamp",
@@ -49,8 +51,10 @@ COLUMNS = (
     "marked",
     "round",
     "role",
+    "precision",
     "threads",
     "provider",
+    "instruction_set",
     "governor",
     "bundle",
 )
@@ -154,11 +158,12 @@ class ResultsFile:
             self.rows.remove(row)
             raise
 
-    def of(self, session: tuple[str, str, str]) -> list[Row]:
-        """The rows of one (bundle, runtime, device)."""
-        return [r for r in self.rows if (r["bundle"], r["runtime"], r["device_id"]) == session]
+    def of(self, session: Session) -> list[Row]:
+        """The rows of one session."""
+        names = ("bundle", "runtime", "precision", "device_id")
+        return [r for r in self.rows if tuple(r[name] for name in names) == session]
 
-    def finish(self, session: tuple[str, str, str], fixed_ms: float | None) -> None:
+    def finish(self, session: Session, fixed_ms: float | None) -> None:
         """Give all rows of `session` one baseline; replaces the file at once."""
         mine = self.of(session)
         if not mine:

@@ -9,7 +9,6 @@ cost address space and page cache that the system may take back, no memory of th
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,13 +57,11 @@ class OnnxRuntime(Runtime):
     suffix = ".onnx"
     providers = tuple(PROVIDERS)
 
-    def __init__(self, threads: int = 1, provider: str = "cpu") -> None:
-        try:
-            self._ort: Any = importlib.import_module("onnxruntime")
-        except ImportError as error:
-            raise DeviceError(
-                f"onnxruntime is needed ({error}); install it: python3 -m pip install onnxruntime"
-            ) from None
+    precisions = ("float32", "int8")
+    package = "onnxruntime"
+
+    def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
+        self._ort = self.imported("onnxruntime")
         self._full = PROVIDERS.get(provider.lower(), provider)
         there = self._ort.get_available_providers()
         if self._full not in there:
@@ -73,7 +70,7 @@ class OnnxRuntime(Runtime):
                 + ", ".join(there)
             )
         short = {full: name for name, full in PROVIDERS.items()}
-        super().__init__(threads, short.get(self._full, self._full))
+        super().__init__(threads, short.get(self._full, self._full), precision)
 
     @property
     def version(self) -> str:

@@ -1,17 +1,19 @@
 """The contract of an export format."""
 
+import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import InputShapes
-from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import quiet
+from hdap.fleet_data.architecture import InputShape, InputShapes
+from hdap.fleet_data.errors import InputError, UnsupportedModelError, told
+from hdap.networks.forward_pass import named_leaves, quiet
 from hdap.networks.onnx_files import OPSET
 
 Shape = InputShapes
@@ -21,19 +23,43 @@ Runner = Callable[..., Any]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """`opset` is ONNX's alone; without `dynamic_batch` the batch size is 1."""
+    """`opset` is ONNX's alone; without `dynamic_batch` the batch size is 1.
+
+    `precision` is one of the format's; `int8` is calibrated on the inputs of `calibration`, each a
+    batch of one, or on random ones where there are none.
+    """
 
     opset: int = OPSET
     dynamic_batch: bool = False
+    precision: str = "float32"
+    calibration: tuple[Tensor, ...] = ()
+
+    def inputs(self, shape: InputShape) -> tuple[Tensor, ...]:
+        """What `int8` is calibrated on."""
+        generator = torch.Generator().manual_seed(0)
+        return self.calibration or tuple(
+            torch.randn(1, *shape, generator=generator) for _ in range(RANDOM_INPUTS)
+        )
+
+
+RANDOM_INPUTS = 8
+"""Enough for the ranges of random numbers, which differ little from one input to the next."""
 
 
 class ExportFormat(ABC):
     """One kind of file. Stateless; the network given is in eval mode on the CPU.
 
-    It gives one tensor, or several by name, a flat mapping: `export` makes it so.
+    It gives one tensor, or several by name, a flat mapping: `export` makes it so. A format that
+    takes one input only says so with `one_input`.
     `hdap.networks.exporting.export` opens what was written and compares it with torch, before the
-    file takes its place.
+    file takes its place. A package that is missing is an `InputError` with what installs it.
     """
+
+    suffix: ClassVar[str] = ""
+    """That the file must have; any where it is empty."""
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    any_batch: ClassVar[bool] = True
+    """Whether `dynamic_batch` is possible."""
 
     @abstractmethod
     def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
@@ -63,3 +89,32 @@ def failed(what: str, error: Exception) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"{what}, but failed with {type(error).__name__}: {first}; try another format"
     )
+
+
+def optional(module: str, extra: str) -> Any:
+    """A module of a package that only some formats need; `InputError` says what installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"`{extra}` must be installed for this, but {told(error)}; install it: "
+            f"python3 -m pip install 'hdap[{extra}]'"
+        ) from error
+
+
+class OutputsInOrder(nn.Module):
+    """A network whose outputs are a tuple, for converters that know no mappings."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Any:
+        found = tuple(named_leaves(self.network(image)).values())
+        return found if len(found) > 1 else found[0]
+
+
+def by_name(names: Sequence[str], outputs: Sequence[Any]) -> Any:
+    """What a `Runner` gives: one tensor, or several by name."""
+    tensors = [torch.as_tensor(one) for one in outputs]
+    return tensors[0] if list(names) == ["output"] else dict(zip(names, tensors, strict=True))

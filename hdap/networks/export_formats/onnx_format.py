@@ -8,10 +8,12 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from hdap.fleet_data.architecture import one_input
 from hdap.fleet_data.atomic_files import write_file
 from hdap.networks.counting import bytes_of
 from hdap.networks.export_formats.base import ExportFormat, ExportOptions, Runner, Shape
 from hdap.networks.onnx_files import to_onnx
+from hdap.networks.quantisation.onnxruntime_quantiser import quantised_by_onnxruntime
 
 PROTOBUF_LIMIT = 2**31 - 2**20
 """An ONNX file cannot pass 2 GiB; larger weights go to a second file beside it."""
@@ -20,8 +22,14 @@ PROTOBUF_LIMIT = 2**31 - 2**20
 class OnnxFormat(ExportFormat):
     """ONNX, run by ONNX Runtime on the CPU."""
 
+    precisions = ("float32", "int8")
+
     def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
         model = to_onnx(network, shape, opset=options.opset, dynamic_batch=options.dynamic_batch)
+        if options.precision == "int8":
+            model = quantised_by_onnxruntime(
+                model, options.inputs(one_input(shape, "this one", "int8"))
+            )
         if bytes_of(network) < PROTOBUF_LIMIT:
             write_file(file, model.SerializeToString(deterministic=True))
         else:

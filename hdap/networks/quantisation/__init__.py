@@ -1,0 +1,1 @@
+"""Networks in int8, by the quantiser of each ecosystem."""

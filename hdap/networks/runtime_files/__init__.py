@@ -1,0 +1,1 @@
+"""How networks become the files of a bundle, for each runtime of `hdap.device.runtimes`."""
