@@ -91,7 +91,9 @@ def measure(folder: Path, devices: int) -> dict[str, Cost]:
     telemetry = simulate(folder, devices)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         steps = commands(telemetry, Path(work))
-        found = {name: run(arguments, folder / f"log-{devices}") for name, arguments in steps.items()}
+        found = {
+            name: run(arguments, folder / f"log-{devices}") for name, arguments in steps.items()
+        }
         size = (Path(work) / "scale.db").stat().st_size / 1e6
     print(f"\n{devices:,} simulated devices, {ROWS} rows each; database {size:,.0f} MB")
     for name, cost in found.items():
@@ -111,7 +113,7 @@ def measure(folder: Path, devices: int) -> dict[str, Cost]:
 def show(name: str, cost: Cost) -> None:
     """One line."""
     print(
-        f"  {name:<26} {cost.seconds:>8.1f} s ({cost.processor:>7.1f} s) {cost.megabytes:>8,.0f} MB",
+        f"  {name:<26} {cost.seconds:>8.1f} s ({cost.processor:>7.1f} s){cost.megabytes:>8,.0f} MB",
         flush=True,
     )
 

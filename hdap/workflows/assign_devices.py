@@ -79,7 +79,7 @@ def assign_devices(store: Store, record: StudyRecord) -> Assigned:
     stored = store.assignments(record.id)
     problem, _ = stored_problem(store, record)
     clustering = store.clustering(record.clustering_id)
-    fresh = len(store.measurements(after_mark=clustering.measurement_mark))
+    fresh = store.rows_after(clustering.measurement_mark)
     if fresh:
         clustering = refreshed(clustering, store.measurements(), fresh)
     asked = sizes_problem(store, request_of(record), problem, clustering)

@@ -46,7 +46,7 @@ def findings(
     """
     found: list[Finding] = []
     if store.measurement_mark() > clustering.measurement_mark:
-        new = len(store.measurements(after_mark=clustering.measurement_mark))
+        new = store.rows_after(clustering.measurement_mark)
         found += _of_devices(drift(store.measurements(), new, clustering), clustering, models)
     for model in models:
         found += _of_surrogates(store, clustering, model)

@@ -70,6 +70,6 @@ def test_many_blocks_are_read_as_one(filled: Store, monkeypatch: Any) -> None:
 
 def test_the_contract_is_the_designs() -> None:
     assert REQUIRED == ("device_id", "model", "latency_ms")
-    assert len(COLUMNS) == len(BY_NAME) == 22
+    assert len(COLUMNS) == len(BY_NAME) == 24
     assert len(CONTEXT) == 9
     assert all(column.meaning and column.accepted for column in COLUMNS)

@@ -21,10 +21,20 @@ from hdap.fleet_data.ingest.row_hash import with_software
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.store import migrate as migrating
 from hdap.fleet_data.store.engine import parse_url, shown
-from hdap.fleet_data.store.schema import all_measurements, cluster_devices, epochs, metadata
+from hdap.fleet_data.store.schema import (
+    all_measurements,
+    cluster_devices,
+    epochs,
+    ingests,
+    metadata,
+)
 from hdap.fleet_data.telemetry import COLUMNS
 
-NEWER = ("unit_ms", "unit_sure", "suspicion_id", "software_key")
+NEWER = (
+    *("unit_ms", "unit_sure", "suspicion_id", "software_key"),
+    *("reduced_rows", "reduced_spread"),
+)
+CONTENT = ("content_rows", "content_low", "content_high")
 EXTRA = '{"precision":"int8","site":"x","threads":"4"}'
 
 
@@ -68,10 +78,12 @@ def baseline(url: str) -> None:
     old = sa.MetaData()
     for table in metadata.sorted_tables:
         later = ("unit_suspicions", "software", "assignments")
-        if table.name not in ("all_measurements", "cluster_devices", "epochs", *later):
+        changed = ("all_measurements", "cluster_devices", "epochs", "ingests")
+        if table.name not in (*changed, *later):
             table.to_metadata(old)
     sa.Table("cluster_devices", old, *_columns(cluster_devices, "software", "factor_sd"))
     sa.Table("epochs", old, *_columns(epochs, "metric"))
+    sa.Table("ingests", old, *_columns(ingests, *CONTENT))
     rows = sa.Table("measurements", old, *_columns(all_measurements, *NEWER))
     sa.Index("measurements_row_hash", rows.c.row_hash, unique=True)
     engine = sa.create_engine(parse_url(url))
