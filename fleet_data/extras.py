@@ -7,6 +7,7 @@ from hdap.fleet_data.errors import InputError
 EXTRAS = {
     "report": ("altair", "vl_convert", "jinja2", "optuna_dashboard"),
     "serve": ("starlette", "uvicorn"),
+    "ibis": ("ibis", "duckdb"),
 }
 
 

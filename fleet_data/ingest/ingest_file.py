@@ -18,7 +18,7 @@ from hdap.fleet_data.ingest.byte_source import (
     open_source,
 )
 from hdap.fleet_data.ingest.key_cache import Trace
-from hdap.fleet_data.ingest.parquet_reader import read_frame
+from hdap.fleet_data.ingest.parquet_reader import read_frame, read_frames
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
 from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
@@ -39,6 +39,17 @@ Progress = Callable[[int, int | None], None]
 CheckModels = Callable[[Collection[str]], tuple[str, ...]]
 """Warnings of names of models, a line each; raises InputError for one that must not be stored."""
 _Item = tuple[Checked, int]
+
+
+@dataclass(frozen=True)
+class FrameStream:
+    """Data frames of the same columns, one after the other, from whatever `name` says."""
+
+    name: str
+    frames: Iterator[pl.DataFrame]
+
+
+Source = Path | str | pl.DataFrame | FrameStream
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ def check_source(
 
 def ingest(
     store: Store,
-    source: Path | str | pl.DataFrame,
+    source: Source,
     *,
     trace: Trace = lambda model: None,
     progress: Progress | None = None,
@@ -115,7 +126,7 @@ def ingest(
     reading: SourceReading = AS_FOUND,
     check_models: CheckModels = lambda models: (),
 ) -> IngestReport:
-    """Load one file, folder or pipe, standard input for `-`, or a data frame with the same columns.
+    """Load one file, folder or pipe, standard input for `-`, or data frames with the same columns.
 
     What it holds is one of the formats in `readers`; `facts` are what a measurement log does not
     say of its rows.
@@ -208,7 +219,7 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(
-    source: Path | str | pl.DataFrame, facts: RowFacts, reading: SourceReading
+    source: Source, facts: RowFacts, reading: SourceReading
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     check = Checker(reading).check
@@ -216,6 +227,11 @@ def _opened(
         facts.refuse("it", FRAME)
         blocks = read_frame(FRAME, source, reading)
         yield FRAME, source.height, _counted(check(block) for block in blocks)
+        return
+    if isinstance(source, FrameStream):
+        facts.refuse("it", source.name)
+        blocks = read_frames(source.name, source.frames, reading)
+        yield source.name, None, _counted(check(block) for block in blocks)
         return
     with open_source(source) as opened:
         blocks = reader_of(opened).blocks(opened, facts, reading)
@@ -268,7 +284,9 @@ def _prefetched(items: Iterator[_Item], ahead: int) -> Iterator[Iterator[_Item]]
         thread.join()
 
 
-def _places_of_rejects(source: Path | str | pl.DataFrame) -> tuple[Path, ...]:
+def _places_of_rejects(source: Source) -> tuple[Path, ...]:
+    if isinstance(source, FrameStream):
+        return (Path("reduced.rejected.csv"),)
     if isinstance(source, pl.DataFrame):
         return (Path("frame.rejected.csv"),)
     if str(source) == STANDARD_INPUT:
