@@ -61,8 +61,8 @@ class Measurements:
     `runtime` indexes `runtimes` (the empty text is "unknown"). `context` maps a context column
     (`cpu_freq_mhz`, ...) to n floats, `software` what else ran it (`precision`, `threads`,
     `firmware`) to n texts; a column that no row fills is absent. Of a reduced fleet a row stands
-    for `reduced_rows` rows, whose log latencies have the standard deviation `reduced_spread` (n each;
-    None: each row stands for itself).
+    for `reduced_rows` rows, whose log latencies have the standard deviation `reduced_spread` (n
+    each; None: each row stands for itself).
     """
 
     devices: Devices

@@ -1,9 +1,9 @@
 """The reduction: what clustering and surrogates need of a device, as one Ibis expression.
 
-Rows that agree in device, network and software, and are everyday telemetry or not, become one:
-their number, the median and the spread of their log latencies, medians of everything else. The
-result has the contract's own columns (`reduced_rows`, `reduced_spread` beside the usual ones), so
-that it is ingested as any other telemetry.
+Everyday rows that agree in device, network and software become one, and so do those of a measuring
+session that were taken at about the same time: their number, the median and the spread of their log
+latencies, medians of everything else. The result has the contract's own columns (`reduced_rows` and
+`reduced_spread` beside the usual ones), so that it is ingested as any other telemetry.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,24 @@ from hdap.fleet_data.telemetry import BY_NAME, COLUMNS, CONTEXT, TelemetryColumn
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-KEYS = ("device_id", "model", "channels", "batch_size", "runtime", "precision", "threads", "firmware")
+KEYS = (
+    "device_id",
+    "model",
+    "channels",
+    "batch_size",
+    "runtime",
+    "precision",
+    "threads",
+    "firmware",
+)
 """What rows agree in that become one."""
 REDUCED = ("reduced_rows", "reduced_spread")
 SESSION_S = 3600
 """A dense row within an hour of a pruned one of its device was taken beside it, and is no everyday
 one: the two kinds are never mixed (as `hdap.clustering.cluster_drift` has it)."""
+SAME_TIME_S = 10
+"""Rows of a session this near to each other become one: what slows all devices of a room at once is
+seen in dense rows between pruned ones, and takes longer."""
 IQR_OF_SD = 1.349
 """Interquartile range of a normal distribution in standard deviations."""
 
@@ -39,7 +51,7 @@ class Quantiles:
 def reduced(
     rows: "ir.Table", quantiles: Quantiles = Quantiles(), after: str | None = None
 ) -> "ir.Table":
-    """`rows`, whose columns are called as in the contract, reduced; those after a moment (ISO 8601).
+    """`rows`, whose columns are called as in the contract, reduced; those `after` a moment.
 
     Rows that break the contract are left out, as an ingest leaves them out.
     """
@@ -86,12 +98,14 @@ def _moment(after: str) -> Any:
 
 
 def _with_sessions(rows: "ir.Table") -> "ir.Table":
-    """With `beside`: 1 where a dense row was taken beside pruned ones of its device."""
+    """With `session`: when a row was taken that is pruned or beside pruned ones of its device, in
+    steps of SAME_TIME_S; -1 for everyday rows."""
     import ibis
 
     if "timestamp" not in rows.columns or "channels" not in rows.columns:
-        return rows.mutate(beside=ibis.literal(0))
-    seconds = rows["timestamp"].epoch_seconds().cast("int64")
+        return rows.mutate(session=ibis.literal(-1).cast("int64"))
+    # engines differ in what they make of parts of a second
+    seconds = rows["timestamp"].truncate("s").epoch_seconds().cast("int64")
     pruned = rows["channels"] != ""
     rows = rows.mutate(seconds=seconds, pruned_at=ibis.cases((pruned, seconds), else_=None))
     line: dict[str, Any] = {"group_by": "device_id", "order_by": "seconds"}
@@ -101,8 +115,9 @@ def _with_sessions(rows: "ir.Table") -> "ir.Table":
     near = (rows["seconds"] - rows["before"] <= SESSION_S) | (
         rows["following"] - rows["seconds"] <= SESSION_S
     )
-    dense = rows["channels"] == ""
-    return rows.mutate(beside=ibis.cases((dense & near.coalesce(False), 1), else_=0))
+    measuring = (rows["channels"] != "") | near.coalesce(False)
+    step = (rows["seconds"] / SAME_TIME_S).floor().cast("int64").coalesce(-1)
+    return rows.mutate(session=ibis.cases((measuring, step), else_=-1))
 
 
 def _grouped(rows: "ir.Table", quantiles: Quantiles) -> "ir.Table":
@@ -112,7 +127,7 @@ def _grouped(rows: "ir.Table", quantiles: Quantiles) -> "ir.Table":
         rows = rows.mutate(tail=rows["latency_p95_ms"].ln() - log_ms)
     keys = [name for name in KEYS if name in rows.columns]
     sums = {name: of(rows, quantiles) for name, of in _SUMS.items() if _asked(name, rows)}
-    found = rows.group_by([*keys, "beside"]).aggregate(**sums)
+    found = rows.group_by([*keys, "session"]).aggregate(**sums)
     names = [c.name for c in COLUMNS if c.name in (*keys, *sums)]
     for name in (n for n in names if BY_NAME[n].kind == "integer" and n not in REDUCED):
         found = found.mutate(**{name: found[name].round().cast("int64")})

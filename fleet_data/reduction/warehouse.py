@@ -1,4 +1,4 @@
-"""Where telemetry can be reduced: engines by URL, and their dialects for those who copy a statement.
+"""Where telemetry can be reduced: engines by URL, and statements for those who copy them.
 
 Everything here speaks through Ibis, which is imported when it is needed.
 """
@@ -15,28 +15,18 @@ from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.extras import require
 from hdap.fleet_data.ingest.column_names import Naming, name_columns
 from hdap.fleet_data.ingest.reading import SourceReading
+from hdap.fleet_data.reduction.dialects import DIALECTS, ESTIMATED
 from hdap.fleet_data.reduction.reduction import Quantiles, reduced
 from hdap.fleet_data.telemetry import BY_NAME, REQUIRED
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-DIALECTS = {
-    "duckdb": "duckdb",
-    "spark": "databricks",  # Spark SQL; Ibis compiles `pyspark` in a session alone
-    "clickhouse": "clickhouse",
-    "postgres": "postgres",
-    "snowflake": "snowflake",
-    "trino": "trino",
-    "bigquery": "bigquery",
-}
-"""Statements that can be printed, and what Ibis calls each."""
-ESTIMATED = ("trino", "bigquery")
-"""Engines whose quantiles are estimates: they group by no exact ones."""
 PACKAGES = {"duckdb": "ibis", "spark": "spark", "clickhouse": "clickhouse", "postgres": "postgres"}
 """The extra that an engine needs."""
 BATCH_ROWS = 100_000
-_TYPES = {"text": "string", "number": "float64", "integer": "int64", "time": "timestamp"}
+# a cast to the type that a column has is none: numbers of any type are to be cast
+_TYPES = {"text": "string", "number": "int64", "integer": "int64", "time": "timestamp"}
 _FILES = {".parquet": "read_parquet", ".csv": "read_csv", ".gz": "read_csv"}
 
 
@@ -94,7 +84,7 @@ def read_reduced(
         ) from error
     except Exception as error:  # whatever an engine's driver raises
         raise _failed(kind, table, error) from error
-    return ReducedRows(f"{kind}:{table}", _frames(batches, kind, table), naming)
+    return ReducedRows(table, _frames(batches, kind, table), naming)
 
 
 def kind_of(via: str) -> str:
@@ -168,6 +158,6 @@ def _frames(batches: Any, kind: str, table: str) -> Iterator[pl.DataFrame]:
 
 def _failed(kind: str, table: str, error: Exception) -> InputError:
     return InputError(
-        f"{table} must be a table of the contract's columns that {kind} can reduce, but it says: "
-        f"{told(error)}"
+        f"{table} must be a table that {kind} finds and can reduce, but it says: "
+        f"{type(error).__name__}: {told(error)}"
     )

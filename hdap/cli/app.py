@@ -27,6 +27,7 @@ from hdap.cli.settings.fleet_commands import (
     MeasureCommand,
     ModelCommand,
     PlanCommand,
+    ReduceCommand,
     SimulateCommand,
     SqlCommand,
     StatusCommand,
@@ -58,6 +59,7 @@ from hdap.fleet_data.errors import HdapError
 
 COMMANDS: dict[str, type] = {
     "ingest": IngestCommand,
+    "reduce": ReduceCommand,
     "devices": DevicesCommand,
     "model": ModelCommand,
     "cluster": ClusterCommand,
