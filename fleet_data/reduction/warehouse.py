@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -89,7 +88,7 @@ def read_reduced(
 
 def kind_of(via: str) -> str:
     """`duckdb`, `spark`, ...: what a URL is of."""
-    kind = urlsplit(via).scheme if "://" in via else via
+    kind = via.partition("://")[0]
     return "postgres" if kind.startswith("postgres") else kind
 
 

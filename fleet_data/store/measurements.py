@@ -75,8 +75,10 @@ class MeasurementStore(StorePart):
         """Names of the devices that measured a model, in the order in which they came."""
         mine = configurations.c.model == model
         keys = sa.select(configurations.c.configuration_key).where(mine)
-        some = sa.select(measurements.c.device_key.distinct()).where(
-            measurements.c.configuration_key.in_(keys)
+        some = (
+            sa.select(measurements.c.device_key)
+            .distinct()
+            .where(measurements.c.configuration_key.in_(keys))
         )
         wanted = sa.select(devices.c.device_id).where(devices.c.device_key.in_(some))
         with self._database.reading() as connection:
@@ -298,8 +300,8 @@ def _columns(connection: sa.Connection, where: str) -> _Loaded:
         start += len(block)
     for name in optional:
         if name in values:
-            column: NDArray[Any] = values[name]
-            column[np.isneginf(column)] = np.nan
+            there: NDArray[Any] = values[name]
+            there[np.isneginf(there)] = np.nan
     if "measured_at" in values:
         values["measured_at"] /= 1e6
     return _Loaded(total, values)
