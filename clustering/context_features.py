@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.clustering.features import Feature
-from hdap.clustering.grouping import grouped_median
+from hdap.clustering.grouping import grouped_medians
 from hdap.clustering.workload_effect import MAD_TO_SD
 from hdap.fleet_data.records import Floats, Measurements
 
@@ -58,7 +58,7 @@ def belief(name: str) -> float:
 def _feature(name: str, column: Floats, measurements: Measurements) -> Feature | None:
     device, devices = measurements.device, len(measurements.devices.ids)
     quantity = QUANTITIES.get(name)
-    value = grouped_median(device, column, devices)
+    value = grouped_medians(device, column, devices, measurements.reduced_rows)
     shown, known = value, value[np.isfinite(value)]
     if len(known) < 2:
         return None
@@ -73,6 +73,8 @@ def _feature(name: str, column: Floats, measurements: Measurements) -> Feature |
         return None
     left = np.abs(column - value[device])
     noise = MAD_TO_SD * float(np.nanmedian(left))
-    rows = np.bincount(device[np.isfinite(column)], minlength=devices)
+    counts = measurements.reduced_rows
+    there = np.isfinite(column)
+    rows = np.bincount(device[there], None if counts is None else counts[there], minlength=devices)
     error = noise / np.sqrt(np.maximum(rows, 1))
     return Feature(name, value, error, material, shown=shown)

@@ -13,10 +13,15 @@ import numpy as np
 
 from hdap.clustering.context_features import belief, context_features
 from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
-from hdap.clustering.grouping import Groups, grouped_median, grouped_sum
+from hdap.clustering.grouping import Groups, grouped_median, grouped_medians
 from hdap.clustering.slope import Slopes, find_slopes
 from hdap.clustering.software_effect import expected_by_software
-from hdap.clustering.workload_effect import MAD_TO_SD, Decomposition, decompose
+from hdap.clustering.workload_effect import (
+    MAD_TO_SD,
+    Decomposition,
+    decompose,
+    deviations,
+)
 from hdap.fleet_data.records import Floats, Measurements, TextColumn
 
 OFFSET_MATERIAL = 0.02
@@ -88,7 +93,7 @@ def fingerprint(
     device, devices = measurements.device, len(measurements.devices.ids)
     known = None if memory_boundness is None else memory_boundness[parts.configuration_of]
     slopes = find_slopes(parts, device, known, rng)
-    rows = np.bincount(device, minlength=devices).astype(np.float64)
+    rows = np.bincount(device, measurements.reduced_rows, minlength=devices).astype(np.float64)
     latency = _latency_features(measurements, parts, slopes, rows)
     # What context must go with to count, and what software can foretell.
     shown = [f for f in latency if f.name not in STEADINESS]
@@ -144,7 +149,8 @@ def _latency_features(
     measurements: Measurements, parts: Decomposition, slopes: Slopes | None, rows: Floats
 ) -> list[Feature]:
     device, devices = measurements.device, len(rows)
-    spread = MAD_TO_SD * grouped_median(device, np.abs(parts.residual), devices)
+    away, counts = deviations(measurements, parts.residual)
+    spread = MAD_TO_SD * grouped_medians(device, away, devices, counts)
     own = np.nan_to_num(spread)
     noise = np.sqrt((rows * own**2 + PRIOR_ROWS * parts.scale**2) / (rows + PRIOR_ROWS))
     per_row = 1.0 / np.sqrt(np.maximum(rows, 1.0))
@@ -178,8 +184,9 @@ def _tail(measurements: Measurements) -> tuple[Floats, Floats] | None:
     size = size - size.min()
     by_size = grouped_median(size, tail, int(size.max()) + 1)
     centred = tail - by_size[size] + float(np.median(tail))
-    value = grouped_median(device, centred, devices)
+    counts = None if measurements.reduced_rows is None else measurements.reduced_rows[given]
+    value = grouped_medians(device, centred, devices, counts)
     left = np.abs(centred - value[device])
     noise = MAD_TO_SD * float(np.median(left))
-    count = grouped_sum(device, np.ones(len(device)), devices)
+    count = np.bincount(device, counts, minlength=devices)
     return value, noise / np.sqrt(np.maximum(count, 1.0))

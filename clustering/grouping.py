@@ -46,6 +46,25 @@ def grouped_median(groups: Groups, values: Floats, size: int) -> Floats:
     return result
 
 
+def grouped_medians(groups: Groups, values: Floats, size: int, weights: Floats | None) -> Floats:
+    """As `grouped_median`, of values that stand for `weights` (n, > 0) values each; None: one."""
+    if weights is None:
+        return grouped_median(groups, values, size)
+    finite = np.isfinite(values)
+    groups, values, weights = groups[finite], values[finite], weights[finite]
+    order = np.lexsort((values, groups))
+    groups, values = groups[order], values[order]
+    total = np.bincount(groups, weights[order], minlength=size)
+    reached = np.cumsum(weights[order]) - (np.cumsum(total) - total)[groups]
+    middle = np.full((2, size), np.nan)
+    for side, slack in enumerate((-1e-9, 1e-9)):
+        past = np.flatnonzero(reached >= 0.5 * total[groups] * (1.0 + slack))
+        # of several that are written to one place the last stays, here a group's first
+        middle[side, groups[past[::-1]]] = values[past[::-1]]
+    result: Floats = middle.mean(axis=0)
+    return result
+
+
 def compact(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     """Renumber non-negative `groups` to 0..k-1 in their order, leaving out empty ones."""
     used = np.flatnonzero(np.bincount(groups))

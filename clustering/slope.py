@@ -61,10 +61,14 @@ class _Rows:
     weight: Floats
     devices: int
     workloads: int
+    within: Floats | None = None
 
     @cached_property
     def noise(self) -> float:
-        return max(float(np.average(self.residual**2, weights=self.weight)), 1e-12)
+        square = self.residual**2
+        if self.within is not None:
+            square += self.within**2
+        return max(float(np.average(square, weights=self.weight)), 1e-12)
 
     def only(self, kept: Bools) -> "_Rows":
         return replace(
@@ -73,6 +77,7 @@ class _Rows:
             workload=self.workload[kept],
             residual=self.residual[kept],
             weight=self.weight[kept],
+            within=None if self.within is None else self.within[kept],
         )
 
     def without(self, axes: Floats) -> "_Rows":
@@ -118,7 +123,7 @@ def _rows(parts: Decomposition, device: Ints) -> _Rows:
     limit = CLIP * parts.scale
     residual = np.clip(parts.residual, -limit, limit)
     sizes = len(parts.offset), len(parts.effect)
-    return _Rows(device, parts.workload, residual, parts.weight, *sizes)
+    return _Rows(device, parts.workload, residual, parts.weight, *sizes, parts.within)
 
 
 def _some_devices(rows: _Rows, rng: np.random.Generator) -> _Rows:

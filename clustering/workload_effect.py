@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hdap.clustering.grouping import compact, grouped_median, grouped_sum
+from hdap.clustering.grouping import compact, grouped_median, grouped_sum, weighted_median
 from hdap.fleet_data.records import Floats, Ints, Measurements
 
 POLISH_SWEEPS = 2
@@ -37,7 +37,8 @@ class Decomposition:
     `workload` (n, 0..W-1) and `configuration_of` (W: its configuration); `effect` (W, log ms) is
     the workload's latency on the fleet's median device; `offset` (D) the device's, NaN for a device
     without rows; `residual` (n) what is left; `weight` (n) a row's weight, by runs and robustness;
-    `scale` the residuals' standard deviation, by the median absolute deviation.
+    `scale` the residuals' standard deviation, by the median absolute deviation; `within` (n) that
+    of the rows that a reduced row stands for (None: there is no such row).
     """
 
     workload: Ints
@@ -47,6 +48,7 @@ class Decomposition:
     residual: Floats
     weight: Floats
     scale: float
+    within: Floats | None = None
 
 
 def decompose(measurements: Measurements) -> Decomposition:
@@ -59,12 +61,14 @@ def decompose(measurements: Measurements) -> Decomposition:
     workload, configuration_of = workloads(measurements)
     log_latency = np.log(measurements.latency_ms)
     by_runs = measurements.runs / (measurements.runs + RUNS_HALF)
+    if measurements.reduced_rows is not None:
+        by_runs = by_runs * measurements.reduced_rows
     effect, offset = _polish(log_latency, device, workload, devices, len(configuration_of))
     weight = by_runs
     scale = 0.0
     for _ in range(REWEIGHTINGS):
         residual = log_latency - effect[workload] - offset[device]
-        scale = max(MAD_TO_SD * float(np.median(np.abs(residual))), LEAST_SCALE)
+        scale = max(MAD_TO_SD * _typical(deviations(measurements, residual)), LEAST_SCALE)
         weight = by_runs / np.maximum(1.0, np.abs(residual) / (HUBER * scale))
         rows = _Rows(device, workload, weight, devices, len(effect))
         more_effect, more_offset = _least_squares(rows, residual)
@@ -75,7 +79,26 @@ def decompose(measurements: Measurements) -> Decomposition:
     offset = _measured(offset, device) - middle[part[:devices]]
     effect = effect + middle[part[devices:]]
     residual = log_latency - effect[workload] - offset[device]
-    return Decomposition(workload, configuration_of, effect, offset, residual, weight, scale)
+    within = measurements.reduced_spread
+    return Decomposition(
+        workload, configuration_of, effect, offset, residual, weight, scale, within
+    )
+
+
+def deviations(measurements: Measurements, residual: Floats) -> tuple[Floats, Floats | None]:
+    """How far the rows that each row stands for lie from what is expected (n), and how many these
+    are (n; None: one each)."""
+    if measurements.reduced_rows is None:
+        return np.abs(residual), None
+    within = np.zeros(len(residual))
+    if measurements.reduced_spread is not None:
+        within = measurements.reduced_spread / MAD_TO_SD
+    return np.hypot(residual, within), measurements.reduced_rows
+
+
+def _typical(found: tuple[Floats, Floats | None]) -> float:
+    away, rows = found
+    return float(np.median(away)) if rows is None else weighted_median(away, rows)
 
 
 def workloads(measurements: Measurements) -> tuple[Ints, Ints]:

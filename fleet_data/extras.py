@@ -9,6 +9,7 @@ EXTRAS = {
     "objects": ("obstore",),
     "report": ("altair", "vl_convert", "jinja2", "optuna_dashboard"),
     "serve": ("starlette", "uvicorn"),
+    "ibis": ("ibis", "duckdb"),
     "ssh": ("asyncssh",),
     "watch": ("prometheus_client",),
 }

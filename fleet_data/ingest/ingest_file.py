@@ -19,7 +19,7 @@ from hdap.fleet_data.ingest.byte_source import (
 )
 from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.object_store import is_object
-from hdap.fleet_data.ingest.parquet_reader import read_frame
+from hdap.fleet_data.ingest.parquet_reader import read_frame, read_frames
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
 from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
@@ -41,6 +41,17 @@ Progress = Callable[[int, int | None], None]
 CheckModels = Callable[[Collection[str]], tuple[str, ...]]
 """Warnings of names of models, a line each; raises InputError for one that must not be stored."""
 _Item = tuple[Checked, int]
+
+
+@dataclass(frozen=True)
+class FrameStream:
+    """Data frames of the same columns, one after the other, from whatever `name` says."""
+
+    name: str
+    frames: Iterator[pl.DataFrame]
+
+
+Source = Path | str | pl.DataFrame | FrameStream
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ def check_source(
 
 def ingest(
     store: Store,
-    source: Path | str | pl.DataFrame,
+    source: Source,
     *,
     trace: Trace = lambda model: None,
     progress: Progress | None = None,
@@ -119,8 +130,8 @@ def ingest(
     version: str | None = None,
     called: str | None = None,
 ) -> IngestReport:
-    """Load one file, folder, pipe, object or prefix (by its URL), standard input for `-`, or a data
-    frame with the same columns.
+    """Load one file, folder, pipe, object or prefix (by its URL), standard input for `-`, or data
+    frames with the same columns.
 
     What it holds is one of the formats in `readers`; `facts` are what a measurement log does not
     say of its rows.
@@ -222,7 +233,7 @@ def _fold_log(store: Store) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(
-    source: Path | str | pl.DataFrame, facts: RowFacts, reading: SourceReading, called: str | None
+    source: Source, facts: RowFacts, reading: SourceReading, called: str | None
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     if isinstance(source, pl.DataFrame):
@@ -230,6 +241,12 @@ def _opened(
         check = Checker(reading).check
         blocks = read_frame(FRAME, source, reading)
         yield FRAME, source.height, _counted(check(block) for block in blocks)
+        return
+    if isinstance(source, FrameStream):
+        facts.refuse("it", source.name)
+        check = Checker(reading).check
+        blocks = read_frames(source.name, source.frames, reading)
+        yield source.name, None, _counted(check(block) for block in blocks)
         return
     with open_source(source) as opened:
         opened.name = called or opened.name
@@ -285,7 +302,9 @@ def _prefetched(items: Iterator[_Item], ahead: int) -> Iterator[Iterator[_Item]]
         thread.join()
 
 
-def _places_of_rejects(source: Path | str | pl.DataFrame) -> tuple[Path, ...]:
+def _places_of_rejects(source: Source) -> tuple[Path, ...]:
+    if isinstance(source, FrameStream):
+        return (Path("reduced.rejected.csv"),)
     if isinstance(source, pl.DataFrame):
         return (Path("frame.rejected.csv"),)
     if str(source) == STANDARD_INPUT:

@@ -88,6 +88,19 @@ def read_frame(
         yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS), naming)
 
 
+def read_frames(
+    name: str, frames: Iterable[pl.DataFrame], reading: SourceReading = AS_FOUND
+) -> Iterator[Block]:
+    """All rows of frames that have the same columns; lines are row numbers from 1. Raises
+    InputError."""
+    start = 1
+    for frame in frames:
+        naming = name_columns(name, tuple(frame.columns), reading)
+        with _named(name):
+            yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS), naming, start)
+        start += frame.height
+
+
 def _blocks(frames: Iterable[pl.DataFrame], naming: Naming, start: int = 1) -> Iterator[Block]:
     for frame in frames:
         rows = np.arange(start, start + frame.height)

@@ -62,7 +62,9 @@ class Measurements:
     `batch_size` are 1 where unknown. `measured_at` is seconds since 1970 (NaN where unknown).
     `runtime` indexes `runtimes` (the empty text is "unknown"). `context` maps a context column
     (`cpu_freq_mhz`, ...) to n floats, `software` what else ran it (`precision`, `threads`,
-    `firmware`) to n texts; a column that no row fills is absent.
+    `firmware`) to n texts; a column that no row fills is absent. Of a reduced fleet a row stands
+    for `reduced_rows` rows, whose log latencies have the standard deviation `reduced_spread` (n
+    each; None: each row stands for itself).
     """
 
     devices: Devices
@@ -79,6 +81,8 @@ class Measurements:
     measured_at: Floats
     context: Mapping[str, Floats] = field(default_factory=dict)
     software: Mapping[str, TextColumn] = field(default_factory=dict)
+    reduced_rows: Floats | None = None
+    reduced_spread: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.latency_ms)
@@ -101,7 +105,12 @@ class Measurements:
         columns = {name: getattr(self, name)[rows] for name in _ROW_COLUMNS}
         context = {name: values[rows] for name, values in self.context.items()}
         software = {name: column.at(rows) for name, column in self.software.items()}
-        return replace(self, **columns, context=context, software=software)
+        reduced = {
+            name: values[rows]
+            for name in ("reduced_rows", "reduced_spread")
+            if (values := getattr(self, name)) is not None
+        }
+        return replace(self, **columns, context=context, software=software, **reduced)
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,22 @@ class ModelCounts:
     dense_measurements: int
     devices: int
     configurations: int
+
+
+@dataclass(frozen=True)
+class IngestRecord:
+    """One ingest. `content_rows` of its rows count now; `content_low` and `content_high` are sums
+    of the halves of their hashes: the same rows in any order give the same."""
+
+    source: str
+    started_at: datetime
+    rows_read: int
+    rows_added: int
+    rows_known: int
+    rows_rejected: int
+    content_rows: int
+    content_low: int
+    content_high: int
 
 
 @dataclass(frozen=True)
@@ -190,6 +215,16 @@ class ClusteringRecord:
         for name in ("software", "software_before"):
             if len(getattr(self, name)) != devices:
                 object.__setattr__(self, name, np.full(devices, "", dtype=object))
+
+
+@dataclass(frozen=True)
+class ClusteringHead:
+    """A clustering without its devices: what is asked of it most, whatever the fleet's size."""
+
+    id: int
+    created_at: datetime
+    measurement_mark: int
+    clusters: int
 
 
 @dataclass(frozen=True)

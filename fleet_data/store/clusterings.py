@@ -6,8 +6,15 @@ import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
-from hdap.fleet_data.records import ClusteringRecord, ClusterRecord, Floats, SurrogateRecord
+from hdap.fleet_data.records import (
+    ClusteringHead,
+    ClusteringRecord,
+    ClusterRecord,
+    Floats,
+    SurrogateRecord,
+)
 from hdap.fleet_data.store.bulk import bulk_insert
+from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.mapper import to_record
 from hdap.fleet_data.store.part import (
     StorePart,
@@ -43,6 +50,23 @@ class ClusteringStore(StorePart):
                 raise not_found("clustering", id or "at all", keys, "`hdap cluster` makes one")
             return _decode(connection, row)
 
+    def clustering_head(self) -> ClusteringHead | None:
+        """What the newest clustering is, without its devices; None where there is none."""
+        with self._database.reading() as connection:
+            row = newest(connection, clusterings)
+            if row is None:
+                return None
+            mine = clusters.c.clustering_id == row.clustering_id
+            count = connection.scalar(sa.select(sa.func.count()).where(mine)) or 0
+        return ClusteringHead(row.clustering_id, row.created_at, row.measurement_mark, int(count))
+
+    def outliers(self, clustering_id: int) -> frozenset[str]:
+        """Names of the devices that a clustering calls outliers."""
+        mine = cluster_devices.c.clustering_id == clustering_id
+        wanted = sa.select(cluster_devices.c.device_id).where(mine, cluster_devices.c.outlier)
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(wanted))
+
     def save_surrogates(self, records: Sequence[SurrogateRecord]) -> None:
         """Add surrogates in one transaction; each replaces the one it has the place of."""
         with self._database.writing() as connection:
@@ -77,16 +101,21 @@ def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:
     ).with_columns(clustering_id=pl.lit(key))
 
 
+_MEMBER_COLUMNS = (
+    *("device_id", "cluster", "outlier", "representative", "factor", "factor_sd", "software"),
+    *("software_before", "software_since_us", "fingerprint"),
+)
+_MEMBERS = (
+    f"SELECT {', '.join(_MEMBER_COLUMNS)} FROM cluster_devices WHERE clustering_id = {{}} "
+    "ORDER BY position"
+)
+
+
 def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRecord:
     key = row._mapping["clustering_id"]
-    mine = cluster_devices.c.clustering_id == key
-    names = (
-        *("device_id", "cluster", "outlier", "representative", "factor", "factor_sd", "software"),
-        *("software_before", "software_since_us", "fingerprint"),
-    )
-    wanted = sa.select(*(cluster_devices.c[name] for name in names)).where(mine)
-    members = connection.execute(wanted.order_by(cluster_devices.c.position)).all()
-    columns = zip(*members, strict=True) if members else ((),) * len(names)
+    # past SQLAlchemy: a million rows as its objects take seconds
+    members = driver_connection(connection).execute(_MEMBERS.format(int(key))).fetchall()
+    columns = zip(*members, strict=True) if members else ((),) * len(_MEMBER_COLUMNS)
     ids, cluster, outlier, representative, factor, factor_sd, software, *more = columns
     before, since, blobs = more
     fingerprint = np.frombuffer(b"".join(blobs), dtype="<f8").copy()

@@ -17,6 +17,7 @@ from hdap.fleet_data.store.schema import (
     configurations,
     pruned_histories,
 )
+from hdap.fleet_data.store.unit_changes import forget_contents
 
 _BLOCK_ROWS = 200_000
 """Old rows that are in memory at once: some 200 MB."""
@@ -66,6 +67,7 @@ class HistoryStore(StorePart):
                 connection.exec_driver_sql(lock)
             written = _written(connection, _blocks(connection, before))
             done = _summed(connection, before, written)
+            forget_contents(connection)
             connection.execute(
                 sa.insert(pruned_histories).values(
                     pruned_at=datetime.now(UTC),
@@ -117,6 +119,7 @@ def _blocks(connection: sa.Connection, before: datetime) -> Iterator[_Block]:
             dense,
             m.measured_at_us < _microseconds(before),
             m.suspicion_id.is_(None),
+            m.reduced_rows.is_(None),  # they are few already, and weigh what they stand for
         )
         times = sa.select(m.device_key, m.measured_at_us).select_from(joined)
         pruned = times.where(of_block, ~dense, m.measured_at_us.is_not(None))

@@ -2,15 +2,18 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
 from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.records import IngestRecord
 from hdap.fleet_data.software import parse_software
 from hdap.fleet_data.store.architectures import find_architecture, put_architecture
 from hdap.fleet_data.store.bulk import allocate_keys, bulk_insert, copy_in, find_keys, sqlite_rows
@@ -26,6 +29,7 @@ from hdap.fleet_data.store.schema import (
     runtimes,
     software,
 )
+from hdap.fleet_data.store.unit_changes import forget_contents
 from hdap.fleet_data.store.unit_store import apply_units, judge_units, list_set_aside
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.units.set_aside import SetAside
@@ -43,6 +47,13 @@ class PrunedDevices:
 
     before_us: int
     keys: pl.Series
+
+
+_INDEXES = ("measurements_row_hash", "measurements_of_configuration")
+"""What is made once all rows of a first ingest are in."""
+_INGEST = ("source", "started_at", "rows_read", "rows_added", "rows_known", "rows_rejected")
+_CONTENT = ("content_rows", "content_low", "content_high")
+_HALF = 2**32 - 1
 
 
 class IngestStore(StorePart):
@@ -67,9 +78,49 @@ class IngestStore(StorePart):
         with self._database.reading() as connection:
             return {row.source: row.source_version for row in connection.execute(known)}
 
+    def ingests(self) -> tuple[IngestRecord, ...]:
+        """All ingests, in their order."""
+        names = (*_INGEST, *_CONTENT)
+        wanted = sa.select(ingests.c.ingest_id, *(ingests.c[name] for name in names))
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted.order_by(ingests.c.ingest_id)).all()
+            unknown = [row.ingest_id for row in rows if row.content_rows is None]
+            read = _contents(connection, unknown) if unknown else {}
+        return tuple(
+            IngestRecord(*row[1:7], *read.get(row.ingest_id, tuple(v or 0 for v in row[7:])))
+            for row in rows
+        )
+
     def fold_log(self) -> None:
         """After an ingest, whose log is as large as the file. Raises StoreError."""
         self._database.fold_log()
+
+
+class Content(NamedTuple):
+    """What the rows of an ingest are, in any order: their number, and sums of the halves of their
+    hashes."""
+
+    rows: int = 0
+    low: int = 0
+    high: int = 0
+
+    def with_rows(self, row_hashes: pl.Series) -> "Content":
+        """With more rows."""
+        halves = row_hashes.to_numpy().view(np.uint64)
+        low, high = halves & np.uint64(_HALF), halves >> np.uint64(32)
+        return Content(
+            self.rows + len(halves), self.low + int(low.sum()), self.high + int(high.sum())
+        )
+
+
+def _contents(connection: sa.Connection, which: Sequence[int]) -> dict[int, Content]:
+    """Of ingests whose content is not known, from the rows that count."""
+    some = ", ".join(str(int(each)) for each in which)
+    found = connection.exec_driver_sql(
+        f"SELECT ingest_id, count(*), sum(row_hash & {_HALF}), sum((row_hash >> 32) & {_HALF}) "
+        f"FROM measurements WHERE ingest_id IN ({some}) GROUP BY ingest_id"
+    )
+    return {row[0]: Content(*(int(value) for value in row[1:])) for row in found}
 
 
 class IngestWriter:
@@ -87,10 +138,12 @@ class IngestWriter:
         self._ingest_id: int = (added.inserted_primary_key or (0,))[0]
         self._index_last = self._sqlite and self._is_first()
         self._added = 0
+        self._content: Content | None = Content()
         self._newest = _newest(connection)
         self._staged: tuple[str, ...] | None = None
         if self._index_last:
-            connection.exec_driver_sql("DROP INDEX measurements_row_hash")
+            for name in _INDEXES:
+                connection.exec_driver_sql(f"DROP INDEX {name}")
 
     def architecture(self, model: str) -> Architecture | None:
         """The stored architecture, if there is one."""
@@ -159,10 +212,14 @@ class IngestWriter:
     def add_measurements(self, frame: pl.DataFrame) -> None:
         """Add rows that are not stored yet; columns are those of the table but key and ingest."""
         filled = frame.select(c.name for c in frame.iter_columns() if c.null_count() < len(c))
+        before = self._added
         if self._sqlite:
             self._insert_sqlite(filled)
         else:
             self._insert_server(filled)
+        whole = self._added - before == frame.height
+        if self._content is not None:
+            self._content = self._content.with_rows(frame["row_hash"]) if whole else None
 
     def _insert_sqlite(self, frame: pl.DataFrame) -> None:
         if not self._index_last:
@@ -206,6 +263,8 @@ class IngestWriter:
         """Make rows that are stored already this ingest's: it says how to read them."""
         if self._index_last:
             return
+        self._content = None
+        forget_contents(self._connection)
         one = f"UPDATE all_measurements SET ingest_id = {int(self._ingest_id)} WHERE row_hash "
         driver = driver_connection(self._connection)
         if self._sqlite:
@@ -222,7 +281,8 @@ class IngestWriter:
             found = apply_units(self._connection, self._ingest_id, fresh, units, self._newest)
             fresh, changed = found
         if changed or self._added:
-            judge_units(self._connection, fresh, self._newest)
+            changed_aside = judge_units(self._connection, fresh, self._newest)
+            self._content = None if changed or changed_aside else self._content
         return changed
 
     def set_aside(self) -> tuple[SetAside, ...]:
@@ -251,7 +311,12 @@ class IngestWriter:
         """Bring the index back where it was put off; how many rows were added."""
         if self._index_last:
             self._index_last = False
-            self._added -= _create_hash_index(self._connection)
+            gone = _create_hash_index(self._connection)
+            self._added -= gone
+            self._content = None if gone else self._content
+            for index in all_measurements.indexes:
+                if index.name in _INDEXES[1:]:
+                    index.create(self._connection)
         return self._added
 
     def record(self, rows: int, known: int, rejected: int) -> None:
@@ -265,6 +330,9 @@ class IngestWriter:
                 rows_added=self._added,
                 rows_known=known,
                 rows_rejected=rejected,
+                **(
+                    {} if self._content is None else dict(zip(_CONTENT, self._content, strict=True))
+                ),
             )
         )
 

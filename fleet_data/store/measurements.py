@@ -40,9 +40,12 @@ _FIXED = (
     _Column("configuration", "m.configuration_key", np.int64),
     _Column("runtime", "coalesce(m.runtime_key, 0)", np.int64),
     _Column("batch_size", "coalesce(m.batch_size, 1)", np.int64),
-    _Column("runs", "coalesce(m.runs, 1)", np.int64),
+    _Column("runs", "CAST(coalesce(m.runs, 1) AS DOUBLE PRECISION)", np.float64),
     _Column("latency_ms", "m.latency_ms", np.float64),
 )
+
+
+_OPTIONAL = ("latency_p95_ms", "reduced_rows", "reduced_spread", *CONTEXT)
 
 
 class MeasurementStore(StorePart):
@@ -52,6 +55,37 @@ class MeasurementStore(StorePart):
         """All devices, in the order in which they came."""
         with self._database.reading() as connection:
             return _devices(connection)[1]
+
+    def device_count(self) -> int:
+        """How many devices there are."""
+        with self._database.reading() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(devices)) or 0)
+
+    def rows_after(self, mark: int, model: str | None = None) -> int:
+        """How many measurements (of one model) came after a mark."""
+        m = measurements.c
+        wanted = sa.select(sa.func.count()).select_from(measurements).where(m.measurement_id > mark)
+        if model is not None:
+            mine = sa.select(configurations.c.configuration_key)
+            mine = mine.where(configurations.c.model == model)
+            # only what came after is looked at, not all rows of the model
+            wanted = wanted.where((m.configuration_key + 0).in_(mine))
+        with self._database.reading() as connection:
+            return int(connection.scalar(wanted) or 0)
+
+    def devices_of(self, model: str) -> NDArray[np.object_]:
+        """Names of the devices that measured a model, in the order in which they came."""
+        mine = configurations.c.model == model
+        keys = sa.select(configurations.c.configuration_key).where(mine)
+        some = (
+            sa.select(measurements.c.device_key)
+            .distinct()
+            .where(measurements.c.configuration_key.in_(keys))
+        )
+        wanted = sa.select(devices.c.device_id).where(devices.c.device_key.in_(some))
+        with self._database.reading() as connection:
+            found = connection.scalars(wanted.order_by(devices.c.device_key)).all()
+        return np.array(found, dtype=object)
 
     def measurement_mark(self) -> int:
         """A number that grows whenever measurements are added, read in another unit, set aside or
@@ -76,17 +110,21 @@ class MeasurementStore(StorePart):
 
     def model_counts(self) -> tuple[ModelCounts, ...]:
         """How much was measured of each model, by name."""
-        same = measurements.c.configuration_key == configurations.c.configuration_key
-        dense = sa.case((configurations.c.channels == "", measurements.c.measurement_id))
+        key = (measurements.c.configuration_key, measurements.c.device_key)
+        # in the order of an index, which holds all that is asked for
+        pairs = sa.select(*key, sa.func.count().label("rows")).group_by(*key).subquery()
+        same = pairs.c.configuration_key == configurations.c.configuration_key
+        dense = sa.case((configurations.c.channels == "", pairs.c.rows), else_=0)
+        rows, dense_rows = (sa.cast(sa.func.sum(c), sa.BigInteger) for c in (pairs.c.rows, dense))
         counted = (
             sa.select(
                 configurations.c.model,
-                sa.func.count(),
-                sa.func.count(dense),
-                sa.func.count(measurements.c.device_key.distinct()),
-                sa.func.count(measurements.c.configuration_key.distinct()),
+                rows,
+                dense_rows,
+                sa.func.count(pairs.c.device_key.distinct()),
+                sa.func.count(pairs.c.configuration_key.distinct()),
             )
-            .select_from(measurements.join(configurations, same))
+            .select_from(pairs.join(configurations, same))
             .group_by(configurations.c.model)
             .order_by(configurations.c.model)
         )
@@ -94,8 +132,9 @@ class MeasurementStore(StorePart):
             return tuple(ModelCounts(*row) for row in connection.execute(counted))
 
     def pruned_pairs(self, model: str) -> tuple[tuple[str, int], ...]:
-        """Which device measured which pruned configuration (its key) of a model, at the batch size
-        with the most pruned rows: what surrogates learn from."""
+        """Which device measured which pruned configuration (its key) of a model, one input at a time
+        or, where none was, at the batch size with the most pruned rows: what surrogates learn
+        from."""
         m = measurements.c
         key = (sa.func.coalesce(m.batch_size, 1), devices.c.device_id)
         wanted = (
@@ -111,16 +150,27 @@ class MeasurementStore(StorePart):
         rows: Counter[int] = Counter()
         for batch, _, _, count in found:
             rows[batch] += count
-        most = max(rows, key=lambda batch: rows[batch], default=None)
+        most = 1 if 1 in rows else max(rows, key=lambda batch: rows[batch], default=None)
         return tuple((device, conf) for batch, device, conf, _ in found if batch == most)
 
-    def measurements(self, model: str | None = None, *, after_mark: int = 0) -> Measurements:
-        """All measurements (of one model) in the order in which they came, those after a mark.
+    def measurements(
+        self,
+        model: str | None = None,
+        *,
+        after_mark: int = 0,
+        up_to_mark: int | None = None,
+        of_devices: NDArray[np.object_] | None = None,
+    ) -> Measurements:
+        """All measurements (of one model, `of_devices` of these names) in the order in which they
+        came, those after a mark and up to one.
 
         `devices` are all devices of the fleet, whether they measured this or not.
         """
+        numbers = f"m.measurement_id > {int(after_mark)}"
+        if up_to_mark is not None:
+            numbers += f" AND +m.measurement_id <= {int(up_to_mark)}"
         with self._database.reading() as connection:
-            return _load(connection, model, after_mark)
+            return _load(connection, model, numbers, of_devices)
 
     def measurements_since(self, mark: int) -> tuple[Measurements, int]:
         """All measurements, and how many of them, the last, came after a mark; none is loaded where
@@ -128,10 +178,16 @@ class MeasurementStore(StorePart):
         newer = sa.select(sa.func.count()).where(measurements.c.measurement_id > mark)
         with self._database.reading() as connection:
             new = int(connection.scalar(newer) or 0)
-            return _load(connection, None, 0 if new else NO_MARK), new
+            wanted = f"m.measurement_id > {0 if new else NO_MARK}"
+            return _load(connection, None, wanted, None), new
 
 
-def _load(connection: sa.Connection, model: str | None, after_mark: int) -> Measurements:
+def _load(
+    connection: sa.Connection,
+    model: str | None,
+    where: str,
+    of_devices: NDArray[np.object_] | None,
+) -> Measurements:
     device_keys, fleet = _devices(connection)
     wanted = sa.select(configurations).order_by(configurations.c.configuration_key)
     if model is not None:
@@ -139,9 +195,13 @@ def _load(connection: sa.Connection, model: str | None, after_mark: int) -> Meas
     found = connection.execute(wanted).all()
     runtime_rows = connection.execute(sa.select(runtimes).order_by(runtimes.c.runtime_key)).all()
     runtime_keys = np.array([0] + [row.runtime_key for row in runtime_rows], dtype=np.int64)
-    where = f"m.measurement_id > {int(after_mark)}"
-    if model is not None:
-        keys = ", ".join(str(row.configuration_key) for row in found) or "0"
+    keys = ", ".join(str(row.configuration_key) for row in found) or "0"
+    if of_devices is not None:
+        chosen = device_keys[np.isin(fleet.ids.astype(str), of_devices.astype(str))]
+        some = ", ".join(map(str, chosen.tolist())) or "0"
+        # the index of configurations and devices finds them; `+`: the one of numbers must not
+        where = f"+{where} AND m.configuration_key IN ({keys}) AND m.device_key IN ({some})"
+    elif model is not None:
         where += f" AND m.configuration_key IN ({keys})"
     columns = _columns(connection, where)
     data = columns.values
@@ -151,17 +211,29 @@ def _load(connection: sa.Connection, model: str | None, after_mark: int) -> Meas
         models=tuple(row.model for row in found),
         channels=tuple(row.channels for row in found),
         runtimes=("", *(row.runtime for row in runtime_rows)),
-        device=np.searchsorted(device_keys, data["device"]),
-        configuration=np.searchsorted(configuration_keys, data["configuration"]),
-        runtime=np.searchsorted(runtime_keys, data["runtime"]),
+        device=_places(device_keys, data["device"]),
+        configuration=_places(configuration_keys, data["configuration"]),
+        runtime=_places(runtime_keys, data["runtime"]),
         batch_size=data["batch_size"],
-        runs=data["runs"].astype(np.float64),
+        runs=data["runs"],
         latency_ms=data["latency_ms"],
         latency_p95_ms=columns.optional("latency_p95_ms"),
         measured_at=columns.optional("measured_at"),
         context={name: data[name] for name in CONTEXT if name in data},
         software=_software(connection, data["software"]) if "software" in data else {},
+        reduced_rows=columns.filled("reduced_rows", 1.0),
+        reduced_spread=columns.filled("reduced_spread", 0.0),
     )
+
+
+def _places(keys: Ints, column: Ints) -> Ints:
+    """Where each key of a column stands among `keys`, written over the column block by block."""
+    if not column.flags.writeable:  # one number for all
+        return np.broadcast_to(np.searchsorted(keys, column[:1]), column.shape)
+    for start in range(0, len(column), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        column[part] = np.searchsorted(keys, column[part])
+    return column
 
 
 def _software(connection: sa.Connection, key: Floats) -> dict[str, TextColumn]:
@@ -188,13 +260,15 @@ class _Loaded:
         """The column, or NaN throughout where no row fills it."""
         return self.values[name] if name in self.values else np.full(self.rows, np.nan)
 
+    def filled(self, name: str, unknown: float) -> Floats | None:
+        """The column with a value for what is unknown; None where no row fills it."""
+        return np.nan_to_num(self.values[name], nan=unknown) if name in self.values else None
+
 
 def _devices(connection: sa.Connection) -> tuple[Ints, Devices]:
-    rows = connection.execute(
-        sa.select(devices.c.device_key, devices.c.device_id, devices.c.weight).order_by(
-            devices.c.device_key
-        )
-    ).all()
+    # past SQLAlchemy: a million rows as its objects take seconds
+    asked = "SELECT device_key, device_id, weight FROM devices ORDER BY device_key"
+    rows = driver_connection(connection).execute(asked).fetchall()
     keys, ids, weights = zip(*rows, strict=True) if rows else ((), (), ())
     id_column = np.empty(len(ids), dtype=object)
     id_column[:] = ids
@@ -203,30 +277,41 @@ def _devices(connection: sa.Connection) -> tuple[Ints, Devices]:
 
 
 def _columns(connection: sa.Connection, where: str) -> _Loaded:
-    optional = {name: f"m.{name}" for name in ("latency_p95_ms", *CONTEXT)}
+    optional = {name: f"m.{name}" for name in _OPTIONAL}
     optional |= {"measured_at": "m.measured_at_us", "software": "m.software_key"}
-    counts = ", ".join(f"count({sql})" for sql in optional.values())
-    counted = f"SELECT count(*), {counts} FROM measurements m WHERE {where}"
-    total, *filled = connection.exec_driver_sql(counted).one()
+    asked = [f"count({sql})" for sql in optional.values()]
+    asked += [f"{end}({c.sql})" for c in _FIXED for end in ("min", "max")]
+    counted = f"SELECT count(*), {', '.join(asked)} FROM measurements m WHERE {where}"
+    total, *rest = connection.exec_driver_sql(counted).one()
+    filled, ends = rest[: len(optional)], rest[len(optional) :]
+    # what all rows agree in is one number, whatever their number
+    alike = {
+        column.name: np.broadcast_to(np.array(low, dtype=column.kind), total)
+        for column, low, high in zip(_FIXED, ends[::2], ends[1::2], strict=True)
+        if total and low == high and column.name != "latency_ms"
+    }
     sqlite = connection.dialect.name == "sqlite"
     # no measured number is -infinity, which SQLite writes so, and so it can stand for NULL
     known = "ifnull({}, -9e999)" if sqlite else "coalesce({}::float8, '-infinity'::float8)"
-    columns = _FIXED + tuple(
+    columns = tuple(c for c in _FIXED if c.name not in alike) + tuple(
         _Column(name, known.format(sql), np.float64)
         for (name, sql), rows in zip(optional.items(), filled, strict=True)
         if rows
     )
     chosen = ", ".join(column.sql for column in columns)
     statement = f"SELECT {chosen} FROM measurements m WHERE {where} ORDER BY m.measurement_id"
-    values = {column.name: np.empty(total, dtype=column.kind) for column in columns}
+    values: dict[str, NDArray[Any]] = dict(alike)
+    values |= {column.name: np.empty(total, dtype=column.kind) for column in columns}
     blocks = _sqlite_blocks if sqlite else _server_blocks
     start = 0
     for block in blocks(driver_connection(connection), statement, columns):
         for column in columns:
             values[column.name][start : start + len(block)] = block[column.name]
         start += len(block)
-    for column in columns[len(_FIXED) :]:
-        values[column.name][np.isneginf(values[column.name])] = np.nan
+    for name in optional:
+        if name in values:
+            there: NDArray[Any] = values[name]
+            there[np.isneginf(there)] = np.nan
     if "measured_at" in values:
         values["measured_at"] /= 1e6
     return _Loaded(total, values)

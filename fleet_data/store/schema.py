@@ -112,6 +112,8 @@ ingests = sa.Table(
     sa.Column("rows_added", sa.BigInteger, nullable=False),
     sa.Column("rows_known", sa.BigInteger, nullable=False),
     sa.Column("rows_rejected", sa.BigInteger, nullable=False),
+    # of the rows that count (`IngestContent`), NULL: to be read from them
+    *(sa.Column(name, sa.BigInteger) for name in ("content_rows", "content_low", "content_high")),
 )
 
 unit_suspicions = sa.Table(
@@ -140,6 +142,9 @@ all_measurements = sa.Table(
     sa.Column("batch_size", sa.BigInteger),
     _reference("runtime_key", "runtimes.runtime_key", nullable=True),
     _reference("software_key", "software.software_key", nullable=True),
+    # of a row that stands for several: how many, and the spread of their log latencies
+    sa.Column("reduced_rows", sa.BigInteger),
+    sa.Column("reduced_spread", sa.Double),
     *(sa.Column(name, sa.Double) for name in CONTEXT),
     sa.Column("extra", sa.Text),
     sa.Column("row_hash", sa.BigInteger, nullable=False),
@@ -167,6 +172,15 @@ pruned_histories = sa.Table(
     sa.Column("before_us", sa.BigInteger, nullable=False),
     sa.Column("rows_removed", sa.BigInteger, nullable=False),
     sa.Column("rows_kept", sa.BigInteger, nullable=False),
+)
+
+# who measured what is counted, and rows of some devices are found, without reading any other row
+sa.Index(
+    "measurements_of_configuration",
+    all_measurements.c.configuration_key,
+    all_measurements.c.device_key,
+    sqlite_where=all_measurements.c.suspicion_id.is_(None),
+    postgresql_where=all_measurements.c.suspicion_id.is_(None),
 )
 
 _OF_READING = ("unit_ms", "unit_sure", "suspicion_id")

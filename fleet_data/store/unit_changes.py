@@ -51,6 +51,7 @@ def set_aside(connection: sa.Connection, levels: pl.DataFrame, after: int, newes
         "DELETE FROM unit_suspicions WHERE NOT EXISTS (SELECT 1 FROM all_measurements m "
         "WHERE m.suspicion_id IS NOT NULL AND m.suspicion_id = unit_suspicions.suspicion_id)"
     )
+    forget_contents(connection)
 
 
 def read_in(
@@ -82,7 +83,14 @@ def read_in(
             f"latency_p95_ms = m.latency_p95_ms {other}, unit_ms = {unit}, unit_sure = {said}, "
             f"suspicion_id = NULL WHERE {where}"
         )
+    if changed.rowcount:
+        forget_contents(connection)
     return changed.rowcount
+
+
+def forget_contents(connection: sa.Connection) -> None:
+    """After any change of stored rows: contents of ingests are read from the rows again."""
+    connection.exec_driver_sql("UPDATE ingests SET content_rows = NULL")
 
 
 @contextmanager

@@ -73,20 +73,20 @@ def list_set_aside(connection: sa.Connection) -> tuple[SetAside, ...]:
     )
 
 
-def judge_units(connection: sa.Connection, fresh: pl.DataFrame | None, newest: int) -> None:
+def judge_units(connection: sa.Connection, fresh: pl.DataFrame | None, newest: int) -> bool:
     """Set rows aside that look as if they were in another unit, and take back those that no longer
-    do. `fresh` are levels of what came after the row number `newest`."""
+    do; whether any were. `fresh` are levels of what came after the row number `newest`."""
     stored = stored_levels(connection, newest)
     both = stored if fresh is None else pl.concat([stored, fresh])
     if both.is_empty():
-        return
+        return False
     is_stored: Bools = np.arange(both.height) < stored.height
     known = known_levels(connection, both, is_stored)
     verdicts = judge(known.levels, known.facts)
     looks = np.where(verdicts.factor == 1.0, 0.0, both["unit_ms"].to_numpy() / verdicts.factor)
     changed = ~np.isclose(looks, both["looks_like_ms"].to_numpy(), rtol=1e-6, atol=0.0)
     if not changed.any():
-        return
+        return False
     suspected = both.select(
         "device_key",
         pl.Series("model", np.array(known.models, dtype=object)[known.levels.model], pl.String),
@@ -99,6 +99,7 @@ def judge_units(connection: sa.Connection, fresh: pl.DataFrame | None, newest: i
     places = both.select(*_RANGE, ids).filter(pl.Series(changed))
     after = 0 if changed[is_stored].any() else newest
     set_aside(connection, places, after, newest)
+    return True
 
 
 def _suspicions(connection: sa.Connection, levels: pl.DataFrame, chosen: Bools) -> pl.Series:

@@ -123,7 +123,8 @@ def _telemetry(dialect: str, rows: str, more: str = "") -> str:
     return f"""
         SELECT d.device_id, c.model, m.latency_ms, c.channels, {_ISO_TIME[dialect]} AS timestamp,
             m.latency_p95_ms, m.runs, m.batch_size, r.runtime,
-            w.precision, w.threads, w.firmware, {_CONTEXT}, d.weight, m.extra{more}
+            w.precision, w.threads, w.firmware, m.reduced_rows, m.reduced_spread, {_CONTEXT},
+            d.weight, m.extra{more}
         FROM {rows} m
         JOIN devices d ON d.device_key = m.device_key
         JOIN configurations c ON c.configuration_key = m.configuration_key

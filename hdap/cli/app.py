@@ -28,6 +28,7 @@ from hdap.cli.settings.fleet_commands import (
     ModelCommand,
     PlanCommand,
     PruneHistoryCommand,
+    ReduceCommand,
     SimulateCommand,
     SqlCommand,
     StatusCommand,
@@ -60,6 +61,7 @@ from hdap.fleet_data.errors import HdapError
 
 COMMANDS: dict[str, type] = {
     "ingest": IngestCommand,
+    "reduce": ReduceCommand,
     "devices": DevicesCommand,
     "model": ModelCommand,
     "cluster": ClusterCommand,

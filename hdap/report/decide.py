@@ -51,7 +51,7 @@ def decide(source: PictureSource) -> ShippingDecision:
 
 
 def _before_searching(source: PictureSource) -> ShippingDecision:
-    counts = next((c for c in source.store.model_counts() if c.model == source.model), None)
+    counts = next((c for c in source.counts if c.model == source.model), None)
     if counts is None:
         step = NextStep("hdap ingest TELEMETRY.csv", "loads what the devices measured")
         told = "The database holds no measurements."
@@ -224,7 +224,7 @@ def _warnings(source: PictureSource, found: ShippingCandidate) -> list[str]:
     if found.study.state == "running":
         told.append(f"study {found.study.name} has not finished: hdap search --resume")
     told += [f"cluster {r.cluster}: {r.warning}" for r in source.surrogates if r.warning]
-    models = tuple(c.model for c in source.store.model_counts())
+    models = tuple(c.model for c in source.counts)
     changed = findings(source.store, source.fleet, models)
     told += [str(f) for f in changed if f.action != "nothing"]
     over = len(told) - MOST_WARNINGS

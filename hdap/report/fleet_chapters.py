@@ -13,8 +13,8 @@ from hdap.workflows.detect_drift import findings
 def fleet(source: PictureSource) -> Chapter:
     """Who the devices are, and who among them is sick."""
     section = Chapter("fleet", "The fleet")
-    counts = source.store.model_counts()
-    devices = len(source.store.devices().ids)
+    counts = source.counts
+    devices = source.store.device_count()
     if counts:
         rows = sum(c.measurements for c in counts)
         section.parts.append(
@@ -111,7 +111,7 @@ def drift(source: PictureSource) -> Chapter:
     """What telemetry since the clustering says of what it assumed."""
     section = Chapter("drift", "Drift")
     if source.clustering is not None:
-        models = tuple(c.model for c in source.store.model_counts())
+        models = tuple(c.model for c in source.counts)
         section.tabulate(
             "What came since the clustering, against what it assumed",
             ["what is to do", "what came", "command"],

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hdap.fleet_data.records import StudyRecord
+from hdap.fleet_data.records import IngestRecord, StudyRecord
 from hdap.report.pictures.html_page import MOST_ROWS, Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.requests.search_request import SearchRequest
@@ -38,37 +38,33 @@ def provenance(source: PictureSource) -> Chapter:
 
 def _files(section: Chapter, source: PictureSource) -> list[str]:
     """A table of what was ingested; the files' names."""
-    found = source.store.query(
-        "SELECT i.source, i.started_at, i.rows_read, i.rows_added, i.rows_known, i.rows_rejected, "
-        "count(m.measurement_id), sum(m.row_hash & 4294967295), "
-        "sum((m.row_hash >> 32) & 4294967295) "
-        "FROM ingests i LEFT JOIN measurements m ON m.ingest_id = i.ingest_id "
-        "GROUP BY i.ingest_id, i.source, i.started_at, i.rows_read, i.rows_added, i.rows_known, "
-        "i.rows_rejected ORDER BY i.ingest_id"
-    )
-    names = [str(row[0]) for row in found.rows]
+    found = source.store.ingests()
+    names = [each.source for each in found]
     section.tabulate(
         "What was ingested (the content of rows is a sum of their hashes, in any order)",
         ["file", "rows|", "rejected|", "added|", "known|", "when (UTC)", "content", "SHA-256 now"],
         [
             [
-                str(row[0]),
-                *(f"{row[i]:,}" for i in (2, 5, 3, 4)),
-                str(row[1])[:19],
-                _content(row[6:]),
+                each.source,
+                f"{each.rows_read:,}",
+                f"{each.rows_rejected:,}",
+                f"{each.rows_added:,}",
+                f"{each.rows_known:,}",
+                str(each.started_at)[:19],
+                _content(each),
                 digest,
             ]
-            for row, digest in zip(found.rows, _digests(names), strict=True)
+            for each, digest in zip(found, _digests(names), strict=True)
         ],
         newest_last=True,
     )
     return names
 
 
-def _content(sums: tuple[Any, ...]) -> str:
-    rows, low, high = (int(v or 0) for v in sums)
-    digest = hashlib.sha256(f"{rows} {low} {high}".encode()).hexdigest()
-    return digest[:16] if rows else "-"
+def _content(ingest: IngestRecord) -> str:
+    sums = ingest.content_rows, ingest.content_low, ingest.content_high
+    digest = hashlib.sha256(" ".join(map(str, sums)).encode()).hexdigest()
+    return digest[:16] if ingest.content_rows else "-"
 
 
 def _digests(names: list[str]) -> list[str]:

@@ -155,9 +155,10 @@ def _of_surrogates(store: "Store", clustering: ClusteringRecord, model: str) -> 
     records = store.surrogates(model, clustering.id, "fleet")
     if not records:
         return []
-    unseen = store.measurements(model, after_mark=max(r.measurement_mark for r in records))
-    if not len(unseen):
+    mark = max(r.measurement_mark for r in records)
+    if not store.rows_after(mark, model):
         return []
+    unseen = store.measurements(model, after_mark=mark)
     architecture = store.architecture(model)
     try:
         surrogate = load_surrogate("fleet", architecture, tuple(r.payload for r in records))

@@ -21,8 +21,14 @@ from hdap.fleet_data.store import Store
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.models.registry import load_surrogate
+from hdap.surrogate.training_data.row_selection import ROWS_PER_CELL
 from hdap.surrogate.validation.fit_surrogates import FitResult, fit
 from hdap.workflows.artifacts import latest_clustering, require_measurements
+
+LARGE_FLEET = 20_000
+"""Devices above which a surrogate is not shown all rows."""
+DEVICES_OF_CLUSTER = 2 * ROWS_PER_CELL
+"""Devices of a cluster that it is shown then: enough where only every second one is usable."""
 
 
 def ensure_clustering(
@@ -146,6 +152,29 @@ def ensure_surrogates(
     return found.surrogate
 
 
+def measurements_to_learn_from(
+    store: Store, model: str, clustering: ClusteringRecord, up_to_mark: int | None = None
+) -> Measurements:
+    """Measurements of a model up to a mark (None: all): every row, or of a large fleet those of
+    all devices that measured pruned networks and of some of each cluster.
+
+    A surrogate keeps no more dense rows than these have: reading the others changes nothing but
+    which ones are kept.
+    """
+    if len(clustering.device_ids) <= LARGE_FLEET:
+        return store.measurements(model, up_to_mark=up_to_mark)
+    pruned = {device for device, _ in store.pruned_pairs(model)}
+    measured = np.isin(clustering.device_ids.astype(str), store.devices_of(model).astype(str))
+    usual = np.flatnonzero(measured & ~clustering.outlier)
+    some = set(pruned)
+    for k in range(len(clustering.clusters)):
+        mine = usual[clustering.cluster[usual] == k]
+        step = max(1, -(-len(mine) // DEVICES_OF_CLUSTER))
+        some.update(clustering.device_ids[mine[::step]].tolist())
+    chosen = np.array(sorted(some), dtype=object)
+    return store.measurements(model, up_to_mark=up_to_mark, of_devices=chosen)
+
+
 def fit_surrogates(
     store: Store, architecture: Architecture, clustering: ClusteringRecord, kind: str, seed: int
 ) -> FitResult:
@@ -154,10 +183,9 @@ def fit_surrogates(
     Raises NotEnoughDataError when the model has no measurements or too few pruned ones.
     """
     require_measurements(store, architecture.model)
-    measurements = store.measurements(architecture.model)
     result = fit(
         architecture,
-        measurements,
+        measurements_to_learn_from(store, architecture.model, clustering),
         clustering,
         kind=kind,
         seed=seed,

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from hdap.fleet_data.model_names import kind_of_model
-from hdap.fleet_data.records import ClusteringRecord
+from hdap.fleet_data.records import ModelCounts
 from hdap.fleet_data.store import Store
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
-from hdap.workflows.artifacts import latest_clustering
 
 BUDGET = "25%"
 MOST_MODELS = 3
@@ -72,19 +71,17 @@ def plan_command(model: str, study: str | None = None) -> str:
     return command_line("plan", "--model", model, *around, "--out", free_name("bundles"))
 
 
-def for_models(store: Store, models: tuple[str, ...] = ()) -> list[str]:
+def for_models(store: Store, measured_models: Sequence[ModelCounts] | None = None) -> list[str]:
     """For each measured model (of these): search where enough was measured of it, else measure
     more. Empty where nothing was measured, or nothing of a model that can be traced.
     """
-    clustering = latest_clustering(store)
+    outliers = _outliers(store)
     found = []
-    for counts in store.model_counts():
-        if models and counts.model not in models:
-            continue
+    for counts in store.model_counts() if measured_models is None else measured_models:
         measured = "few"
         # the first is known already, and the second reads every pruned measurement of the model
         if counts.configurations >= LEAST_FLEET:
-            measured = _measured(store.pruned_pairs(counts.model), clustering)
+            measured = _measured(store.pruned_pairs(counts.model), outliers)
         if measured == "enough":
             found.append(search_command(counts.model))
         elif measured == "unsure":
@@ -98,23 +95,28 @@ def for_models(store: Store, models: tuple[str, ...] = ()) -> list[str]:
 
 def learnable(store: Store, model: str) -> bool:
     """Whether a surrogate has enough pruned configurations to learn from."""
-    return _measured(store.pruned_pairs(model), latest_clustering(store)) == "enough"
+    return _measured(store.pruned_pairs(model), _outliers(store)) == "enough"
+
+
+def _outliers(store: Store) -> frozenset[str] | None:
+    """Devices that the newest clustering calls outliers; None where there is none."""
+    clustering = store.clustering_head()
+    return None if clustering is None else store.outliers(clustering.id)
 
 
 def _measured(
-    pairs: Sequence[tuple[str, int]], clustering: ClusteringRecord | None
+    pairs: Sequence[tuple[str, int]], outliers: frozenset[str] | None
 ) -> Literal["enough", "unsure", "few"]:
     """Whether devices that are no outliers measured enough pruned configurations; unsure where no
     clustering has said who is one, and it depends on a single device."""
     by_device: dict[str, set[int]] = {}
     for device, configuration in pairs:
         by_device.setdefault(device, set()).add(configuration)
-    if clustering is not None:
-        for device in clustering.device_ids[clustering.outlier].tolist():
-            by_device.pop(device, None)
+    for device in outliers or ():
+        by_device.pop(device, None)
     if len(set[int]().union(*by_device.values())) < LEAST_FLEET:
         return "few"
-    if clustering is None and len(by_device) > 1:
+    if outliers is None and len(by_device) > 1:
         # a device is an outlier at most where there are others
         for device in by_device:
             rest = (known for other, known in by_device.items() if other != device)

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from hdap.cli.terminal.next_steps import WITHOUT_DATABASE, Named, as_typed, reme
 from hdap.fleet_data.records import ModelCounts
 from hdap.fleet_data.store import Store
 from hdap.search.problem.budget import parse_ms
-from hdap.workflows import next_commands
 from hdap.workflows.next_commands import (
     command_line,
     for_models,
@@ -134,16 +132,14 @@ def test_pruned_rows_of_two_workloads_are_not_counted_together(
     [(False, "", "hdap cluster"), (True, "", "hdap search"), (True, "b", "hdap plan")],
 )
 def test_what_outliers_measured_does_not_count(
-    clustered: bool, outlier: str, next_one: str, monkeypatch: pytest.MonkeyPatch
+    clustered: bool, outlier: str, next_one: str
 ) -> None:
-    ids = np.array(["a", "b"], dtype=object)
-    record = SimpleNamespace(device_ids=ids, outlier=ids == outlier)
     store = SimpleNamespace(
         model_counts=lambda: [ModelCounts("net:x", 20, 10, 2, 9)],
         pruned_pairs=lambda model: [("a", i) for i in range(7)] + [("b", i) for i in (6, 7)],
+        clustering_head=lambda: SimpleNamespace(id=1) if clustered else None,
+        outliers=lambda clustering_id: frozenset({outlier}),
     )
-    known = record if clustered else None
-    monkeypatch.setattr(next_commands, "latest_clustering", lambda store: known)
     assert for_models(cast(Store, store))[0].startswith(next_one)
 
 

@@ -70,6 +70,6 @@ def test_many_blocks_are_read_as_one(filled: Store, monkeypatch: Any) -> None:
 
 def test_the_contract_is_the_designs() -> None:
     assert REQUIRED == ("device_id", "model", "latency_ms")
-    assert len(COLUMNS) == len(BY_NAME) == 23
+    assert len(COLUMNS) == len(BY_NAME) == 25
     assert len(CONTEXT) == 10
     assert all(column.meaning and column.accepted for column in COLUMNS)

@@ -32,9 +32,10 @@ from hdap.fleet_data.telemetry import COLUMNS
 
 NEWER = (
     *("unit_ms", "unit_sure", "suspicion_id", "software_key"),
-    *("stands_for", "sustained_s"),
+    *("stands_for", "sustained_s", "reduced_rows", "reduced_spread"),
 )
 OF_DEVICES = ("software", "factor_sd", "software_before", "software_since_us")
+OF_INGESTS = ("source_version", "content_rows", "content_low", "content_high")
 EXTRA = '{"precision":"int8","site":"x","threads":"4"}'
 
 
@@ -83,7 +84,7 @@ def baseline(url: str) -> None:
             table.to_metadata(old)
     sa.Table("cluster_devices", old, *_columns(cluster_devices, *OF_DEVICES))
     sa.Table("epochs", old, *_columns(epochs, "metric"))
-    sa.Table("ingests", old, *_columns(ingests, "source_version"))
+    sa.Table("ingests", old, *_columns(ingests, *OF_INGESTS))
     rows = sa.Table("measurements", old, *_columns(all_measurements, *NEWER))
     sa.Index("measurements_row_hash", rows.c.row_hash, unique=True)
     engine = sa.create_engine(parse_url(url))

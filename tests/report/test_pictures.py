@@ -190,7 +190,7 @@ def test_of_a_large_fleet_a_sample_is_drawn_that_holds_what_matters() -> None:
 
 def test_a_sample_is_called_one(source: PictureSource) -> None:
     kind = PICTURES["fleet"]
-    data = replace(kind.prepare(source), total=100_000, known=100_000)
+    data = replace(kind.prepare(source), total=100_000, asked=100_000, known=100_000)
     assert kind.notes(data) == ("24 of 100,000 devices (outliers first) are drawn.",)
 
 

@@ -1,9 +1,8 @@
 """`hdap ingest`: telemetry into the database."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 
 from hdap.cli.settings.fleet_commands import IngestCommand
 from hdap.cli.terminal.agree_to_columns import agree_to_columns
@@ -13,10 +12,12 @@ from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
 from hdap.fleet_data.ingest import IngestReport, ingest
+from hdap.fleet_data.ingest.ingest_file import FrameStream, Source
 from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.ingest.source_files import source_of, sources_at
+from hdap.fleet_data.reduction.warehouse import kind_of, read_reduced
 from hdap.fleet_data.store import Store
-from hdap.fleet_data.units.latency_unit import LatencyUnits
+from hdap.fleet_data.units.latency_unit import UNITS, LatencyUnits
 from hdap.fleet_data.wording import counted, seconds
 from hdap.networks.model_name_check import check_model_names
 from hdap.networks.model_tracer import ModelTracer
@@ -25,15 +26,14 @@ from hdap.workflows.next_commands import for_models
 
 def run(asked: IngestCommand) -> None:
     """Load the files and print what came of each, also where a later one fails."""
-    units, reading = asked.request.units, asked.request.reading
-    sources = [each for file in asked.files for each in sources_at(source_of(file))]
-    facts = asked.request.facts
-    readings = [agree_to_columns(each, reading, facts, unit_said=units.said) for each in sources]
+    if asked.after is not None and asked.via is None:
+        raise InputError("--after must come with --via, which reduces: leave it out, or give both")
+    parts = _reductions(asked) if asked.via is not None else _files(asked)
     reports: list[IngestReport] = []
     with open_store(asked.db) as store:
         try:
-            for source, how in zip(sources, readings, strict=True):
-                reports.append(_ingest(store, source, asked, units, how))
+            for source, how, unit in parts:
+                reports.append(_ingest(store, source, asked, unit, how))
                 _tell(store, reports[-1], asked)
         finally:
             if asked.as_json and reports:
@@ -51,12 +51,40 @@ def run(asked: IngestCommand) -> None:
                 _offer(store)
 
 
+_Part = tuple[Source, SourceReading, LatencyUnits]
+
+
+def _files(asked: IngestCommand) -> list[_Part]:
+    units, request = asked.request.units, asked.request
+    sources = [each for file in asked.files for each in sources_at(source_of(file))]
+    return [
+        (each, agree_to_columns(each, request.reading, request.facts, unit_said=units.said), units)
+        for each in sources
+    ]
+
+
+def _reductions(asked: IngestCommand) -> Iterator[_Part]:
+    """Tables reduced by the engine that was named, one when it is asked for."""
+    request = asked.request
+    for table_name in asked.files:
+        say(f"reducing {table_name} in {kind_of(str(asked.via))}")
+        found = read_reduced(str(asked.via), table_name, request.reading, asked.after)
+        units, told = request.units, found.naming.unit
+        if told and not units.said:
+            units = replace(units, of_all=UNITS[told])
+        if found.naming.taken:
+            say("columns read as " + ", ".join(f"{a}={b}" for a, b in found.naming.taken))
+        stream = FrameStream(found.name, found.frames)
+        yield stream, SourceReading(models=request.reading.models), units
+
+
 def _repairs(reports: Sequence[IngestReport], asked: IngestCommand) -> list[str]:
     """Commands that read rows in another unit, files of this one as they were read now."""
     now = {report.source for report in reports}
     request = asked.request
     said = [f"--source {shlex.quote(asked.source)}"] if asked.source else []
-    if not said:
+    said += [f"--via {shlex.quote(asked.via)}"] if asked.via else []
+    if not asked.source:
         said += [f"--map {shlex.quote(pair)}" for pair in request.columns]
         said += [f"--model-alias {shlex.quote(pair)}" for pair in request.models]
         said += [f"--delimiter {shlex.quote(request.delimiter)}"] * bool(request.delimiter)
@@ -73,12 +101,17 @@ def _repairs(reports: Sequence[IngestReport], asked: IngestCommand) -> list[str]
 
 def _ingest(
     store: Store,
-    source: Path | str,
+    source: Source,
     asked: IngestCommand,
     units: LatencyUnits,
     reading: SourceReading,
 ) -> IngestReport:
-    with progress_bar(f"ingest {str(source).rstrip('/').rpartition('/')[2]}", "bytes") as bar:
+    name = (
+        source.name
+        if isinstance(source, FrameStream)
+        else str(source).rstrip("/").rpartition("/")[2]
+    )
+    with progress_bar(f"ingest {name}", "bytes") as bar:
         at: tuple[int, int | None] = (0, None)
 
         def progress(done: int, total: int | None) -> None:

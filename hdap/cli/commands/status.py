@@ -8,12 +8,11 @@ from hdap.cli.settings.fleet_commands import StatusCommand
 from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
-from hdap.fleet_data.records import ClusteringRecord, StudyRecord
+from hdap.fleet_data.records import ClusteringHead, ModelCounts, StudyRecord
 from hdap.fleet_data.software import parse_software, show_software
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted
 from hdap.search.analysis.judgement import StoredVerdict, stored_verdicts
-from hdap.workflows.artifacts import latest_clustering
 from hdap.workflows.list_devices import software_shares
 from hdap.workflows.next_commands import command_line, for_models
 
@@ -33,7 +32,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
     names = {counts.model for counts in measured}
     studies = [s for s in store.studies() if s.model in names]
     verdicts = [(s, v) for s in studies for v in stored_verdicts(store.verifications(s.id))]
-    clustering = latest_clustering(store)
+    clustering = store.clustering_head()
     models: list[dict[str, Any]] = []
     for counts in measured:
         records = (
@@ -54,18 +53,20 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         )
     return {
         "database": store.name,
-        "devices": len(store.devices().ids),
+        "devices": store.device_count(),
         "clustering": _state(
             clustering is not None, clustering is not None and clustering.measurement_mark == mark
         ),
         "clustering_id": None if clustering is None else clustering.id,
         "software": _software(store),
-        "clusters": 0 if clustering is None else len(clustering.clusters),
+        "clusters": 0 if clustering is None else clustering.clusters,
         "models": models,
         "verified": [_verified(*each) for each in verdicts],
-        "drift": _drift(store, clustering, tuple(m["model"] for m in models)),
+        "drift": _drift(store, clustering, tuple(c.model for c in measured)),
         "set_aside": [asdict(each) | {"line": str(each)} for each in aside],
-        "next": aside[0].repair if aside and not models else _next(store, models, verdicts),
+        "next": (
+            aside[0].repair if aside and not models else _next(store, models, measured, verdicts)
+        ),
     }
 
 
@@ -83,14 +84,15 @@ def _software(store: Store) -> list[dict[str, Any]]:
 
 
 def _drift(
-    store: Store, clustering: ClusteringRecord | None, models: tuple[str, ...]
+    store: Store, clustering: ClusteringHead | None, models: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """What telemetry since the clustering says of it."""
     if clustering is None or store.measurement_mark() == clustering.measurement_mark:
         return []
     from hdap.workflows.detect_drift import findings  # takes a second, and is seldom needed
 
-    return [asdict(f) | {"line": str(f)} for f in findings(store, clustering, models)]
+    found = findings(store, store.clustering(clustering.id), models)
+    return [asdict(f) | {"line": str(f)} for f in found]
 
 
 def _verified(study: StudyRecord, verdict: StoredVerdict) -> dict[str, Any]:
@@ -113,7 +115,12 @@ def _state(there: bool, current: bool) -> str:
     return ("current" if current else "stale") if there else "missing"
 
 
-def _next(store: Store, models: list[dict[str, Any]], verdicts: Verdicts) -> str:
+def _next(
+    store: Store,
+    models: list[dict[str, Any]],
+    measured: Sequence[ModelCounts],
+    verdicts: Verdicts,
+) -> str:
     """The next command; empty where none works before there is other telemetry."""
     # a prediction that missed by a factor is mended before anything rests on it
     off = [
@@ -124,7 +131,7 @@ def _next(store: Store, models: list[dict[str, Any]], verdicts: Verdicts) -> str
     searched = [m["studies"][-1] for m in models if m["studies"]]
     if searched:
         return command_line("trials", "--study", searched[0])
-    steps = for_models(store, tuple(m["model"] for m in models))
+    steps = for_models(store, measured)
     return steps[0] if steps else "hdap devices" if models else ""
 
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from hdap.cli.settings.shared_flags import WithBoth, WithDatabase, WithJson
+from hdap.fleet_data.reduction.dialects import DIALECT_NAMES
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.history_span import DEFAULT_KEEP, parse_span
 from hdap.requests.ingest_request import IngestRequest
@@ -32,6 +33,17 @@ class IngestCommand(WithBoth):
     ] = None
     request: IngestRequest = field(default_factory=IngestRequest)
 
+    via: Annotated[
+        str | None,
+        Setting(
+            "Reduce in this engine and load a row a device and network: duckdb, spark, "
+            "duckdb://FILE, spark://HOST:PORT, clickhouse://..., postgres://...; FILES are tables."
+        ),
+    ] = None
+    after: Annotated[str | None, Setting("With --via: only rows after this moment, ISO 8601.")] = (
+        None
+    )
+
     files: Annotated[
         tuple[str, ...],
         Setting(
@@ -40,6 +52,25 @@ class IngestCommand(WithBoth):
             argument=True,
         ),
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReduceCommand:
+    """Print the SQL that reduces telemetry to a row a device and network, for who may not connect.
+
+    Run it where the telemetry is, write its result as Parquet, and load that: hdap ingest
+    reduced.parquet. Where hdap may connect, hdap ingest --via does all of it.
+    """
+
+    EXTRA: ClassVar = "ibis"
+
+    sql: Annotated[str, Setting("Dialect of the statement.", choices=DIALECT_NAMES)]
+    column: Annotated[
+        tuple[str, ...],
+        Setting("A column that the table has: NAME, or THEIRS=NAME; repeatable."),
+    ] = ("device_id", "model", "latency_ms", "channels", "timestamp")
+    after: Annotated[str | None, Setting("Only rows after this moment, ISO 8601.")] = None
+    table: Annotated[str, Setting("The table: NAME or SCHEMA.NAME.", argument=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

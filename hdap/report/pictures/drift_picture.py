@@ -41,7 +41,7 @@ class DriftPicture(Picture[DriftView]):
 
     def prepare(self, source: PictureSource) -> DriftView:
         fleet = source.fleet
-        new = len(source.store.measurements(after_mark=fleet.measurement_mark))
+        new = source.store.rows_after(fleet.measurement_mark)
         seen = drift(source.measurements, new, fleet) if new else None
         if seen is None or not seen.clusters:
             raise NotEnoughDataError(

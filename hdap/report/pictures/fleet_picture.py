@@ -12,6 +12,7 @@ from hdap.fleet_data.wording import times
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.view import Cluster, Shown, Text, View, chart, layered
+from hdap.workflows.fleet_artifacts import LARGE_FLEET
 
 CONTEXT_TITLES = {
     "cpu_freq_mhz": "median CPU clock, MHz",
@@ -43,7 +44,8 @@ CATEGORIES = 8
 @dataclass(frozen=True, eq=False)
 class DevicesView(View):
     """D devices: `latency` over the fleet's median device, `other` in what `axis` says. `total`
-    devices are in the clustering, `known` of them told `other`; of those D are drawn. `apart` is
+    devices are in the clustering, `asked` of them were looked at, `known` of these told `other`; of
+    those D are drawn. `apart` is
     the slowest device's latency over the fastest's, outliers left out (NaN: all are outliers)."""
 
     device: Annotated[Text, Shown()]
@@ -55,6 +57,7 @@ class DevicesView(View):
     axis: str
     clusters: int
     total: int
+    asked: int
     known: int
     outliers: int
     apart: float
@@ -69,7 +72,11 @@ class FleetPicture(Picture[DevicesView]):
     def prepare(self, source: PictureSource) -> DevicesView:
         fleet = source.fleet
         latency = relative_latency(fleet)
-        other, axis = second_axis(source)
+        # of a large fleet only those that may be drawn are asked
+        asked = np.arange(len(latency))
+        if len(latency) > LARGE_FLEET:
+            asked = sampled(len(latency), fleet.outlier)
+        other, axis = second_axis(source, asked)
         known = np.flatnonzero(np.isfinite(other))
         chosen = known[sampled(len(known), fleet.outlier[known])]
         outlier, usual = fleet.outlier[chosen], latency[~fleet.outlier]
@@ -83,6 +90,7 @@ class FleetPicture(Picture[DevicesView]):
             axis,
             len(fleet.clusters),
             len(latency),
+            len(asked),
             len(known),
             int(fleet.outlier.sum()),
             float(usual.max() / usual.min()) if len(usual) else float("nan"),
@@ -96,11 +104,11 @@ class FleetPicture(Picture[DevicesView]):
         )
 
     def notes(self, data: DevicesView) -> tuple[str, ...]:
-        unknown = data.total - data.known
+        unknown = data.asked - data.known
         silent = (f"{unknown:,} devices never told their {data.axis} and are left out.",)
-        return silent * (unknown > 0) + sample_note(
-            len(data.device), data.known, "devices (outliers first)"
-        )
+        of = data.known if data.asked == data.total else data.total
+        note = sample_note(len(data.device), of, "devices (outliers first)")
+        return silent * (unknown > 0) + note
 
     def draw(self, data: DevicesView) -> alt.LayerChart:
         x = data.x("other", scale=alt.Scale(zero=False, nice=False, padding=16))
@@ -138,8 +146,9 @@ def relative_latency(fleet: ClusteringRecord) -> Floats:
     return result
 
 
-def second_axis(source: PictureSource) -> tuple[Floats, str]:
-    """What tells the clusters apart best beside latency: values (D) and the axis' title."""
+def second_axis(source: PictureSource, asked: Ints) -> tuple[Floats, str]:
+    """What tells the clusters apart best beside latency: values (D, known of those `asked`) and
+    the axis' title."""
     fleet = source.fleet
     shares = {
         name: _between(fleet.fingerprint[:, i], fleet.cluster)
@@ -152,7 +161,7 @@ def second_axis(source: PictureSource) -> tuple[Floats, str]:
         return fleet.factor, "latency over its cluster's"
     if best in BEHAVIOUR_TITLES:
         return fleet.fingerprint[:, fleet.features.index(best)], BEHAVIOUR_TITLES[best]
-    return _medians(source, best), CONTEXT_TITLES[best]
+    return _medians(source, best, asked), CONTEXT_TITLES[best]
 
 
 def _between(values: Floats, cluster: Ints) -> float:
@@ -165,11 +174,18 @@ def _between(values: Floats, cluster: Ints) -> float:
     return float(((middle[cluster] - values.mean()) ** 2).sum()) / total
 
 
-def _medians(source: PictureSource, column: str) -> Floats:
-    """Median of a context column of each device of the clustering; NaN where none was sent."""
-    rows, fleet = source.measurements, source.fleet
+def _medians(source: PictureSource, column: str, asked: Ints) -> Floats:
+    """Median of a context column of each device of the clustering that is `asked`; NaN for others
+    and where none was sent."""
+    fleet = source.fleet
+    names = fleet.device_ids[asked]
+    whole = len(asked) == len(fleet.device_ids)
+    rows = source.measurements if whole else source.store.measurements(of_devices=names)
+    medians = np.full(len(rows.devices.ids), np.nan)
+    if column in rows.context:
+        medians = grouped_median(rows.device, rows.context[column], len(medians))
     place = {str(d): i for i, d in enumerate(rows.devices.ids)}
-    medians = grouped_median(rows.device, rows.context[column], len(rows.devices.ids))
-    at = np.array([place.get(str(d), -1) for d in fleet.device_ids], dtype=np.int64)
-    result: Floats = np.where(at >= 0, medians[at], np.nan)
+    at = np.array([place.get(str(d), -1) for d in names], dtype=np.int64)
+    result = np.full(len(fleet.device_ids), np.nan)
+    result[asked] = np.where(at >= 0, medians[at], np.nan)
     return result

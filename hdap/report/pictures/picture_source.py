@@ -10,6 +10,7 @@ from hdap.fleet_data.records import (
     Floats,
     LevelPlanRecord,
     Measurements,
+    ModelCounts,
     PortfolioRecord,
     StudyRecord,
     SurrogateRecord,
@@ -27,6 +28,7 @@ from hdap.surrogate.training_data.training_cells import TrainingData, training_d
 from hdap.surrogate.validation.choose_by_state import choose_by_state
 from hdap.surrogate.validation.cross_validation import HeldOut, calibration, cross_validate
 from hdap.workflows.build_problem import measured_dense, stored_problem
+from hdap.workflows.fleet_artifacts import measurements_to_learn_from
 from hdap.workflows.precision_arms import predicted_arms
 
 
@@ -125,6 +127,11 @@ class PictureSource:
         return predicted_arms(self.store, self.fleet, self.problem, self.dense_ms, self.answer)
 
     @cached_property
+    def counts(self) -> tuple[ModelCounts, ...]:
+        """How much was measured of each model."""
+        return self.store.model_counts()
+
+    @cached_property
     def measurements(self) -> Measurements:
         """Every measurement of the fleet, at least one."""
         found = self.store.measurements()
@@ -156,9 +163,8 @@ class PictureSource:
         """The rows that the surrogates learned from: none that came later."""
         mark = max(r.measurement_mark for r in self.surrogates)
         architecture = self.store.architecture(self.surrogates[0].model)
-        found = self.store.measurements(architecture.model)
-        newer = len(self.store.measurements(architecture.model, after_mark=mark))
-        return training_data(architecture, _first(found, len(found) - newer), self.fleet)
+        found = measurements_to_learn_from(self.store, architecture.model, self.fleet, mark)
+        return training_data(architecture, found, self.fleet)
 
     @cached_property
     def held_out(self) -> HeldOut:
@@ -232,8 +238,3 @@ def _busiest(store: Store) -> str | None:
     return (
         max(counts, key=lambda c: c.measurements - c.dense_measurements).model if counts else None
     )
-
-
-def _first(rows: Measurements, count: int) -> Measurements:
-    """The rows that came first; rows come in the order of their arrival."""
-    return rows.at(slice(count))
