@@ -43,7 +43,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     ("name", "data"),
     {
         "t.csv": CSV,
-        "t.csv.gz": gzip.compress(CSV),
+        "t.csv.gz": gzip.compress(CSV, mtime=0),
         "t.csv.zst": bytes(pa.compress(CSV, codec="zstd", asbytes=True)),
         "t.parquet": parquet(ROWS),
         "t.jsonl": ROWS.write_ndjson().encode(),
