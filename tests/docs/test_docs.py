@@ -1,5 +1,6 @@
 """Every code block of README and docs is run, or every command and option of it at least exists."""
 
+import configparser
 import math
 import re
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -232,7 +234,23 @@ def test_settings_of_a_page_are_settings(tmp_path: Path, block: Block) -> None:
 def test_every_page_is_in_the_navigation_and_every_block_is_of_a_known_kind() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     assert [p.name for p in PAGES[1:] if p.name not in navigation] == []
-    assert {b.language for b in BLOCKS} <= {"python", "bash", "sql", "toml", "text"}
+    known = {"python", "bash", "sql", "toml", "ini", "yaml", "text"}
+    assert {b.language for b in BLOCKS} <= known
+
+
+def test_a_unit_starts_a_command_that_there_is() -> None:
+    (block,) = [b for b in BLOCKS if b.language == "ini"]
+    unit = configparser.ConfigParser()
+    unit.read_string(block.text)
+    program, command, *_ = shlex.split(unit["Service"]["ExecStart"])
+    assert (Path(program).name, command) == ("hdap", "watch")
+
+
+def test_a_job_of_kubernetes_starts_a_command_that_there_is() -> None:
+    (block,) = [b for b in BLOCKS if b.language == "yaml"]
+    pod = yaml.safe_load(block.text)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][0] == "watch"
 
 
 def test_the_readme_is_short() -> None:
