@@ -28,7 +28,7 @@ def test_every_command_and_option_is_documented_in_its_help(command: str) -> Non
 
 def test_the_readme_leads_to_the_list_of_commands_which_has_them_all(hdap: Hdap) -> None:
     assert "`hdap --help`" in (ROOT / "README.md").read_text()
-    listed = re.findall(r"^. (\w+) ", hdap("--help").stdout, re.M)
+    listed = re.findall(r"^. ([\w-]+) ", hdap("--help").stdout, re.M)
     assert set(COMMANDS) <= set(listed)
 
 
