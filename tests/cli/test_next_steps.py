@@ -65,7 +65,7 @@ def test_commands_without_a_database_are_those_that_take_none() -> None:
     [
         ("hdap status", Named(), "hdap status"),
         ("hdap status", Named(db="my fleet.db"), "hdap status --db 'my fleet.db'"),
-        ("hdap measure out", Named(db="a.db"), "hdap measure out"),
+        ("hdap measure out", Named(db="a.db"), "hdap measure out --db a.db"),
         ("hdap elastic deploy x", Named(db="a.db"), "hdap elastic deploy x"),
         ("hdap portfolio build x", Named(db="a.db"), "hdap portfolio build x --db a.db"),
         ("hdap ingest x --db b.db", Named(db="a.db"), "hdap ingest x --db b.db"),

@@ -15,7 +15,7 @@ from rich.markup import escape
 from hdap.cli.terminal.output import out, quiet
 
 WITHOUT_DATABASE = frozenset(
-    {"demo", "export", "measure", "reduce", "simulate", "elastic deploy", "portfolio serve"}
+    {"demo", "export", "reduce", "simulate", "elastic deploy", "portfolio serve"}
 )
 """Commands that take no --db; a test compares them with what the commands take."""
 TELEMETRY = "TELEMETRY.csv"
