@@ -132,7 +132,7 @@ class MeasurementStore(StorePart):
             return tuple(ModelCounts(*row) for row in connection.execute(counted))
 
     def pruned_pairs(self, model: str) -> tuple[tuple[str, int], ...]:
-        """Which device measured which pruned configuration (its key) of a model, one input at a time
+        """Which device measured which pruned configuration (its key) of a model, one input at once
         or, where none was, at the batch size with the most pruned rows: what surrogates learn
         from."""
         m = measurements.c
