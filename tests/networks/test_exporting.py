@@ -60,7 +60,8 @@ def test_large_weights_go_to_a_second_file(
 
 
 def test_an_unknown_format_names_the_known(pruned: PrunedNetwork, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="onnx, openvino, ncnn, litert, executorch, pt2, torchscript"):
+    known = "onnx, openvino, ncnn, litert, executorch, pt2, torchscript"
+    with pytest.raises(InputError, match=known):
         export(pruned.module, SHAPE, "tflite", tmp_path / "x")
 
 

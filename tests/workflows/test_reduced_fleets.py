@@ -22,10 +22,11 @@ from hdap.surrogate.validation.fit_surrogates import fit
 from hdap.workflows.fleet_artifacts import _memory_boundness
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+BUNDLED = DATA.parents[1] / "hdap" / "data"
 FILES = {
-    "resnet50": DATA.parents[1] / "hdap" / "data" / "microfleet-resnet50.csv.gz",
+    "resnet50": BUNDLED / "microfleet-resnet50.csv.gz",
     "mobilenetv1_100": DATA / "microfleet-mobilenetv1.csv.gz",
-    "rollout": DATA / "rollout-resnet50.csv.gz",
+    "rollout": BUNDLED / "rollout-resnet50.csv.gz",
 }
 ARCHITECTURES = {"rollout": "resnet50"}
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
