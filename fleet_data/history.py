@@ -40,15 +40,15 @@ def tell_everyday(dense: pl.DataFrame, pruned: pl.DataFrame) -> pl.DataFrame:
 
 def strata(rows: pl.DataFrame) -> pl.DataFrame:
     """What rows become: one a stratum, with the `measurement_id` that it keeps and the number of
-    rows that it `stands_for`. Groups of no more than `STRATA` rows are left out: they stay.
+    rows that it `stands_for`.
 
-    `rows` have `measurement_id`, `measured_at_us`, `runs`, `stands_for` (NULL: one), those of
-    `GROUP` and `MIDDLES`. The newest id of a stratum is kept, and its newest time.
+    `rows`, of groups of more than `STRATA`, have `measurement_id`, `measured_at_us`, `runs`,
+    `stands_for` (NULL: one), those of `GROUP` and `MIDDLES`. The newest id of a stratum is kept,
+    and its newest time.
     """
     weight = pl.col("stands_for").fill_null(1)
     placed = (
-        rows.filter(pl.len().over(GROUP) > STRATA)
-        .sort("latency_ms", "measurement_id")
+        rows.sort("latency_ms", "measurement_id")
         .with_columns(weight=weight)
         .with_columns(
             share=(pl.col("weight").cum_sum().over(GROUP) - pl.col("weight") / 2)
@@ -69,6 +69,6 @@ def strata(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def grouped(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of groups that become fewer."""
+def large_groups(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of groups that become fewer, those of more than `STRATA` rows."""
     return rows.filter(pl.len().over(GROUP) > STRATA)

@@ -55,7 +55,7 @@ for _name in [n for n in os.environ if n.startswith(_OTHERS) and n not in KEPT]:
 # What tests agree to, as a person would, is no agreement of that person's.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="hdap-config-")
 atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
-# A shell that starts the tests in its background has Ctrl-C ignored, and what they start inherits it.
+# A shell that starts tests in its background has Ctrl-C ignored, also in what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
     os.environ.pop(_name, None)

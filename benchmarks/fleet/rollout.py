@@ -9,8 +9,8 @@ in float32 and bfloat16, ncnn), ResNet-50.
    a quarter of the configurations is held out from all states. Every column in the same run on the
    same rows: the cost model of the state alone, one cost model of all states without a correction
    (each state its dense latency only), one with a correction of its own for each state, roofline,
-   boosted trees, and what is chosen by held-out error among the rows that are learned from. `noise`
-   is the error of a perfect model.
+   boosted trees, boosted trees on the residual of the cost model, and what is chosen by held-out
+   error among the rows that are learned from. `noise` is the error of a perfect model.
 2. One deadline for all, predicted: the kept importance of the average device with one network for
    the whole fleet, with one for each state, and with k networks that states may share.
 """
@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+from xgboost import XGBRegressor
 
 from benchmarks.fleet.measured_fleets import DATA, read_fleet, with_software
 from benchmarks.fleet.sizes import Fleet
@@ -36,7 +37,7 @@ from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import Cells, TrainingData, training_data
 from hdap.surrogate.validation.choose_by_state import choose_by_state, fit_chosen
-from hdap.surrogate.validation.cross_validation import noise_floor
+from hdap.surrogate.validation.cross_validation import cross_validate, noise_floor
 from hdap.surrogate.validation.fit_surrogates import fit
 from hdap.surrogate.validation.learning_curve import split_rows
 
@@ -77,6 +78,7 @@ def held_out(data: TrainingData, rows: int, seeds: int) -> None:
         "pooled, corrected": pooled_corrected,
         "roofline": alone("roofline"),
         "xgboost": alone("xgboost-ratios"),
+        "trees on residual": residual_trees,
         "chosen": chosen,
     }
     errors: dict[str, list[Floats]] = {name: [] for name in ways}
@@ -126,6 +128,22 @@ def alone(kind: str) -> Predict:
         return found
 
     return predict
+
+
+def residual_trees(known: TrainingData, cells: Cells, seed: int) -> Floats:
+    """Each state from its own rows, and XGBoost on what its cost model misses of configurations
+    that it did not see: would find staircases that the cost model does not know."""
+    found = alone("fleet")(known, cells, seed)
+    widths = known.architecture.widths
+    for k in range(known.clusters):
+        mine = cells.cluster == k
+        held = cross_validate(FleetModel, known.of_clusters((k,)), seed=seed)
+        trees = XGBRegressor(
+            n_estimators=50, max_depth=2, learning_rate=0.1, subsample=0.7, random_state=seed
+        )
+        trees.fit(held.cells.counts / widths, -held.error)
+        found[mine] += trees.predict(cells.counts[mine] / widths)
+    return found
 
 
 def pooled_plain(known: TrainingData, cells: Cells, seed: int) -> Floats:

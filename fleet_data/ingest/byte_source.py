@@ -18,7 +18,7 @@ from typing import IO
 import pyarrow as pa
 
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.ingest.object_store import find_object, is_object, open_object
+from hdap.fleet_data.ingest.object_store import ObjectFile, find_object, is_object, open_object
 
 STANDARD_INPUT = "-"
 _GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
@@ -90,13 +90,14 @@ def open_source(source: Path | str) -> Iterator[ByteSource]:
     Raises InputError, also while it is read.
     """
     name = "standard input" if str(source) == STANDARD_INPUT else str(source)
-    folder = _folder(source)
+    found = find_object(str(source)) if is_object(source) else None
+    folder = _folder(source, found)
     if folder is not None:
         nothing = io.BytesIO()
         size = _size_of(folder) if isinstance(folder, Path) else None
         yield ByteSource(name, nothing, nothing, b"", size, folder)
         return
-    with _named_errors(name), _raw(source) as (raw, size):
+    with _named_errors(name), _raw(source, found) as (raw, size):
         start = raw.read(HEAD_BYTES)
         _refuse(name, start)
         if raw.seekable():
@@ -123,9 +124,9 @@ def _unpacked(name: str, start: bytes, raw: IO[bytes]) -> "tuple[bytes, IO[bytes
     return start, raw
 
 
-def _folder(source: Path | str) -> Path | str | None:
+def _folder(source: Path | str, found: ObjectFile | None) -> Path | str | None:
     if is_object(source):
-        return None if find_object(str(source)) is not None else str(source)
+        return None if found is not None else str(source)
     is_folder = str(source) != STANDARD_INPUT and Path(source).is_dir()
     return Path(source) if is_folder else None
 
@@ -135,9 +136,8 @@ def _size_of(folder: Path) -> int:
 
 
 @contextmanager
-def _raw(source: Path | str) -> Iterator[tuple[IO[bytes], int | None]]:
+def _raw(source: Path | str, found: ObjectFile | None) -> Iterator[tuple[IO[bytes], int | None]]:
     """The bytes, and how many there are where that is known."""
-    found = find_object(str(source)) if is_object(source) else None
     if found is not None:
         with open_object(found) as opened:
             yield opened, found.size

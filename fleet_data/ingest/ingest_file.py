@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from hdap.fleet_data.ingest.byte_source import (
 )
 from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.object_store import is_object
-from hdap.fleet_data.ingest.parquet_reader import read_frame, read_frames
+from hdap.fleet_data.ingest.parquet_reader import read_frames
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
 from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
@@ -48,7 +48,8 @@ class FrameStream:
     """Data frames of the same columns, one after the other, from whatever `name` says."""
 
     name: str
-    frames: Iterator[pl.DataFrame]
+    frames: Iterable[pl.DataFrame]
+    rows: int | None = None
 
 
 Source = Path | str | pl.DataFrame | FrameStream
@@ -237,16 +238,12 @@ def _opened(
 ) -> Iterator[tuple[str, int | None, Iterator[_Item]]]:
     """Name, size, and checked blocks with how much of the size was read after each."""
     if isinstance(source, pl.DataFrame):
-        facts.refuse("it", FRAME)
-        check = Checker(reading).check
-        blocks = read_frame(FRAME, source, reading)
-        yield FRAME, source.height, _counted(check(block) for block in blocks)
-        return
+        source = FrameStream(FRAME, (source,), source.height)
     if isinstance(source, FrameStream):
         facts.refuse("it", source.name)
         check = Checker(reading).check
         blocks = read_frames(source.name, source.frames, reading)
-        yield source.name, None, _counted(check(block) for block in blocks)
+        yield source.name, source.rows, _counted(check(block) for block in blocks)
         return
     with open_source(source) as opened:
         opened.name = called or opened.name

@@ -75,19 +75,6 @@ def read_parquet(
         )
 
 
-def read_frame(
-    name: str, frame: pl.DataFrame, reading: SourceReading = AS_FOUND
-) -> Iterator[Block]:
-    """All rows of a data frame; lines are row numbers from 1. Raises InputError."""
-    naming = name_columns(name, tuple(frame.columns), reading)
-    for column, kind in frame.schema.items():
-        if kind.is_nested() or kind in (pl.Duration, pl.Object):
-            raise _not_plain(name, column, kind)
-    # In pandas a number that is missing is NaN.
-    with _named(name):
-        yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS), naming)
-
-
 def read_frames(
     name: str, frames: Iterable[pl.DataFrame], reading: SourceReading = AS_FOUND
 ) -> Iterator[Block]:
@@ -96,12 +83,16 @@ def read_frames(
     start = 1
     for frame in frames:
         naming = name_columns(name, tuple(frame.columns), reading)
+        for column, kind in frame.schema.items():
+            if kind.is_nested() or kind in (pl.Duration, pl.Object):
+                raise _not_plain(name, column, kind)
+        # In pandas a number that is missing is NaN.
         with _named(name):
             yield from _blocks(frame.fill_nan(None).iter_slices(_BATCH_ROWS), naming, start)
         start += frame.height
 
 
-def _blocks(frames: Iterable[pl.DataFrame], naming: Naming, start: int = 1) -> Iterator[Block]:
+def _blocks(frames: Iterable[pl.DataFrame], naming: Naming, start: int) -> Iterator[Block]:
     for frame in frames:
         rows = np.arange(start, start + frame.height)
         texts = _as_text(frame)

@@ -15,7 +15,7 @@ from hdap.fleet_data.extras import require
 from hdap.fleet_data.ingest.column_names import Naming, name_columns
 from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.reduction.dialects import DIALECTS, ESTIMATED
-from hdap.fleet_data.reduction.reduction import Quantiles, reduced
+from hdap.fleet_data.reduction.reduce_rows import Quantiles, reduced
 from hdap.fleet_data.telemetry import BY_NAME, REQUIRED
 
 if TYPE_CHECKING:

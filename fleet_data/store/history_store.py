@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 import sqlalchemy as sa
 
-from hdap.fleet_data.history import GROUP, MIDDLES, grouped, strata, tell_everyday
+from hdap.fleet_data.history import GROUP, MIDDLES, large_groups, strata, tell_everyday
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart
 from hdap.fleet_data.store.schema import (
@@ -123,7 +123,7 @@ def _blocks(connection: sa.Connection, before: datetime) -> Iterator[_Block]:
         )
         times = sa.select(m.device_key, m.measured_at_us).select_from(joined)
         pruned = times.where(of_block, ~dense, m.measured_at_us.is_not(None))
-        rows = grouped(tell_everyday(_frame(connection, old), _frame(connection, pruned)))
+        rows = large_groups(tell_everyday(_frame(connection, old), _frame(connection, pruned)))
         kept = strata(rows)
         gone = rows["measurement_id"].filter(
             ~rows["measurement_id"].is_in(kept["measurement_id"].implode())

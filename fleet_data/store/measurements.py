@@ -64,7 +64,7 @@ class MeasurementStore(StorePart):
     def rows_after(self, mark: int, model: str | None = None) -> int:
         """How many measurements (of one model) came after a mark."""
         m = measurements.c
-        wanted = sa.select(sa.func.count()).select_from(measurements).where(m.measurement_id > mark)
+        wanted = _count_after(mark)
         if model is not None:
             mine = sa.select(configurations.c.configuration_key)
             mine = mine.where(configurations.c.model == model)
@@ -175,11 +175,15 @@ class MeasurementStore(StorePart):
     def measurements_since(self, mark: int) -> tuple[Measurements, int]:
         """All measurements, and how many of them, the last, came after a mark; none is loaded where
         none did."""
-        newer = sa.select(sa.func.count()).where(measurements.c.measurement_id > mark)
         with self._database.reading() as connection:
-            new = int(connection.scalar(newer) or 0)
+            new = int(connection.scalar(_count_after(mark)) or 0)
             wanted = f"m.measurement_id > {0 if new else NO_MARK}"
             return _load(connection, None, wanted, None), new
+
+
+def _count_after(mark: int) -> sa.Select[tuple[int]]:
+    after = measurements.c.measurement_id > mark
+    return sa.select(sa.func.count()).select_from(measurements).where(after)
 
 
 def _load(

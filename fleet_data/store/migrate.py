@@ -71,8 +71,7 @@ def _version(connection: sa.Connection) -> str | None:
 
 
 def _known() -> set[str]:
-    files = [path.stem[1:] for path in (_FOLDER / "versions").glob("r[0-9]*.py")]
-    return {*files, *(name[:4] for name in files)}  # early revisions are their number alone
+    return {path.stem[1:5] for path in (_FOLDER / "versions").glob("r[0-9]*.py")}
 
 
 def _bring_to_head(connection: sa.Connection) -> None:

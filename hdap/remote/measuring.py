@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hdap.device.measure.results_file import results_name, safe_name
 from hdap.remote import attendant
 from hdap.remote.hosts import Host
 from hdap.remote.standing import Stage, Standing, Tell
@@ -52,16 +53,12 @@ class Errand:
     @property
     def csv(self) -> str:
         """The file of rows, as measure.pyz would call it."""
-        return f"measured-{self._safe}.csv"
+        return results_name(self.device)
 
     @property
     def folder(self) -> str:
         """Where it is done, below the folder for bundles: one machine may play several devices."""
-        return f"{self.bundle}-{self._safe}"
-
-    @property
-    def _safe(self) -> str:
-        return "".join(c if c.isalnum() or c in "-_." else "_" for c in self.device)
+        return f"{self.bundle}-{safe_name(self.device)}"
 
 
 @dataclass

@@ -6,7 +6,7 @@ measured has no row.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -122,8 +122,7 @@ def _pair(
 def _with_accuracy(arm: Arm, accuracy: tuple[float, float]) -> Arm:
     if arm.precision != FULL:
         return arm
-    values = vars(arm) | {"accuracy": accuracy[arm.network == "pruned"]}
-    return Arm(**values)
+    return replace(arm, accuracy=accuracy[arm.network == "pruned"])
 
 
 def _mean(

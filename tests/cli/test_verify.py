@@ -122,7 +122,7 @@ def test_a_first_plan_comes_from_dense_telemetry_alone(loop: Loop) -> None:
     assert "First batch of loopnet:net" in text
     assert "expected, not promised" in text
     assert "the measured ResNet-50 fleet that ships with hdap" in text
-    measure = r"next: hdap measure \S+/bundle-1 --device-id sim-\w+"
+    measure = r"next: hdap measure \S+/bundle-1 --device-id sim-\w+ --db \S+"
     assert re.search(measure + r" then: hdap ingest \S+/\*/measured-\*\.csv --db \S+$", text)
     readme = (loop.folder / "bundles" / "README.txt").read_text()
     assert "bundle-1/  ->  sim-" in readme

@@ -10,7 +10,7 @@ from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import Block
 from hdap.fleet_data.ingest.byte_source import ByteSource
 from hdap.fleet_data.ingest.column_names import name_columns
-from hdap.fleet_data.ingest.parquet_reader import read_frame
+from hdap.fleet_data.ingest.parquet_reader import read_frames
 from hdap.fleet_data.ingest.readers.base import TableReader
 from hdap.fleet_data.ingest.reading import SourceReading
 
@@ -28,7 +28,7 @@ class AvroFile(TableReader):
         name_columns(source.name, tuple(_read(source, rows=1).columns), reading)
 
     def table(self, source: ByteSource, reading: SourceReading) -> Iterator[Block]:
-        return read_frame(source.name, _read(source), reading)
+        return read_frames(source.name, (_read(source),), reading)
 
 
 def _read(source: ByteSource, rows: int | None = None) -> pl.DataFrame:

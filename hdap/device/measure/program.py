@@ -55,7 +55,7 @@ from hdap.device.measure.measuring_session import (
     session_key,
 )
 from hdap.device.measure.protocol import Protocol, stopwatch
-from hdap.device.measure.results_file import ResultsFile, contradiction
+from hdap.device.measure.results_file import ResultsFile, contradiction, results_name
 from hdap.device.measure.sustained import duration, measure_sustained
 from hdap.device.messages import DeviceError
 from hdap.device.one_line import end_in_a_line
@@ -141,8 +141,7 @@ def _made_up(device: str, manifest: BundleManifest) -> str:
 
 
 def _default_out(manifest: BundleManifest, device: str) -> str:
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in device)
-    return os.path.join(manifest.folder, f"measured-{safe}.csv")
+    return os.path.join(manifest.folder, results_name(device))
 
 
 def _runtime(options: argparse.Namespace, manifest: BundleManifest) -> Runtime:

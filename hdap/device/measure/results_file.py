@@ -71,6 +71,16 @@ CONTRADICTS = 1.6
 """Heat and other load make everyday telemetry slower than a session, by less than this."""
 
 
+def safe_name(device: str) -> str:
+    """What of a device's name can stand in the name of a file."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in device)
+
+
+def results_name(device: str) -> str:
+    """The file of a device's measurements."""
+    return f"measured-{safe_name(device)}.csv"
+
+
 class ResultsFile:
     """The CSV: append-only while measuring, repaired on opening, rescaled at the end."""
 

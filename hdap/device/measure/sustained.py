@@ -20,9 +20,10 @@ from datetime import datetime, timedelta, timezone
 from hdap.device.measure.bundle_manifest import BundleManifest
 from hdap.device.measure.context import ContextSampler
 from hdap.device.measure.protocol import Stopwatch
-from hdap.device.measure.results_file import number_text
+from hdap.device.measure.results_file import number_text, safe_name
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import Runtime
+from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.sensors import CONTEXT
 
 WINDOW = 60.0
@@ -31,7 +32,7 @@ LEAST = 4.0
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 COLUMNS = (
     *("device_id", "timestamp", "model", "channels", "latency_ms", "latency_p95_ms", "runs"),
-    *("batch_size", "runtime", "threads", *CONTEXT, "sustained_s"),
+    *("batch_size", "runtime", "precision", "threads", "instruction_set", *CONTEXT, "sustained_s"),
 )
 
 
@@ -135,8 +136,7 @@ def measure_sustained(
 
     began = datetime.now(timezone.utc)
     windows = run_without_rest(watch, seconds, sample, show)
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in device)
-    path = os.path.join(manifest.folder, f"sustained-{safe}.csv")
+    path = os.path.join(manifest.folder, f"sustained-{safe_name(device)}.csv")
     rows = [_row(window, manifest, runtime, device, began) for window in windows]
     try:
         fresh = not os.path.exists(path) or os.path.getsize(path) == 0
@@ -164,8 +164,10 @@ def _row(
         "latency_ms": number_text(window.median_ms),
         "latency_p95_ms": number_text(window.p95_ms),
         "runs": str(len(window.latencies)),
-        "batch_size": "1",
+        "batch_size": str(manifest.input_shape[0]),
         "runtime": runtime.label,
+        "precision": runtime.precision,
         "threads": str(runtime.threads),
+        "instruction_set": instruction_set(),
         "sustained_s": f"{window.start:.0f}",
     }

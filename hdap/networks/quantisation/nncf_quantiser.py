@@ -1,6 +1,5 @@
 """int8 for OpenVINO: NNCF, on an ONNX model or on one of OpenVINO's own."""
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from hdap.fleet_data.errors import UnsupportedModelError, told
 from hdap.networks.export_formats.base import optional
-from hdap.networks.forward_pass import quiet
+from hdap.networks.quantisation.silence import silent
 
 M = TypeVar("M")
 
@@ -24,7 +23,7 @@ def quantised_by_nncf(
     Correcting biases takes as long as all the rest; where only latency counts it can be left out.
     Raises `InputError` where NNCF is missing, `UnsupportedModelError` where it fails.
     """
-    with _silent():
+    with _sealed():
         nncf = optional("nncf", "openvino")
         dataset = nncf.Dataset([{name: one.numpy()} for one in inputs])
         try:
@@ -45,17 +44,14 @@ def quantised_by_nncf(
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def _sealed() -> Iterator[None]:
     """Neither tables nor bars, and nothing is sent to NNCF's makers."""
     before: dict[str, Any] = {"NNCF_CI": os.environ.get("NNCF_CI")}
     os.environ["NNCF_CI"] = "1"
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with quiet(), redirect_stdout(StringIO()):
+        with silent(), redirect_stdout(StringIO()):
             yield
     finally:
-        logging.disable(disabled)
         if before["NNCF_CI"] is None:
             del os.environ["NNCF_CI"]
         else:

@@ -5,10 +5,8 @@ its products of pairs saturate at 16 bits; whether that hurts a network is what 
 torch is for.
 """
 
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from onnxruntime import quantization
 from torch import Tensor
 
 from hdap.fleet_data.errors import UnsupportedModelError, told
-from hdap.networks.forward_pass import quiet
+from hdap.networks.quantisation.silence import silent
 
 
 class _Inputs(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -33,7 +31,7 @@ def quantised_by_onnxruntime(model: onnx.ModelProto, inputs: Sequence[Tensor]) -
 
     Raises `UnsupportedModelError` where its quantiser fails.
     """
-    with tempfile.TemporaryDirectory() as folder, _silent():
+    with tempfile.TemporaryDirectory() as folder, silent():
         source, made = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
         onnx.save(model, source)
         try:
@@ -52,15 +50,3 @@ def quantised_by_onnxruntime(model: onnx.ModelProto, inputs: Sequence[Tensor]) -
                 "try another --format or --precision float32"
             ) from error
         return onnx.load(made)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """It speaks through the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with quiet():
-            yield
-    finally:
-        logging.disable(before)
