@@ -91,7 +91,7 @@ def _of_devices(
     fleet = max(len(clustering.device_ids), 1)
     found = []
     if seen.devices:
-        found.append(_moved(seen, fleet))
+        found.append(_moved(seen, clustering))
     if len(seen.outlying):
         found.append(_outlying(seen))
     if len(seen.unknown):
@@ -106,16 +106,29 @@ def _of_devices(
     return found
 
 
-def _moved(seen: Drift, fleet: int) -> Finding:
+def _moved(seen: Drift, clustering: ClusteringRecord) -> Finding:
     moved, of = len(seen.moved), counted(seen.devices, "device")
     if not moved:
         says = f"{of} reported since, and none behaves as another cluster than its own"
         return Finding("moved devices", "", says, "nothing", "")
     behave = "behaves" if moved == 1 else "behave"
     says = (
-        f"{moved:,} of {of} that reported since {behave} as another cluster ({_named(seen.moved)})"
+        f"{moved:,} of {of} that reported since {behave} as another cluster "
+        f"({_named(seen.moved)}{_grown(seen, clustering)})"
     )
-    return Finding("moved devices", "", says, *_beyond(moved, fleet))
+    return Finding("moved devices", "", says, *_beyond(moved, len(clustering.device_ids)))
+
+
+def _grown(seen: Drift, clustering: ClusteringRecord) -> str:
+    """The cluster that most devices came to, net, with its size before and now."""
+    clusters = len(clustering.clusters)
+    size = np.bincount(clustering.cluster, minlength=clusters)
+    net = np.bincount(seen.moved_to, minlength=clusters)
+    net = net - np.bincount(seen.moved_from, minlength=clusters)
+    most = int(net.argmax())
+    if net[most] <= 0:
+        return ""
+    return f"; cluster {most} grew from {size[most]:,} to {size[most] + net[most]:,} devices"
 
 
 def _outlying(seen: Drift) -> Finding:
