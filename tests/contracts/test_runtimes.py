@@ -254,3 +254,30 @@ def test_the_registry_imports_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+CLOSED_THEN_CTRL_C = """
+import gc, os, signal, sys, time
+from hdap.device.runtimes.registry import load_runtime
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+opened = []
+for _ in range(2):
+    runtime = load_runtime(sys.argv[1])
+    opened.append((runtime, runtime.open(sys.argv[2])))
+del runtime
+while opened:
+    opened.pop(0)
+    gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_interrupts_after_networks_were_closed(runtime: Runtime, path: Path) -> None:
+    code = [sys.executable, "-c", CLOSED_THEN_CTRL_C, runtime.name, str(path)]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    assert done.stdout == "interrupted\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 """Of `INFERENCE_PRECISION_HINT`; in int8 it is for what the quantiser left alone."""
+
+
+@lru_cache(maxsize=1)
+def the_core(package: Any) -> Any:
+    """The one `Core` of `package`, OpenVINO's, in this process.
+
+    Each Core that compiles for a CPU leaves the thread another stack for signals, and takes it away
+    when it goes. Where one goes before another that came later, the thread keeps a stack that is no
+    longer there, and Ctrl-C is a segmentation fault (OpenVINO 2026.4).
+    """
+    return package.Core()
 
 
 class CompiledNetwork(OpenNetwork):
@@ -48,7 +60,7 @@ class OpenVinoRuntime(Runtime):
 
     def __init__(self, threads: int = 1, provider: str = "cpu", precision: str = "float32") -> None:
         self._package = self.imported("openvino")
-        self._core = self._package.Core()
+        self._core = the_core(self._package)
         self._device = provider.upper()
         there = self._core.available_devices
         if self._device not in there:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hdap.device.runtimes.openvino_runtime import the_core
 from hdap.fleet_data.architecture import one_input
 from hdap.fleet_data.atomic_files import write_file
 from hdap.networks.export_formats.base import (
@@ -37,7 +38,7 @@ class OpenVinoFormat(ExportFormat):
         between = file.with_suffix(".onnx")
         write_file(between, onnx_model.SerializeToString(deterministic=True))
         with followed("openvino"):
-            model = openvino.Core().read_model(between)
+            model = the_core(openvino).read_model(between)
             if options.precision == "int8":
                 name = onnx_model.graph.input[0].name
                 model = quantised_by_nncf(model, name, options.inputs(only))
@@ -47,7 +48,7 @@ class OpenVinoFormat(ExportFormat):
 
     def open(self, file: Path) -> Runner:
         openvino = optional("openvino", "openvino")
-        compiled = openvino.Core().compile_model(file, "CPU", SETTINGS)
+        compiled = the_core(openvino).compile_model(file, "CPU", SETTINGS)
         names = [output.get_any_name() for output in compiled.outputs]
 
         def run(images: Tensor) -> Any:
