@@ -178,3 +178,29 @@ def test_a_shape_that_is_none_is_refused() -> None:
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(NotFoundError, match="`resnet50`"):
         trace("resnet5O")
+
+
+class Recurrent(nn.Module):
+    """Text read off an image: columns of features, one after the other, into an LSTM."""
+
+    input_shape = (3, 8, 24)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.second = nn.Conv2d(16, 24, (8, 3), padding=(0, 1))
+        self.reader = nn.LSTM(24, 10, batch_first=True)
+        self.head = nn.Linear(10, 5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        columns = self.second(self.first(image).relu())[:, :, 0].transpose(1, 2)
+        result: Tensor = self.head(self.reader(columns)[0])
+        return result
+
+
+def test_what_enters_a_recurrence_stays_and_the_rest_is_pruned() -> None:
+    architecture = trace(Recurrent())
+    assert [g.name for g in architecture.groups] == ["first"]
+    assert [(k.layer, k.why) for k in architecture.kept] == [
+        ("second", "enters `reader` (LSTM), made for one width")
+    ]

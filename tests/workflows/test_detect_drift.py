@@ -22,9 +22,7 @@ def rows(fast: Iterable[int], days: Iterable[int]) -> str:
     return "\n".join(lines)
 
 
-def test_a_cluster_that_devices_came_to_grew(
-    fresh: Callable[[Path], Path], tmp_path: Path
-) -> None:
+def test_a_cluster_that_devices_came_to_grew(fresh: Callable[[Path], Path], tmp_path: Path) -> None:
     before, since = tmp_path / "before.csv", tmp_path / "since.csv"
     before.write_text(rows(fast=range(4), days=range(1, 11)))
     since.write_text(rows(fast=range(6), days=range(11, 15)))

@@ -109,8 +109,13 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             yield
 
     def _enter(self, name: str, kind: LayerKind | None) -> Any:
-        def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             self._inside.append(name)
+            if isinstance(module, nn.RNNBase):  # it says how wide its input must be
+                for tensor in (x for x in tree_leaves(inputs) if isinstance(x, Tensor)):
+                    self.pin(
+                        tensor, f"enters {self.place} ({type(module).__name__}), made for one width"
+                    )
             self._opaque += kind is not None and kind.opaque
             known = kind is not None and bool(inputs) and isinstance(inputs[0], Tensor)
             self._given.append((self.labels(inputs[0]), inputs[0]) if known else None)
