@@ -181,7 +181,7 @@ class MeasurementStore(StorePart):
             return _load(connection, None, wanted, None), new
 
 
-def _count_after(mark: int) -> sa.Select[tuple[int]]:
+def _count_after(mark: int) -> sa.Select[int]:
     after = measurements.c.measurement_id > mark
     return sa.select(sa.func.count()).select_from(measurements).where(after)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hdap.device.messages import DeviceError
