@@ -4,13 +4,13 @@
         [--runtimes onnxruntime,openvino,ncnn] [--seconds 3] [--quick]
 
 For each runtime that is installed and each of its precisions: the dense network, uniform pruning in
-multiples of 8 and of 1 to the FLOPs, and the network of --channels (as `hdap trials --trial N`
-prints it) where there is one. Every network is timed on one thread between slices of the dense one
-in ONNX Runtime float32, by the protocol of `hdap measure`, so that other load moves both. Printed:
-milliseconds, the half width of the 95 % interval, and how many times faster than that reference.
-What cannot run here is named with the reason. --quick: a tenth of a second a measurement, to see
-that all of it runs; its figures are not for quoting. Weights are generated, int8 is calibrated on
-random inputs: latency only.
+any width and in multiples of 8, 16 and 32 to the FLOPs, and the network of --channels (as `hdap
+trials --trial N` prints it) where there is one. Every network is timed on one thread between slices
+of the dense one in ONNX Runtime float32, by the protocol of `hdap measure`, so that other load
+moves both. Printed: milliseconds, the half width of the 95 % interval, and how many times faster
+than that reference. What cannot run here is named with the reason. --quick: a tenth of a second a
+measurement, to see that all of it runs; its figures are not for quoting. Weights are generated,
+int8 is calibrated on random inputs: latency only.
 """
 
 import argparse
@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from hdap.device.measure.estimate import Estimate, baseline
@@ -29,7 +27,7 @@ from hdap.device.measure.protocol import Protocol, Stopwatch, marks, measure_one
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.runtimes.registry import RUNTIMES, load_runtime
-from hdap.fleet_data.architecture import Architecture
+from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import HdapError
@@ -39,8 +37,10 @@ from hdap.networks.runtime_files.registry import files_for
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 from hdap.search.problem.budget import parse_flops
+from hdap.search.problem.search_space import SearchSpace
+from hdap.search.problem.uniform import uniform_networks
 
-Counts = NDArray[np.int64]
+GRIDS = (1, 8, 16, 32)
 QUICK = Protocol(runs=5, seconds=0.1, attempts=1, warmup_runs=3, warmup_seconds=0.05)
 
 
@@ -104,25 +104,13 @@ def _networks(
 ) -> Iterator[tuple[str, Counts]]:
     most = parse_flops(budget, int(flops(architecture, architecture.widths[None])[0]))
     yield "dense", architecture.widths
-    for step in (8, 1):
-        yield f"uniform-{step}", _uniform(architecture, most, step)
+    for network in uniform_networks(SearchSpace.build(architecture), most):
+        if network.step in GRIDS:
+            yield network.name, network.counts
     if channels is not None:
         path = Path(channels)
         text = path.read_text().strip() if path.is_file() else channels
         yield "given", parse_channels(architecture, [text]).counts[0]
-
-
-def _uniform(architecture: Architecture, most: int, step: int) -> Counts:
-    """The widest network of one share for all groups, in multiples of `step`, below `most`."""
-    steps = np.lcm(architecture.multiples, step)
-    shares = np.linspace(0.02, 1.0, 500)[:, None]
-    counts = np.floor(shares * architecture.widths / steps).astype(np.int64) * steps
-    counts = np.minimum(np.maximum(counts, steps), architecture.widths)
-    fits = np.flatnonzero(flops(architecture, counts) <= most)
-    if not len(fits):
-        raise SystemExit(f"--flops must hold a network in multiples of {step}; raise it")
-    found: Counts = counts[fits[-1]]
-    return found
 
 
 def _written(runtime: str, wanted: FilesWanted, networks: dict[str, nn.Module]) -> dict[str, Path]:
