@@ -1,5 +1,7 @@
 """The self-check against a zoo: what mixes channels keeps them, all else is pruned exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from torch import Tensor, nn
 
 from benchmarks.reliability.layer_zoo import INPUT_SHAPE, alone, mixing
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.equivalence import pruning_error
+from hdap.networks.description import architecture_of
+from hdap.networks.equivalence import pruning_error, verify_equivalence
 from hdap.networks.following import follow_channels
 from hdap.networks.tracing import trace
 
@@ -82,3 +85,41 @@ def test_threads_are_as_before() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+class Ranked(nn.Module):
+    """A detector of two stages: places whose scores are equal are put in an order by rounding."""
+
+    input_shape = (3, 16, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.score = nn.Conv2d(16, 1, 1)
+        self.second = nn.Linear(16, 12)
+        self.third = nn.Linear(12, 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.first(image).relu()
+        rounding = (1e17 * self.score(features)).sin()
+        places = rounding.flatten(1).argsort(dim=1)[:, :9]
+        chosen = features.flatten(2).transpose(1, 2)[:, places[0]]
+        result: Tensor = self.third(self.second(chosen).relu())
+        return result
+
+
+def test_what_rounding_decides_is_not_held_against_a_network() -> None:
+    architecture = trace(Ranked())
+    assert set(architecture.index) == {"first", "second"}
+
+
+def test_what_follows_the_choice_is_compared_all_the_same() -> None:
+    network = Ranked()
+    graph = follow_channels(network, network.input_shape)
+    architecture = architecture_of(graph, "ranked", network.input_shape)
+    names = [group.name for group in graph.groups]
+    verify_equivalence(graph, architecture, names)
+    mixed = {("third.weight", 1): np.flip(graph.tensors["third.weight", 1])}
+    wrong = replace(graph, tensors={**graph.tensors, **mixed})
+    with pytest.raises(UnsupportedModelError, match="the output"):
+        verify_equivalence(wrong, architecture, names)
