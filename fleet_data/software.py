@@ -3,7 +3,8 @@ known, as JSON with sorted keys, so that the same software is the same text ever
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from hdap.fleet_data.telemetry import SOFTWARE
 
@@ -30,6 +31,8 @@ def show_software(text: str) -> str:
 
 _DETAIL = re.compile(r"v?\d.*|cpu", re.IGNORECASE)
 """Of a runtime's name: a version, a number of threads, and the provider that nobody need name."""
+_VERSION = re.compile(r"v?\d+(\.\w+)*(?<!t)")
+_THREADS = re.compile(r"\d+t")
 
 
 def runtime_family(runtime: str) -> str:
@@ -41,6 +44,56 @@ def runtime_family(runtime: str) -> str:
     parts = [part for part in re.split(r"[\s-]+", runtime.strip()) if part]
     kept = [part for part in parts if not _DETAIL.fullmatch(part)]
     return "-".join(kept or parts[:1])
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the text of a runtime says; None where it says nothing."""
+
+    family: str
+    version: str | None
+    threads: str | None
+
+    @classmethod
+    def of(cls, runtime: str) -> "_Told":
+        parts = [part.lower() for part in re.split(r"[\s-]+", runtime.strip()) if part]
+        version = next((p.lstrip("v") for p in parts if _VERSION.fullmatch(p)), None)
+        threads = next((p for p in parts if _THREADS.fullmatch(p)), None)
+        return cls(runtime_family(runtime).lower(), version, threads)
+
+    def filled(self, others: Iterable["_Told"]) -> "_Told":
+        """With what all of the others say of it that contradict it in nothing and one another in
+        nothing: `openvino 2026.4` is `openvino-2026.4.1-cpu-1t` where that is the only one."""
+        fits = [o for o in others if o.family == self.family and self._agrees(o)]
+        versions = {o.version for o in fits if o.version is not None}
+        longest = max(versions, key=len, default=None)
+        one = longest is not None and all(_begins(longest, v) for v in versions)
+        threads = {o.threads for o in fits if o.threads is not None}
+        return _Told(
+            self.family,
+            longest if one else self.version,
+            threads.pop() if len(threads) == 1 else self.threads,
+        )
+
+    def _agrees(self, other: "_Told") -> bool:
+        mine, theirs = self.version, other.version
+        versions = mine is None or theirs is None or _begins(mine, theirs) or _begins(theirs, mine)
+        return versions and (None in (self.threads, other.threads) or self.threads == other.threads)
+
+
+def _begins(version: str, start: str) -> bool:
+    return f"{version}.".startswith(f"{start}.")
+
+
+def same_runtimes(texts: Sequence[str]) -> list[int]:
+    """Of each text the first that names the same runtime.
+
+    Telemetry and measurements write one runtime in several ways; what one of them leaves out is
+    what the other says, unless a third says something else.
+    """
+    told = [_Told.of(text) for text in texts]
+    whole = [one.filled(told) for one in told]
+    return [whole.index(one) for one in whole]
 
 
 def kernels_of(text: str) -> tuple[str, str]:

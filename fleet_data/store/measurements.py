@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, ModelCounts, TextColumn
+from hdap.fleet_data.software import same_runtimes
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.part import StorePart, names_of
 from hdap.fleet_data.store.schema import (
@@ -217,7 +218,7 @@ def _load(
         runtimes=("", *(row.runtime for row in runtime_rows)),
         device=_places(device_keys, data["device"]),
         configuration=_places(configuration_keys, data["configuration"]),
-        runtime=_places(runtime_keys, data["runtime"]),
+        runtime=_runtimes(runtime_keys, data["runtime"], [row.runtime for row in runtime_rows]),
         batch_size=data["batch_size"],
         runs=data["runs"],
         latency_ms=data["latency_ms"],
@@ -228,6 +229,17 @@ def _load(
         reduced_rows=columns.filled("reduced_rows", 1.0),
         reduced_spread=columns.filled("reduced_spread", 0.0),
     )
+
+
+def _runtimes(keys: Ints, column: Ints, texts: list[str]) -> Ints:
+    """As `_places`, with one place for all texts that name one runtime."""
+    places = _places(keys, column)
+    first = np.array([0, *(1 + at for at in same_runtimes(texts))])
+    if (first == np.arange(len(first))).all():
+        return places
+    if not places.flags.writeable:
+        return np.broadcast_to(first[places[:1]], places.shape)
+    return first[places]
 
 
 def _places(keys: Ints, column: Ints) -> Ints:

@@ -15,6 +15,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
+from hdap.fleet_data.software import runtime_family
 from hdap.requests.plan_request import PlanRequest
 from hdap.search.analysis.answer import shortlist
 from hdap.search.planning.candidate_pool import around, draw_pool, flops_range
@@ -237,7 +238,8 @@ def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurem
     Rows that do not say what ran them are taken for the default, ONNX Runtime in float32.
     """
     default = PlanRequest("")
-    names = [text.partition("-")[0] or default.runtime for text in measurements.runtimes]
+    families = [runtime_family(text) if text else "" for text in measurements.runtimes]
+    names = [family.partition("-")[0] or default.runtime for family in families]
     same = np.array([name == runtime for name in names], dtype=np.bool_)[measurements.runtime]
     column = measurements.software.get("precision")
     if column is None:

@@ -11,7 +11,12 @@ from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes, text_hash, with_software
 from hdap.fleet_data.records import TextColumn
-from hdap.fleet_data.software import format_software, parse_software, show_software
+from hdap.fleet_data.software import (
+    format_software,
+    parse_software,
+    same_runtimes,
+    show_software,
+)
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import SOFTWARE
 
@@ -91,3 +96,38 @@ def test_software_is_one_text_and_that_text_the_same_software(known: dict[str, s
 )
 def test_software_is_told_in_words(known: dict[str, str], words: str) -> None:
     assert show_software(format_software(known)) == words
+
+
+@pytest.mark.parametrize(
+    ("texts", "same"),
+    [
+        (["openvino 2026.4", "openvino-2026.4.1-cpu-1t"], [0, 0]),
+        (["onnxruntime-cpu-1t", "ncnn", "ONNXRuntime-1.31.1-cpu-1t"], [0, 1, 0]),
+        (["onnxruntime 1.3", "onnxruntime 1.32"], [0, 1]),
+        (["onnxruntime 1.3", "onnxruntime-cuda 1.3"], [0, 1]),
+        (["openvino", "openvino 2026.4", "openvino 2026.5"], [0, 1, 2]),
+        (["ov 2", "ov-2-cpu-1t", "ov-2-cpu-4t"], [0, 1, 2]),
+        ([], []),
+    ],
+)
+def test_one_runtime_in_several_spellings_is_one(texts: list[str], same: list[int]) -> None:
+    assert same_runtimes(texts) == same
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_any_text_names_some_runtime(texts: list[str]) -> None:
+    same = same_runtimes(texts)
+    assert all(texts[at] == text or same[at] == at for at, text in zip(same, texts, strict=True))
+    assert all(at <= i for i, at in enumerate(same))
+
+
+def test_rows_of_one_runtime_are_of_one_runtime_however_they_spell_it(
+    store: Store, tracer: Trace, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("device_id,model,latency_ms,runtime\na,m,1,ov 2\na,m,2,ov-2.1-cpu-1t\nb,m,3,\n")
+    ingest(store, path, trace=tracer)
+    found = store.measurements()
+    assert [found.runtimes[at] for at in found.runtime] == ["ov 2", "ov 2", ""]
+    rows = store.query("SELECT runtime FROM telemetry").rows
+    assert [row[0] for row in rows] == ["ov 2", "ov-2.1-cpu-1t", None]
