@@ -233,6 +233,15 @@ def test_lines_that_are_no_object_are_rejects_with_their_line(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("odd", [r'{"\ud800": 1}', r'{"device_id": "\udfff"}'])
+def test_a_line_of_half_a_character_is_a_reject(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"device_id": "a", "model": "m", "latency_ms": 1}\n' + odd + "\n[1]\n")
+    _, rows, rejects = read(path)
+    assert rows["latency_ms"].to_list() == [1.0]
+    assert rejects["line"].to_list() == [2, 3]
+
+
 def test_json_lines_may_gain_keys_on_the_way_and_are_read_in_pieces(
     tmp_path: Path, monkeypatch: Any
 ) -> None:

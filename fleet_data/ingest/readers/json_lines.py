@@ -121,6 +121,7 @@ def _numbers(data: bytes, first_line: int) -> Ints:
 def _object(line: bytes) -> dict[str, object] | None:
     try:
         found = json.loads(line, parse_constant=_no_constant)
+        json.dumps(found, ensure_ascii=False).encode()  # halves of a surrogate pair are no text
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found else None
