@@ -1,7 +1,7 @@
 """What pruning and int8 bring in each runtime, in one run on this machine.
 
     python -m benchmarks.runtimes [--model resnet50] [--flops 1.0G] [--channels TEXT_OR_FILE]
-        [--runtimes onnxruntime,openvino,ncnn] [--seconds 3] [--quick]
+        [--runtimes onnxruntime,openvino,ncnn] [--precisions int8] [--seconds 3] [--quick]
 
 For each runtime that is installed and each of its precisions: the dense network, uniform pruning in
 any width and in multiples of 8, 16 and 32 to the FLOPs, and the network of --channels (as `hdap
@@ -75,6 +75,8 @@ def main() -> None:
         rows = []
         for runtime in options.runtimes.split(","):
             for precision in RUNTIMES[runtime].precisions:
+                if options.precisions and precision not in options.precisions.split(","):
+                    continue
                 here = Path(folder, f"{runtime}-{precision}")
                 try:
                     wanted = FilesWanted(here, only, precision)
@@ -94,6 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--flops", default="1.0G")
     parser.add_argument("--channels", help="a configuration, or a file that holds it")
     parser.add_argument("--runtimes", default=",".join(RUNTIMES))
+    parser.add_argument("--precisions", help="only these, such as int8")
     parser.add_argument("--seconds", type=float, default=3.0, help="a measurement, at least")
     parser.add_argument("--quick", action="store_true")
     return parser.parse_args()

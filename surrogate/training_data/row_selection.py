@@ -99,20 +99,19 @@ def rows_of_known_devices(
     return rows, member[measurements.device[rows]]
 
 
-def capped(
-    measurements: Measurements, cluster: Ints, rows: Ints, member: Ints
-) -> tuple[Ints, Ints]:
-    """At most `ROWS_PER_CELL` rows a cluster and configuration, evenly over the stored order."""
+def capped(measurements: Measurements, cluster: Ints, rows: Ints) -> Bools:
+    """Which of `rows` are kept: at most `ROWS_PER_CELL` a cluster and configuration, evenly over
+    the stored order."""
     cell, size = compact(cluster * len(measurements.channels) + measurements.configuration[rows])
     counts = np.bincount(cell, minlength=size)
     if size == 0 or counts.max() <= ROWS_PER_CELL:
-        return rows, member
+        return np.ones(len(rows), dtype=np.bool_)
     # numpy sorts 16-bit integers by radix, ten times as fast as longer ones.
     order = np.argsort(cell.astype(np.uint16) if size < 2**16 else cell, kind="stable")
     rank = np.empty(len(cell), dtype=np.int64)
     rank[order] = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
-    take = rank % np.maximum(-(-counts[cell] // ROWS_PER_CELL), 1) == 0
-    return rows[take], member[take]
+    take: Bools = rank % np.maximum(-(-counts[cell] // ROWS_PER_CELL), 1) == 0
+    return take
 
 
 def nothing_left(model: str, notes: list[str]) -> NotEnoughDataError:

@@ -20,6 +20,7 @@ from hdap.surrogate.training_data.row_selection import (
     rows_of_known_devices,
     rows_of_model,
 )
+from hdap.surrogate.training_data.session_scale import session_scale
 from hdap.surrogate.training_data.shared_drift import shared_drift
 
 FACTOR_ROWS = 4.0
@@ -65,7 +66,8 @@ class TrainingData:
 
     `configuration` indexes `designs` (C x G channel counts). `latency_ms` is as measured;
     `device_factor` is the device's latency over its cluster's typical latency and `drift` the
-    factor by which all devices were slow at that moment: `log_ms` has both taken out. `context`
+    factor by which its session, or all devices at that moment, were slow: `log_ms` has both taken
+    out. `context`
     maps columns to n floats. `shares` (K) are the clusters' shares of the fleet's weight,
     `relative_latency` (K) their latencies over the fleet's. `notes` say what was left out.
     `device` indexes `device_ids`. `states` (K) is the runtime and precision that each cluster is
@@ -172,7 +174,9 @@ def training_data(
     rows = rows_of_model(architecture, measurements, clustering, notes)
     rows, member = rows_of_known_devices(measurements, clustering, rows, notes)
     rows, member = rows_of_one_scale(measurements, clustering.cluster[member], rows, member, notes)
-    rows, member = capped(measurements, clustering.cluster[member], rows, member)
+    scale = session_scale(measurements, rows, notes)
+    kept = capped(measurements, clustering.cluster[member], rows)
+    rows, member, scale = rows[kept], member[kept], scale[kept]
     configuration, _ = compact(measurements.configuration[rows])
     used = np.unique(measurements.configuration[rows])
     clusters = len(clustering.clusters)
@@ -183,7 +187,7 @@ def training_data(
         cluster=clustering.cluster[member],
         device=measurements.device[rows],
         device_factor=clustering.factor[member],
-        drift=np.ones(len(rows)),
+        drift=scale,
         latency_ms=measurements.latency_ms[rows],
         runs=np.nan_to_num(measurements.runs[rows], nan=1.0),
         measured_at=measurements.measured_at[rows],
@@ -199,7 +203,7 @@ def training_data(
     data = replace(data, device_factor=_refined_factors(data))
     drift = shared_drift(data.measured_at, _dense_residuals(data))
     if (drift != 1.0).any():
-        data = replace(data, drift=drift)
+        data = replace(data, drift=data.drift * drift)
         data = replace(data, device_factor=_refined_factors(data))
     return data
 
