@@ -24,8 +24,8 @@ proof: setup  ## accuracy at equal measured latency on real photographs: hours, 
 	test -d $(PHOTOGRAPHS) || $(AS_ROOT) apt-get install --yes dataset-fashion-mnist
 	$(BIN)/python -m benchmarks.quality.frontier $(PROOF)
 
-test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: setup  ## a worker that crashes ends the run and is named: with another in its place xdist hangs
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: setup
 	$(BIN)/ruff check .
