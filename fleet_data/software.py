@@ -41,9 +41,13 @@ def runtime_family(runtime: str) -> str:
     Another version is still the same kernels, more or less; another runtime, or another provider
     (`onnxruntime-cuda`), ranks networks in its own way.
     """
-    parts = [part for part in re.split(r"[\s-]+", runtime.strip()) if part]
+    parts = _parts(runtime)
     kept = [part for part in parts if not _DETAIL.fullmatch(part)]
     return "-".join(kept or parts[:1])
+
+
+def _parts(runtime: str) -> list[str]:
+    return [part for part in re.split(r"[\s-]+", runtime) if part]
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class _Told:
 
     @classmethod
     def of(cls, runtime: str) -> "_Told":
-        parts = [part.lower() for part in re.split(r"[\s-]+", runtime.strip()) if part]
+        parts = _parts(runtime.lower())
         version = next((p.lstrip("v") for p in parts if _VERSION.fullmatch(p)), None)
         threads = next((p for p in parts if _THREADS.fullmatch(p)), None)
         return cls(runtime_family(runtime).lower(), version, threads)

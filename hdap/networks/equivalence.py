@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from hdap.fleet_data.architecture import Architecture, InputShapes, numbers_of
 from hdap.fleet_data.costs import flops
@@ -215,14 +216,9 @@ class _Given:
             self._unsteady.add((name, use))
             return whole.clone(), *inputs[1:]
 
-        layers = [layer for layer in network.modules() if find_kind(layer) is not None]
-        handles = [layer.register_forward_hook(shake) for layer in layers]
-        try:
-            with _before_layers(network, note), norms_by_channel(network):
-                self._steady_outputs = _all_same(leaves(run(network, image)), self.outputs)
-        finally:
-            for handle in handles:
-                handle.remove()
+        shaken = [layer.register_forward_hook(shake) for _, layer in _layers(network)]
+        with _hooked(shaken), _before_layers(network, note), norms_by_channel(network):
+            self._steady_outputs = _all_same(leaves(run(network, image)), self.outputs)
         return bool(self._unsteady) or not self._steady_outputs
 
     def compare(self, pruned: nn.Module, image: Images) -> None:
@@ -250,12 +246,8 @@ class _Given:
             for name, module in pruned.named_modules()
             if name and find_kind(module) is None and not _holds_layers(module)
         ]
-        try:
-            with _before_layers(pruned, look), norms_by_channel(pruned):
-                outputs = leaves(run(pruned, image))
-        finally:
-            for handle in passed:
-                handle.remove()
+        with _hooked(passed), _before_layers(pruned, look), norms_by_channel(pruned):
+            outputs = leaves(run(pruned, image))
         if self._steady_outputs and not _all_same(outputs, self.outputs):
             raise self.refusal("the output")
 
@@ -287,16 +279,27 @@ def _one_thread(asked: bool) -> Iterator[None]:
 def _before_layers(
     network: nn.Module, see: Callable[[str, tuple[Any, ...]], tuple[Any, ...] | None]
 ) -> Iterator[None]:
-    handles = [
+    seen = [
         layer.register_forward_pre_hook(lambda _, inputs, name=name: see(name, inputs))
-        for name, layer in network.named_modules()
-        if find_kind(layer) is not None
+        for name, layer in _layers(network)
     ]
+    with _hooked(seen):
+        yield
+
+
+@contextmanager
+def _hooked(handles: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Afterwards the hooks of these handles are gone."""
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Its layers of known kinds, by name."""
+    return [(name, part) for name, part in network.named_modules() if find_kind(part) is not None]
 
 
 def _holds_layers(module: nn.Module) -> bool:

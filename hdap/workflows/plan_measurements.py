@@ -238,7 +238,7 @@ def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurem
     Rows that do not say what ran them are taken for the default, ONNX Runtime in float32.
     """
     default = PlanRequest("")
-    families = [runtime_family(text) if text else "" for text in measurements.runtimes]
+    families = map(runtime_family, measurements.runtimes)
     names = [family.partition("-")[0] or default.runtime for family in families]
     same = np.array([name == runtime for name in names], dtype=np.bool_)[measurements.runtime]
     column = measurements.software.get("precision")

@@ -67,11 +67,10 @@ class TrainingData:
     `configuration` indexes `designs` (C x G channel counts). `latency_ms` is as measured;
     `device_factor` is the device's latency over its cluster's typical latency and `drift` the
     factor by which its session, or all devices at that moment, were slow: `log_ms` has both taken
-    out. `context`
-    maps columns to n floats. `shares` (K) are the clusters' shares of the fleet's weight,
-    `relative_latency` (K) their latencies over the fleet's. `notes` say what was left out.
-    `device` indexes `device_ids`. `states` (K) is the runtime and precision that each cluster is
-    of (`cluster_states`).
+    out. `context` maps columns to n floats. `shares` (K) are the clusters' shares of the fleet's
+    weight, `relative_latency` (K) their latencies over the fleet's. `notes` say what was left out
+    or rescaled. `device` indexes `device_ids`. `states` (K) is the runtime and precision that each
+    cluster is of (`cluster_states`).
     """
 
     architecture: Architecture

@@ -16,10 +16,9 @@ from hdap.device.measure.bundle_manifest import BundleEntry, BundleManifest
 from hdap.device.measure.context import ContextSampler
 from hdap.device.measure.estimate import Estimate
 from hdap.device.measure.protocol import Protocol, Stopwatch, marks, measure_one, stopwatch
-from hdap.device.measure.results_file import ResultsFile, Row, Session, number_text, rescale
+from hdap.device.measure.results_file import ResultsFile, Row, Session, number_text, ran_by, rescale
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import Runtime
-from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.sensors import CONTEXT, governor
 
 
@@ -108,12 +107,8 @@ def row_of(
         "role": entry.role,
         "bundle": manifest.bundle,
         "runs": str(result.runs),
-        "batch_size": str(manifest.input_shape[0]),
-        "runtime": runtime.label,
-        "precision": runtime.precision,
-        "threads": str(runtime.threads),
+        **ran_by(runtime, manifest.input_shape[0]),
         "provider": runtime.where,
-        "instruction_set": instruction_set(),
         "governor": governor(),
         "latency_raw_ms": number_text(1000 * result.raw_s),
         "relative_latency": number_text(result.ratio.value),

@@ -14,6 +14,8 @@ from typing import IO
 
 from hdap.device.measure.estimate import baseline
 from hdap.device.messages import DeviceError
+from hdap.device.runtimes.base import Runtime
+from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.sensors import CONTEXT
 
 Row = dict[str, str]
@@ -79,6 +81,17 @@ def safe_name(device: str) -> str:
 def results_name(device: str) -> str:
     """The file of a device's measurements."""
     return f"measured-{safe_name(device)}.csv"
+
+
+def ran_by(runtime: Runtime, batch_size: int) -> Row:
+    """The columns that say what ran a measurement."""
+    return {
+        "batch_size": str(batch_size),
+        "runtime": runtime.label,
+        "precision": runtime.precision,
+        "threads": str(runtime.threads),
+        "instruction_set": instruction_set(),
+    }
 
 
 class ResultsFile:

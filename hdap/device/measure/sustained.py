@@ -20,10 +20,9 @@ from datetime import datetime, timedelta, timezone
 from hdap.device.measure.bundle_manifest import BundleManifest
 from hdap.device.measure.context import ContextSampler
 from hdap.device.measure.protocol import Stopwatch
-from hdap.device.measure.results_file import number_text, safe_name
+from hdap.device.measure.results_file import number_text, ran_by, safe_name
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import Runtime
-from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.sensors import CONTEXT
 
 WINDOW = 60.0
@@ -164,10 +163,6 @@ def _row(
         "latency_ms": number_text(window.median_ms),
         "latency_p95_ms": number_text(window.p95_ms),
         "runs": str(len(window.latencies)),
-        "batch_size": str(manifest.input_shape[0]),
-        "runtime": runtime.label,
-        "precision": runtime.precision,
-        "threads": str(runtime.threads),
-        "instruction_set": instruction_set(),
+        **ran_by(runtime, manifest.input_shape[0]),
         "sustained_s": f"{window.start:.0f}",
     }
