@@ -1,15 +1,16 @@
 """Each level of an elastic network against a network pruned and trained for that size alone.
 
-    python -m benchmarks.elastic.accuracy [--seeds 5] [--epochs 15] [--jobs 2] [--redraw]
+    python -m benchmarks.elastic.accuracy [--task digits|fashion] [--seeds 5] [--jobs 2] [--redraw]
 
-Real data (scikit-learn's digits, 450 of them to judge by), `small_resnet`, five uniform levels. A
-seed trains one dense network; from it start a network a level, pruned by the same scores and
-trained alone for `--epochs`, and one elastic network a mode, at the same rate. All train as many
-levels for as many epochs as the five networks alone: `nested` 5/4 of `--epochs`, because a step
-trains four levels, `masked` as long after its masks are learned, `incremental` `--epochs` a level.
-Differences are paired by seed; the interval is Student's, 95 %.
+Real data: scikit-learn's digits with `small_resnet` (450 images judge), or Fashion-MNIST with
+`fashion_resnet` (10,000 judge); five uniform levels. A seed trains one dense network; from it start
+a network a level, pruned by the same scores and trained alone for the task's epochs, and one
+elastic network a mode, at the same rate. All train as many levels for as many epochs as the five
+networks alone: `nested` 5/4 of those epochs, because a step trains four levels, `masked` as long
+after its masks are learned, `incremental` all of them a level. Differences are paired by seed; the
+interval is Student's, 95 %.
 
-Writes elastic-accuracy.csv (every figure), .svg and .png.
+Writes elastic-accuracy.csv (every figure; of photographs elastic-accuracy-fashion.csv), .svg, .png.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from scipy import stats
 from torch import nn
 
 from benchmarks.elastic.picture import draw_accuracy
+from benchmarks.quality.frontier_plan import DENSE_RECIPE, TUNING_RECIPE
 from hdap.elastic.elastic_training import train_elastic
 from hdap.elastic.levels import Levels, uniform_levels
 from hdap.elastic.modes import BETWEEN, MASK_SHARE
@@ -44,26 +46,54 @@ from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train
 from hdap.training.training_session import TrainingWatch
 
-MODEL, DATA = "hdap.examples.networks:small_resnet", "hdap.examples.digits:digits"
 BUDGETS = ("10%", "25%", "50%", "75%", "100%")
-DENSE_EPOCHS = 10
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+
+
+@dataclass(frozen=True)
+class Task:
+    """`dense` trains the network that all ways start from, `tuning` each level alone."""
+
+    model: str
+    data: str
+    dense: Recipe
+    tuning: Recipe
+    stem: str
+
+
+TASKS = {
+    "digits": Task(
+        "hdap.examples.networks:small_resnet",
+        "hdap.examples.digits:digits",
+        Recipe(epochs=10, lr=0.05),
+        Recipe(epochs=15, lr=0.05, recalibration=10),
+        "elastic-accuracy",
+    ),
+    "fashion": Task(
+        "hdap.examples.networks:fashion_resnet",
+        "hdap.examples.fashion:fashion_plain",
+        replace(DENSE_RECIPE, epochs=5),
+        replace(TUNING_RECIPE, epochs=2),
+        "elastic-accuracy-fashion",
+    ),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", choices=TASKS, default="digits")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--jobs", type=int, default=2, help="seeds at once, one thread each")
     parser.add_argument("--redraw", action="store_true", help="draw the figures that are there")
     parser.add_argument("--out", type=Path, default=PICTURES)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "elastic-accuracy.csv"
+    task = TASKS[options.task]
+    file = options.out / f"{task.stem}.csv"
     if not options.redraw:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
-            frames = list(pool.map(partial(one_seed, epochs=options.epochs), range(options.seeds)))
+            frames = list(pool.map(partial(one_seed, task), range(options.seeds)))
         pl.concat(frames).write_csv(file)
     found = pl.read_csv(file)
     figures = differences(found)
@@ -71,21 +101,21 @@ def main() -> None:
         print(figures)
     worst = float(figures["points"].to_numpy().min())
     print(f"worst mean difference of any level and mode: {worst:+.2f} points (target: -1.00)")
-    draw_accuracy(found, options.out / "elastic-accuracy")
+    draw_accuracy(found, options.out / task.stem)
     print(f"written: {file}, .svg, .png")
 
 
-def one_seed(seed: int, epochs: int) -> pl.DataFrame:
+def one_seed(task: Task, seed: int) -> pl.DataFrame:
     """Accuracy of every way at every level: seed, way, level, flops share, accuracy."""
     torch.set_num_threads(1)
-    data, levels = load_data(DATA), uniform_levels(trace(MODEL), BUDGETS)
-    dense = load_seeded(MODEL, WeightsSource(seed=seed)).module
-    recipe = Recipe(epochs=DENSE_EPOCHS, lr=0.05, seed=seed)
-    train(dense, data, recipe, device="cpu")
-    recipe = replace(recipe, epochs=epochs, recalibration=10)
+    data, levels = load_data(task.data), uniform_levels(trace(task.model), BUDGETS)
+    dense = load_seeded(task.model, WeightsSource(seed=seed)).module
+    train(dense, data, replace(task.dense, seed=seed), device="cpu")
+    recipe = replace(task.tuning, seed=seed)
     ways = {"alone": alone(dense, levels, data, recipe)}
     for mode in MODES:
-        ways[mode] = elastic(dense, levels, data, recipe, mode)
+        wanted = ElasticTraining(Path(), task.data, recipe, mode=mode)
+        ways[mode] = elastic(dense, levels, data, wanted)
         print(
             f"seed {seed} {mode}: {_shown(ways[mode])} (alone {_shown(ways['alone'])})", flush=True
         )
@@ -110,18 +140,19 @@ def alone(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe) -> list[
     return found
 
 
-def elastic(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe, mode: str) -> list[float]:
-    """All levels of one network, trained together."""
+def elastic(dense: nn.Module, levels: Levels, data: Data, wanted: ElasticTraining) -> list[float]:
+    """All levels of one network, trained together; the recipe's epochs are those of one level."""
+    recipe = wanted.recipe
     together = round(recipe.epochs * len(levels) / min(len(levels), 2 + BETWEEN))
     epochs = {
         "nested": together,
         "masked": round(together / (1 - MASK_SHARE)),
         "incremental": recipe.epochs * len(levels),
     }
-    recipe = replace(recipe, epochs=epochs[mode])
+    recipe = replace(recipe, epochs=epochs[wanted.mode])
     base = dense_manifest(levels.architecture, dense, WeightsSource(seed=recipe.seed))
     with tempfile.TemporaryDirectory() as folder:
-        wanted = ElasticTraining(Path(folder) / "out", DATA, recipe, mode=mode)
+        wanted = replace(wanted, out=Path(folder) / "out", recipe=recipe)
         done = train_elastic(dense, base, levels, data, wanted, TrainingWatch())
     return [quality.accuracy for quality in done.qualities]
 

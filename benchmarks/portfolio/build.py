@@ -2,11 +2,13 @@
 
     python -m benchmarks.portfolio.build train --network vgg [--seeds 5] [--jobs 2] [--work FOLDER]
     python -m benchmarks.portfolio.build train --network resnet
+    python -m benchmarks.portfolio.build train --network fashion --seeds 2
     python -m benchmarks.portfolio.build measure
     python -m benchmarks.portfolio.build redraw
 
-Real data: scikit-learn's digits at 16 x 16 pixels, 450 to judge by; a fifth of the rest is held out
-of training and decides wherever something is chosen. `train` makes, for each seed, one dense
+Real data: scikit-learn's digits at 16 x 16 pixels, 450 to judge by, or Fashion-MNIST (`fashion`: a
+network that takes minutes to train, 10,000 images to judge by); a fifth of the rest is held out of
+training and decides wherever something is chosen. `train` makes, for each seed, one dense
 network and sparse levels of it (half of the weights a level: eight end at the 0.4 % at which
 DNNShifter's 25 levels of 20 % end), and from the levels these ways:
 
@@ -15,7 +17,7 @@ DNNShifter's 25 levels of 20 % end), and from the levels these ways:
 - `exact`: the same through `densify`, in multiples of 8: computes what the sparse one does;
 - `slim`: from the sparsest level that is as good as dense on held-out images, nearly empty channels
   gone too and a brief tuning after; five budgets are tried, from the largest down, as long as the
-  result is as good on held-out images as the sparse way (of the residual network: as dense);
+  result is as good on held-out images as the sparse way (of residual networks: as dense);
 - `alone`: a network of the counts of `slim` trained from random weights as long as the dense one.
 
 `measure` times all of them in ONNX Runtime on one thread, in turns, so it needs a quiet machine;
@@ -39,10 +41,9 @@ import polars as pl
 import torch
 from torch import nn
 
-from benchmarks.portfolio.networks import SIDE
+from benchmarks.portfolio.networks import TASKS
 from benchmarks.portfolio.picture import draw
 from benchmarks.portfolio.table import summary
-from hdap.examples.digits import split_digits
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.errors import InfeasibleError
@@ -55,7 +56,6 @@ from hdap.portfolio.densify import densify
 from hdap.portfolio.rewinding import train_levels
 from hdap.portfolio.slimming import Slim, SlimRequest, slim
 from hdap.portfolio.sparse_checkpoint import SparseLevel, read_sparse
-from hdap.requests.recipe import Recipe
 from hdap.requests.training_request import SparseTraining
 from hdap.training.datasets import Data, hold_out
 from hdap.training.network_quality import evaluate
@@ -63,10 +63,7 @@ from hdap.training.training_loop import train
 from hdap.training.training_session import TrainingWatch
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
-LEVELS = {"vgg": 8, "resnet": 5}
 RATE, HELD, NOISE = 0.5, 0.2, 0.01
-RECIPE = Recipe(epochs=5, batch_size=32, lr=0.05)
-TUNING = Recipe(epochs=4, batch_size=32, lr=0.02, warmup_epochs=0.3)
 BUDGETS = ("50%", "35%", "25%", "17%", "12%")
 STEP = 8
 SURGERIES = 5
@@ -97,7 +94,7 @@ class Way:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("train", "measure", "redraw"))
-    parser.add_argument("--network", choices=tuple(LEVELS), default="vgg")
+    parser.add_argument("--network", choices=TASKS, default="vgg")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="seeds at once, one thread each")
     parser.add_argument("--work", type=Path, default=Path("portfolio-work"))
@@ -123,12 +120,11 @@ def main() -> None:
 def one_seed(network: str, seed: int, work: Path) -> None:
     """Train the levels of a seed and keep all ways as ONNX files, with a row each."""
     torch.set_num_threads(1)
-    model, out = f"benchmarks.portfolio.networks:{network}", work / f"{network}-{seed}"
-    everything = Data(*split_digits(side=SIDE), 10)
-    data, held = hold_out(everything, HELD, seed)
-    recipe = replace(RECIPE, seed=seed)
-    wanted = SparseTraining(out, "digits", recipe, levels=LEVELS[network], rate=RATE)
-    start = start_network(None, model, WeightsSource(seed=seed), seed)
+    task, out = TASKS[network], work / f"{network}-{seed}"
+    data, held = hold_out(task.read(), HELD, seed)
+    recipe = replace(task.recipe, seed=seed)
+    wanted = SparseTraining(out, network, recipe, levels=task.levels, rate=RATE)
+    start = start_network(None, task.model, WeightsSource(seed=seed), seed)
     for level in train_levels(start, data, wanted, lambda _: TrainingWatch(), force=True):
         print(f"{network} {seed} {level.name} {level.density:.4f} {level.accuracy:.4f}", flush=True)
     ways = _Ways(network, seed, out, data, replace(data, validation=held))
@@ -141,10 +137,10 @@ def one_seed(network: str, seed: int, work: Path) -> None:
 class _Ways:
     def __init__(self, network: str, seed: int, out: Path, data: Data, choosing: Data) -> None:
         self._network, self._seed, self._out = network, seed, out
-        self._data, self._choosing = data, choosing
-        self._levels = read_sparse(out, f"benchmarks.portfolio.networks:{network}")
+        self._task, self._data, self._choosing = TASKS[network], data, choosing
+        self._levels = read_sparse(out, self._task.model)
         dense = self._levels[0].checkpoint.module
-        self._architecture = describe(dense, network, (1, SIDE, SIDE))
+        self._architecture = describe(dense, network, self._task.shape)
         self._held = [self._judge(level.checkpoint.module) for level in self._levels]
 
     def all(self) -> Iterator[Way]:
@@ -157,7 +153,7 @@ class _Ways:
         yield self._row("zero filters", without_zero_filters(sparse, self._architecture), level)
         exact = densify(sparse, self._architecture, step=STEP)
         yield self._row("exact", exact.module, level)
-        least = self._held[0] if self._network == "resnet" else self._held[place]
+        least = self._held[0 if self._task.equal else place]
         start = self._levels[self._sparsest(self._held[0])]
         found = self._slim(start.checkpoint.module, least)
         yield replace(
@@ -175,7 +171,7 @@ class _Ways:
         """The least budget such that it and all above are good enough; else the largest."""
         best: Slim | None = None
         for budget in BUDGETS:
-            tuning = replace(TUNING, seed=self._seed)
+            tuning = replace(self._task.tuning, seed=self._seed)
             request = SlimRequest(flops=budget, tuning=tuning, step=STEP, seed=self._seed)
             try:
                 found = slim(sparse, self._architecture, request, self._choosing)
@@ -192,24 +188,20 @@ class _Ways:
         return best
 
     def _alone(self, like: Slim) -> Way:
-        start = start_network(None, self._model, WeightsSource(seed=self._seed), self._seed)
+        start = start_network(None, self._task.model, WeightsSource(seed=self._seed), self._seed)
         network = prune(start.module, self._architecture, like.counts)
         began = time.perf_counter()
-        train(network, self._data, replace(RECIPE, seed=self._seed), device="cpu")
+        train(network, self._data, replace(self._task.recipe, seed=self._seed), device="cpu")
         row = self._row("alone", network, self._levels[0])
         return replace(row, train_s=time.perf_counter() - began)
-
-    @property
-    def _model(self) -> str:
-        return f"benchmarks.portfolio.networks:{self._network}"
 
     def _judge(self, module: nn.Module) -> float:
         return evaluate(module, self._choosing.validation).accuracy
 
     def _row(self, way: str, module: nn.Module, level: SparseLevel) -> Way:
-        content = to_onnx(module.eval(), (1, SIDE, SIDE)).SerializeToString()
+        content = to_onnx(module.eval(), self._task.shape).SerializeToString()
         (self._out.parent / f"{self._out.name}-{way.replace(' ', '-')}.onnx").write_bytes(content)
-        now = describe(module, self._network, (1, SIDE, SIDE))
+        now = describe(module, self._network, self._task.shape)
         before = self._levels[: self._levels.index(level) + 1]
         return Way(
             network=self._network,
@@ -248,7 +240,7 @@ def measure(work: Path) -> pl.DataFrame:
         ways = pl.read_csv(file)
         stem, network = file.stem, str(ways["network"][0])
         paths = [work / f"{stem}-{way.replace(' ', '-')}.onnx" for way in ways["way"]]
-        latencies = latency_in_turns(paths)
+        latencies = latency_in_turns(paths, TASKS[network].shape)
         extra: list[dict[str, Any]] = [
             {
                 "bytes": path.stat().st_size,
@@ -265,7 +257,7 @@ def measure(work: Path) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def latency_in_turns(paths: list[Path]) -> np.ndarray:
+def latency_in_turns(paths: list[Path], shape: tuple[int, ...]) -> np.ndarray:
     """Milliseconds of an inference on one thread: networks x rounds, each a median of runs."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.log_severity_level = 1, 3
@@ -273,7 +265,7 @@ def latency_in_turns(paths: list[Path]) -> np.ndarray:
     providers = ["CPUExecutionProvider"]
     sessions = [onnxruntime.InferenceSession(str(p), settings, providers) for p in paths]
     rng = np.random.default_rng(0)
-    image = {"input": rng.standard_normal((1, 1, SIDE, SIDE)).astype(np.float32)}
+    image = {"input": rng.standard_normal((1, *shape)).astype(np.float32)}
     for session, _ in itertools.product(sessions, range(WARM_UP)):
         session.run(None, image)
     found = np.empty((len(sessions), ROUNDS))
@@ -290,17 +282,18 @@ def latency_in_turns(paths: list[Path]) -> np.ndarray:
 
 def surgery_seconds(levels: Path, network: str, ways: pl.DataFrame) -> list[dict[str, float]]:
     """Medians of the steps that make a variant of the level that `slim` is from."""
-    by_name = {x.name: x for x in read_sparse(levels, f"benchmarks.portfolio.networks:{network}")}
+    task = TASKS[network]
+    by_name = {x.name: x for x in read_sparse(levels, task.model)}
     sparse = by_name[ways.filter(pl.col("way") == "slim")["level"][0]].checkpoint.module
-    architecture = describe(sparse, network, (1, SIDE, SIDE))
-    data = Data(*split_digits(side=SIDE), 10)
+    architecture = describe(sparse, network, task.shape)
+    data = task.read()
     rows: list[list[float]] = []
     for _ in range(SURGERIES):
         exact = densify(sparse, architecture, step=STEP)
         goal = str(ways.filter(pl.col("way") == "slim")["flops"][0])
         found = slim(sparse, architecture, SlimRequest(flops=goal, step=STEP), data, dense=exact)
         began = time.perf_counter()
-        to_onnx(found.module, (1, SIDE, SIDE))
+        to_onnx(found.module, task.shape)
         exporting = time.perf_counter() - began
         rows.append([exact.seconds, found.surgery_seconds, found.recalibration_seconds, exporting])
     densified, slimmed, recalibrated, exporting = np.median(rows, axis=0).tolist()

@@ -19,7 +19,11 @@ STYLES = {
     "slim": ("hdap, slim and briefly tuned", "#0072B2", "o"),
     "alone": ("as slim, trained alone", "#009E73", "^"),
 }
-TITLES = {"vgg": "plain convolutions (VGG-like)", "resnet": "residual network"}
+TITLES = {
+    "vgg": "plain convolutions (VGG-like)",
+    "resnet": "residual network",
+    "fashion": "residual network, photographs",
+}
 
 
 def draw(found: pl.DataFrame, stem: Path) -> None:

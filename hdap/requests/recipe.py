@@ -23,7 +23,8 @@ class Recipe:
     `decay_epochs` (as HDAP), or `constant`. `distillation` is the weight of a teacher's opinion,
     read at `temperature` (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015);
     it counts only where there is a teacher. `amp` takes mixed precision where there is a GPU.
-    `recalibration` batches reset the batch norms before the first epoch; 0: they stay.
+    `recalibration` batches reset the batch norms before the first epoch; 0: they stay. `qat`
+    (quantisation-aware training) rounds to int8 in every step; validation does not round.
 
     Raises `InputError` when a number is out of range.
     """
@@ -53,6 +54,9 @@ class Recipe:
         int, Setting("Batches that reset the batch norms before the first epoch; 0: none.")
     ] = 0
     amp: Annotated[bool, Setting("Mixed precision where there is a GPU.")] = True
+    qat: Annotated[
+        bool, Setting("Train with weights and inputs rounded to int8, for export in int8.")
+    ] = False
     seed: Seed = 0
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ SCOPES = ("global", "layer")
 DENSE_RECIPE = Recipe()
 PRUNED_RECIPE = Recipe(recalibration=20)
 """Of pruned networks: what their batch norms know is of a wider one."""
+_UNKNOWN_TO_SPARSE = ("distillation", "temperature", "recalibration", "qat")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class ElasticTraining(TrainingRequest):
     """A training of levels, by the widest of which the others learn: there is no other teacher."""
 
     out: Annotated[Path, Setting("Folder for the elastic checkpoint.")]
+    recipe: Annotated[Recipe, Without.these("qat")] = PRUNED_RECIPE
     teacher: str = ""
     loss: str = ""
     metric: str = ""
@@ -78,9 +80,7 @@ class SparseTraining(TrainingRequest):
     """
 
     out: Annotated[Path, Setting("Folder for the levels, a checkpoint each.")]
-    recipe: Annotated[Recipe, Without.these("distillation", "temperature", "recalibration")] = (
-        DENSE_RECIPE
-    )
+    recipe: Annotated[Recipe, Without.these(*_UNKNOWN_TO_SPARSE)] = DENSE_RECIPE
     teacher: str = ""
     loss: str = ""
     metric: str = ""

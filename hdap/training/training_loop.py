@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from hdap.training.datasets import Data, set_epoch
 from hdap.training.distributed import Replicas, mean_over_processes, rank, world
 from hdap.training.learning_task import CLASSIFICATION, LearningTask
 from hdap.training.losses import Losses, Step
+from hdap.training.quantisation_aware import rounded_to_int8
 from hdap.training.training_state import Epoch, History, Snapshot, TrainingProgress
 
 OnEpoch = Callable[[Epoch, Callable[[], Snapshot]], None]
@@ -131,7 +132,8 @@ class _Run:
         set_epoch(self.data.train, number)
         self.module.train()
         started = time.perf_counter()
-        with _own_generators(self.recipe.seed, number, self.device):
+        rounding = rounded_to_int8(self.module) if self.recipe.qat else nullcontext()
+        with _own_generators(self.recipe.seed, number, self.device), rounding:
             loss, lr = self._steps_of(number, started)
         seconds = time.perf_counter() - started
         self.replicas.settle()
