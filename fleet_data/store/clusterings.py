@@ -14,7 +14,7 @@ from hdap.fleet_data.records import (
     SurrogateRecord,
 )
 from hdap.fleet_data.store.bulk import bulk_insert
-from hdap.fleet_data.store.engine import driver_connection
+from hdap.fleet_data.store.engine import Database, driver_connection
 from hdap.fleet_data.store.mapper import to_record
 from hdap.fleet_data.store.part import (
     StorePart,
@@ -32,6 +32,10 @@ from hdap.fleet_data.store.schema import cluster_devices, clusterings, clusters,
 class ClusteringStore(StorePart):
     """Clusterings of the fleet; surrogates by model, clustering and kind."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._read: tuple[int, ClusteringRecord] | None = None  # never changes once it is stored
+
     def save_clustering(self, record: ClusteringRecord) -> int:
         """Add a clustering; the id it got."""
         with self._database.writing() as connection:
@@ -48,7 +52,9 @@ class ClusteringStore(StorePart):
             if row is None:
                 keys = names_of(connection, clusterings.c.clustering_id)
                 raise not_found("clustering", id or "at all", keys, "`hdap cluster` makes one")
-            return _decode(connection, row)
+            if self._read is None or self._read[0] != row.clustering_id:
+                self._read = row.clustering_id, _decode(connection, row)
+            return self._read[1]
 
     def clustering_head(self) -> ClusteringHead | None:
         """What the newest clustering is, without its devices; None where there is none."""

@@ -10,7 +10,7 @@ from hdap.report.pictures.picture_source import PictureSource
 from hdap.search.analysis.answer import AnswerRow
 from hdap.search.analysis.judgement import Interval, Verdict
 from hdap.search.problem.objectives import Deadline
-from hdap.workflows.verify_trial import Verified, judged, trial_in_question
+from hdap.workflows.verify_trial import Verified, judged, trial_of
 
 MOST_JUDGED = 5
 """Trials that were verified and are looked at, the newest: who verified more wants the best."""
@@ -129,7 +129,7 @@ def _in_question(source: PictureSource) -> list[int]:
 def _judged(source: PictureSource, number: int) -> Verified | None:
     """What was measured of a trial; None where it was not."""
     try:
-        trial = trial_in_question(source.store, source.searched.name, number)
+        trial = trial_of(source.store, source.searched, source.problem, number)
         return judged(source.store, trial, seed=0)
     except StoreError:
         raise

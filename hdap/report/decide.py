@@ -22,7 +22,6 @@ from hdap.requests.search_request import request_of
 from hdap.search.analysis.judgement import Conclusion, Interval
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 from hdap.workflows.decision import NextStep, Outcome, ShippingDecision
-from hdap.workflows.detect_drift import findings
 from hdap.workflows.next_commands import command_line, free_name, learnable, plan_command
 from hdap.workflows.next_commands import search_command as search_usual
 from hdap.workflows.text_cells import mean_and_median
@@ -224,9 +223,7 @@ def _warnings(source: PictureSource, found: ShippingCandidate) -> list[str]:
     if found.study.state == "running":
         told.append(f"study {found.study.name} has not finished: hdap search --resume")
     told += [f"cluster {r.cluster}: {r.warning}" for r in source.surrogates if r.warning]
-    models = tuple(c.model for c in source.counts)
-    changed = findings(source.store, source.fleet, models)
-    told += [str(f) for f in changed if f.action != "nothing"]
+    told += [str(f) for f in source.findings if f.action != "nothing"]
     over = len(told) - MOST_WARNINGS
     more = [f"and {over:,} more, in the chapters below"] if over > 0 else []
     return [_capital(line) for line in told[:MOST_WARNINGS] + more]

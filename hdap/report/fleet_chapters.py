@@ -7,7 +7,6 @@ from hdap.fleet_data.wording import latency, number, percent, times
 from hdap.report.pictures.html_page import Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.pictures.registry import draw
-from hdap.workflows.detect_drift import findings
 
 
 def fleet(source: PictureSource) -> Chapter:
@@ -111,14 +110,10 @@ def drift(source: PictureSource) -> Chapter:
     """What telemetry since the clustering says of what it assumed."""
     section = Chapter("drift", "Drift")
     if source.clustering is not None:
-        models = tuple(c.model for c in source.counts)
         section.tabulate(
             "What came since the clustering, against what it assumed",
             ["what is to do", "what came", "command"],
-            [
-                [f.action, f.says, f.command or "-"]
-                for f in findings(source.store, source.clustering, models)
-            ],
+            [[f.action, f.says, f.command or "-"] for f in source.findings],
         )
     draw(section, source, "drift")
     return section

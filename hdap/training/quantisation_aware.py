@@ -60,7 +60,7 @@ def rounded_input(values: Tensor) -> Tensor:
 def _round(layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     axis = 1 if isinstance(layer, _ConvTransposeNd) else 0
     # Found before the parameter of that name, which stays where it is.
-    layer.__dict__["weight"] = rounded_weight(layer._parameters["weight"], axis)
+    layer.__dict__["weight"] = rounded_weight(layer.get_parameter("weight"), axis)
     return (rounded_input(given[0]), *given[1:])
 
 

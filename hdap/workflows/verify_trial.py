@@ -70,6 +70,13 @@ def trial_in_question(store: "Store", study: str | None, number: int) -> TrialIn
     Raises NotFoundError where there is no such study or trial or the surrogates are gone.
     """
     record = store.study(study)
+    return trial_of(store, record, stored_problem(store, record)[0], number)
+
+
+def trial_of(
+    store: "Store", record: StudyRecord, problem: SearchProblem, number: int
+) -> TrialInQuestion:
+    """The same, of a study whose problem is at hand."""
     trials = store.trials(record.id)
     rows = np.flatnonzero(trials.number == number)
     if not len(rows):
@@ -77,7 +84,6 @@ def trial_in_question(store: "Store", study: str | None, number: int) -> TrialIn
             f"study {record.name} must have a trial {number}, but it has none of that number; "
             "list them: hdap trials"
         )
-    problem, _ = stored_problem(store, record)
     clustering = store.clustering(record.clustering_id)
     row = int(rows[0])
     counts = np.stack(
@@ -154,6 +160,8 @@ def judged(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:
 
     Raises NotEnoughDataError where no device measured found, uniform and dense since.
     """
+    if not store.rows_after(trial.mark, trial.study.model):
+        raise _unmeasured(trial)
     measurements = store.measurements(trial.study.model, after_mark=trial.mark)
     readings, runtime = _readings(trial, measurements)
     verdict = verify(trial.promise, trial.problem.fleet, readings, seed)

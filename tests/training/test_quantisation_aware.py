@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from hdap.examples.digits import digits
 from hdap.networks.prune_plan import WeightsSource
@@ -59,7 +59,7 @@ def test_an_input_keeps_zero_and_moves_by_a_step_at_most(
     values[0] = 0.0
     found = rounded_input(values)
     assert found[0] == 0.0
-    assert len(found.unique()) <= STEPS + 1
+    assert len(set(found.tolist())) <= STEPS + 1
     assert float((values - found).abs().max()) <= 1.001 * float(values.max() - values.min()) / STEPS
 
 
@@ -68,7 +68,7 @@ def test_a_layer_computes_with_rounded_values_inside_and_as_before_outside(
     layer: nn.Module, shape: tuple[int, ...], axis: int
 ) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    parameter, names, before = layer.weight, list(layer.state_dict()), layer(x)
+    parameter, names, before = layer.get_parameter("weight"), list(layer.state_dict()), layer(x)
     with rounded_to_int8(layer):
         inside = layer(x)
         assert list(layer.state_dict()) == names
@@ -80,9 +80,8 @@ def test_a_layer_computes_with_rounded_values_inside_and_as_before_outside(
         layer, {"weight": rounded_weight(parameter, axis)}, (rounded_input(x),)
     )
     assert torch.equal(inside, by_hand)
-    inside.sum().backward()
-    assert parameter.grad is not None
-    assert float(parameter.grad.abs().sum()) > 0
+    (gradient,) = torch.autograd.grad(inside.sum(), parameter)
+    assert float(gradient.abs().sum()) > 0
 
 
 def test_a_channel_of_zeros_and_half_precision_are_rounded_too() -> None:
@@ -108,8 +107,7 @@ def test_training_moves_other_weights_and_judges_them_unrounded(make: Make, data
     train(plain, data, replace(RECIPE, qat=False))
     assert list(rounded.state_dict()) == list(plain.state_dict())
     assert any(
-        not torch.equal(a, b)
-        for a, b in zip(rounded.parameters(), plain.parameters(), strict=True)
+        not torch.equal(a, b) for a, b in zip(rounded.parameters(), plain.parameters(), strict=True)
     )
     assert history.last.validation_loss == evaluate(rounded, data.validation).loss
     again = make()
@@ -143,7 +141,5 @@ def _same(one: nn.Module, other: nn.Module) -> bool:
 
 def test_gradients_pass_through_the_rounding() -> None:
     values = torch.linspace(-1.0, 2.0, 50, requires_grad=True)
-    rounded_input(values).sum().backward()
-    grad: Tensor | None = values.grad
-    assert grad is not None
-    assert torch.equal(grad, torch.ones(50))
+    (gradient,) = torch.autograd.grad(rounded_input(values).sum(), values)
+    assert torch.equal(gradient, torch.ones(50))

@@ -28,6 +28,7 @@ from hdap.surrogate.training_data.training_cells import TrainingData, training_d
 from hdap.surrogate.validation.choose_by_state import choose_by_state
 from hdap.surrogate.validation.cross_validation import HeldOut, calibration, cross_validate
 from hdap.workflows.build_problem import measured_dense, stored_problem
+from hdap.workflows.detect_drift import Finding, findings
 from hdap.workflows.fleet_artifacts import measurements_to_learn_from
 from hdap.workflows.precision_arms import predicted_arms
 
@@ -130,6 +131,13 @@ class PictureSource:
     def counts(self) -> tuple[ModelCounts, ...]:
         """How much was measured of each model."""
         return self.store.model_counts()
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What changed since the fleet was clustered; nothing where it was not."""
+        if self.clustering is None:
+            return ()
+        return findings(self.store, self.clustering, tuple(c.model for c in self.counts))
 
     @cached_property
     def measurements(self) -> Measurements:
