@@ -21,7 +21,8 @@ DNNShifter's 25 levels of 20 % end), and from the levels these ways:
 - `alone`: a network of the counts of `slim` trained from random weights as long as the dense one.
 
 `measure` times all of them in ONNX Runtime on one thread, in turns, so it needs a quiet machine;
-surgery is timed there too. Writes portfolio.csv, .svg and .png.
+surgery is timed there too. Writes portfolio.csv, .svg and .png; what the csv holds of networks that
+are not in the folder stays.
 """
 
 import argparse
@@ -110,7 +111,12 @@ def main() -> None:
     file = options.out / "portfolio.csv"
     if options.part == "measure":
         options.out.mkdir(parents=True, exist_ok=True)
-        measure(options.work).write_csv(file)
+        known = pl.read_csv(file) if file.exists() else pl.DataFrame()
+        found = measure(options.work)
+        if known.height:
+            known = known.filter(~pl.col("network").is_in(found["network"].unique().implode()))
+            found = pl.concat([known, found], how="vertical_relaxed")
+        found.write_csv(file)
     found = pl.read_csv(file)
     print(summary(found))
     draw(found, options.out / "portfolio")
