@@ -29,8 +29,6 @@ from hdap.search.problem.search_profile import SearchProfile
 from hdap.search.sizes.sizes_worth import SizesWorth, sizes_worth
 from hdap.workflows.build_problem import (
     PreparedSearch,
-    accuracy_goal,
-    load_evaluator,
     measured_dense,
     objective_text,
     prepare_search,
@@ -38,6 +36,7 @@ from hdap.workflows.build_problem import (
     study_that_answers,
 )
 from hdap.workflows.fleet_as_asked import device_speeds
+from hdap.workflows.judge_accuracy import accuracy_goal, load_evaluator
 from hdap.workflows.learn_accuracy import AccuracyLesson, stored_lesson
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.tables.answer_document import accuracy_of, document
 from hdap.cli.tables.arms_table import arms_document
 from hdap.cli.tables.fleets_table import fleets_document
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
@@ -119,12 +120,12 @@ def _run(
     )
     fleets = None if today is None else compare_fleets(today, search, found)
     if asked.as_json:
-        document = answer.document(search, result, found, worth, sizes, compared, above)
+        printed = document(search, result, found, worth, sizes, compared, above)
         if precisions:
-            document["precisions"] = arms_document(precisions)
+            printed["precisions"] = arms_document(precisions)
         if fleets is not None:
-            document["fleets"] = fleets_document(fleets)
-        emit_json(document | answer.accuracy_of(search, result, found))
+            printed["fleets"] = fleets_document(fleets)
+        emit_json(printed | accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
         answer.show(search, result, found, worth, sizes, compared, above, (precisions, fleets))

@@ -1,16 +1,14 @@
 """How the profile and the answer of a search are printed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
-from typing import Any
 
-import numpy as np
 from rich.markup import escape
 
+from hdap.cli.tables.answer_document import accuracy_of, all_scored, learned_document
 from hdap.cli.tables.arms_table import show_arms
 from hdap.cli.tables.fleets_table import show_fleets
-from hdap.cli.tables.front_table import ROWS, documents, show_front
-from hdap.cli.tables.networks_table import networks_document, show_networks
+from hdap.cli.tables.front_table import ROWS, show_front
+from hdap.cli.tables.networks_table import show_networks
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.output import line, note, out, show_rows, verbose
 from hdap.fleet_data.costs import format_flops
@@ -28,10 +26,8 @@ from hdap.search.analysis.answer import Answer, AnswerRow
 from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
-from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.problem.objectives import OBJECTIVES, Objective
 from hdap.search.sizes.sizes_worth import SizesWorth
-from hdap.surrogate.models.base import Z90
 from hdap.workflows.compare_fleets import FleetsCompared
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.learn_accuracy import AccuracyLesson
@@ -157,17 +153,6 @@ def _effort(search: Search, result: SearchResult) -> None:
         line(f"{said} within the budget {'were' if few > 1 else 'was'} scored: none is better")
 
 
-def all_scored(search: Search, result: SearchResult) -> bool:
-    """Whether there is no configuration within the budget that this study has not looked at."""
-    every, done = search.problem.every, 0 if result.trials is None else len(result.trials)
-    # The default sampler looks at all of a small space before its second trial.
-    return every is not None and (done >= len(every) or (_default(search) and done > 1))
-
-
-def _default(search: Search) -> bool:
-    return search.request.sampler == "fleet"
-
-
 def _gained(search: Search, found: Answer) -> str:
     """What was won over uniform pruning, in terms of what was asked."""
     best, uniform, problem = found.found, found.uniform, search.problem
@@ -245,97 +230,6 @@ def _bars(search: Search, row: AnswerRow) -> None:
         )
 
 
-def document(
-    search: Search,
-    result: SearchResult,
-    found: Answer,
-    worth: SingleClusterBaseline,
-    sizes: SizesWorth | None = None,
-    compared: ClusterAssignment | None = None,
-    above_best: float | None = None,
-) -> dict[str, Any]:
-    """The answer as `--json` prints it."""
-    problem = search.problem
-    several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
-    clusters = {} if compared is None else {"per_cluster": networks_document(compared)}
-    by_size = {} if sizes is None else {"sizes": asdict(sizes)}
-    return {
-        "study": search.record.name,
-        "model": search.record.model,
-        "latency": "predicted",
-        "objective": problem.goals.text,
-        "objective_unit": problem.goals.first.unit,
-        "above_best_possible": above_best,
-        "latency_limit_ms": problem.limit_ms,
-        "flops_low": search.record.flops_low,
-        "flops_high": search.record.flops_high,
-        "kept_importance_floor": search.problem.floor,
-        "importance": search.problem.importance.source,
-        "clustering": search.clustering.id,
-        "step": search.problem.space.step,
-        "trials": 0 if result.trials is None else len(result.trials),
-        "configurations": search.profile.configurations,
-        "all_scored": all_scored(search, result),
-        "scored": result.scored,
-        "seconds": result.seconds,
-        "stopped": result.stopped,
-        "rows": [_row(search, row) for row in found.rows],
-        "gain_over_best_uniform": {
-            "predicted": found.gain.predicted,
-            "promised": found.gain.promised,
-            "doubt": found.gain.doubt,
-        },
-        "trial": int(found.numbers[0]),
-        "shortlist": [int(n) for n in found.numbers],
-        "channels": _channels(search, found.found),
-        "awareness": {
-            "largest_cluster": worth.largest,
-            "largest_alone_fleet_mean_ms": worth.single_fleet_ms,
-            "gain": worth.gain,
-            "uncertainty": worth.uncertainty,
-            "rank_correlations": worth.ranks,
-            "one_device_would_do": worth.one_device_would_do,
-        },
-        **several,
-        **by_size,
-        **clusters,
-    }
-
-
-def _channels(search: Search, row: AnswerRow) -> dict[str, int]:
-    groups = search.problem.architecture.groups
-    return {g.name: c for g, c in zip(groups, row.counts.tolist(), strict=True)}
-
-
-def _row(search: Search, row: AnswerRow) -> dict[str, Any]:
-    renamed = {
-        "name": "network",
-        "over_dense": "speedup_over_dense",
-        "over_uniform": "speedup_over_uniform",
-    }
-    plain = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "counts"}
-    named = {renamed.get(name, name): value for name, value in plain.items()}
-    return named | {"channels": _channels(search, row)}
-
-
-def accuracy_of(search: Search, result: SearchResult, found: Answer) -> dict[str, dict[str, Any]]:
-    """The part of the answer's document about accuracy; empty where nothing was judged."""
-    if search.lesson is not None:
-        return {"learned_accuracy": _learned(search.lesson, found)}
-    if search.request.data is None or result.trials is None or result.trials.accuracy is None:
-        return {}
-    judged = result.trials.accuracy
-    row = np.flatnonzero(result.trials.number == found.numbers[0])[0]
-    return {
-        "accuracy": {
-            "found_untuned": float(judged[row]),
-            "least": search.request.min_accuracy,
-            "judged_trials": int(np.isfinite(judged).sum()),
-            "data": search.request.data,
-        }
-    }
-
-
 def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
     """One line on the accuracy of the answer."""
     if search.lesson is not None:
@@ -350,25 +244,8 @@ def show_accuracy(search: Search, result: SearchResult, found: Answer) -> None:
         )
 
 
-def _learned(lesson: AccuracyLesson, found: Answer) -> dict[str, Any]:
-    """Accuracy after a short tuning, predicted, as shares; `half_90` is half of a 90 % interval."""
-    learned, counts = lesson.learned, found.found.counts
-    return {
-        "found": float(learned.expected(counts[None])[0]),
-        "over_best_uniform": _over(learned.over(counts, found.uniform.counts)),
-        "over_dense": _over(learned.over_dense(counts)),
-        "dense": learned.dense,
-        "tunings": len(learned.counts),
-        "judged_on": lesson.judged_on,
-    }
-
-
-def _over(difference: Difference) -> dict[str, float]:
-    return {"mean": difference.mean, "half_90": Z90 * difference.sd}
-
-
 def _show_learned(lesson: AccuracyLesson, found: Answer) -> None:
-    told = _learned(lesson, found)
+    told = learned_document(lesson, found)
     uniform, dense = (
         f"{100 * told[over]['mean']:+.1f} +- {100 * told[over]['half_90']:.1f} points"
         for over in ("over_best_uniform", "over_dense")
