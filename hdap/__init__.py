@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hdap.api import Fleet, Found
+    from hdap.api import Fleet
     from hdap.fleet_data.errors import HdapError
+    from hdap.found import Found
     from hdap.networks.checkpoint import load_pruned, prune_like, save_pruned
 
 __version__ = "0.1.0"
@@ -16,7 +17,7 @@ __all__ = ["Fleet", "Found", "HdapError", "__version__", "load_pruned", "prune_l
 
 _HOMES = {
     "Fleet": "hdap.api",
-    "Found": "hdap.api",
+    "Found": "hdap.found",
     "HdapError": "hdap.fleet_data.errors",
     "load_pruned": "hdap.networks.checkpoint",
     "prune_like": "hdap.networks.checkpoint",

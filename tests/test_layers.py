@@ -35,6 +35,7 @@ ORDER = (
     "hdap.workflows",
     "hdap.report.pictures",
     "hdap.report",
+    "hdap.found",
     "hdap.api",
     "hdap",
     "hdap.cli.terminal",
@@ -51,7 +52,7 @@ EDGE_ONLY = {"torch", "torchvision", "timm", "typer", "rich"}
 HEAVY = {"torch", "timm", "polars", "pyarrow", "sklearn", "xgboost", "optuna", "sqlalchemy"}
 SQL = {"sqlalchemy", "alembic", "sqlite3", "psycopg"}
 SQL_FOLDERS = {("fleet_data", "store"), ("fleet_data", "ingest")}
-AT_THE_ROOT = {"__init__.py", "__main__.py", "api.py"}
+AT_THE_ROOT = {"__init__.py", "__main__.py", "api.py", "found.py"}
 
 
 @cache
