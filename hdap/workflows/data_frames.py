@@ -13,12 +13,11 @@ from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, told
 from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA
-from hdap.fleet_data.ingest.ingest_file import IngestReport, ingest
+from hdap.fleet_data.ingest.ingest_file import IngestReport
 from hdap.fleet_data.records import ClusteringRecord, QueryResult, TrialBatch
 from hdap.fleet_data.store import Store
-from hdap.networks.model_name_check import check_model_names
-from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.ingest_request import IngestRequest
+from hdap.workflows.ingest_as_asked import as_asked
 
 FIGURES = (
     *("number", "flops", "parameters", "fleet_mean_ms", "fleet_mean_low_ms", "fleet_mean_high_ms"),
@@ -50,17 +49,7 @@ def ingest_telemetry(
     Rejected rows of a file are in `FILE.rejected.csv` too. Raises InputError where it is neither,
     is wrong as a whole, or holds more rows to reject than the `request` allows.
     """
-    load = partial(
-        ingest,
-        store,
-        trace=ModelTracer(say),
-        progress=progress,
-        max_rejected=request.max_rejected,
-        units=request.units,
-        facts=request.facts,
-        reading=request.reading,
-        check_models=check_model_names,
-    )
+    load = partial(as_asked(request, say), store, progress=progress)
     if isinstance(telemetry, str | Path):
         report = load(telemetry)
         return _with_rejected(report, report.rejected_path)

@@ -10,15 +10,13 @@ from typing import Any
 
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import HdapError, InputError, StoreError
-from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.ingest.object_store import find_object, is_object
 from hdap.fleet_data.ingest.source_files import SourceFile, files_in, source_of
 from hdap.fleet_data.store import Store
-from hdap.networks.model_name_check import check_model_names
-from hdap.networks.model_tracer import ModelTracer
 from hdap.requests.ingest_request import IngestRequest
 from hdap.workflows.artifacts import latest_clustering
 from hdap.workflows.detect_drift import Finding, findings
+from hdap.workflows.ingest_as_asked import as_asked
 from hdap.workflows.watch_events import Event, FindingEvent, IngestEvent, ProblemEvent
 
 
@@ -87,17 +85,7 @@ class FleetWatch:
 
     def _ingest(self, name: str, **more: Any) -> Event:
         try:
-            report = ingest(
-                self.store,
-                source_of(name),
-                trace=ModelTracer(self.say),
-                max_rejected=self.request.max_rejected,
-                units=self.request.units,
-                facts=self.request.facts,
-                reading=self.request.reading,
-                check_models=check_model_names,
-                **more,
-            )
+            report = as_asked(self.request, self.say)(self.store, source_of(name), **more)
         except StoreError:
             raise
         except HdapError as error:

@@ -11,7 +11,7 @@ from hdap.cli.terminal.open_store import open_store, tell_simulated
 from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import HdapError, InputError
-from hdap.fleet_data.ingest import IngestReport, ingest
+from hdap.fleet_data.ingest import IngestReport
 from hdap.fleet_data.ingest.ingest_file import FrameStream, Source
 from hdap.fleet_data.ingest.reading import SourceReading
 from hdap.fleet_data.ingest.source_files import source_of, sources_at
@@ -19,8 +19,8 @@ from hdap.fleet_data.reduction.warehouse import kind_of, read_reduced
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.units.latency_unit import UNITS, LatencyUnits
 from hdap.fleet_data.wording import counted, seconds
-from hdap.networks.model_name_check import check_model_names
 from hdap.networks.model_tracer import ModelTracer
+from hdap.workflows.ingest_as_asked import as_asked
 from hdap.workflows.next_commands import for_models
 
 
@@ -123,17 +123,8 @@ def _ingest(
             bar(*at, f"tracing {model}")
             return ModelTracer(say)(model)
 
-        return ingest(
-            store,
-            source,
-            trace=trace,
-            progress=progress,
-            max_rejected=asked.request.max_rejected,
-            units=units,
-            facts=asked.request.facts,
-            reading=reading,
-            check_models=check_model_names,
-        )
+        load = as_asked(asked.request, say)
+        return load(store, source, trace=trace, progress=progress, units=units, reading=reading)
 
 
 def _tell(store: Store, report: IngestReport, asked: IngestCommand) -> None:
