@@ -152,6 +152,14 @@ class SearchRequest:
         float | None,
         Setting("Least kept importance, 0..1. Default: what the best uniform network keeps."),
     ] = None
+    floor_share: Annotated[
+        float,
+        Setting(
+            "Without --floor: the part of what the best uniform network keeps that must be kept.",
+            read=share_of,
+            written="100%",
+        ),
+    ] = 1.0
     proxy: Annotated[
         str,
         Setting(
@@ -237,6 +245,10 @@ class SearchRequest:
     def learned(self) -> bool:
         """Whether networks are tuned before the search, to learn from."""
         return self.data is not None and self.tunings > 0
+
+    def with_floor(self, floor: float | None, step: int) -> "SearchRequest":
+        """With what was left open as it was settled: as a study stores it."""
+        return replace(self, step=step, floor=floor, floor_share=1.0)
 
 
 def settled(request: SearchRequest, given: Collection[str]) -> SearchRequest:

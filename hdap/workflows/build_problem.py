@@ -99,8 +99,7 @@ def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | 
     """The newest finished study that asked for the same on the clustering, the surrogates and the
     importance of now; None where there is none."""
     request, problem = prepared.request, prepared.problem
-    # What was left open is stored as it was settled.
-    settled = replace(request, step=problem.space.step, floor=problem.floor)
+    settled = request.with_floor(problem.floor, problem.space.step)
     surrogates = store.surrogates(request.model, prepared.clustering.id, request.surrogate)
     fitted = max(surrogate.created_at for surrogate in surrogates)
 
@@ -172,6 +171,7 @@ def build_search_problem(
         goals=goals,
         risk=request.risk,
         limit_ms=limit,
+        floor_share=request.floor_share,
     )
     # A budget out of reach is said here, before anyone waits for it.
     return problem, profile(space, allowed, problem.uniform, problem.every)
@@ -203,12 +203,21 @@ def _space(
 
 
 def _require_a_reason_to_be_large(request: SearchRequest, goals: Goals) -> None:
-    """Raise InputError where the narrowest network is the answer whatever was measured."""
+    """Raise InputError where the narrowest network is the answer whatever was measured, or where
+    there is no base line's floor to lower."""
     asked = request.latency is not None or request.judged or goals.several
     if request.floor == 0.0 and request.tolerance is None and not asked:
         raise InputError(
             "a search for the fastest network must keep some quality or spend its budget, but got "
             "floor=0.0, and a budget is a ceiling: give a floor above 0, or --flops-tol 0.03"
+        )
+    other = next(
+        (flag for flag in ("floor", "latency", "data") if getattr(request, flag) is not None), None
+    )
+    if request.floor_share < 1.0 and other is not None:
+        raise InputError(
+            f"--floor-share lowers the floor that the best uniform network sets, but got it beside "
+            f"--{other}, which sets another: leave one out"
         )
 
 

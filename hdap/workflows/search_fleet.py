@@ -101,7 +101,7 @@ def store_study(
         if storage is not None:
             with storage_faults(storage):
                 elsewhere = check_shared(open_storage(storage), name, problem, accuracy)
-    settled: dict[str, Any] = {"step": problem.space.step, "floor": problem.floor}
+    settled: dict[str, Any] = asdict(request.with_floor(problem.floor, problem.space.step))
     if prepared.lesson is not None:
         settled[LEARNED] = prepared.lesson.settings
     record = StudyRecord(
@@ -114,7 +114,7 @@ def store_study(
         flops_high=problem.band.high,
         kept_importance_floor=problem.floor,
         clustering_id=clustering.id,
-        settings=asdict(request) | settled | {IMPORTANCE: problem.importance.source},
+        settings=settled | {IMPORTANCE: problem.importance.source},
         created_at=datetime.now(UTC),
     )
     record = store.study(store.create_study(record, numbered=name is None, elsewhere=elsewhere))
@@ -291,10 +291,9 @@ def certified(search: Search, found: Answer) -> float | None:
 
 def _joined_search(store: Store, request: SearchRequest, name: str, say: Say) -> Search:
     joined = resumed_search(store, name, request.trials, say)
-    # What was left open is stored as it was settled.
     step, floor = request.step or joined.request.step, request.floor
     floor = joined.request.floor if floor is None else floor
-    if joined.request != replace(request, step=step, floor=floor):
+    if joined.request != request.with_floor(floor, step):
         raise InputError(
             f"study {name} must ask for the same on every machine that joins it, but it was "
             f"started with other options: give --resume {name}, or choose another name"

@@ -87,8 +87,10 @@ class SearchProblem:
         goals: Goals = MEAN,
         risk: float = DEFAULT_RISK,
         limit_ms: float | None = None,
+        floor_share: float = 1.0,
     ) -> "SearchProblem":
-        """A problem whose floor is, unless given, what the best uniform network keeps.
+        """A problem whose floor is, unless given, `floor_share` of what the best uniform network
+        keeps.
 
         There is none by default where kept importance is what a search wants most of, or FLOPs are
         an objective themselves.
@@ -125,7 +127,9 @@ class SearchProblem:
         if floor is None and (limit_ms is not None or FLOPS in goals.names):
             floor = 0.0
         posed = cls(space, band, latency, fleet, importance, floor or 0.0, goals, risk, limit_ms)
-        return posed if floor is not None else replace(posed, floor=posed._same_quality())
+        if floor is not None:
+            return posed
+        return replace(posed, floor=floor_share * posed._same_quality())
 
     @property
     def architecture(self) -> Architecture:

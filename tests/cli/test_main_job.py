@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from hdap.fleet_data.store import Store
+
 Hdap = Callable[..., Result]
 
 
@@ -49,6 +51,20 @@ def test_no_floor_and_no_budget_to_spend_is_no_question(hdap: Hdap, database: Pa
     assert done.exit_code == 1
     assert "--flops-tol" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 6
+
+
+def test_a_lower_floor_is_faster_and_stored_as_what_it_came_to(hdap: Hdap, database: Path) -> None:
+    same = _search(hdap, database, "--trials", "100")
+    less = _search(hdap, database, "--trials", "100", "--floor-share", "90%")
+    floors = [float(str(found["kept_importance_floor"])) for found in (same, less)]
+    assert floors[1] == pytest.approx(0.9 * floors[0])
+    speed = [found["gain_over_best_uniform"]["promised"] for found in (same, less)]  # type: ignore[index]
+    assert speed[1] > speed[0] + 0.05
+    with Store.open(f"sqlite:///{database}") as store:
+        settings = store.study(str(less["study"])).settings
+    assert (settings["floor"], settings["floor_share"]) == (pytest.approx(floors[1]), 1.0)
+    more = hdap("search", "--resume", str(less["study"]), "--trials", "120", db=database)
+    assert more.exit_code == 0, more.output
 
 
 def test_search_prints_profile_awareness_table_and_next_commands(

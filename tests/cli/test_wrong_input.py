@@ -34,6 +34,7 @@ WRONG = {
     "fixed group that is not there": ((*SEARCH, "--fix", "conv9=8"), "conv9"),
     "fixed count above the width": ((*SEARCH, "--fix", "conv1=65"), "64"),
     "floor that nothing keeps": ((*SEARCH, "--floor", "1.5"), "`0 <= floor <= 1`"),
+    "two floors": ((*SEARCH, "--floor", "0.4", "--floor-share", "90%"), "--floor-share"),
     "band of no width": ((*SEARCH, "--flops-tol", "-1"), "0 <= tolerance < 1"),
     "study that is not there": (("search", "--resume", "nothing"), "nothing"),
     "study name that is taken": ((*SEARCH, "--study", "resnet50-1.0G-1"), "resnet50-1.0G-1"),

@@ -26,6 +26,14 @@ def test_the_default_floor_is_what_the_best_uniform_network_keeps(
     assert found.feasible[0]
 
 
+def test_a_part_of_that_is_the_floor_where_it_is_asked_for(make_problem: Make) -> None:
+    asked = make_problem()
+    parts = asked.space, asked.band, asked.latency, asked.fleet
+    whole, most = SearchProblem.build(*parts), SearchProblem.build(*parts, floor_share=0.9)
+    assert most.floor == pytest.approx(0.9 * whole.floor)
+    assert SearchProblem.build(*parts, floor=0.3, floor_share=0.9).floor == 0.3
+
+
 def test_a_grid_that_holds_the_base_line_begins_there(make_problem: Make) -> None:
     problem = make_problem(tolerance=None, step=8)
     best = problem.best_uniform

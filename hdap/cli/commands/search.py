@@ -81,7 +81,7 @@ def _today(store: Store, request: SearchRequest) -> tuple[TodaysAnswer | None, S
             store, request, say, lambda p: bar(p.done, p.trials, f"{latency(p.best_ms)}")
         )
     floor = today.problem.floor if request.floor is None else request.floor
-    return today, replace(request, floor=floor)
+    return today, request.with_floor(floor, request.step)
 
 
 def _sizes(store: Store, request: SearchRequest, asked: SearchCommand) -> None:
