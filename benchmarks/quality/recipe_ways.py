@@ -43,6 +43,9 @@ _BASE = replace(TUNING_RECIPE, epochs=EPOCHS)
 WAYS = (
     Way(PLAIN, _BASE),
     Way("rate 0.01", replace(_BASE, lr=0.01)),
+    Way("rate 0.1", replace(_BASE, lr=0.1)),
+    Way("rate 0.025, batches of 128", replace(_BASE, lr=0.025, batch_size=128)),
+    Way("rate 0.01, batches of 128", replace(_BASE, lr=0.01, batch_size=128)),
     Way("rate of the dense network", replace(_BASE, lr=0.2, warmup_epochs=0.3)),
     Way("constant rate", replace(_BASE, schedule="constant")),
     Way("batch norms not reset", replace(_BASE, recalibration=0)),
