@@ -20,6 +20,9 @@ from hdap.requests.shared_settings import (
 )
 from hdap.requests.training_request import PRUNED_RECIPE, check_own_code
 
+GUARD_RATIO = 0.9
+"""Of several steps: a step that loses more has cut what the next one builds on."""
+
 
 @dataclass(frozen=True)
 class CompressRequest:
@@ -28,7 +31,7 @@ class CompressRequest:
     A step may take `max_cut` of a group's channels; None: 20 % as HDAP, or twice what uniform
     pruning would take where that is more; a single step takes what it likes. Of a network with
     accuracy A on the guard's images (`guard_share` of the training images, which nothing learns
-    from) a pruned one must reach `min_accuracy_ratio` x A before it is tuned; up to `candidates`
+    from) a pruned one must reach `guard_ratio` x A before it is tuned; up to `candidates`
     trials of a step's short list may try. With `loss` and `metric` the metric stands for accuracy.
     `weights` (a file) or timm's (`pretrained`) are the dense
     model's. `objective`, `tolerance` and `trials` are the searches'; the recipe is every step's.
@@ -40,15 +43,21 @@ class CompressRequest:
     flops: Annotated[str, Setting("Budget: 1.0G, 300M, 1e9, or 25% of the dense model.")]
     data: ImageData
     recipe: Annotated[Recipe, Without.these("recalibration")] = PRUNED_RECIPE
-    steps: Annotated[int, Setting("Steps to the budget; 1 goes there at once.", low=1)] = 5
+    steps: Annotated[
+        int,
+        Setting("Steps to the budget; 1 goes there at once, which costs least training.", low=1),
+    ] = 1
     weights: Annotated[
         str, Setting("State dict (.pt, .pth, .safetensors) of the dense network.", there="file")
     ] = ""
     pretrained: Pretrained = False
     min_accuracy_ratio: Annotated[
-        float,
-        Setting("What a step's pruned network must keep of its accuracy before it is tuned."),
-    ] = 0.9
+        float | None,
+        Setting(
+            "What a step's pruned network must keep of its accuracy before it is tuned. Default: "
+            "0.9; of a single step nothing, which tuning brings back."
+        ),
+    ] = None
     guard_share: Annotated[
         float, Setting("Part of the training images that the guard judges by.")
     ] = 0.1
@@ -74,10 +83,17 @@ class CompressRequest:
     validation_share: ValidationShare = 0.1
     unreadable: Unreadable = "stop"
 
+    @property
+    def guard_ratio(self) -> float:
+        """What a pruned network must keep of its accuracy, as it was settled."""
+        if self.min_accuracy_ratio is not None:
+            return self.min_accuracy_ratio
+        return 0.0 if self.steps == 1 else GUARD_RATIO
+
     def __post_init__(self) -> None:
         rules = {
             "steps >= 1": self.steps >= 1,
-            "0 <= min_accuracy_ratio <= 1": 0 <= self.min_accuracy_ratio <= 1,
+            "0 <= min_accuracy_ratio <= 1": 0 <= self.guard_ratio <= 1,
             "0 < guard_share < 1": 0 < self.guard_share < 1,
             "1 <= candidates <= 10": 1 <= self.candidates <= 10,
             "0 < max_cut < 1": self.max_cut is None or 0 < self.max_cut < 1,

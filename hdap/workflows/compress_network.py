@@ -169,7 +169,7 @@ class Compression:
             state.network.module,
             state.network.manifest,
             plans,
-            Guard(step, state.guard, before, request.min_accuracy_ratio, self._task),
+            Guard(step, state.guard, before, request.guard_ratio, self._task),
             state.data,
             request.recipe,
             request.criterion,

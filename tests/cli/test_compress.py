@@ -206,13 +206,14 @@ def test_a_compression_guards_the_metric_of_an_own_loss(
     monkeypatch.syspath_prepend(tmp_path)
     db = shutil.copy(place / "hdap.db", tmp_path / "hdap.db")
     own = ("--loss", "compressloss:loss", "--weights", str(place / "dense.pt"))
-    asked = (*BUDGET, *FAST, *own, "--steps", "1", "--min-accuracy-ratio", "0.1")
+    asked = (*BUDGET, *FAST, *own)
     out = ("--out", str(tmp_path / "own"))
     assert "give --metric" in _error(hdap(*asked, *out, db=db))
     done = hdap(*asked, "--metric", "compressloss:right", *out, "--json", db=db)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["request"]["metric"] == "compressloss:right"
+    assert len(found["steps"]) == 1  # at once, and whatever is left is tuned
     assert found["steps"][0]["validation_accuracy"] > 0
     assert "right " in done.stderr
     assert "accuracy" not in done.stderr
