@@ -22,8 +22,9 @@ MODES = ("nested", "masked", "incremental")
 SCOPES = ("global", "layer")
 """Among which weights the smallest go."""
 DENSE_RECIPE = Recipe()
-PRUNED_RECIPE = Recipe(recalibration=20)
-"""Of pruned networks: what their batch norms know is of a wider one."""
+PRUNED_RECIPE = Recipe(lr=0.025, recalibration=20)
+"""Of pruned networks, which have more to learn again than a rate of 0.01 lets them in few epochs
+(`benchmarks.quality.recipes`); what their batch norms know is of a wider network."""
 _UNKNOWN_TO_SPARSE = ("distillation", "temperature", "recalibration", "qat")
 
 
