@@ -64,7 +64,7 @@ def test_counts_are_by_model(filled: Store) -> None:
 
 def test_many_blocks_are_read_as_one(filled: Store, monkeypatch: Any) -> None:
     whole = filled.measurements()
-    monkeypatch.setattr("hdap.fleet_data.store.measurements._BLOCK", 1)
+    monkeypatch.setattr("hdap.fleet_data.store.load_measurements._BLOCK", 1)
     np.testing.assert_array_equal(filled.measurements().latency_ms, whole.latency_ms)
 
 
