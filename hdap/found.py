@@ -13,6 +13,7 @@ import polars as pl
 from hdap.fleet_data.records import StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.networks.prune_plan import WeightsSource, plan_from_trial
+from hdap.requests.shared_settings import DEFAULT_CRITERION
 from hdap.search.analysis.answer import Answer
 from hdap.search.analysis.single_cluster_baseline import (
     SingleClusterBaseline,
@@ -124,7 +125,7 @@ class Found:
         weights: str | Path | None = None,
         *,
         pretrained: bool = False,
-        criterion: str = "l2",
+        criterion: str = DEFAULT_CRITERION,
         data: str | None = None,
         out: str | Path | None = None,
         seed: int = 0,

@@ -33,6 +33,7 @@ from hdap.fleet_data.errors import InfeasibleError
 from hdap.networks.channel_importance import importance_curves
 from hdap.networks.surgery import prune
 from hdap.requests.search_request import SearchRequest
+from hdap.requests.shared_settings import DEFAULT_CRITERION
 from hdap.search.driver.run_search import run_search
 from hdap.search.problem.budget import FlopsBand, band
 from hdap.search.problem.defaults import DEFAULT_PROXY
@@ -62,13 +63,12 @@ Scores = Sequence[Any]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained dense network, on its device: l2 and Taylor scores of its channels."""
+    """A trained dense network, on its device: scores of its channels by criterion."""
 
     rig: Rig
     seed: int
     module: nn.Module
-    l2: Scores
-    taylor: Scores
+    scores: Mapping[str, Scores]
 
     @property
     def dense_flops(self) -> int:
@@ -79,7 +79,7 @@ class Trained:
     def kept(self, counts: Counts) -> float:
         """Kept importance of one configuration, as `hdap search` counts it with these weights."""
         architecture = self.rig.architecture
-        importance = Importance("l2", importance_curves(self.l2, architecture))
+        importance = Importance("l2", importance_curves(self.scores["l2"], architecture))
         importance = importance.with_proxy(PROXIES[DEFAULT_PROXY], architecture)
         return float(importance.kept(counts[None])[0])
 
@@ -132,7 +132,8 @@ def uniform_families(of: Trained) -> list[Family]:
     def on(grid: int) -> Family:
         space = SearchSpace.build(of.rig.architecture, grid, min_share=LEAST)
         widths = of.rig.architecture.widths.astype(np.float64)
-        return Family(UNIFORM, of, lambda share: space.snap((share * widths)[None])[0], of.l2, grid)
+        stays = of.scores[DEFAULT_CRITERION]
+        return Family(UNIFORM, of, lambda share: space.snap((share * widths)[None])[0], stays, grid)
 
     return [on(grid) for grid in GRIDS]
 
@@ -174,7 +175,7 @@ def torch_pruning_families(of: Trained, arm: str) -> list[Family]:
 def halp(of: Trained) -> Family:
     """The most Taylor importance within a latency."""
     latency, architecture = of.rig.surrogate(), of.rig.architecture
-    curves = importance_curves(of.taylor, architecture)
+    curves = importance_curves(of.scores["taylor"], architecture)
     space = SearchSpace.build(architecture, min(latency.step, HALP_STEP))
     least = int(flops(architecture, space.smallest[None])[0])
     dense_ms = float(latency.predict(architecture.widths[None]).ms[0, 0])
@@ -192,7 +193,7 @@ def halp(of: Trained) -> Family:
         )
         return _found(problem, "halp", HALP_TRIALS, of.seed)
 
-    return Family(HALP, of, _or_narrowest(widths, space), of.taylor)
+    return Family(HALP, of, _or_narrowest(widths, space), of.scores["taylor"])
 
 
 def ncs(of: Trained) -> Family:
@@ -207,7 +208,7 @@ def ncs(of: Trained) -> Family:
     def widths(share: float) -> Counts:
         return _found(posed(share), "ncs", NCS_EVALUATIONS, of.seed)
 
-    return Family(NCS, of, _or_narrowest(widths, posed(1.0).space), of.l2)
+    return Family(NCS, of, _or_narrowest(widths, posed(1.0).space), of.scores["l2"])
 
 
 def ours(of: Trained, arm: str) -> Family:
@@ -228,7 +229,8 @@ def ours(of: Trained, arm: str) -> Family:
     def widths(share: float) -> Counts:
         return _found(posed(share), "fleet", rig.settings.trials, of.seed)
 
-    return Family(arm, of, _or_narrowest(widths, SearchSpace.build(rig.architecture, 1)), of.l2)
+    stays = of.scores[DEFAULT_CRITERION]
+    return Family(arm, of, _or_narrowest(widths, SearchSpace.build(rig.architecture, 1)), stays)
 
 
 def searched_families(of: Trained) -> dict[str, Callable[[], Family]]:

@@ -23,6 +23,7 @@ from hdap.fleet_data.architecture import Counts
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import flops, parameters
 from hdap.networks.criteria import Evidence, channel_scores
+from hdap.requests.shared_settings import DEFAULT_CRITERION
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.training.load_data import TrainingBatches
 
@@ -123,10 +124,11 @@ def trained(rig: Rig, seed: int) -> Trained:
     settings = rig.settings
     data = photographs(settings.images, settings.judged)
     evidence = Evidence(seed, TrainingBatches(data, seed))
-    l2, taylor = (
-        channel_scores(name, module, rig.architecture, evidence) for name in ("l2", "taylor")
-    )
-    return Trained(rig, seed, module, l2, taylor)
+    scores = {
+        name: channel_scores(name, module, rig.architecture, evidence)
+        for name in (DEFAULT_CRITERION, "l2", "taylor")
+    }
+    return Trained(rig, seed, module, scores)
 
 
 def _at_point(of: Trained, share: float) -> dict[str, Approach]:

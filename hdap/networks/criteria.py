@@ -17,6 +17,7 @@ from hdap.networks.channel_importance import OutputRows, channel_importance
 from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import one_tensor
 from hdap.networks.layer_kinds.registry import find_kind
+from hdap.networks.lookahead import lookahead_scores
 
 Floats = NDArray[np.float64]
 Batch = tuple[Tensor, Tensor]
@@ -54,6 +55,12 @@ def criterion(name: str) -> Criterion:
     if name not in CRITERIA:
         raise InputError(f"a criterion is one of {', '.join(CRITERIA)}, but got {name!r}")
     return CRITERIA[name]
+
+
+def _lookahead(
+    network: nn.Module, architecture: Architecture, evidence: Evidence
+) -> tuple[Floats, ...]:
+    return lookahead_scores(network, architecture)
 
 
 def _l2(network: nn.Module, architecture: Architecture, evidence: Evidence) -> tuple[Floats, ...]:
@@ -202,6 +209,7 @@ def normalised(scores: Floats, where: str) -> Floats:
 
 
 CRITERIA: Mapping[str, Criterion] = {
+    "lookahead": _lookahead,
     "l1": _l1,
     "l2": _l2,
     "bn_scale": _bn_scale,

@@ -7,6 +7,7 @@ from hdap.fleet_data.errors import InputError, require_rules
 from hdap.requests.recipe import Recipe
 from hdap.requests.setting import Setting, Without
 from hdap.requests.shared_settings import (
+    DEFAULT_CRITERION,
     Criterion,
     ImageData,
     Model,
@@ -71,7 +72,7 @@ class CompressRequest:
     candidates: Annotated[
         int, Setting("Trials of a step's short list that may try.", low=1, high=10)
     ] = 10
-    criterion: Criterion = "l2"
+    criterion: Criterion = DEFAULT_CRITERION
     objective: Annotated[str, Setting("What the searches minimise: mean, p95, worst.")] = "mean"
     tolerance: Tolerance = None
     trials: Annotated[

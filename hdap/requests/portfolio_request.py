@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from hdap.fleet_data.errors import InputError
 from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import (
+    DEFAULT_CRITERION,
     AnyModel,
     Criterion,
     Seed,
@@ -70,7 +71,7 @@ class PortfolioRequest:
     ] = 2000
     tolerance: Tolerance = None
     step: Step = 0
-    criterion: Criterion = "l2"
+    criterion: Criterion = DEFAULT_CRITERION
     weights: Annotated[
         Path | None,
         Setting(

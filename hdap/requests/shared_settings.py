@@ -31,10 +31,12 @@ DenseWeights = Annotated[
 Criterion = Annotated[
     str,
     Setting(
-        "Which channels stay: l1, l2, bn_scale, taylor, random.",
-        choices=("l1", "l2", "bn_scale", "taylor", "random"),
+        "Which channels stay: lookahead, l1, l2, bn_scale, taylor, random.",
+        choices=("lookahead", "l1", "l2", "bn_scale", "taylor", "random"),
     ),
 ]
+DEFAULT_CRITERION = "lookahead"
+"""What is left of a network before tuning is most by this one (`benchmarks.quality.criteria`)."""
 ImageData = Annotated[
     str,
     Setting(

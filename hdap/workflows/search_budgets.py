@@ -19,6 +19,7 @@ from hdap.networks.pruned_network import prune_further
 from hdap.networks.tracing import describe
 from hdap.portfolio.candidates import Candidate, Candidates, importance_in, require_same
 from hdap.requests.search_request import SearchRequest
+from hdap.requests.shared_settings import DEFAULT_CRITERION
 from hdap.search.driver.run_search import SearchProgress
 from hdap.search.problem.budget import parse_flops
 from hdap.training.datasets import Data, plain
@@ -56,7 +57,7 @@ class SearchOrder:
     """Budgets to search at (`0.5G`, `25%` of the dense model), and how: see `SearchRequest`."""
 
     budgets: Sequence[str]
-    criterion: str = "l2"
+    criterion: str = DEFAULT_CRITERION
     trials: int = 2000
     tolerance: float | None = None
     step: int = 0

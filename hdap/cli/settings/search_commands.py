@@ -8,6 +8,7 @@ from hdap.cli.settings.shared_flags import Study, WithBoth, WithJson
 from hdap.requests.search_request import SearchRequest
 from hdap.requests.setting import Given, Setting
 from hdap.requests.shared_settings import (
+    DEFAULT_CRITERION,
     AnyModel,
     Criterion,
     DenseWeights,
@@ -136,7 +137,7 @@ class PruneCommand(WithBoth):
     model: AnyModel = None
     weights: DenseWeights = None
     pretrained: Pretrained = False
-    criterion: Criterion = "l2"
+    criterion: Criterion = DEFAULT_CRITERION
     data: Annotated[
         str | None,
         Setting("For taylor: a folder of images, or package.module:factory.", reach="code"),

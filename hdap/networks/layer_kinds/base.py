@@ -127,6 +127,10 @@ class LayerKind(ABC):
         """A tensor of the shape of the layer's weight as outputs x all that makes one."""
         return weight.flatten(1)
 
+    def by_input(self, layer: nn.Module, weight: Tensor) -> Tensor:
+        """A tensor of the shape of the layer's weight as inputs x all that reads one."""
+        return weight.transpose(0, 1).flatten(1)
+
     def energy_gain(self, layer: nn.Module) -> Tensor | float:
         """What the layer multiplies the energy (squares) of each channel by, as far as is known."""
         return 1.0
@@ -134,6 +138,11 @@ class LayerKind(ABC):
     def scale(self, layer: nn.Module) -> Tensor | None:
         """Trained factors, one a channel, that say how much each matters; None if it has none."""
         return None
+
+    def output_variance(self, layer: nn.Module) -> Tensor | None:
+        """How much each channel varies behind the layer, in float64; None where it does not say."""
+        scale = self.scale(layer)
+        return None if scale is None else scale.detach().double().square()
 
     # Constants
 

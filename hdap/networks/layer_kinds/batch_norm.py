@@ -37,6 +37,13 @@ class BatchNormKind(LayerKind):
     def scale(self, layer: nn.Module) -> Tensor | None:
         return _norm(layer).weight
 
+    def output_variance(self, layer: nn.Module) -> Tensor | None:
+        variance, norm = super().output_variance(layer), _norm(layer)
+        if variance is None or norm.running_var is None:
+            return variance
+        seen = norm.running_var.double()
+        return variance * seen / (seen + norm.eps)  # nothing comes out of what never varied
+
     def called_by(self, layer: nn.Module) -> Tensor | None:
         return _norm(layer).running_mean
 

@@ -77,6 +77,14 @@ class ConvolutionKind(LayerKind):
         blocks = weight.reshape(conv.groups, -1, weight.shape[1], *weight.shape[2:])
         return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
 
+    def by_input(self, layer: nn.Module, weight: Tensor) -> Tensor:
+        conv = _conv(layer)
+        if conv.transposed:
+            return weight.flatten(1)
+        # outputs x inputs of a block x kernel
+        blocks = weight.reshape(conv.groups, -1, weight.shape[1], *weight.shape[2:])
+        return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
+
     def called_by(self, layer: nn.Module) -> Tensor | None:
         return None if self.refusal(layer) else _conv(layer).weight
 
