@@ -23,11 +23,12 @@ from hdap.fleet_data.model_names import kind_of_model
 from hdap.fleet_data.records import Floats
 from hdap.fleet_data.store import Store
 from hdap.networks.channel_graph import ChannelGraph
-from hdap.networks.channel_importance import channel_importance
+from hdap.networks.criteria import Evidence, channel_scores
 from hdap.networks.following import follow_channels
 from hdap.networks.loading import load_model
 from hdap.networks.surgery import Scores, prune
-from hdap.requests.recipe import Recipe
+from hdap.requests.shared_settings import DEFAULT_CRITERION
+from hdap.requests.training_request import PRUNED_RECIPE
 from hdap.search.problem.accuracy import Evaluator
 from hdap.training.batching import shuffled
 from hdap.training.datasets import Data, DataOptions, Samples, part, plain, split
@@ -43,8 +44,9 @@ LEARNED_SHARE = 0.5
 so on those no tuned network compares with it. The other half stays unseen."""
 MOST_IMAGES, MOST_LEARNED_IMAGES = 2000, 5000
 RECALIBRATION_BATCHES = 8
-TUNING = Recipe(epochs=1)
-"""As `hdap finetune` trains by default, once through a part of the images."""
+TUNING = replace(PRUNED_RECIPE, epochs=1, recalibration=0)
+"""As `hdap finetune` trains by default, once through a part of the images; batch norms are
+recalibrated before, on images that are not judged by."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class AccuracyEvaluator:
             others, most = plain(data.train), MOST_LEARNED_IMAGES
             _, held = split(plain(data.validation), LEARNED_SHARE, seed)
         held = plain(part(held, range(min(len(held), most))))
-        scores = channel_importance(module, architecture)
+        scores = channel_scores(DEFAULT_CRITERION, module, architecture, Evidence(seed))
         graph = follow_channels(module, architecture.input_shape)
         classes = data.classes
         return cls(module, architecture, scores, graph, held, others, classes, seed, tune_images)
@@ -259,4 +261,4 @@ def _judged_on(spec: EvaluatorSpec, evaluator: AccuracyEvaluator) -> str:
     else:
         total = held + len(evaluator.others)
         images = f"{held:,} of {total:,} training images (seed {spec.seed})"
-    return f"{data}: {images}, weights {digest.hexdigest()[:16]}"
+    return f"{data}: {images}, weights {digest.hexdigest()[:16]}, cut by {DEFAULT_CRITERION}"

@@ -155,7 +155,7 @@ def test_surgery_leaves_the_network_as_it_was(
     assert all(p.requires_grad for p in pruned.get_submodule("after").parameters())
 
 
-@pytest.mark.parametrize("name", ["l1", "l2", "random"])
+@pytest.mark.parametrize("name", ["lookahead", "l1", "l2", "random"])
 def test_criteria_give_a_number_a_channel(
     network: nn.Module, architecture: Architecture, name: str
 ) -> None:
@@ -171,6 +171,31 @@ def test_what_is_said_of_importance_is_a_number_a_channel(
     layer = network.get_submodule("layer")
     for said in (kind.energy_gain(layer), kind.scale(layer)):
         assert not isinstance(said, Tensor) or said.shape == (kind.channels(layer)[1],)
+
+
+def test_what_reads_an_input_is_its_row_by_input(kind: LayerKind, network: nn.Module) -> None:
+    if kind.has_matrix:
+        _require_rows_of_inputs(network.get_submodule("layer"))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.ConvTranspose2d(CHANNELS, 4, 3), nn.ConvTranspose2d(CHANNELS, 4, 3, groups=2),
+     nn.Conv2d(CHANNELS, 12, 3, groups=4), nn.Conv2d(CHANNELS, 16, 3, groups=CHANNELS)],
+)  # fmt: skip
+def test_what_reads_an_input_of_other_convolutions_is_so_too(layer: nn.Module) -> None:
+    _require_rows_of_inputs(layer)
+
+
+def _require_rows_of_inputs(layer: nn.Module) -> None:
+    kind, weight = kind_of(layer), layer.get_parameter("weight")
+    whole = kind.by_input(layer, weight.detach()).square().sum()
+    assert float(whole) == pytest.approx(float(weight.detach().square().sum()), rel=1e-5)
+    image = torch.zeros((1, 6, CHANNELS) if isinstance(layer, nn.Linear) else (1, CHANNELS, 6, 6))
+    image.select(kind.channel_dim(layer, image), 3).fill_(1.0)
+    (used,) = torch.autograd.grad(layer(image).square().sum(), weight)
+    rows = kind.by_input(layer, used).abs().sum(1)
+    assert (rows > 0).tolist() == [channel == 3 for channel in range(CHANNELS)]
 
 
 def test_an_elastic_prefix_is_the_pruned_network(
