@@ -79,7 +79,8 @@ class Trained:
     def kept(self, counts: Counts) -> float:
         """Kept importance of one configuration, as `hdap search` counts it with these weights."""
         architecture = self.rig.architecture
-        importance = Importance("l2", importance_curves(self.scores["l2"], architecture))
+        curves = importance_curves(self.scores[DEFAULT_CRITERION], architecture)
+        importance = Importance(DEFAULT_CRITERION, curves)
         importance = importance.with_proxy(PROXIES[DEFAULT_PROXY], architecture)
         return float(importance.kept(counts[None])[0])
 

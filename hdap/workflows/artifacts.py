@@ -14,6 +14,7 @@ from hdap.fleet_data.errors import InputError, NotEnoughDataError, NotFoundError
 from hdap.fleet_data.model_names import kind_of_model
 from hdap.fleet_data.records import ClusteringRecord, Floats, ImportanceRecord
 from hdap.fleet_data.store import Store
+from hdap.requests.shared_settings import DEFAULT_CRITERION
 from hdap.search.problem.kept_importance import Importance
 
 
@@ -92,23 +93,26 @@ def ensure_importance(
 
 def _source(model: str, weights: Path | None, pretrained: bool) -> str | None:
     if pretrained:
-        return "timm pretrained weights"
+        return f"timm pretrained weights, {DEFAULT_CRITERION}"
     if weights is None and kind_of_model(model) == "program" and Path(model).is_file():
         weights = Path(model)  # it holds its own
     if weights is None:
         return None
-    return f"weights {weights.name} (sha256 {sha256_of(weights)[:12]})"
+    return f"weights {weights.name} (sha256 {sha256_of(weights)[:12]}), {DEFAULT_CRITERION}"
 
 
 def _curves(
     architecture: Architecture, weights: Path | None, pretrained: bool
 ) -> tuple[Floats, ...]:
-    # Both load torch.
-    from hdap.networks.channel_importance import channel_importance, importance_curves
+    # All load torch.
+    from hdap.networks.channel_importance import importance_curves
+    from hdap.networks.criteria import Evidence, channel_scores
     from hdap.networks.loading import load_model
 
     loaded = load_model(architecture.model, weights=weights, pretrained=pretrained)
-    return importance_curves(channel_importance(loaded.module, architecture), architecture)
+    # What is kept counts by the criterion by which channels stay.
+    scores = channel_scores(DEFAULT_CRITERION, loaded.module, architecture, Evidence())
+    return importance_curves(scores, architecture)
 
 
 def compare_outputs(model: str, weights: Path | None, original: str, say: Say) -> None:

@@ -168,7 +168,9 @@ def test_importance_from_a_weights_file_is_used_and_remembered(
     weights = tmp_path / "weights.pt"
     torch.save(timm.create_model("resnet50").state_dict(), weights)
     first = _search(hdap, database, "--weights", str(weights))
-    assert re.fullmatch(r"weights weights.pt \(sha256 [0-9a-f]{12}\)", str(first["importance"]))
+    assert re.fullmatch(
+        r"weights weights.pt \(sha256 [0-9a-f]{12}\), lookahead", str(first["importance"])
+    )
     again = hdap(
         *("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "50"), db=database
     )
