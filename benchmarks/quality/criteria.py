@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.quality.figures import words
-from benchmarks.quality.frontier_plan import NETWORKS, TUNING_RECIPE, Cell, Settings, Work, model_of
-from benchmarks.quality.frontier_training import dense_network, photographs, run_cell
+from benchmarks.quality.frontier_plan import NETWORKS, TUNING_RECIPE, Settings, Work, model_of
+from benchmarks.quality.frontier_training import ensured_dense, photographs
 from benchmarks.quality.recipes import uniform
 from hdap.networks.criteria import CRITERIA, Evidence, channel_scores
 from hdap.networks.surgery import prune
@@ -43,9 +43,8 @@ def _seed(
     network: str, seed: int, shares: list[float], work: Work
 ) -> list[tuple[str, float, float]]:
     settings = Settings()
-    if not work.weights(network, seed).exists():
-        print(run_cell(Cell(network, seed), settings, work, 1), flush=True)
-    module, architecture = dense_network(network, seed, work), trace(model_of(network))
+    module = ensured_dense(network, seed, settings, work)
+    architecture = trace(model_of(network))
     data = photographs(settings.images, settings.judged)
     evidence = Evidence(seed, TrainingBatches(data, seed))
     found = []

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import Floats
-from hdap.networks.criteria import normalised
+from hdap.networks.channel_importance import normalised
 
 
 def fisher_scores(

@@ -61,6 +61,13 @@ def dense_network(network: str, seed: int, work: Work) -> nn.Module:
     return module
 
 
+def ensured_dense(network: str, seed: int, settings: Settings, work: Work) -> nn.Module:
+    """The same, trained first where it is not there."""
+    if not work.weights(network, seed).exists():
+        print(run_cell(Cell(network, seed), settings, work, 1), flush=True)
+    return dense_network(network, seed, work)
+
+
 def _start(cell: Cell, work: Work) -> nn.Module:
     if cell.arm == DENSE:
         return load_seeded(model_of(cell.network), WeightsSource(seed=cell.seed)).module

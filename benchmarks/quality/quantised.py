@@ -26,12 +26,11 @@ from benchmarks.quality.frontier_plan import (
     QUICK,
     TUNED,
     TUNING_RECIPE,
-    Cell,
     Settings,
     Work,
     model_of,
 )
-from benchmarks.quality.frontier_training import DATA, dense_network, photographs, run_cell
+from benchmarks.quality.frontier_training import DATA, ensured_dense, photographs
 from benchmarks.quality.recipes import uniform
 from hdap.networks.channel_importance import channel_importance
 from hdap.networks.export_formats.base import ExportOptions
@@ -77,9 +76,8 @@ def _row(
 
 
 def _tuned(network: str, seed: int, qat: bool, settings: Settings, work: Work) -> nn.Module:
-    if not work.weights(network, seed).exists():
-        print(run_cell(Cell(network, seed), settings, work, 1), flush=True)
-    start, architecture = dense_network(network, seed, work), trace(model_of(network))
+    start = ensured_dense(network, seed, settings, work)
+    architecture = trace(model_of(network))
     counts = uniform(architecture, SHARE)
     pruned = prune(start, architecture, counts, channel_importance(start, architecture))
     recipe = replace(TUNING_RECIPE, epochs=settings.recipe(TUNED, seed).epochs, seed=seed, qat=qat)

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from hdap.fleet_data.records import Devices, Floats, Ints, Measurements, TextColumn
 from hdap.fleet_data.software import same_runtimes
 from hdap.fleet_data.store.engine import driver_connection
-from hdap.fleet_data.store.schema import (
-    configurations,
-    runtimes,
-    software,
-)
+from hdap.fleet_data.store.schema import configurations, runtimes, software
 from hdap.fleet_data.telemetry import BESIDE_RUNTIME, CONTEXT
 
 _BLOCK = 250_000

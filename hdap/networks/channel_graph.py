@@ -9,6 +9,7 @@ from torch import nn
 
 from hdap.fleet_data.architecture import KeptChannels, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.fleet_data.records import Floats
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.walk.labels import CONSTANT
@@ -29,6 +30,12 @@ class Touch:
     outputs: bool
     indices: Indices
     roots: Indices
+
+    def summed(self, values: Floats, width: int) -> Floats:
+        """One number a channel of the layer -> one a channel of the group, `width` of them."""
+        found = np.zeros(width)
+        np.add.at(found, self.roots, values[self.indices])
+        return found
 
 
 @dataclass(frozen=True, eq=False)

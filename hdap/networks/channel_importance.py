@@ -69,9 +69,7 @@ class OutputRows:
             for t in self._graph.touches(group.name, range(group.width))
             if t.outputs and t.name == name
         )
-        found = np.zeros(group.width)
-        np.add.at(found, touch.roots, values[touch.indices])
-        return found
+        return touch.summed(values, group.width)
 
     @cached_property
     def _graph(self) -> ChannelGraph:
@@ -110,12 +108,17 @@ def _energy(rows: OutputRows, group: WidthGroup, name: str, norm: str | None) ->
         following = rows.module.get_submodule(norm)
         energy = energy * kind_of(following).energy_gain(following)
     whole = rows.summed(group, name, energy.cpu().numpy())
-    mean = whole.mean()
+    return normalised(whole, name, "weights")
+
+
+def normalised(scores: Floats, where: str, what: str = "weights and gradients") -> Floats:
+    """Scores brought to mean 1; all 1 where all are 0. Raises `InputError` when not finite."""
+    mean = scores.mean()
     if not np.isfinite(mean):
-        raise InputError(f"weights must be finite, but those of `{name}` are not")
+        raise InputError(f"{what} must be finite, but those of `{where}` are not")
     # A layer of zeros (zero-initialised residual branches) says nothing about its channels.
-    scores: Floats = whole / mean if mean > 0 else np.ones_like(whole)
-    return scores
+    result: Floats = scores / mean if mean > 0 else np.ones_like(scores)
+    return result
 
 
 def _following_norms(module: nn.Module, architecture: Architecture) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hdap.fleet_data.architecture import Architecture, WidthGroup
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph
-from hdap.networks.channel_importance import OutputRows, channel_importance
+from hdap.networks.channel_importance import OutputRows, channel_importance, normalised
 from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import one_tensor
 from hdap.networks.layer_kinds.registry import find_kind
@@ -103,7 +103,7 @@ def _scales(network: nn.Module, graph: ChannelGraph, group: str, width: int) -> 
         if factors is None:
             continue
         scale = normalised(factors.detach().double().abs().cpu().numpy(), touch.name)
-        np.add.at(total, touch.roots, scale[touch.indices])
+        total += touch.summed(scale, width)
         np.add.at(seen, touch.roots, 1.0)
     if not seen.all():
         raise InputError(
@@ -197,15 +197,6 @@ def _random(
     """Uniform random numbers: the base line."""
     rng = np.random.default_rng(evidence.seed)
     return tuple(rng.random(group.width) for group in architecture.groups)
-
-
-def normalised(scores: Floats, where: str) -> Floats:
-    """Scores brought to mean 1; all 1 where all are 0. Raises `InputError` when not finite."""
-    mean = scores.mean()
-    if not np.isfinite(mean):
-        raise InputError(f"weights and gradients must be finite, but those of `{where}` are not")
-    result: Floats = scores / mean if mean > 0 else np.ones_like(scores)
-    return result
 
 
 CRITERIA: Mapping[str, Criterion] = {

@@ -10,9 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture, WidthGroup
-from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_graph import ChannelGraph, Touch
-from hdap.networks.channel_importance import Floats, channel_importance
+from hdap.networks.channel_graph import ChannelGraph
+from hdap.networks.channel_importance import Floats, channel_importance, normalised
 from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.registry import find_kind
 
@@ -42,21 +41,13 @@ def _scores(network: nn.Module, graph: ChannelGraph, group: WidthGroup, energy: 
             continue
         variance = kind.output_variance(layer)
         if variance is not None:
-            variances.append(_by_channel(variance.cpu().numpy(), touch, group))
+            varies = touch.summed(variance.cpu().numpy(), group.width)
+            variances.append(normalised(varies, touch.name, "weights"))
         if kind.has_matrix and touch.inputs and not touch.outputs:
             weight = layer.weight  # a parameter, or computed from some
             assert isinstance(weight, Tensor)
             taken = kind.by_input(layer, weight.detach().double()).square().sum(1)
-            read.append(_by_channel(taken.cpu().numpy(), touch, group))
+            reads = touch.summed(taken.cpu().numpy(), group.width)
+            read.append(normalised(reads, touch.name, "weights"))
     found: Floats = np.mean(variances, axis=0) if variances else energy
     return found * np.mean(read, axis=0) if read else found
-
-
-def _by_channel(values: Floats, touch: Touch, group: WidthGroup) -> Floats:
-    """One number a channel of a layer -> one a channel of the group, of mean 1."""
-    found = np.zeros(group.width)
-    np.add.at(found, touch.roots, values[touch.indices])
-    mean = found.mean()
-    if not np.isfinite(mean):
-        raise InputError(f"weights must be finite, but those of `{touch.name}` are not")
-    return found / mean if mean > 0 else np.ones_like(found)

@@ -70,20 +70,10 @@ class ConvolutionKind(LayerKind):
         return left | {"groups": left["in_channels"]} if _depthwise(layer) else left
 
     def by_output(self, layer: nn.Module, weight: Tensor) -> Tensor:
-        conv = _conv(layer)
-        if not conv.transposed:
-            return weight.flatten(1)
-        # inputs x outputs of a block x kernel
-        blocks = weight.reshape(conv.groups, -1, weight.shape[1], *weight.shape[2:])
-        return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
+        return _turned(layer, weight) if _conv(layer).transposed else weight.flatten(1)
 
     def by_input(self, layer: nn.Module, weight: Tensor) -> Tensor:
-        conv = _conv(layer)
-        if conv.transposed:
-            return weight.flatten(1)
-        # outputs x inputs of a block x kernel
-        blocks = weight.reshape(conv.groups, -1, weight.shape[1], *weight.shape[2:])
-        return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
+        return weight.flatten(1) if _conv(layer).transposed else _turned(layer, weight)
 
     def called_by(self, layer: nn.Module) -> Tensor | None:
         return None if self.refusal(layer) else _conv(layer).weight
@@ -105,6 +95,12 @@ class ConvolutionKind(LayerKind):
 def _conv(layer: nn.Module) -> _ConvNd:
     assert isinstance(layer, _ConvNd)
     return layer
+
+
+def _turned(layer: nn.Module, weight: Tensor) -> Tensor:
+    """One side x the other side of a block x kernel -> the other side x all that goes with one."""
+    blocks = weight.reshape(_conv(layer).groups, -1, weight.shape[1], *weight.shape[2:])
+    return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
 def _depthwise(layer: nn.Module) -> bool:
