@@ -33,7 +33,7 @@ from benchmarks.quality.frontier_plan import DENSE_RECIPE, TUNING_RECIPE
 from hdap.elastic.elastic_training import train_elastic
 from hdap.elastic.levels import Levels, uniform_levels
 from hdap.elastic.modes import BETWEEN, MASK_SHARE
-from hdap.networks.channel_importance import channel_importance
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.surgery import prune
@@ -131,7 +131,7 @@ def one_seed(task: Task, seed: int) -> pl.DataFrame:
 
 def alone(dense: nn.Module, levels: Levels, data: Data, recipe: Recipe) -> list[float]:
     """A network a level, each trained for all epochs."""
-    scores = channel_importance(dense, levels.architecture)
+    scores = lookahead_scores(dense, levels.architecture)
     found = []
     for counts in levels.counts:
         network = prune(dense, levels.architecture, counts, scores)

@@ -16,11 +16,11 @@ from hdap.elastic.sliced_layers import Binding, ChannelPart, Picks, picks, take
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import check_counts
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_importance import channel_importance
 from hdap.networks.counting import bytes_of
 from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.surgery import Scores, keep
 from hdap.training.network_quality import recalibrate
 
@@ -68,7 +68,7 @@ class ElasticModel(nn.Module):
 
         `levels` is `levels x groups`, the narrowest first. `scores` holds one array of `width`
         numbers a group, the highest stay longest (see `hdap.networks.criteria`; by default
-        `channel_importance`). `ordered`: the channels lie in order already.
+        `lookahead_scores`). `ordered`: the channels lie in order already.
 
         Raises `InputError` for levels or scores that do not fit and `UnsupportedModelError` when
         the network does not compute the same with its channels in another order.
@@ -85,7 +85,7 @@ class ElasticModel(nn.Module):
         self._places = places(graph, architecture)
         orders: list[Indices] = everything
         if not ordered:
-            scores = channel_importance(network, architecture) if scores is None else scores
+            scores = lookahead_scores(network, architecture) if scores is None else scores
             orders = channel_orders(architecture, scores)
             reorder(network, self._places, orders, shape)
         self.register_buffer("order", torch.from_numpy(np.concatenate(orders).astype(np.int32)))

@@ -16,8 +16,8 @@ from hdap.elastic.levels import Levels
 from hdap.elastic.masks import SoftMasks, jointly
 from hdap.elastic.modes import incremental, nested, split_epochs, stage_recipe
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_importance import channel_importance
 from hdap.networks.checkpoint import STATE
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
 from hdap.requests.training_request import ElasticTraining
 from hdap.training.datasets import Data
@@ -141,7 +141,7 @@ def _ordered(
     recipe = stage_recipe(session.wanted.recipe, epochs)
     whole = bool((levels.counts[-1] == architecture.widths).all())
     as_it_came = ElasticModel(module, architecture, levels, ordered=True) if whole else None
-    masks = SoftMasks(copy.deepcopy(module), levels, channel_importance(module, architecture))
+    masks = SoftMasks(copy.deepcopy(module), levels, lookahead_scores(module, architecture))
 
     def keep(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
         if as_it_came is not None:

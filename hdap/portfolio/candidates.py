@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from hdap.fleet_data.architecture import Architecture, Counts
-from hdap.networks.channel_importance import channel_importance, importance_curves
+from hdap.networks.channel_importance import importance_curves
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.manifest import NetworkManifest
 from hdap.networks.pruned_network import changed
 from hdap.search.problem.defaults import DEFAULT_PROXY
@@ -50,7 +51,7 @@ def importance_in(module: nn.Module, architecture: Architecture) -> Importance:
 
     `architecture` describes `module` itself. Raises InputError where weights are not finite.
     """
-    curves = importance_curves(channel_importance(module, architecture), architecture)
+    curves = importance_curves(lookahead_scores(module, architecture), architecture)
     return Importance("weights", curves).with_proxy(PROXIES[DEFAULT_PROXY], architecture)
 
 

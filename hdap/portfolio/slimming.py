@@ -1,7 +1,7 @@
 """What deleting zero filters cannot do: nearly empty channels go too, as far as accuracy allows.
 
-A sparse network knows which of its channels matter: the energy of what is left of their filters.
-These are the importances of a search for the fastest network on the fleet, or, where no fleet was
+A sparse network knows which of its channels matter: how much of each is taken up by the weights
+that are left behind it (`lookahead_scores`). These are the importances of a search for the fastest network on the fleet, or, where no fleet was
 measured, for the one that keeps most of them at given FLOPs. Batch norms are then set anew on
 images; training follows only where it is asked for.
 """
@@ -16,8 +16,9 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
-from hdap.networks.channel_importance import Floats, channel_importance, importance_curves
+from hdap.networks.channel_importance import Floats, importance_curves
 from hdap.networks.following import follow_channels
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe
 from hdap.portfolio.densify import Densified, densify
@@ -138,7 +139,7 @@ class _Slimming:
         started = time.perf_counter()
         self._graph = follow_channels(dense.module, architecture.input_shape)
         self._before_seconds = dense.seconds + time.perf_counter() - started
-        scores = channel_importance(dense.module, self._now)
+        scores = lookahead_scores(dense.module, self._now)
         self._scores = tuple(
             # Of a group of which nobody needs a channel all count alike.
             score * np.isin(kept, needed) if len(needed) else np.ones(len(kept))
