@@ -1,9 +1,9 @@
 """What deleting zero filters cannot do: nearly empty channels go too, as far as accuracy allows.
 
-A sparse network knows which of its channels matter: how much of each is taken up by the weights
-that are left behind it (`lookahead_scores`). These are the importances of a search for the fastest network on the fleet, or, where no fleet was
-measured, for the one that keeps most of them at given FLOPs. Batch norms are then set anew on
-images; training follows only where it is asked for.
+A sparse network knows which of its channels matter: those that vary and that the weights left
+behind them take up (`lookahead_scores`). These are the importances of a search for the fastest
+network on the fleet, or, where no fleet was measured, for the one that keeps most of them at given
+FLOPs. Batch norms are then set anew on images; training follows only where it is asked for.
 """
 
 import time
