@@ -12,8 +12,8 @@ from hdap.elastic.levels import Levels, uniform_levels
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, layer_channels
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
-from hdap.networks.channel_importance import channel_importance
 from hdap.networks.layer_kinds.registry import kind_of
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import describe, trace
 
@@ -112,7 +112,7 @@ def test_a_materialised_level_equals_the_elastic_one_bit_for_bit(
 def test_a_level_is_what_surgery_would_make_of_it(
     elastic: ElasticModel, mixed: Mixed, architecture: Architecture, levels: Levels, images: Tensor
 ) -> None:
-    scores = channel_importance(mixed, architecture)
+    scores = lookahead_scores(mixed, architecture)
     for level, counts in enumerate(levels.counts):
         elastic.set_level(level)
         expected = prune(mixed, architecture, counts, scores)(images)
@@ -131,7 +131,7 @@ def test_every_valid_configuration_runs_and_is_what_surgery_would_make_of_it(
     elastic.set_configuration(counts)
     with torch.no_grad():
         found = elastic(images)
-        expected = prune(mixed, architecture, counts, channel_importance(mixed, architecture))
+        expected = prune(mixed, architecture, counts, lookahead_scores(mixed, architecture))
         torch.testing.assert_close(found, expected(images), rtol=1e-4, atol=1e-5)
         assert torch.equal(elastic.materialise()(images), found)
     assert (elastic.configuration == counts).all()

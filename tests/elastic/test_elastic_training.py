@@ -23,8 +23,8 @@ from hdap.elastic.levels import Levels, uniform_levels
 from hdap.elastic.masks import SoftMasks
 from hdap.elastic.modes import incremental, nested, split_epochs
 from hdap.fleet_data.errors import InputError
-from hdap.networks.channel_importance import channel_importance
 from hdap.networks.loading import load_model
+from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.prune_plan import WeightsSource
 from hdap.networks.pruned_network import dense_manifest, load_seeded
 from hdap.networks.surgery import prune
@@ -245,7 +245,7 @@ def test_narrow_levels_imitate_the_widest(
 
 def test_masks_are_nested_and_become_the_levels(data: Data) -> None:
     levels, network = _levels(), _network()
-    scores = channel_importance(network, levels.architecture)
+    scores = lookahead_scores(network, levels.architecture)
     masks = SoftMasks(network, levels, scores)
     masks.width = 1e-4
     found = []
@@ -261,7 +261,7 @@ def test_masks_are_nested_and_become_the_levels(data: Data) -> None:
 @torch.no_grad()
 def test_a_hard_mask_computes_what_the_pruned_network_does(images: Tensor) -> None:
     levels, network = _levels(), _network()
-    scores = channel_importance(network, levels.architecture)
+    scores = lookahead_scores(network, levels.architecture)
     expected = [prune(network, levels.architecture, row, scores)(images) for row in levels.counts]
     masks = SoftMasks(network, levels, scores)
     masks.width = 1e-5
@@ -272,7 +272,7 @@ def test_a_hard_mask_computes_what_the_pruned_network_does(images: Tensor) -> No
 
 def test_scores_are_learned(data: Data) -> None:
     levels, network = _levels(), _network()
-    masks = SoftMasks(network, levels, channel_importance(network, levels.architecture))
+    masks = SoftMasks(network, levels, lookahead_scores(network, levels.architecture))
     masks.level = 0
     images, labels = data.train[0][0][None], torch.tensor([int(data.train[0][1])])
     torch.autograd.backward(nn.functional.cross_entropy(masks(images), labels))
