@@ -140,6 +140,11 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def of_the_disk(error: Exception) -> bool:
+    """Whether the file system refuses: no room, no right, not the fault of what was written."""
+    return isinstance(error, OSError) and error.errno in _ADVICE
+
+
 @contextmanager
 def writable(place: Path) -> Iterator[None]:
     """Turn what the file system says into one line."""

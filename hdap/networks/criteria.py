@@ -108,7 +108,7 @@ def _scales(network: nn.Module, graph: ChannelGraph, group: str, width: int) -> 
     if not seen.all():
         raise InputError(
             f"bn_scale needs a batch norm with scales after every width group, but `{group}` has "
-            "none; take another criterion, l2 for one"
+            "none; take another criterion, lookahead for one"
         )
     return total / seen
 

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.criteria import Evidence
 from hdap.networks.export_formats import onnx_format
-from hdap.networks.export_formats.base import ExportOptions
+from hdap.networks.export_formats.base import ExportOptions, followed
 from hdap.networks.exporting import TOLERANCE, export
 from hdap.networks.loading import load_model
 from hdap.networks.prune_plan import PrunePlan, WeightsSource
@@ -34,6 +35,14 @@ def test_onnx_takes_the_opset_asked_for(pruned: PrunedNetwork, tmp_path: Path) -
     model = onnx.load(tmp_path / "x.onnx")
     assert [x.version for x in model.opset_import if not x.domain] == [21]
     onnx.checker.check_model(model)
+
+
+def test_what_the_disk_refuses_is_not_laid_on_the_network() -> None:
+    with pytest.raises(OSError, match="no room"), followed("an exporter"):
+        raise OSError(errno.EFBIG, "no room")
+    with pytest.raises(UnsupportedModelError, match="an exporter must be able to follow"):
+        with followed("an exporter"):
+            raise FileNotFoundError(errno.ENOENT, "its compiler")
 
 
 @pytest.mark.parametrize("opset", [5, 99])

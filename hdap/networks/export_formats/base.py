@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import InputShape, InputShapes
+from hdap.fleet_data.atomic_files import of_the_disk
 from hdap.fleet_data.errors import InputError, UnsupportedModelError, told
 from hdap.networks.forward_pass import named_leaves, quiet
 from hdap.networks.onnx_files import OPSET
@@ -75,11 +76,16 @@ class ExportFormat(ABC):
 
 @contextmanager
 def followed(exporter: str) -> Iterator[None]:
-    """Inside, what an exporter raises becomes an `UnsupportedModelError` that names it; quietly."""
+    """Inside, what an exporter raises becomes an `UnsupportedModelError` that names it; quietly.
+
+    What the disk refuses stays an `OSError`: exporters keep files of their own on the way.
+    """
     try:
         with quiet():
             yield
     except Exception as error:
+        if of_the_disk(error):
+            raise
         raise failed(f"{exporter} must be able to follow the network", error) from error
 
 
