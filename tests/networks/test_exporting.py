@@ -40,9 +40,9 @@ def test_onnx_takes_the_opset_asked_for(pruned: PrunedNetwork, tmp_path: Path) -
 def test_what_the_disk_refuses_is_not_laid_on_the_network() -> None:
     with pytest.raises(OSError, match="no room"), followed("an exporter"):
         raise OSError(errno.EFBIG, "no room")
-    with pytest.raises(UnsupportedModelError, match="an exporter must be able to follow"):
-        with followed("an exporter"):
-            raise FileNotFoundError(errno.ENOENT, "its compiler")
+    named = pytest.raises(UnsupportedModelError, match="an exporter must be able to follow")
+    with named, followed("an exporter"):
+        raise FileNotFoundError(errno.ENOENT, "its compiler")
 
 
 @pytest.mark.parametrize("opset", [5, 99])
