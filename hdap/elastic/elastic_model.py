@@ -85,7 +85,8 @@ class ElasticModel(nn.Module):
         self._places = places(graph, architecture)
         orders: list[Indices] = everything
         if not ordered:
-            scores = lookahead_scores(network, architecture) if scores is None else scores
+            if scores is None:
+                scores = lookahead_scores(network, architecture, graph=graph)
             orders = channel_orders(architecture, scores)
             reorder(network, self._places, orders, shape)
         self.register_buffer("order", torch.from_numpy(np.concatenate(orders).astype(np.int32)))

@@ -21,7 +21,9 @@ from hdap.networks.layer_kinds.registry import find_kind, kind_of
 Floats = NDArray[np.float64]
 
 
-def channel_importance(module: nn.Module, architecture: Architecture) -> tuple[Floats, ...]:
+def channel_importance(
+    module: nn.Module, architecture: Architecture, *, graph: ChannelGraph | None = None
+) -> tuple[Floats, ...]:
     """One array of `width` non-negative scores for each width group; their mean is 1.
 
     The score of a channel is the squared norm of its filter, folded with the batch norm that
@@ -29,7 +31,7 @@ def channel_importance(module: nn.Module, architecture: Architecture) -> tuple[F
     layers of a group are averaged. Raises `InputError` when weights are not finite or on meta.
     """
     norms = _following_norms(module, architecture)
-    rows = OutputRows(module, architecture)
+    rows = OutputRows(module, architecture, graph)
     return tuple(
         np.mean([_energy(rows, group, name, norms.get(name)) for name in group.members], axis=0)
         for group in architecture.groups
@@ -38,10 +40,14 @@ def channel_importance(module: nn.Module, architecture: Architecture) -> tuple[F
 
 @dataclass(frozen=True, eq=False)
 class OutputRows:
-    """The outputs of a network's layers, and which channels of width groups they are."""
+    """The outputs of a network's layers, and which channels of width groups they are.
+
+    `known` is what `follow_channels` found for the network; it is followed when there is need.
+    """
 
     module: nn.Module
     architecture: Architecture
+    known: ChannelGraph | None = None
 
     def filters(self, name: str) -> Tensor:
         """The weights of a layer, outputs x all that makes one."""
@@ -73,7 +79,7 @@ class OutputRows:
 
     @cached_property
     def _graph(self) -> ChannelGraph:
-        return follow_channels(self.module, self.architecture.input_shape)
+        return self.known or follow_channels(self.module, self.architecture.input_shape)
 
 
 def importance_curves(scores: Sequence[Floats], architecture: Architecture) -> tuple[Floats, ...]:

@@ -34,20 +34,30 @@ class Evidence:
     batches: Iterable[Batch] | None = None
 
 
-Criterion = Callable[[nn.Module, Architecture, Evidence], tuple[Floats, ...]]
+Criterion = Callable[[nn.Module, Architecture, ChannelGraph, Evidence], tuple[Floats, ...]]
 """Scores of all channels: one array of `width` finite, non-negative numbers for each width group,
-the channels with the highest stay. The network is on the CPU, in eval mode, and is not changed. The
-same weights, seed and batches give the same scores.
+the channels with the highest stay. The network, which the graph follows, is on the CPU, in eval
+mode, and is not changed. The same weights, seed and batches give the same scores.
 
 Raises `InputError` when weights are not finite or lack what the criterion needs.
 """
 
 
 def channel_scores(
-    name: str, network: nn.Module, architecture: Architecture, evidence: Evidence
+    name: str,
+    network: nn.Module,
+    architecture: Architecture,
+    evidence: Evidence,
+    *,
+    graph: ChannelGraph | None = None,
 ) -> tuple[Floats, ...]:
-    """Scores by the criterion of that name; raises as `criterion` and `Criterion` say."""
-    return criterion(name)(network, architecture, evidence)
+    """Scores by the criterion of that name; raises as `criterion` and `Criterion` say.
+
+    `graph` is what `follow_channels` found for the network, if it is there.
+    """
+    score = criterion(name)
+    graph = graph or follow_channels(network, architecture.input_shape)
+    return score(network, architecture, graph, evidence)
 
 
 def criterion(name: str) -> Criterion:
@@ -58,22 +68,26 @@ def criterion(name: str) -> Criterion:
 
 
 def _lookahead(
-    network: nn.Module, architecture: Architecture, evidence: Evidence
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, evidence: Evidence
 ) -> tuple[Floats, ...]:
-    return lookahead_scores(network, architecture)
+    return lookahead_scores(network, architecture, graph=graph)
 
 
-def _l2(network: nn.Module, architecture: Architecture, evidence: Evidence) -> tuple[Floats, ...]:
+def _l2(
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, evidence: Evidence
+) -> tuple[Floats, ...]:
     """Squared L2 norms of filters, folded with the batch norm that follows (Li et al., 2017)."""
-    return channel_importance(network, architecture)
+    return channel_importance(network, architecture, graph=graph)
 
 
-def _l1(network: nn.Module, architecture: Architecture, evidence: Evidence) -> tuple[Floats, ...]:
+def _l1(
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, evidence: Evidence
+) -> tuple[Floats, ...]:
     """L1 norms of filters (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, 3.1).
 
     Each layer is brought to mean 1 and the layers of a group are averaged, as for `l2`.
     """
-    rows = OutputRows(network, architecture)
+    rows = OutputRows(network, architecture, graph)
 
     def magnitude(group: WidthGroup, layer: str) -> Floats:
         sums = rows.filters(layer).detach().double().abs().sum(dim=1)
@@ -83,14 +97,13 @@ def _l1(network: nn.Module, architecture: Architecture, evidence: Evidence) -> t
 
 
 def _bn_scale(
-    network: nn.Module, architecture: Architecture, evidence: Evidence
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, evidence: Evidence
 ) -> tuple[Floats, ...]:
     """Absolute scales of batch norms (Liu et al., "Network Slimming", ICCV 2017).
 
     Averaged over all batch norms that a channel goes through, each brought to mean 1; so a
     concatenation counts for the parts that it is made of.
     """
-    graph = follow_channels(network, architecture.input_shape)
     return tuple(_scales(network, graph, g.name, g.width) for g in architecture.groups)
 
 
@@ -114,14 +127,14 @@ def _scales(network: nn.Module, graph: ChannelGraph, group: str, width: int) -> 
 
 
 def _taylor(
-    network: nn.Module, architecture: Architecture, evidence: Evidence
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, evidence: Evidence
 ) -> tuple[Floats, ...]:
     if evidence.batches is None:
         raise InputError(
             "taylor needs batches of (input, target), but got none; "
             "give them with --data package.module:factory"
         )
-    scores = taylor_scores(network, architecture, evidence.batches)
+    scores = taylor_scores(network, architecture, evidence.batches, graph=graph)
     return tuple(
         normalised(score, group.name)
         for score, group in zip(scores, architecture.groups, strict=True)
@@ -129,7 +142,11 @@ def _taylor(
 
 
 def taylor_scores(
-    network: nn.Module, architecture: Architecture, batches: Iterable[Batch]
+    network: nn.Module,
+    architecture: Architecture,
+    batches: Iterable[Batch],
+    *,
+    graph: ChannelGraph | None = None,
 ) -> tuple[Floats, ...]:
     """How much the loss would change without a channel: mean over batches, `width` numbers a group.
 
@@ -142,7 +159,7 @@ def taylor_scores(
     of tensors that the network takes, or when the loss is not finite.
     """
     work = copy.deepcopy(network).eval().requires_grad_(True)
-    rows = OutputRows(work, architecture)
+    rows = OutputRows(work, architecture, graph)
     totals = [np.zeros(group.width) for group in architecture.groups]
     count = 0
     for count, batch in enumerate(itertools.islice(batches, MAX_BATCHES), start=1):
@@ -192,7 +209,7 @@ def _change(rows: OutputRows, group: WidthGroup, name: str) -> Floats:
 
 
 def _random(
-    network: nn.Module, architecture: Architecture, evidence: Evidence
+    network: nn.Module, architecture: Architecture, graph: ChannelGraph, evidence: Evidence
 ) -> tuple[Floats, ...]:
     """Uniform random numbers: the base line."""
     rng = np.random.default_rng(evidence.seed)

@@ -16,16 +16,18 @@ from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.registry import find_kind
 
 
-def lookahead_scores(network: nn.Module, architecture: Architecture) -> tuple[Floats, ...]:
+def lookahead_scores(
+    network: nn.Module, architecture: Architecture, *, graph: ChannelGraph | None = None
+) -> tuple[Floats, ...]:
     """One array of `width` non-negative scores for each width group.
 
     The variance of a channel behind the norms that it goes through (without any: the energy of its
     filters) times the squared weights by which layers take it up; each norm and each layer is
-    brought to mean 1, and they are averaged. Raises `InputError` when weights are not finite or on
-    meta.
+    brought to mean 1, and they are averaged. `graph` is what `follow_channels` found, if it is
+    there. Raises `InputError` when weights are not finite or on meta.
     """
-    filters = channel_importance(network, architecture)
-    graph = follow_channels(network, architecture.input_shape)
+    graph = graph or follow_channels(network, architecture.input_shape)
+    filters = channel_importance(network, architecture, graph=graph)
     return tuple(
         _scores(network, graph, group, energy)
         for group, energy in zip(architecture.groups, filters, strict=True)

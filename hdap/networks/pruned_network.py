@@ -14,6 +14,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.model_names import kind_of_model
 from hdap.networks.counting import NetworkSize, check_pruned, size_of
 from hdap.networks.criteria import Evidence, channel_scores
+from hdap.networks.description import architecture_of
 from hdap.networks.following import follow_channels
 from hdap.networks.loading import LoadedModel, load_model
 from hdap.networks.manifest import NetworkManifest, channels_by_name
@@ -93,14 +94,16 @@ def prune_further(
     The plan's counts are of the dense architecture and at most those that are left. Which channels
     go is decided by the weights as they are now. Errors are as for `prune_planned`.
     """
-    now = describe(start, manifest.model, manifest.input_shape, plan.architecture.index)
+    started = time.perf_counter()
+    graph = follow_channels(start, manifest.input_shape, plan.architecture.index)
+    followed = time.perf_counter() - started
+    now = architecture_of(graph, manifest.model, manifest.input_shape)
     if [g.name for g in now.groups] != [g.name for g in plan.architecture.groups]:
         raise changed(manifest.model, plan.architecture.digest, now.digest, "the plan was made for")
-    scores = channel_scores(criterion, start, now, evidence)
+    scores = channel_scores(criterion, start, now, evidence, graph=graph)
     started = time.perf_counter()
-    graph = follow_channels(start, now.input_shape)
     module = prune(start, now, plan.counts, scores, graph=graph).eval()
-    seconds = time.perf_counter() - started
+    seconds = followed + time.perf_counter() - started
     size = check_pruned(graph.network, module, plan.architecture, plan.counts)
     further = replace(
         manifest,

@@ -17,10 +17,10 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import InfeasibleError, InputError
 from hdap.networks.channel_importance import Floats, importance_curves
+from hdap.networks.description import architecture_of
 from hdap.networks.following import follow_channels
 from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.surgery import prune
-from hdap.networks.tracing import describe
 from hdap.portfolio.densify import Densified, densify
 from hdap.portfolio.narrowing import WeightedLatency, narrowed
 from hdap.requests.recipe import Recipe
@@ -133,13 +133,12 @@ class _Slimming:
     ) -> None:
         self.dense, self._data, self._fleet = dense, data, fleet
         self._architecture = architecture
-        self._now = describe(
-            dense.module, architecture.model, architecture.input_shape, architecture.index
-        )
+        shape = architecture.input_shape
         started = time.perf_counter()
-        self._graph = follow_channels(dense.module, architecture.input_shape)
+        self._graph = follow_channels(dense.module, shape, architecture.index)
+        self._now = architecture_of(self._graph, architecture.model, shape)
         self._before_seconds = dense.seconds + time.perf_counter() - started
-        scores = lookahead_scores(dense.module, self._now)
+        scores = lookahead_scores(dense.module, self._now, graph=self._graph)
         self._scores = tuple(
             # Of a group of which nobody needs a channel all count alike.
             score * np.isin(kept, needed) if len(needed) else np.ones(len(kept))

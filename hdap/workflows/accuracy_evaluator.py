@@ -85,8 +85,10 @@ class AccuracyEvaluator:
             others, most = plain(data.train), MOST_LEARNED_IMAGES
             _, held = split(plain(data.validation), LEARNED_SHARE, seed)
         held = plain(part(held, range(min(len(held), most))))
-        scores = channel_scores(DEFAULT_CRITERION, module, architecture, Evidence(seed))
         graph = follow_channels(module, architecture.input_shape)
+        scores = channel_scores(
+            DEFAULT_CRITERION, module, architecture, Evidence(seed), graph=graph
+        )
         classes = data.classes
         return cls(module, architecture, scores, graph, held, others, classes, seed, tune_images)
 

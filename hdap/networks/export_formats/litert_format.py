@@ -54,7 +54,8 @@ example = tuple(torch.zeros(node.meta["val"].shape) for node in program.graph.no
 litert_torch.convert(program.module(), example).export(made)
 if calibration:
     from ai_edge_litert.interpreter import Interpreter
-    from ai_edge_quantizer import qtyping, quantizer, recipe
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
 
     signatures = Interpreter(model_path=made).get_signature_list()
     (name, ends), = signatures.items()
@@ -63,7 +64,12 @@ if calibration:
     for end in ("INPUT", "OUTPUT"):  # they stay float32, as the other runtimes have them
         maker.update_quantization_recipe(".*", qtyping.TFLOperationName[end],
                                          algorithm_key="no_quantize")
-    maker.quantize(maker.calibrate({name: inputs})).export_model(made, overwrite=True)
+    # to the extremes of all inputs; the quantizer's own moving average cuts them off
+    known = calibrator.Calibrator(made, qsv_update_func=qsv_utils.min_max_update)
+    rules = recipe_manager.RecipeManager()
+    rules.load_quantization_recipe(maker.get_quantization_recipe())
+    known.calibrate({name: inputs}, rules)
+    maker.quantize(known.get_model_qsvs()).export_model(made, overwrite=True)
 """
 
 
