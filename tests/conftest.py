@@ -28,6 +28,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 from obstore.store import S3Store
+from threadpoolctl import threadpool_limits
 
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops, layer_channels
@@ -59,6 +60,13 @@ atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONWARNINGS"):
     os.environ.pop(_name, None)
+# Workers of pytest-xdist have a core each: two threads in both of them wait for one another, and
+# a third of the processor's time is left for the work. What is loaded later reads the variable.
+os.environ["OMP_NUM_THREADS"] = "1"
+threadpool_limits(1)
+# Whoever wants no byte code does not want hdap compiled anew by each of a hundred processes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data"
@@ -315,7 +323,7 @@ def processes(tmp_path: Path) -> Callable[[str, int], list[Any]]:
         (folder / "script.py").write_text(script)
         start = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}")
         command = [sys.executable, *(start if count > 1 else ()), "script.py", str(folder)]
-        quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(
             command, cwd=folder, env=quiet, capture_output=True, text=True, timeout=250, check=False
         )

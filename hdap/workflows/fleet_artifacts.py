@@ -20,7 +20,7 @@ from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Measurement
 from hdap.fleet_data.store import Store
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.surrogate.models.base import FleetSurrogate
-from hdap.surrogate.models.registry import load_surrogate
+from hdap.surrogate.models.registry import BASE_LINES, load_surrogate
 from hdap.surrogate.training_data.row_selection import ROWS_PER_CELL
 from hdap.surrogate.validation.fit_surrogates import FitResult, fit
 from hdap.workflows.artifacts import latest_clustering, require_measurements
@@ -146,7 +146,7 @@ def ensure_surrogates(
         say(f"surrogates of {architecture.model} are current ({kind}, {records[0].rows:,} rows)")
         return load_surrogate(kind, architecture, tuple(r.payload for r in records))
     say(f"fitting surrogates of {architecture.model} ({kind})")
-    found = fit_surrogates(store, architecture, clustering, kind, seed)
+    found = fit_surrogates(store, architecture, clustering, kind, seed, base_lines=())
     for note in (*found.notes, *found.choices):
         say(note)
     return found.surrogate
@@ -176,9 +176,14 @@ def measurements_to_learn_from(
 
 
 def fit_surrogates(
-    store: Store, architecture: Architecture, clustering: ClusteringRecord, kind: str, seed: int
+    store: Store,
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    kind: str,
+    seed: int,
+    base_lines: tuple[str, ...] = BASE_LINES,
 ) -> FitResult:
-    """Fit and store one surrogate a cluster.
+    """Fit and store one surrogate a cluster; `base_lines` are scored beside it, at twice its cost.
 
     Raises NotEnoughDataError when the model has no measurements or too few pruned ones.
     """
@@ -191,6 +196,7 @@ def fit_surrogates(
         seed=seed,
         created_at=datetime.now(UTC),
         measurement_mark=store.measurement_mark(),
+        base_lines=base_lines,
     )
     store.save_surrogates(result.records)
     return result

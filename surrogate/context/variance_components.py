@@ -7,7 +7,8 @@ holds the logarithms of the standard deviations near plausible ones.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cholesky
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from hdap.fleet_data.records import Floats
@@ -33,8 +34,8 @@ def learn_variances(
             covariance += fixed
         covariance[np.diag_indices_from(covariance)] += JITTER
         lower = cholesky(covariance, lower=True)
-        half = solve_triangular(lower, np.eye(len(lower)), lower=True)
-        inverse = half.T @ half
+        inverse = np.tril(dpotri(lower, lower=1)[0])
+        inverse += np.tril(inverse, -1).T
         weights = inverse @ target
         value = 0.5 * target @ weights + np.log(np.diag(lower)).sum()
         slack = (log_sd - start) / PRIOR_LOG_SD

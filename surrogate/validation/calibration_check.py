@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from hdap.surrogate.models.base import Z90, FleetSurrogate
 from hdap.surrogate.training_data.training_cells import TrainingData
@@ -42,7 +42,7 @@ class Residuals:
             return True
         if self.cells < LEAST_CELLS:
             return False
-        return float(binom.cdf(self.inside, self.cells, EXPECTED)) < SURPRISE
+        return float(bdtr(self.inside, self.cells, EXPECTED)) < SURPRISE
 
 
 def off_by(ratio: float) -> float:

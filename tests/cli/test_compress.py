@@ -44,15 +44,12 @@ def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     for step in steps:
         done = hdap(*step)
         assert done.exit_code == 0, done.output
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = load_model(MODEL).module
     train(network, load_data("compressdata:digits"), Recipe(epochs=3, batch_size=40, lr=0.05))
     torch.save(network.state_dict(), folder / "dense.pt")
     yield folder
-    torch.set_num_threads(threads)
     sys.path.remove(str(folder))
     sys.modules.pop("compressdata", None)
 

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -142,7 +141,6 @@ def test_torchrun_gives_the_numbers_of_one_process_and_one_voice(hdap: Hdap, her
         text=True,
         timeout=250,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     both = json.loads(done.stdout)  # one document, from one of them

@@ -56,8 +56,6 @@ def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     folder = tmp_path_factory.mktemp("portfolio")
     (folder / "portfolionets.py").write_text(CODE)
     sys.path.insert(0, str(folder))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     db, fleet = str(folder / "hdap.db"), str(folder / "fleet")
     levels = (
         "--sparse-levels",
@@ -78,7 +76,6 @@ def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         done = hdap(*step)
         assert done.exit_code == 0, done.output
     yield folder
-    torch.set_num_threads(threads)
     sys.path.remove(str(folder))
     sys.modules.pop("portfolionets", None)
 

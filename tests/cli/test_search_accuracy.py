@@ -5,7 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ SEARCH = (*LEARNING, "--tunings", "0", "--trials", "24")
 
 
 @pytest.fixture(scope="module")
-def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated fleet that measured the small network, and the network's weights."""
     folder = tmp_path_factory.mktemp("accuracy")
     fleet = ("--devices", "16", "--rows", "4", "--configurations", "24", "--measured-rows", "12")
@@ -47,15 +47,12 @@ def place(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     ):
         done = hdap(*step)
         assert done.exit_code == 0, done.output
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = load_model(MODEL).module
     train(network, load_data(DATA), Recipe(epochs=2, batch_size=40, lr=0.05))
     torch.save(network.state_dict(), folder / "dense.pt")
-    yield folder
-    torch.set_num_threads(threads)
+    return folder
 
 
 @pytest.fixture

@@ -68,10 +68,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("code")
     (folder / "elasticnets.py").write_text(CODE)
     sys.path.insert(0, str(folder))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
     sys.path.remove(str(folder))
     sys.modules.pop("elasticnets", None)
 

@@ -30,12 +30,9 @@ SIDE = 64
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-    torch.set_num_threads(threads)
 
 
 def _batch(count: int = 4, side: int = SIDE) -> detection.Batch:

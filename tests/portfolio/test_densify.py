@@ -1,5 +1,5 @@
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,14 +14,6 @@ from hdap.portfolio.constant_propagation import propagate_constants
 from hdap.portfolio.densify import Densified, densify, zero_share
 
 SHAPE = (1, 8, 8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _conv(inputs: int, outputs: int, size: int = 3, *, bias: bool = False) -> nn.Sequential:

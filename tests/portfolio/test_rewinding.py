@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,14 +27,6 @@ from hdap.training.training_session import TrainingWatch
 
 MODEL = "hdap.examples.networks:small_vgg"
 RECIPE = Recipe(epochs=3, batch_size=32, lr=0.05, seed=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _samples(count: int, seed: int) -> TensorDataset:

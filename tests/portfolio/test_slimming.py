@@ -1,5 +1,4 @@
 import copy
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,14 +23,6 @@ from hdap.surrogate.models.base import Prediction
 from hdap.training.datasets import Data
 from hdap.training.network_quality import evaluate
 from hdap.training.training_loop import train
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _samples(count: int, seed: int) -> TensorDataset:

@@ -1,6 +1,6 @@
 """Small networks and data that is learned in a moment."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,14 +10,6 @@ from torch.utils.data import TensorDataset
 from hdap.training.datasets import Data
 
 CLASSES = 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _samples(count: int, seed: int) -> TensorDataset:
