@@ -16,13 +16,20 @@ from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import memory_boundness
 from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Measurements
+from hdap.fleet_data.records import (
+    Bools,
+    ClusteringRecord,
+    Floats,
+    LearningRecord,
+    Measurements,
+)
 from hdap.fleet_data.store import Store
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.surrogate.models.base import FleetSurrogate
-from hdap.surrogate.models.registry import load_surrogate
+from hdap.surrogate.models.registry import BASE_LINES, SURROGATES, load_surrogate
 from hdap.surrogate.training_data.row_selection import ROWS_PER_CELL
 from hdap.surrogate.validation.fit_surrogates import FitResult, fit
+from hdap.surrogate.validation.learning_curve import errors_by_rows
 from hdap.workflows.artifacts import latest_clustering, require_measurements
 
 LARGE_FLEET = 20_000
@@ -146,7 +153,7 @@ def ensure_surrogates(
         say(f"surrogates of {architecture.model} are current ({kind}, {records[0].rows:,} rows)")
         return load_surrogate(kind, architecture, tuple(r.payload for r in records))
     say(f"fitting surrogates of {architecture.model} ({kind})")
-    found = fit_surrogates(store, architecture, clustering, kind, seed)
+    found = fit_surrogates(store, architecture, clustering, kind, seed, base_lines=())
     for note in (*found.notes, *found.choices):
         say(note)
     return found.surrogate
@@ -176,9 +183,14 @@ def measurements_to_learn_from(
 
 
 def fit_surrogates(
-    store: Store, architecture: Architecture, clustering: ClusteringRecord, kind: str, seed: int
+    store: Store,
+    architecture: Architecture,
+    clustering: ClusteringRecord,
+    kind: str,
+    seed: int,
+    base_lines: tuple[str, ...] = BASE_LINES,
 ) -> FitResult:
-    """Fit and store one surrogate a cluster.
+    """Fit and store one surrogate a cluster, and what they showed of themselves.
 
     Raises NotEnoughDataError when the model has no measurements or too few pruned ones.
     """
@@ -191,6 +203,10 @@ def fit_surrogates(
         seed=seed,
         created_at=datetime.now(UTC),
         measurement_mark=store.measurement_mark(),
+        base_lines=base_lines,
     )
-    store.save_surrogates(result.records)
+    place = (clustering.id, architecture.model, kind)
+    curve = errors_by_rows(SURROGATES[kind], result.data)
+    learning = [LearningRecord(*place, rows, error) for rows, error in curve]
+    store.save_surrogates(result.records, result.held_out, learning)
     return result
