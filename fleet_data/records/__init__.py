@@ -3,6 +3,7 @@
 Clusters are numbered 0..K-1 within a clustering. Latencies are milliseconds, times are UTC.
 """
 
+from hdap.fleet_data.records.evidence_records import HeldOutRecord, LearningRecord
 from hdap.fleet_data.records.fleet_records import (
     Bools,
     ClusteringHead,
@@ -50,9 +51,11 @@ __all__ = [
     "Devices",
     "EpochRecord",
     "Floats",
+    "HeldOutRecord",
     "ImportanceRecord",
     "IngestRecord",
     "Ints",
+    "LearningRecord",
     "LevelPlanRecord",
     "LevelRecord",
     "Measurements",

@@ -234,7 +234,8 @@ class SurrogateRecord:
     `kind` is the registry name (`fleet`, `roofline`, `hdap-gbrt`); `payload` bytes that load
     without executing code. Figures are on held-out configurations: `mape` and `coverage` (of the
     90 % interval) as fractions, `kendall_tau` in -1..1. `warning` is empty when it can be trusted.
-    `dense_ms` is the dense model on the cluster's typical device, as measured (NaN: never was).
+    `dense_ms` is the dense model on the cluster's typical device, as measured (NaN: never was),
+    `noise_floor` the mean error that a perfect surrogate would show (NaN: cannot be told).
     """
 
     clustering_id: int
@@ -253,6 +254,7 @@ class SurrogateRecord:
     payload: bytes
     id: int = 0
     dense_ms: float = float("nan")
+    noise_floor: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Clusterings, their clusters, and the surrogates that were fitted to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,8 @@ from hdap.fleet_data.records import (
     ClusteringRecord,
     ClusterRecord,
     Floats,
+    HeldOutRecord,
+    LearningRecord,
     SurrogateRecord,
 )
 from hdap.fleet_data.store.bulk import bulk_insert
@@ -26,7 +28,14 @@ from hdap.fleet_data.store.part import (
     replace,
     select,
 )
-from hdap.fleet_data.store.schema import cluster_devices, clusterings, clusters, surrogates
+from hdap.fleet_data.store.schema import (
+    cluster_devices,
+    clusterings,
+    clusters,
+    held_out,
+    learning_curves,
+    surrogates,
+)
 
 
 class ClusteringStore(StorePart):
@@ -73,17 +82,50 @@ class ClusteringStore(StorePart):
         with self._database.reading() as connection:
             return frozenset(connection.scalars(wanted))
 
-    def save_surrogates(self, records: Sequence[SurrogateRecord]) -> None:
-        """Add surrogates in one transaction; each replaces the one it has the place of."""
+    def save_surrogates(
+        self,
+        records: Sequence[SurrogateRecord],
+        held: Iterable[HeldOutRecord] = (),
+        learning: Iterable[LearningRecord] = (),
+    ) -> None:
+        """Add surrogates in one transaction; each replaces the one it has the place of.
+
+        What they showed of themselves (`held` out, when `learning` from few rows) takes the place
+        of what those of before did.
+        """
         with self._database.writing() as connection:
             replace(connection, surrogates, records, ("clustering_id", "model", "kind", "cluster"))
+            for fit in {(r.clustering_id, r.model, r.kind) for r in records}:
+                for table in (held_out, learning_curves):
+                    connection.execute(sa.delete(table).where(*_of_fit(table, *fit)))
+            insert(connection, held_out, held)
+            insert(connection, learning_curves, learning)
 
     def surrogates(self, model: str, clustering_id: int, kind: str) -> tuple[SurrogateRecord, ...]:
         """The surrogates of that place, by cluster; empty when none was fitted."""
-        c = surrogates.c
-        where = (c.model == model, c.clustering_id == clustering_id, c.kind == kind)
+        where = _of_fit(surrogates, clustering_id, model, kind)
         found = self._select(SurrogateRecord, surrogates, *where)
         return tuple(sorted(found, key=lambda record: record.cluster))
+
+    def held_out(self, model: str, clustering_id: int, kind: str) -> tuple[HeldOutRecord, ...]:
+        """What the surrogates of that place said of what they had not seen; empty when none was
+        fitted, or only by a release that kept nothing of it."""
+        where = _of_fit(held_out, clustering_id, model, kind)
+        return self._select(HeldOutRecord, held_out, *where)
+
+    def learning_curve(
+        self, model: str, clustering_id: int, kind: str
+    ) -> tuple[LearningRecord, ...]:
+        """Held-out error by measurements learned from, fewest first; empty where too few were."""
+        where = _of_fit(learning_curves, clustering_id, model, kind)
+        return self._select(LearningRecord, learning_curves, *where)
+
+
+def _of_fit(
+    table: sa.Table, clustering_id: int, model: str, kind: str
+) -> "tuple[sa.ColumnElement[bool], ...]":
+    c = table.c
+    return c.clustering_id == clustering_id, c.model == model, c.kind == kind
 
 
 def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from hdap.fleet_data.store.engine import Database, shown
 from hdap.fleet_data.store.schema import metadata
 from hdap.fleet_data.store.views import create_views, drop_views
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision, here so that opening a current database need not import alembic."""
 _ADVISORY_LOCK = 0x68646170  # "hdap"
 _FOLDER = Path(__file__).parent / "migrations"

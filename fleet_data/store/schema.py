@@ -10,7 +10,9 @@ from hdap.fleet_data.records import (
     ClusterRecord,
     CompressionStepRecord,
     EpochRecord,
+    HeldOutRecord,
     ImportanceRecord,
+    LearningRecord,
     LevelPlanRecord,
     LevelRecord,
     ModelRecord,
@@ -242,6 +244,24 @@ surrogates = _table(
     _reference("clustering_id", "clusterings.clustering_id"),
     sa.UniqueConstraint("clustering_id", "model", "kind", "cluster", name="surrogates_of_cluster"),
     renamed={"id": "surrogate_id", "rows": "measured_rows"},
+)
+
+held_out = _table(
+    "held_out",
+    HeldOutRecord,
+    _key("held_out_id"),
+    _reference("clustering_id", "clusterings.clustering_id"),
+    sa.Index("held_out_of_fit", "clustering_id", "model", "kind"),
+    renamed={"rows": "measured_rows"},
+)
+
+learning_curves = _table(
+    "learning_curves",
+    LearningRecord,
+    _key("learning_curve_id"),
+    _reference("clustering_id", "clusterings.clustering_id"),
+    sa.Index("learning_curves_of_fit", "clustering_id", "model", "kind"),
+    renamed={"rows": "measured_rows"},
 )
 
 studies = _table(

@@ -16,13 +16,20 @@ from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import memory_boundness
 from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Measurements
+from hdap.fleet_data.records import (
+    Bools,
+    ClusteringRecord,
+    Floats,
+    LearningRecord,
+    Measurements,
+)
 from hdap.fleet_data.store import Store
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.surrogate.models.base import FleetSurrogate
-from hdap.surrogate.models.registry import BASE_LINES, load_surrogate
+from hdap.surrogate.models.registry import BASE_LINES, SURROGATES, load_surrogate
 from hdap.surrogate.training_data.row_selection import ROWS_PER_CELL
 from hdap.surrogate.validation.fit_surrogates import FitResult, fit
+from hdap.surrogate.validation.learning_curve import errors_by_rows
 from hdap.workflows.artifacts import latest_clustering, require_measurements
 
 LARGE_FLEET = 20_000
@@ -183,7 +190,7 @@ def fit_surrogates(
     seed: int,
     base_lines: tuple[str, ...] = BASE_LINES,
 ) -> FitResult:
-    """Fit and store one surrogate a cluster; `base_lines` are scored beside it, at twice its cost.
+    """Fit and store one surrogate a cluster, and what they showed of themselves.
 
     Raises NotEnoughDataError when the model has no measurements or too few pruned ones.
     """
@@ -198,5 +205,8 @@ def fit_surrogates(
         measurement_mark=store.measurement_mark(),
         base_lines=base_lines,
     )
-    store.save_surrogates(result.records)
+    place = (clustering.id, architecture.model, kind)
+    curve = errors_by_rows(SURROGATES[kind], result.data)
+    learning = [LearningRecord(*place, rows, error) for rows, error in curve]
+    store.save_surrogates(result.records, result.held_out, learning)
     return result

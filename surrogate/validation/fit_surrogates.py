@@ -7,15 +7,29 @@ from datetime import UTC, datetime
 import numpy as np
 
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.records import ClusteringRecord, Ints, Measurements, SurrogateRecord
+from hdap.fleet_data.costs import flops
+from hdap.fleet_data.records import (
+    ClusteringRecord,
+    Floats,
+    HeldOutRecord,
+    Ints,
+    Measurements,
+    SurrogateRecord,
+)
 from hdap.fleet_data.wording import percent
 from hdap.surrogate.learning.pooled_cells import require_configurations
-from hdap.surrogate.models.base import FleetSurrogate
+from hdap.surrogate.models.base import Z90, FleetSurrogate
 from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import BASE_LINES, SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.surrogate.validation.choose_by_state import StateChoice, choose_by_state, fit_chosen
-from hdap.surrogate.validation.cross_validation import Score, calibration, cross_validate, score
+from hdap.surrogate.validation.cross_validation import (
+    HeldOut,
+    Score,
+    calibration,
+    cross_validate,
+    score,
+)
 
 TRUSTED_ROWS = 20
 """Pruned rows below which a cluster rests on the others."""
@@ -29,16 +43,23 @@ class FitResult:
     """Fitted surrogates with their figures on held-out configurations.
 
     `records` and `scores` hold one entry a cluster; `base_lines` the scores of other kinds on the
-    same folds; `states` what was chosen for each runtime and precision (of kind `fleet`).
-    `warnings` say in words which clusters not to trust, `notes` what was left out.
+    same folds; `states` what was chosen for each runtime and precision (of kind `fleet`);
+    `held_out` what was said of each cell that was not seen; `data` what was learned from.
+    `warnings` say in words which clusters not to trust.
     """
 
     surrogate: FleetSurrogate
     records: tuple[SurrogateRecord, ...]
     scores: tuple[Score, ...]
     base_lines: Mapping[str, tuple[Score, ...]]
-    notes: tuple[str, ...]
+    data: TrainingData
+    held_out: tuple[HeldOutRecord, ...]
     states: tuple[StateChoice, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of `data`, or rescaled."""
+        return self.data.notes
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -80,7 +101,8 @@ def fit(
         held = cross_validate(chosen, data, seed=seed)
         fitted = chosen.fit(data, seed)
     scores = score(held, data)
-    surrogate = fitted.calibrated(calibration(held, data.clusters))
+    factors = calibration(held, data.clusters)
+    surrogate = fitted.calibrated(factors)
     others = {
         name: score(cross_validate(SURROGATES[name], data, seed=seed), data)
         for name in base_lines
@@ -88,7 +110,20 @@ def fit(
     }
     created = created_at or datetime.now(UTC)
     records = _records(data, surrogate, scores, clustering.id, created, measurement_mark, kind)
-    return FitResult(surrogate, records, scores, others, data.notes, states)
+    told = _held_out(held, factors, data, clustering.id, kind)
+    return FitResult(surrogate, records, scores, others, data, told, states)
+
+
+def _held_out(
+    held: HeldOut, factors: Floats, data: TrainingData, clustering_id: int, kind: str
+) -> tuple[HeldOutRecord, ...]:
+    cells, middle = held.cells, held.predicted_log_ms
+    reach = Z90 * held.predicted_log_sd * factors[cells.cluster]
+    logs = (cells.log_ms, middle, middle - reach, middle + reach)
+    counted = (cells.cluster, flops(data.architecture, cells.counts), cells.rows)
+    columns = [column.tolist() for column in (*counted, *map(np.exp, logs))]
+    fit = (clustering_id, data.architecture.model, kind)
+    return tuple(HeldOutRecord(*fit, *row) for row in zip(*columns, strict=True))
 
 
 def _records(
@@ -121,6 +156,7 @@ def _records(
             kendall_tau=s.kendall_tau,
             coverage=s.coverage,
             dense_ms=float(dense[s.cluster]),
+            noise_floor=s.noise_floor,
             warning=_warning(s, int(rows[s.cluster]), data),
             payload=payloads[s.cluster],
         )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import Bools, Ints
 from hdap.surrogate.models.base import FleetSurrogate
 from hdap.surrogate.training_data.training_cells import Cells, TrainingData
@@ -15,6 +16,24 @@ from hdap.surrogate.validation.cross_validation import (
 
 HELD_SHARE = 0.25
 INNER_FOLDS = 4
+SIZES = (5, 10, 20, 50, 100, 200)
+SEEDS = 2
+"""Random splits that an error is the mean of."""
+
+
+def errors_by_rows(kind: type[FleetSurrogate], data: TrainingData) -> tuple[tuple[int, float], ...]:
+    """Mean held-out error by pruned measurements a cluster that are learned from, at most; sizes
+    from which nothing can be learned are left out."""
+    most = int(np.bincount(data.cluster[~data.dense], minlength=data.clusters).max() * 0.75)
+    found = []
+    for size in [*(s for s in SIZES if s < most), most]:
+        try:
+            held = [held_out_at(kind, data, size, seed) for seed in range(SEEDS)]
+        except NotEnoughDataError:
+            continue
+        error = np.concatenate([np.abs(np.expm1(h.error)) for h in held])
+        found.append((size, float(error.mean())))
+    return tuple(found)
 
 
 def scores_at(

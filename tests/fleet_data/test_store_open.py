@@ -27,6 +27,7 @@ from hdap.fleet_data.store.schema import (
     epochs,
     ingests,
     metadata,
+    surrogates,
 )
 from hdap.fleet_data.telemetry import COLUMNS
 
@@ -78,12 +79,19 @@ def baseline(url: str) -> None:
     """A database as the first release made it, with a device and a row."""
     old = sa.MetaData()
     for table in metadata.sorted_tables:
-        later = ("unit_suspicions", "software", "assignments", "pruned_histories")
-        changed = ("all_measurements", "cluster_devices", "epochs", "ingests")
+        later = (
+            *("unit_suspicions", "software", "assignments", "pruned_histories"),
+            *("held_out", "learning_curves"),
+        )
+        changed = ("all_measurements", "cluster_devices", "epochs", "ingests", "surrogates")
         if table.name not in (*changed, *later):
             table.to_metadata(old)
     sa.Table("cluster_devices", old, *_columns(cluster_devices, *OF_DEVICES))
     sa.Table("epochs", old, *_columns(epochs, "metric"))
+    place = sa.UniqueConstraint(
+        "clustering_id", "model", "kind", "cluster", name="surrogates_of_cluster"
+    )
+    sa.Table("surrogates", old, *_columns(surrogates, "noise_floor"), place)
     sa.Table("ingests", old, *_columns(ingests, *OF_INGESTS))
     rows = sa.Table("measurements", old, *_columns(all_measurements, *NEWER))
     sa.Index("measurements_row_hash", rows.c.row_hash, unique=True)

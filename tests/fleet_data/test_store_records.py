@@ -13,7 +13,9 @@ from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import (
     ClusteringRecord,
     ClusterRecord,
+    HeldOutRecord,
     ImportanceRecord,
+    LearningRecord,
     StudyRecord,
     SurrogateRecord,
     TrialBatch,
@@ -200,6 +202,29 @@ def test_surrogates_come_back_by_cluster_and_are_replaced(store: Store) -> None:
     assert [one.cluster for one in found] == [0, 1]
     assert_same(found[1], replace(record, mape=0.02, id=found[1].id))
     assert store.surrogates("resnet50", clustering, "roofline") == ()
+
+
+def test_what_surrogates_showed_of_themselves_comes_back_until_they_are_fitted_again(
+    store: Store,
+) -> None:
+    clustering = store.save_clustering(a_clustering())
+    fit = (clustering, "resnet50", "fleet")
+    record = SurrogateRecord(
+        clustering, 0, "resnet50", "d", "fleet", NOW, 5, 100, 50, 0.03, 0.9, 0.9, "", b"", 0, 50.5
+    )
+    said = (21.0, 19.0, 23.0)
+    held = [HeldOutRecord(*fit, 0, 4_000_000_000, 3, measured, *said) for measured in (20.0, 29.0)]
+    learning = [LearningRecord(*fit, rows, 0.3 / rows) for rows in (5, 10)]
+    store.save_surrogates([replace(record, kind="roofline")])
+    store.save_surrogates([record], held, learning)
+    place = ("resnet50", clustering, "fleet")
+    assert list(store.held_out(*place)) == held
+    assert list(store.learning_curve(*place)) == learning
+    assert [one.inside for one in store.held_out(*place)] == [True, False]
+    assert store.held_out("resnet50", clustering, "roofline") == ()
+    store.save_surrogates([record])
+    assert store.held_out(*place) == ()
+    assert store.learning_curve(*place) == ()
 
 
 def test_a_study_comes_back_by_id_and_name_and_as_the_newest(

@@ -17,9 +17,9 @@ from hdap.fleet_data.records import (
     VariantRecord,
 )
 from hdap.fleet_data.store import Store
-from hdap.report.pictures import learning_picture as learning
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.report.write_report import Report, report
+from hdap.surrogate.validation import learning_curve as learning
 from hdap.workflows.verify_trial import trial_in_question
 
 Hdap = Callable[..., Result]

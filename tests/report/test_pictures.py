@@ -1,9 +1,11 @@
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,11 @@ def test_what_a_mark_says_on_hover_is_titled_and_is_in_its_rows(
     assert told
     assert all({tooltip["field"] for tooltip in told} <= set(row) for row in rows)
     assert all(tooltip["title"] and "{" not in tooltip["title"] for tooltip in told)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_what_vega_lite_knows(figures: dict[str, Figure], name: str) -> None:
+    alt.LayerChart.from_dict(figures[name].spec(), validate=True)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -201,6 +208,24 @@ def test_devices_that_never_told_the_second_axis_are_counted(source: PictureSour
     )
 
 
+def test_how_good_surrogates_are_is_read_and_not_computed_again(
+    full: Path, source: PictureSource, tmp_path: Path
+) -> None:
+    db = tmp_path / "hdap.db"
+    with sqlite3.connect(full) as connection, sqlite3.connect(db) as copy:
+        connection.backup(copy)
+        copy.execute("DELETE FROM all_measurements")
+    with Store.open(str(db)) as store:
+        emptied = PictureSource.of(store, source.searched.name)
+        for name in ("parity", "learning"):
+            kind = PICTURES[name]
+            assert kind.says(kind.prepare(emptied)) == kind.says(kind.prepare(source))
+        with sqlite3.connect(db) as copy:  # as a release made it that kept nothing
+            copy.execute("DELETE FROM held_out")
+        with pytest.raises(NotEnoughDataError, match="hdap fit --model resnet50"):
+            PICTURES["learning"].prepare(PictureSource.of(store, source.searched.name))
+
+
 def test_series_of_all_looks_are_as_many_and_differ() -> None:
     assert len(PAGE.series) == len(LIGHT.series) == len(DARK.series) == len(set(DARK.series))
 
@@ -211,8 +236,6 @@ def test_preparing_loads_no_torch(full: Path) -> None:
         "from hdap.fleet_data.store import Store\n"
         "from hdap.report.pictures.registry import PICTURES\n"
         "from hdap.report.pictures.picture_source import PictureSource\n"
-        "from hdap.report.pictures import learning_picture as learning\n"
-        "learning.SIZES, learning.SEEDS = (10,), 1\n"
         "with Store.open(sys.argv[1], read_only=True) as store:\n"
         "    source = PictureSource.of(store)\n"
         "    for kind in PICTURES.values():\n"

@@ -73,7 +73,8 @@ def ask(
     surrogate: FleetSurrogate = ensure_surrogates(store, architecture, clustering, say, kind, seed)
     if not surrogate.context_range:
         # They may be older than what-if.
-        surrogate = fit_surrogates(store, architecture, clustering, kind, seed, ()).surrogate
+        found = fit_surrogates(store, architecture, clustering, kind, seed, base_lines=())
+        surrogate = found.surrogate
     names, counts = _networks(store, architecture)
     return WhatIf(
         architecture.model,

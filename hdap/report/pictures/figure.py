@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import altair as alt
 import numpy as np
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from hdap.fleet_data.atomic_files import require_place_of, writable
 from hdap.fleet_data.errors import InputError
@@ -42,7 +43,8 @@ class Figure:
 
         That the data is simulated stands in the picture either way.
         """
-        spec: dict[str, Any] = self.chart.properties(width=width).to_dict()
+        with debug_mode(False):
+            spec: dict[str, Any] = self.chart.properties(width=width).to_dict(validate=False)
         spec.pop("config", None)
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         told = textwrap.wrap(" ".join([self.says, *self.notes]), 105) if words else []
@@ -123,11 +125,14 @@ class Picture(ABC, Generic[D]):
     def figure(self, source: PictureSource) -> Figure:
         """Prepared and drawn."""
         data = self.prepare(source)
+        # Altair compares every part with Vega-Lite's schema, for seconds a report: a test does so.
+        with debug_mode(False):
+            drawn = self.draw(data)
         return Figure(
             self.name,
             self.title,
             self.says(data),
-            self.draw(data),
+            drawn,
             source.simulated,
             self.notes(data),
         )

@@ -6,25 +6,17 @@ from typing import Annotated
 import altair as alt
 import numpy as np
 
-from hdap.fleet_data.errors import NotEnoughDataError
-from hdap.fleet_data.records import Floats, Ints
+from hdap.fleet_data.records import Floats, Ints, SurrogateRecord
 from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.report.pictures.view import Shown, View, layered, named_line
-from hdap.surrogate.models.registry import SURROGATES
-from hdap.surrogate.training_data.training_cells import TrainingData
-from hdap.surrogate.validation.cross_validation import noise_floor
-from hdap.surrogate.validation.learning_curve import held_out_at
-
-SIZES = (5, 10, 20, 50, 100, 200)
-SEEDS = 2
+from hdap.report.pictures.view import Shown, View, gathered, layered, named_line
 
 
 @dataclass(frozen=True, eq=False)
 class LearningView(View):
     """`rows` measurements of pruned networks a cluster (S) against the mean held-out `error` (S),
-    the mean of `SEEDS` random splits; `noise` is the error of a perfect surrogate."""
+    the mean over random splits; `noise` is the error of a perfect surrogate."""
 
     rows: Annotated[Ints, Shown("measurements of pruned networks a cluster, at most")]
     error: Annotated[Floats, Shown("held-out error, mean", ".2%")]
@@ -38,24 +30,8 @@ class LearningPicture(Picture[LearningView]):
     title = "What more measurements would buy"
 
     def prepare(self, source: PictureSource) -> LearningView:
-        data = source.training
-        kind = SURROGATES[source.kind]
-        most = int(np.bincount(data.cluster[~data.dense], minlength=data.clusters).max() * 0.75)
-        sizes = [s for s in SIZES if s < most] + [most]
-        found: list[tuple[int, float]] = []
-        for size in sizes:
-            try:
-                held = [held_out_at(kind, data, size, seed) for seed in range(SEEDS)]
-            except NotEnoughDataError:
-                continue
-            error = np.concatenate([np.abs(np.expm1(h.error)) for h in held])
-            found.append((size, float(error.mean())))
-        if not found:
-            raise NotEnoughDataError(
-                "a learning curve needs more measured networks than there are: hdap plan"
-            )
-        rows, errors = zip(*found, strict=True)
-        return LearningView(np.array(rows, dtype=np.int64), np.array(errors), _noise(data))
+        rows, errors = gathered(source.learning_curve, "rows", "error")
+        return LearningView(rows, errors, _noise(source.surrogates))
 
     def says(self, data: LearningView) -> str:
         floor = (
@@ -88,8 +64,8 @@ class LearningPicture(Picture[LearningView]):
         return layered(*layers, height=260)
 
 
-def _noise(data: TrainingData) -> float:
+def _noise(fitted: tuple[SurrogateRecord, ...]) -> float:
     """Error of a perfect surrogate, over all cells; NaN where nothing was measured twice."""
-    cells = data.at(~data.dense).cells
-    floors = np.array(noise_floor(data, cells))[cells.cluster]
-    return float(np.nanmean(floors)) if np.isfinite(floors).any() else float("nan")
+    told = [r for r in fitted if np.isfinite(r.noise_floor)]
+    cells = sum(r.configurations for r in told)
+    return sum(r.noise_floor * r.configurations for r in told) / cells if cells else float("nan")

@@ -6,14 +6,12 @@ from typing import Annotated, Any
 import altair as alt
 import numpy as np
 
-from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Floats
 from hdap.fleet_data.wording import percent
 from hdap.report.pictures.figure import Picture, sample_note, sampled
 from hdap.report.pictures.fleet_picture import cluster_colour
 from hdap.report.pictures.picture_source import PictureSource
-from hdap.report.pictures.view import Cluster, Shown, Text, View, chart, layered
-from hdap.surrogate.models.base import Z90
+from hdap.report.pictures.view import Cluster, Shown, Text, View, chart, gathered, layered
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,23 +39,21 @@ class ParityPicture(Picture[ParityView]):
 
     def prepare(self, source: PictureSource) -> ParityView:
         held = source.held_out
-        cells, sd = held.cells, held.predicted_log_sd
-        inside = np.abs(held.error) <= Z90 * sd
-        chosen = sampled(len(cells), ~inside)
-        of_design = flops(source.training.architecture, cells.counts) / 1e9
-        names = [f"{f:.2f} G FLOPs" for f in of_design[chosen]]
-        middle = held.predicted_log_ms[chosen]
+        inside, error = gathered(held, "inside", "error")
+        chosen = [held[i] for i in sampled(len(held), ~inside)]
+        cluster, of_design, measured = gathered(chosen, "cluster", "flops", "measured_ms")
+        predicted, low, high = gathered(chosen, "predicted_ms", "low_ms", "high_ms")
         return ParityView(
-            cells.cluster[chosen],
-            np.array(names),
-            np.exp(cells.log_ms[chosen]),
-            np.exp(middle),
-            np.exp(middle - Z90 * sd[chosen]),
-            np.exp(middle + Z90 * sd[chosen]),
-            source.training.clusters,
-            float(np.abs(np.expm1(held.error)).mean()),
+            cluster,
+            np.array([f"{f:.2f} G FLOPs" for f in of_design / 1e9]),
+            measured,
+            predicted,
+            low,
+            high,
+            len(source.surrogates),
+            float(np.abs(error).mean()),
             float(inside.mean()),
-            len(cells),
+            len(held),
         )
 
     def says(self, data: ParityView) -> str:

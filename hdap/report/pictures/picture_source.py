@@ -1,6 +1,6 @@
 """What pictures and reports look at: one database, and one study of it if there is any."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from hdap.fleet_data.errors import NotEnoughDataError, NotFoundError
@@ -8,6 +8,8 @@ from hdap.fleet_data.records import (
     ClusteringRecord,
     EpochRecord,
     Floats,
+    HeldOutRecord,
+    LearningRecord,
     LevelPlanRecord,
     Measurements,
     ModelCounts,
@@ -22,14 +24,9 @@ from hdap.search.analysis.answer import Answer, answer
 from hdap.search.analysis.arms import Arm
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.surrogate.models.base import FleetSurrogate
-from hdap.surrogate.models.fleet_model import FleetModel
-from hdap.surrogate.models.registry import SURROGATES, load_surrogate
-from hdap.surrogate.training_data.training_cells import TrainingData, training_data
-from hdap.surrogate.validation.choose_by_state import choose_by_state
-from hdap.surrogate.validation.cross_validation import HeldOut, calibration, cross_validate
+from hdap.surrogate.models.registry import load_surrogate
 from hdap.workflows.build_problem import measured_dense, stored_problem
 from hdap.workflows.detect_drift import Finding, findings
-from hdap.workflows.fleet_artifacts import measurements_to_learn_from
 from hdap.workflows.precision_arms import predicted_arms
 
 
@@ -167,22 +164,28 @@ class PictureSource:
         return load_surrogate(self.kind, architecture, tuple(r.payload for r in records))
 
     @cached_property
-    def training(self) -> TrainingData:
-        """The rows that the surrogates learned from: none that came later."""
-        mark = max(r.measurement_mark for r in self.surrogates)
-        architecture = self.store.architecture(self.surrogates[0].model)
-        found = measurements_to_learn_from(self.store, architecture.model, self.fleet, mark)
-        return training_data(architecture, found, self.fleet)
+    def held_out(self) -> tuple[HeldOutRecord, ...]:
+        """What the surrogates said of configurations that they had not seen, at least one."""
+        fitted = self.surrogates[0]
+        found = self.store.held_out(fitted.model, fitted.clustering_id, fitted.kind)
+        if not found:
+            raise NotEnoughDataError(
+                f"surrogates of {fitted.model} must have kept what they said of held-out "
+                "configurations, but those of an earlier release have not: "
+                f"hdap fit --model {fitted.model}"
+            )
+        return found
 
     @cached_property
-    def held_out(self) -> HeldOut:
-        """Predictions of configurations by surrogates that never saw them, intervals calibrated."""
-        if self.kind == FleetModel.kind:
-            held = choose_by_state(self.training).held
-        else:
-            held = cross_validate(SURROGATES[self.kind], self.training)
-        factors = calibration(held, self.training.clusters)[held.cells.cluster]
-        return replace(held, predicted_log_sd=held.predicted_log_sd * factors)
+    def learning_curve(self) -> tuple[LearningRecord, ...]:
+        """Held-out error by measurements learned from, at least one."""
+        fitted = self.held_out[0]
+        found = self.store.learning_curve(fitted.model, fitted.clustering_id, fitted.kind)
+        if not found:
+            raise NotEnoughDataError(
+                "a learning curve needs more measured networks than there are: hdap plan"
+            )
+        return found
 
     @cached_property
     def verifications(self) -> tuple[VerificationRecord, ...]:
