@@ -25,7 +25,10 @@ without a rule keeps whatever it is given."""
 
 
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Labels of every tensor of a run, and what became of them. Made for one run."""
+    """Labels of every tensor of a run, and what became of them. Made for one run.
+
+    `counted` are torch's FLOPs of it, by module name.
+    """
 
     def __init__(self, network: nn.Module, rules: Mapping[str, Rule]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -33,6 +36,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[LayerCall] = []
         self.products: list[Product] = []
         self.sized: list[SizedCall] = []
+        self.counted: dict[str, int] = {}
         self._rules = rules
         self._labels: Any = WeakIdKeyDictionary()
         self._static: Any = WeakIdKeyDictionary()
