@@ -20,7 +20,9 @@ _COUNTED = {
 def counting(network: nn.Module) -> Iterator[FlopCounterMode]:
     """Inside, what `network` computes is counted. Read it with `macs_of`."""
     counter = FlopCounterMode(display=False)
-    with quiet(), plain_attention(), _without_gradients(network), counter:
+    # oneDNN computes a recurrence in one operation, which is not counted
+    by_step = torch.backends.mkldnn.flags(enabled=False)
+    with quiet(), plain_attention(), by_step, _without_gradients(network), counter:
         yield counter
 
 
