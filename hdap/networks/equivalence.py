@@ -28,7 +28,7 @@ from hdap.networks.given_inputs import GivenInputs
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.network_copies import all_tensors
 from hdap.networks.norms_by_channel import norms_by_channel
-from hdap.networks.random_network import calibrated, with_random_weights
+from hdap.networks.random_network import calibrated, fill_randomly, in_float64
 from hdap.networks.small_inputs import SmallInput, smallest_input
 from hdap.networks.surgery import gone_places, kept_channels, take_away
 
@@ -59,16 +59,14 @@ def verify_equivalence(
         _verify(thin, small, groups, _SIZES[: 1 if heavy else len(_SIZES)])
 
 
-def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
-    """A copy of `network` in which nothing that applies weights sees the places `gone`."""
-    blind = copy.deepcopy(network)
-    tensors = all_tensors(blind)
+def mask(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
+    """Make nothing that applies weights see the places `gone`, in place."""
+    tensors = all_tensors(network)
     for name, dim in graph.consumed:
         places = graph.tensors.get((name, dim))
         if places is not None:
             lost = torch.from_numpy(np.flatnonzero(np.isin(places, gone)))
             tensors[name].data.index_fill_(dim, lost.to(tensors[name].device), 0.0)
-    return blind
 
 
 def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images: Images) -> float:
@@ -79,7 +77,8 @@ def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images
     """
     pruned = copy.deepcopy(network)
     take_away(pruned, graph, gone)
-    blind = masked(network, graph, gone)
+    blind = copy.deepcopy(network)
+    mask(blind, graph, gone)
     with norms_by_channel(blind, pruned):
         expected = leaves(run(blind, images))
         got = leaves(run(pruned, images))
@@ -111,23 +110,24 @@ def _verify(
     graph: ChannelGraph, small: SmallInput, groups: Collection[str], sizes: Sequence[float]
 ) -> None:
     halves = _halves(graph, groups)
+    network = in_float64(graph.network)
     for turn, size in enumerate(sizes):
-        numbered = with_random_weights(graph.network, size, seed=turn)
+        fill_randomly(network, size, seed=turn)
         run = partial(small.run, images=small.random(size))
-        with calibrated(numbered, size):
-            run(numbered)
+        with calibrated(network, size):
+            run(network)
         gone = halves[turn % 2]
-        pruned = copy.deepcopy(numbered)
+        pruned = copy.deepcopy(network)
         take_away(pruned, graph, gone)
         given = GivenInputs(graph, gone, run)
-        blind = masked(numbered, graph, gone)
-        given.record(blind)
+        mask(network, graph, gone)
+        given.record(network)
         if not turn and not any(x.isfinite().any() for x in given.outputs):
             raise refuse(given.last, "gives no finite numbers for random weights: nothing is shown")
         try:
             given.compare(pruned)
         except UnsupportedModelError:
-            if not given.unsteady(blind):
+            if not given.unsteady(network):
                 raise
             given.compare(pruned)
 

@@ -74,8 +74,10 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         offset += len(group.units)
     by_place = {key: place[units] for key, units in tensors.items()}
 
+    of_atom = np.append(place[settled.unit], CONSTANT)  # a constant is -1, the last
+
     def places(atoms: Atoms) -> Atoms:
-        return place[settled.units(atoms)]
+        return of_atom[atoms]
 
     roots = np.array([*(g.root for g in groups for _ in g.units), ""])
     told: dict[str, tuple[tuple[str, ...], ...]] = {}

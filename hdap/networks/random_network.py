@@ -14,12 +14,16 @@ from hdap.networks.network_copies import copied
 _ADDED = ("bias", "running_mean")
 
 
-def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:
-    """A copy in float64 with random numbers everywhere."""
-    numbered = copied(network, _empty).eval()
+def in_float64(network: nn.Module) -> nn.Module:
+    """A copy in eval mode on the CPU, to be filled."""
+    return copied(network, _empty).eval()
+
+
+def fill_randomly(network: nn.Module, size: float, seed: int) -> None:
+    """Write random numbers everywhere."""
     rng = torch.Generator().manual_seed(seed)
-    buffers = {id(tensor) for tensor in numbered.buffers()}
-    for name, tensor in [*numbered.named_parameters(), *numbered.named_buffers()]:
+    buffers = {id(tensor) for tensor in network.buffers()}
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         if not tensor.is_floating_point():
             tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape) % 2)  # such as places
         elif name.endswith(_ADDED):
@@ -30,7 +34,6 @@ def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module
             tensor.uniform_(-bound, bound, generator=rng)
         else:  # factors, variances, and whatever code may divide by or take the root of
             tensor.uniform_(0.5, 1.5, generator=rng)
-    return numbered
 
 
 def _empty(tensor: Tensor) -> Tensor:

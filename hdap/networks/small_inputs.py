@@ -1,6 +1,7 @@
 """The least input that shows what a network does to channels, which do not depend on its size."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdap.fleet_data.architecture import InputShape, InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import Images, of_each, quiet, run
+from hdap.networks.forward_pass import Images, of_each, quiet, run, run_once
 from hdap.networks.norms_by_channel import norms_by_channel
 from hdap.networks.shapes_alone import StepsAtOnce
 
@@ -35,26 +36,29 @@ class SmallInput:
 
     def run(self, network: nn.Module, images: Images) -> Any:
         """As `forward_pass.run`, with norms that act on each channel alone."""
-        with norms_by_channel(network), _ResizedLess(self.resized):
+        resized = nullcontext() if self.resized == 1 else _ResizedLess(self.resized)
+        with norms_by_channel(network), resized:
             return run(network, images)
 
 
 def smallest_input(network: nn.Module, shape: InputShapes) -> SmallInput:
     """The smallest that `network`, in eval mode, runs on."""
     less = {n: _small(s) for n, s in shape.items()} if isinstance(shape, dict) else _small(shape)
-    first = next(network.parameters())
-    for small in (SmallInput(less, _SHRINK), SmallInput(less)):
+    resized = _ResizedLess(_SHRINK)
+    if _runs(network, less, resized):
+        return SmallInput(less, _SHRINK if resized.has else 1)
+    return SmallInput(less if resized.has and _runs(network, less) else shape)
 
-        def zeros(sizes: InputShape) -> torch.Tensor:
-            return torch.zeros(1, *sizes, device=first.device, dtype=first.dtype)
 
+def _runs(
+    network: nn.Module, shape: InputShapes, how: AbstractContextManager[Any] | None = None
+) -> bool:
+    with quiet(), StepsAtOnce(), how or nullcontext():
         try:
-            with quiet(), StepsAtOnce():
-                small.run(network, of_each(small.shape, zeros))
+            run_once(network, shape)
         except UnsupportedModelError:
-            continue
-        return small
-    return SmallInput(shape)
+            return False
+    return True
 
 
 def _small(shape: InputShape) -> InputShape:
@@ -64,13 +68,14 @@ def _small(shape: InputShape) -> InputShape:
 
 class _ResizedLess(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """In one run inside, images are resized to 1 / `by` of the size that code asks for, as long as
-    no layer has seen them."""
+    no layer has seen them; `has` says whether any was."""
 
     _LAYERS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm"})
 
     def __init__(self, by: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._by = by
+        self.has = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -79,6 +84,7 @@ class _ResizedLess(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in self._LAYERS:
             self._by = 1
         if self._by > 1 and name.lstrip("_").startswith("upsample_"):
+            self.has = True
             image, sizes, *rest = args
             scales = [None if isinstance(x, float) else x for x in rest]
             return func(image, [max(s // self._by, 1) for s in sizes], *scales, **(kwargs or {}))
