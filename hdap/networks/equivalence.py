@@ -22,7 +22,7 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, numbers_of
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.channel_graph import ChannelGraph, Refusal, TracedLayer, refuse
 from hdap.networks.forward_pass import Images, leaves, run
 from hdap.networks.given_inputs import GivenInputs
 from hdap.networks.layer_kinds.base import Indices
@@ -31,6 +31,7 @@ from hdap.networks.norms_by_channel import norms_by_channel
 from hdap.networks.random_network import calibrated, fill_randomly, in_float64
 from hdap.networks.small_inputs import SmallInput, smallest_input
 from hdap.networks.surgery import gone_places, kept_channels, take_away
+from hdap.networks.walk.labels import CONSTANT
 
 # Standard deviation of the activations in each round, against what saturates, cuts or is steep.
 _SIZES = (1.0, 0.01, 100.0)
@@ -57,6 +58,16 @@ def verify_equivalence(
     heavy = int(flops(architecture, left[None])[0]) * share > _HEAVY
     with _one_thread(not heavy), torch.no_grad():
         _verify(thin, small, groups, _SIZES[: 1 if heavy else len(_SIZES)])
+
+
+class NotShownError(Refusal):
+    """Layers that were given no numbers in a proof; `groups` are the width groups they read."""
+
+    def __init__(self, graph: ChannelGraph, layers: Sequence[TracedLayer]) -> None:
+        super().__init__(layers[0].name, "is given nothing by random weights")
+        self.why = f"`{self.layer}` {self.why}, so that nothing is shown of what it reads"
+        places = np.concatenate([x.inputs[x.inputs != CONSTANT] for x in layers])
+        self.groups = {graph.groups[g].name for g in np.unique(graph.group_of[places])}
 
 
 def mask(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
@@ -110,6 +121,7 @@ def _verify(
     graph: ChannelGraph, small: SmallInput, groups: Collection[str], sizes: Sequence[float]
 ) -> None:
     halves = _halves(graph, groups)
+    shown: set[str] = set()
     network = in_float64(graph.network)
     for turn, size in enumerate(sizes):
         fill_randomly(network, size, seed=turn)
@@ -122,6 +134,7 @@ def _verify(
         given = GivenInputs(graph, gone, run)
         mask(network, graph, gone)
         given.record(network)
+        shown |= given.shown
         if not turn and not any(x.isfinite().any() for x in given.outputs):
             raise refuse(given.last, "gives no finite numbers for random weights: nothing is shown")
         try:
@@ -130,6 +143,15 @@ def _verify(
             if not given.unsteady(network):
                 raise
             given.compare(pruned)
+    going = np.concatenate(halves)
+    hidden = [
+        x
+        for x in graph.layers
+        if not x.is_product and x.name not in shown
+        if np.isin(x.inputs, going).any()
+    ]
+    if hidden:
+        raise NotShownError(graph, hidden)
 
 
 def _halves(graph: ChannelGraph, groups: Collection[str]) -> tuple[Indices, Indices]:

@@ -53,6 +53,11 @@ class GivenInputs:
         """The last layer that ran."""
         return list(self._inputs)[-1] if self._inputs else "the network"
 
+    @property
+    def shown(self) -> set[str]:
+        """The layers that were given any numbers."""
+        return {name for name, given in self._inputs.items() if any(x.numel() for x in given)}
+
     def record(self, network: nn.Module) -> None:
         """Run it and note its outputs and the input of every layer."""
 

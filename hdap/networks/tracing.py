@@ -11,15 +11,17 @@ from functools import partial
 
 from torch import nn
 
-from hdap.fleet_data.architecture import Architecture, InputShapes, KeptChannels
+from hdap.fleet_data.architecture import Architecture, InputShapes, KeptChannels, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, Refusal
 from hdap.networks.counting import verify_counts, verify_dense
 from hdap.networks.description import architecture_of
-from hdap.networks.equivalence import verify_equivalence
+from hdap.networks.equivalence import NotShownError, verify_equivalence
 from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import RunError
 from hdap.networks.loading import input_shape_of, load_model
+
+_IDLE = "ran on nothing when traced: what it costs depends on the input, and is not counted"
 
 Proof = Callable[[ChannelGraph, Architecture, Collection[str]], None]
 
@@ -81,9 +83,19 @@ def _proven(graph: ChannelGraph, model: str, input_shape: InputShapes) -> Archit
             kept += [KeptChannels(name, width[name], why) for name, why in failed.items()]
             graph = graph.keeping_all_but(set(names) - failed.keys())
             architecture = architecture_of(graph, model, input_shape)
+    if idle := _idle(graph):
+        kept += [KeptChannels(g.name, g.width, _IDLE) for g in idle]
+        graph = graph.keeping_all_but(architecture.index.keys() - {g.name for g in idle})
+        architecture = architecture_of(graph, model, input_shape)
     if not architecture.groups:
         raise UnsupportedModelError(_nothing_left(model, kept))
     return replace(architecture, kept=tuple(kept))
+
+
+def _idle(graph: ChannelGraph) -> list[WidthGroup]:
+    """Width groups whose layers ran on nothing, such as boxes where none are found."""
+    ran = {layer.name for layer in graph.layers if 0 not in layer.output_size}
+    return [group for group in graph.groups if not ran.intersection(group.members)]
 
 
 def _failing(
@@ -103,6 +115,10 @@ def _failing(
         return {}
     if len(names) == 1:
         return {names[0]: _why(error)}
+    if isinstance(error, NotShownError):
+        hidden = {name: _why(error) for name in names if name in error.groups}
+        if hidden:
+            return hidden
     if isinstance(error, RunError):
         near = graph.near(error.module)
         suspects = [name for name in names if name in near]
