@@ -97,6 +97,11 @@ class Layer:
         return self.kind in {"conv", "linear"}
 
     @property
+    def computes(self) -> bool:
+        """Whether it multiplies anywhere; a layer of boxes does not where there are none."""
+        return self.has_matrix and self.applied_at > 0
+
+    @property
     def matrix_parameters(self) -> int:
         """Parameters for each pair of channels."""
         return (self.kind != "norm") * self.weights * math.prod(self.kernel)

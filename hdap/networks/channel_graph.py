@@ -71,7 +71,8 @@ class ChannelGraph:
     every block. `tensors` says for dimensions of parameters and buffers which place each index goes
     with, and `consumed` along which of them a weight is applied to its inputs. `told` holds for
     modules whose code tells sizes to operations the width group of each of their sides ("": none,
-    or several), in the order of the run.
+    or several), in the order of the run. `counted` are the FLOPs of that run by module name, "" for
+    all, as torch's counter has them.
     `network` has the shapes of the network that was traced, and is never run again.
     """
 
@@ -84,6 +85,7 @@ class ChannelGraph:
     layers: tuple[TracedLayer, ...]
     written: tuple[WrittenSize, ...]
     told: dict[str, tuple[tuple[str, ...], ...]]
+    counted: dict[str, int]
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -190,9 +192,8 @@ class ChannelGraph:
         groups = tuple(
             replace(g, width=int(n) * g.multiple) for g, n in zip(self.groups, counts, strict=True)
         )
-        return replace(
-            self._renumbered(left), network=network, groups=groups, offsets=_ends(counts)
-        )
+        graph = self._renumbered(left)
+        return replace(graph, network=network, groups=groups, offsets=_ends(counts), counted={})
 
     def keeping_all_but(self, names: Collection[str]) -> "ChannelGraph":
         """The graph in which only the width groups `names` can lose channels."""

@@ -1,38 +1,24 @@
 """Proof that a description is exact: networks are really pruned, run, and counted by torch."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hdap.fleet_data.architecture import Architecture, Counts, InputShapes
 from hdap.fleet_data.costs import flops, layer_macs, parameters
 from hdap.fleet_data.errors import InputError, UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, refuse
-from hdap.networks.forward_pass import (
-    leaves,
-    plain_attention,
-    quiet,
-    random_images,
-    run,
-    run_once,
-    shapes_alone,
-)
+from hdap.networks.flop_counter import counting, macs_of
+from hdap.networks.forward_pass import leaves, random_images, run, run_once
 from hdap.networks.network_copies import on_meta
+from hdap.networks.shapes_alone import shapes_alone
 from hdap.networks.surgery import prune
-
-_ATEN = torch.ops.aten
-_COUNTED = {
-    *(_ATEN.convolution, _ATEN._convolution),
-    *(_ATEN.mm, _ATEN.addmm, _ATEN.linear, _ATEN.bmm, _ATEN.baddbmm),
-}
 
 
 def count_flops(network: nn.Module, input_shape: InputShapes) -> dict[str, int]:
@@ -42,36 +28,17 @@ def count_flops(network: nn.Module, input_shape: InputShapes) -> dict[str, int]:
     device.
     """
     try:
-        counter = _counted(network, input_shape, shapes_alone(network))
+        return _counted(network, input_shape, shapes_alone(network))
     except UnsupportedModelError:  # code that looks at numbers closely
-        counter = _counted(network, input_shape, nullcontext())
-    result = {}
-    for name, counts in counter.get_flop_counts().items():
-        macs = sum(flops for operation, flops in counts.items() if operation in _COUNTED) // 2
-        result["" if name == "Global" else name.partition(".")[2]] = macs
-    return result
+        return _counted(network, input_shape, nullcontext())
 
 
 def _counted(
     network: nn.Module, input_shape: InputShapes, how: AbstractContextManager[None]
-) -> FlopCounterMode:
-    counter = FlopCounterMode(display=False)
-    with quiet(), plain_attention(), how, _without_gradients(network), counter:
+) -> dict[str, int]:
+    with how, counting(network) as counter:
         run_once(network, input_shape)
-    return counter
-
-
-@contextmanager
-def _without_gradients(network: nn.Module) -> Iterator[None]:
-    """The counter follows modules by gradients, which no parameter has that is an output itself."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
+    return macs_of(counter)
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -142,56 +109,48 @@ def _shapes(output: Any) -> list[tuple[int, ...]]:
     return [tuple(tensor.shape) for tensor in leaves(output)]
 
 
-def verify_runs(graph: ChannelGraph, architecture: Architecture, groups: Collection[str]) -> None:
-    """Run the network with a part of each of `groups`; `UnsupportedModelError` if it fails."""
-    # not half of each: sizes in the same proportion hide behind each other
-    places = np.maximum(architecture.widths // architecture.multiples, 2)
-    part = np.random.default_rng(1).integers(1, places) * architecture.multiples
-    counts: Counts = np.where(_free(architecture, groups), part, architecture.widths)
-    pruned = prune(graph.network, architecture, counts, graph=graph)
-    with quiet():
-        try:
-            with shapes_alone(pruned):
-                run_once(pruned, architecture.input_shape)
-        except UnsupportedModelError:  # of its channels, or of numbers that it looks at closely
-            run_once(pruned, architecture.input_shape)
+def verify_dense(graph: ChannelGraph, architecture: Architecture) -> None:
+    """Compare torch's counts of the run that was followed with the description's.
+
+    Raises `UnsupportedModelError`, naming the first layer that differs.
+    """
+    _compare(graph, graph.network, graph.counted, architecture, architecture.widths)
 
 
 def verify_counts(
-    graph: ChannelGraph, architecture: Architecture, groups: Collection[str], *, rounds: int = 1
+    graph: ChannelGraph,
+    architecture: Architecture,
+    groups: Collection[str],
+    *,
+    fewest: bool = False,
 ) -> None:
-    """Compare torch's counts with the description's, dense, at the smallest and at random.
+    """Compare torch's counts of a network with a part of each of `groups` with the description's.
 
-    Only `groups` are pruned, really each time. Raises `UnsupportedModelError`, naming the first
-    layer that differs.
+    Really pruned and run: a random part, or as little as may be left (`fewest`). Raises
+    `UnsupportedModelError` where it does not run, or naming the first layer that differs.
     """
-    for counts in _probes(architecture, groups, rounds):
-        pruned = prune(graph.network, architecture, counts, graph=graph)
-        _compare(pruned, architecture, counts, {x.name for x in graph.layers if not x.is_product})
-
-
-def _probes(architecture: Architecture, groups: Collection[str], rounds: int) -> Iterator[Counts]:
-    free = _free(architecture, groups)
-    # two places: norms of weights have no variance over one
-    least = np.minimum(2 * architecture.multiples, architecture.widths)
-    yield np.where(free, least, architecture.widths)
-    rng = np.random.default_rng(0)
     places = architecture.widths // architecture.multiples
-    for _ in range(rounds):
-        drawn = rng.integers(1, places + 1) * architecture.multiples
-        yield np.where(free, drawn, architecture.widths)
-
-
-def _free(architecture: Architecture, groups: Collection[str]) -> NDArray[np.bool_]:
-    return np.array([g.name in groups for g in architecture.groups], dtype=np.bool_)
+    if fewest:  # norms of weights have no variance over one
+        part = np.minimum(places, 2)
+    else:  # not half of each: sizes in the same proportion hide behind each other
+        part = np.random.default_rng(1).integers(1, np.maximum(places, 2))
+    free = np.array([g.name in groups for g in architecture.groups], dtype=np.bool_)
+    counts: Counts = np.where(free, part * architecture.multiples, architecture.widths)
+    pruned = prune(graph.network, architecture, counts, graph=graph)
+    counted = count_flops(pruned, architecture.input_shape)
+    _compare(graph, pruned, counted, architecture, counts)
 
 
 def _compare(
-    pruned: nn.Module, architecture: Architecture, row: Counts, layers: Collection[str]
+    graph: ChannelGraph,
+    pruned: nn.Module,
+    counted: Mapping[str, int],
+    architecture: Architecture,
+    row: Counts,
 ) -> None:
-    """Raises `UnsupportedModelError` where costs differ, of one of `layers` or in all."""
+    """Raises `UnsupportedModelError` where costs differ, of a layer or in all."""
     counts = row[None]
-    counted = count_flops(pruned, architecture.input_shape)
+    layers = {x.name for x in graph.layers if not x.is_product}
     expected: dict[str, int] = defaultdict(int)
     for layer, macs in zip(architecture.layers, layer_macs(architecture, counts)[0], strict=True):
         expected[layer.name.partition("#")[0]] += int(macs)

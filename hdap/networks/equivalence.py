@@ -11,39 +11,27 @@ another. And a later round takes away what the first left, so that no channel is
 """
 
 import copy
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
-from hdap.fleet_data.architecture import Architecture, InputShapes, numbers_of
+from hdap.fleet_data.architecture import Architecture, numbers_of
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph, refuse
+from hdap.networks.channel_graph import ChannelGraph, Refusal, TracedLayer, refuse
 from hdap.networks.forward_pass import Images, leaves, run
+from hdap.networks.given_inputs import GivenInputs
 from hdap.networks.layer_kinds.base import Indices
-from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.network_copies import all_tensors
 from hdap.networks.norms_by_channel import norms_by_channel
-from hdap.networks.random_network import (
-    calibrate,
-    random_inputs,
-    smaller_input,
-    with_random_weights,
-)
+from hdap.networks.random_network import calibrated, fill_randomly, in_float64
+from hdap.networks.small_inputs import SmallInput, smallest_input
 from hdap.networks.surgery import gone_places, kept_channels, take_away
-
-# As a share of a layer's largest input: rounding in float64 stays below it, also where a steep
-# softmax magnifies it; a wrong channel does not.
-_TOLERANCE = 1e-7
-
-# Relative, in float64.
-_ROUNDING = 1e-15
+from hdap.networks.walk.labels import CONSTANT
 
 # Standard deviation of the activations in each round, against what saturates, cuts or is steep.
 _SIZES = (1.0, 0.01, 100.0)
@@ -65,23 +53,31 @@ def verify_equivalence(
     """
     thin = _thinned(graph, architecture, groups)
     left = np.array([g.width for g in thin.groups])
-    shape = smaller_input(thin.network, architecture.input_shape)
-    share = numbers_of(shape) / numbers_of(architecture.input_shape)
+    small = smallest_input(thin.network, architecture.input_shape)
+    share = numbers_of(small.shape) / numbers_of(architecture.input_shape)
     heavy = int(flops(architecture, left[None])[0]) * share > _HEAVY
     with _one_thread(not heavy), torch.no_grad():
-        _verify(thin, shape, groups, _SIZES[: 1 if heavy else len(_SIZES)])
+        _verify(thin, small, groups, _SIZES[: 1 if heavy else len(_SIZES)])
 
 
-def masked(network: nn.Module, graph: ChannelGraph, gone: Indices) -> nn.Module:
-    """A copy of `network` in which nothing that applies weights sees the places `gone`."""
-    blind = copy.deepcopy(network)
-    tensors = all_tensors(blind)
+class NotShownError(Refusal):
+    """Layers that were given no numbers in a proof; `groups` are the width groups they read."""
+
+    def __init__(self, graph: ChannelGraph, layers: Sequence[TracedLayer]) -> None:
+        super().__init__(layers[0].name, "is given nothing by random weights")
+        self.why = f"`{self.layer}` {self.why}, so that nothing is shown of what it reads"
+        places = np.concatenate([x.inputs[x.inputs != CONSTANT] for x in layers])
+        self.groups = {graph.groups[g].name for g in np.unique(graph.group_of[places])}
+
+
+def mask(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
+    """Make nothing that applies weights see the places `gone`, in place."""
+    tensors = all_tensors(network)
     for name, dim in graph.consumed:
         places = graph.tensors.get((name, dim))
         if places is not None:
             lost = torch.from_numpy(np.flatnonzero(np.isin(places, gone)))
             tensors[name].data.index_fill_(dim, lost.to(tensors[name].device), 0.0)
-    return blind
 
 
 def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images: Images) -> float:
@@ -92,7 +88,8 @@ def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images
     """
     pruned = copy.deepcopy(network)
     take_away(pruned, graph, gone)
-    blind = masked(network, graph, gone)
+    blind = copy.deepcopy(network)
+    mask(blind, graph, gone)
     with norms_by_channel(blind, pruned):
         expected = leaves(run(blind, images))
         got = leaves(run(pruned, images))
@@ -121,27 +118,40 @@ def _thinned(
 
 
 def _verify(
-    graph: ChannelGraph, shape: InputShapes, groups: Collection[str], sizes: Sequence[float]
+    graph: ChannelGraph, small: SmallInput, groups: Collection[str], sizes: Sequence[float]
 ) -> None:
     halves = _halves(graph, groups)
+    shown: set[str] = set()
+    network = in_float64(graph.network)
     for turn, size in enumerate(sizes):
-        numbered = with_random_weights(graph.network, size, seed=turn)
-        image = random_inputs(shape, size)
-        calibrate(numbered, image, size)
+        fill_randomly(network, size, seed=turn)
+        run = partial(small.run, images=small.random(size))
+        with calibrated(network, size):
+            run(network)
         gone = halves[turn % 2]
-        pruned = copy.deepcopy(numbered)
+        pruned = copy.deepcopy(network)
         take_away(pruned, graph, gone)
-        given = _Given(graph, gone)
-        blind = masked(numbered, graph, gone)
-        given.record(blind, image)
+        given = GivenInputs(graph, gone, run)
+        mask(network, graph, gone)
+        given.record(network)
+        shown |= given.shown
         if not turn and not any(x.isfinite().any() for x in given.outputs):
             raise refuse(given.last, "gives no finite numbers for random weights: nothing is shown")
         try:
-            given.compare(pruned, image)
+            given.compare(pruned)
         except UnsupportedModelError:
-            if not given.unsteady(blind, image):
+            if not given.unsteady(network):
                 raise
-            given.compare(pruned, image)
+            given.compare(pruned)
+    going = np.concatenate(halves)
+    hidden = [
+        x
+        for x in graph.layers
+        if not x.is_product and x.name not in shown
+        if np.isin(x.inputs, going).any()
+    ]
+    if hidden:
+        raise NotShownError(graph, hidden)
 
 
 def _halves(graph: ChannelGraph, groups: Collection[str]) -> tuple[Indices, Indices]:
@@ -158,112 +168,6 @@ def _halves(graph: ChannelGraph, groups: Collection[str]) -> tuple[Indices, Indi
     return np.concatenate(first), np.concatenate(second)
 
 
-class _Given:
-    """What layers of the masked network were given, to compare a pruned one with as it runs.
-
-    Where another rounding decides what a layer is given (boxes in the order of their scores, or
-    dropped for others), a pruned network may be given something else and be right. There it is
-    given what the masked one was, so that what follows is compared all the same.
-    """
-
-    def __init__(self, graph: ChannelGraph, gone: Indices) -> None:
-        self._stay: dict[str, list[Tensor]] = defaultdict(list)
-        for layer in graph.layers:
-            if not layer.is_product:
-                stays = np.flatnonzero(~np.isin(layer.inputs, gone))
-                self._stay[layer.name].append(torch.from_numpy(stays))
-        self._inputs: dict[str, list[Tensor]] = defaultdict(list)
-        self._seen: dict[str, int] = defaultdict(int)
-        self._between: list[str] = []
-        self._unsteady: set[tuple[str, int]] = set()
-        self._steady_outputs = True
-        self.outputs: list[Tensor] = []
-
-    @property
-    def last(self) -> str:
-        """The last layer that ran."""
-        return list(self._inputs)[-1] if self._inputs else "the network"
-
-    def record(self, network: nn.Module, image: Images) -> None:
-        """Run it and note its outputs and the input of every layer."""
-
-        def note(name: str, inputs: tuple[Any, ...]) -> None:
-            # in place, what follows may change it
-            self._inputs[name].append(inputs[0].clone())
-
-        with _before_layers(network, note), norms_by_channel(network):
-            self.outputs = leaves(run(network, image))
-
-    def unsteady(self, network: nn.Module, image: Images) -> bool:
-        """Whether another rounding of what the layers of the masked network give changes more than
-        rounding does, in what a layer is given or in the outputs; not so where it says something
-        else each time."""
-        return not self._differs(network, image, 0.0) and self._differs(network, image, _ROUNDING)
-
-    def _differs(self, network: nn.Module, image: Images, rounding: float) -> bool:
-        generator = torch.Generator().manual_seed(0)
-        self._seen.clear()
-
-        def shake(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            noise = torch.randn(output.shape, generator=generator, dtype=output.dtype)
-            return output * (1.0 + rounding * noise)
-
-        def note(name: str, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            use = self._use(name)
-            whole = self._inputs[name][use]
-            if _same(inputs[0], whole):
-                return None
-            self._unsteady.add((name, use))
-            return whole.clone(), *inputs[1:]
-
-        shaken = [layer.register_forward_hook(shake) for _, layer in _layers(network)]
-        with _hooked(shaken), _before_layers(network, note), norms_by_channel(network):
-            self._steady_outputs = _all_same(leaves(run(network, image)), self.outputs)
-        return bool(self._unsteady) or not self._steady_outputs
-
-    def compare(self, pruned: nn.Module, image: Images) -> None:
-        """Run it; raises `UnsupportedModelError` at the first layer of another input."""
-        self._seen.clear()
-        self._between.clear()
-
-        def look(name: str, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            use = self._use(name)
-            layer = pruned.get_submodule(name)
-            kind = kind_of(layer)
-            if not kind.has_channels(layer) or use >= len(self._stay[name]):
-                return None
-            dim = kind.channel_dim(layer, inputs[0])
-            stays = self._inputs[name][use].index_select(dim, self._stay[name][use])
-            if (name, use) in self._unsteady:
-                return stays, *inputs[1:]
-            if not _same(inputs[0], stays):
-                raise self.refusal(f"`{name}`")
-            self._between.clear()
-            return None
-
-        passed = [
-            module.register_forward_hook(lambda *_, name=name: self._between.append(name))
-            for name, module in pruned.named_modules()
-            if name and find_kind(module) is None and not _holds_layers(module)
-        ]
-        with _hooked(passed), _before_layers(pruned, look), norms_by_channel(pruned):
-            outputs = leaves(run(pruned, image))
-        if self._steady_outputs and not _all_same(outputs, self.outputs):
-            raise self.refusal("the output")
-
-    def _use(self, name: str) -> int:
-        self._seen[name] += 1
-        return self._seen[name] - 1
-
-    def refusal(self, at: str) -> UnsupportedModelError:
-        """The error for another input of a layer, or another output."""
-        why = "mixes channels, reorders them, or depends on how many there are"
-        if len(self._between) == 1:
-            return refuse(self._between[0], f"{why} ({at} after it shows it)")
-        within = f" ({', '.join(self._between)})" if self._between else ""
-        return refuse(at.strip("`"), f"comes after something{within} that {why}")
-
-
 @contextmanager
 def _one_thread(asked: bool) -> Iterator[None]:
     """Sharing out layers of so few channels costs more than it saves, most on a busy machine."""
@@ -273,48 +177,3 @@ def _one_thread(asked: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _before_layers(
-    network: nn.Module, see: Callable[[str, tuple[Any, ...]], tuple[Any, ...] | None]
-) -> Iterator[None]:
-    seen = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: see(name, inputs))
-        for name, layer in _layers(network)
-    ]
-    with _hooked(seen):
-        yield
-
-
-@contextmanager
-def _hooked(handles: Sequence[RemovableHandle]) -> Iterator[None]:
-    """Afterwards the hooks of these handles are gone."""
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Its layers of known kinds, by name."""
-    return [(name, part) for name, part in network.named_modules() if find_kind(part) is not None]
-
-
-def _holds_layers(module: nn.Module) -> bool:
-    return any(find_kind(part) is not None for part in module.modules())
-
-
-def _all_same(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    return len(left) == len(right) and all(map(_same, left, right))
-
-
-def _same(left: Tensor, right: Tensor) -> bool:
-    """Whether two tensors are the same but for rounding, and overflow at the same places."""
-    if left.shape != right.shape:
-        return False
-    if not left.numel():
-        return True
-    left, right = (x.double().nan_to_num(0.0, 0.0, 0.0) * x.isfinite() for x in (left, right))
-    return bool((left - right).abs().max() <= _TOLERANCE * right.abs().max())

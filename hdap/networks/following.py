@@ -24,27 +24,36 @@ from hdap.networks.walk.written_sizes import written_sizes
 
 
 def follow_channels(
-    module: nn.Module, input_shape: InputShapes, only: Collection[str] | None = None
+    module: nn.Module,
+    input_shape: InputShapes,
+    only: Collection[str] | None = None,
+    *,
+    numbers: bool = False,
 ) -> ChannelGraph:
     """The channels of `module`, which is neither changed nor run: a copy on meta is.
 
     With `only` the width groups of other names stay whole. A network that does not run on meta
-    (code that looks at numbers) runs on the CPU. Raises `UnsupportedModelError` where it does not
-    run at all.
+    (code that looks at numbers) runs on the CPU; `numbers` says that it is such a one. Raises
+    `UnsupportedModelError` where it does not run at all.
     """
-    network = on_meta(module)
-    try:
-        seen = walk(network, input_shape)
-    except UnsupportedModelError:
-        if next(module.parameters()).is_meta:
-            raise
-        network = on_cpu(module)
-        try:
-            seen = walk(network, input_shape)
-        except UnsupportedModelError:  # code that looks at numbers more closely
-            seen = walk(network, input_shape, computed=True)
+    network, seen = _walked(module, input_shape, numbers)
     graph = _assembled(network, seen)
     return graph if only is None else graph.keeping_all_but(only)
+
+
+def _walked(module: nn.Module, input_shape: InputShapes, numbers: bool) -> tuple[nn.Module, Walk]:
+    if not numbers:
+        network = on_meta(module)
+        try:
+            return network, walk(network, input_shape)
+        except UnsupportedModelError:
+            if next(module.parameters()).is_meta:
+                raise
+    network = on_cpu(module)
+    try:
+        return network, walk(network, input_shape)
+    except UnsupportedModelError:  # code that looks at numbers more closely
+        return network, walk(network, input_shape, computed=True)
 
 
 def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
@@ -65,8 +74,10 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         offset += len(group.units)
     by_place = {key: place[units] for key, units in tensors.items()}
 
+    of_atom = np.append(place[settled.unit], CONSTANT)  # a constant is -1, the last
+
     def places(atoms: Atoms) -> Atoms:
-        return place[settled.units(atoms)]
+        return of_atom[atoms]
 
     roots = np.array([*(g.root for g in groups for _ in g.units), ""])
     told: dict[str, tuple[tuple[str, ...], ...]] = {}
@@ -84,6 +95,7 @@ def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:
         layers=tuple(replace(x, inputs=place[x.inputs], outputs=place[x.outputs]) for x in layers),
         written=written_sizes(network, seen.sized, places),
         told=told,
+        counted=seen.counted,
     )
 
 

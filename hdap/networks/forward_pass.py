@@ -13,8 +13,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils.hooks import RemovableHandle
 
 from hdap.fleet_data.architecture import InputShape, InputShapes
 from hdap.fleet_data.errors import UnsupportedModelError
@@ -99,15 +98,13 @@ def run(network: nn.Module, images: Images) -> Any:
             layer.register_forward_hook(lambda *_: done.append(inside.pop())),
         )
     ]
-    try:
-        return call(network, images)
-    except UnsupportedModelError:
-        raise
-    except Exception as error:
-        raise RunError(inside[-1] if inside else "", done[-1], images, error) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(handles):
+        try:
+            return call(network, images)
+        except UnsupportedModelError:
+            raise
+        except Exception as error:
+            raise RunError(inside[-1] if inside else "", done[-1], images, error) from error
 
 
 def named_leaves(output: Any) -> dict[str, Tensor]:
@@ -193,6 +190,16 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def hooked(handles: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Afterwards the hooks of these handles are gone."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def plain_attention() -> Iterator[None]:
     """Inside, attention runs as the products that it is made of, which can be seen and counted."""
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -202,36 +209,6 @@ def plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-class _HollowProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Inside, what multiplies matrices gives zeros, of the shape that it would."""
-
-    _PRODUCTS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm"})
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        if func.overloadpacket.__name__ not in self._PRODUCTS:
-            return func(*args, **(kwargs or {}))
-        on_meta = tree_map_only(Tensor, lambda t: t.to("meta"), (args, kwargs or {}))
-        shape = func(*on_meta[0], **on_meta[1])
-        first = next(x for x in args if isinstance(x, Tensor))
-        return torch.zeros_like(shape, device=first.device)
-
-
-@contextmanager
-def shapes_alone(network: nn.Module) -> Iterator[None]:
-    """Inside, a network that holds numbers runs at little cost: shapes are right, numbers are not.
-
-    Code that looks at numbers sees some. Other modes, such as those that count or follow, are to be
-    entered inside of this one.
-    """
-    if next(network.parameters()).is_meta:
-        yield
-        return
-    with _HollowProducts():  # type: ignore[no-untyped-call]
-        yield
 
 
 @contextmanager

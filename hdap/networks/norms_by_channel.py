@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hdap.networks.forward_pass import hooked
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 
 _ATEN = torch.ops.aten
@@ -42,12 +43,8 @@ def norms_by_channel(*networks: nn.Module) -> Iterator[None]:
         for kind in [find_kind(layer)]
         if kind is not None and kind.opaque
     ]
-    try:
-        with _Separate():  # type: ignore[no-untyped-call]
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(handles), _Separate():  # type: ignore[no-untyped-call]
+        yield
 
 
 def _scaled(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

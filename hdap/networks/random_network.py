@@ -1,50 +1,29 @@
-"""A network with random numbers, and an image for it: what an equality must hold for whatever."""
+"""A network with random numbers: what an equality must hold for whatever they are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from hdap.fleet_data.architecture import InputShape, InputShapes
-from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.forward_pass import Images, of_each, quiet, run, run_once
+from hdap.networks.forward_pass import hooked
 from hdap.networks.layer_kinds.registry import find_kind, kind_of
 from hdap.networks.network_copies import copied
-from hdap.networks.norms_by_channel import norms_by_channel
-
-# How much smaller an image may be: channels do not depend on it.
-_SHRINK = 4
 
 # Parameters and buffers that are added or taken away, whatever layer they are of.
 _ADDED = ("bias", "running_mean")
 
 
-def smaller_input(network: nn.Module, shape: InputShapes) -> InputShapes:
-    """A smaller input where the network takes that too."""
-    small = {n: _small(s) for n, s in shape.items()} if isinstance(shape, dict) else _small(shape)
-    try:
-        with quiet():
-            run_once(network, small)
-    except UnsupportedModelError:
-        return shape
-    return small
+def in_float64(network: nn.Module) -> nn.Module:
+    """A copy in eval mode on the CPU, to be filled."""
+    return copied(network, _empty).eval()
 
 
-def _small(shape: InputShape) -> InputShape:
-    channels, *sides = shape
-    return (channels, *(max(side // _SHRINK, 1) for side in sides))
-
-
-def random_inputs(shape: InputShapes, size: float) -> Images:
-    """Normal numbers of this standard deviation, in float64."""
-    rng = torch.Generator().manual_seed(0)
-    return of_each(shape, lambda x: torch.randn(1, *x, generator=rng, dtype=torch.float64) * size)
-
-
-def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module:
-    """A copy in float64 with random numbers everywhere."""
-    numbered = copied(network, _empty).eval()
+def fill_randomly(network: nn.Module, size: float, seed: int) -> None:
+    """Write random numbers everywhere."""
     rng = torch.Generator().manual_seed(seed)
-    buffers = {id(tensor) for tensor in numbered.buffers()}
-    for name, tensor in [*numbered.named_parameters(), *numbered.named_buffers()]:
+    buffers = {id(tensor) for tensor in network.buffers()}
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         if not tensor.is_floating_point():
             tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape) % 2)  # such as places
         elif name.endswith(_ADDED):
@@ -55,7 +34,6 @@ def with_random_weights(network: nn.Module, size: float, seed: int) -> nn.Module
             tensor.uniform_(-bound, bound, generator=rng)
         else:  # factors, variances, and whatever code may divide by or take the root of
             tensor.uniform_(0.5, 1.5, generator=rng)
-    return numbered
 
 
 def _empty(tensor: Tensor) -> Tensor:
@@ -63,8 +41,9 @@ def _empty(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, dtype=dtype, device="cpu")
 
 
-def calibrate(network: nn.Module, image: Images, size: float) -> None:
-    """Scale each layer's matrix so that what it makes of the image has this standard deviation.
+@contextmanager
+def calibrated(network: nn.Module, size: float) -> Iterator[None]:
+    """Inside, what a layer makes gets this standard deviation: its matrix is scaled as it runs.
 
     (Mishkin and Matas, "All you need is a good init", ICLR 2016, in one pass.)
     """
@@ -88,7 +67,5 @@ def calibrate(network: nn.Module, image: Images, size: float) -> None:
         for kind in [find_kind(layer)]
         if kind is not None and kind.has_matrix and "weight" in layer._parameters
     ]
-    with norms_by_channel(network):
-        run(network, image)
-    for handle in handles:
-        handle.remove()
+    with hooked(handles):
+        yield

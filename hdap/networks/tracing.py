@@ -7,18 +7,21 @@ the same network, masked (`equivalence`). Width groups that fail stay whole, by 
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
-from hdap.fleet_data.architecture import Architecture, InputShapes, KeptChannels
+from hdap.fleet_data.architecture import Architecture, InputShapes, KeptChannels, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
 from hdap.networks.channel_graph import ChannelGraph, Refusal
-from hdap.networks.counting import verify_counts, verify_runs
+from hdap.networks.counting import verify_counts, verify_dense
 from hdap.networks.description import architecture_of
-from hdap.networks.equivalence import verify_equivalence
+from hdap.networks.equivalence import NotShownError, verify_equivalence
 from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import RunError
 from hdap.networks.loading import input_shape_of, load_model
+
+_IDLE = "ran on nothing when traced: what it costs depends on the input, and is not counted"
 
 Proof = Callable[[ChannelGraph, Architecture, Collection[str]], None]
 
@@ -39,15 +42,17 @@ def trace(
     """
     if not isinstance(model, str):
         known = type(model).__name__
-        return _proven(model, name or known, input_shape or input_shape_of(known, model))
+        shape = input_shape or input_shape_of(known, model)
+        return _proven(follow_channels(model, shape), name or known, shape)
     loaded = load_model(model, device="meta")
     shape = input_shape or loaded.input_shape
     try:
         graph = follow_channels(loaded.module, shape)
     except UnsupportedModelError:
         # code that looks at numbers needs some
-        return _proven(load_model(model).module, name or model, shape)
-    return _proven(loaded.module, name or model, shape, graph)
+        module = load_model(model).module
+        graph = follow_channels(module, shape, numbers=True)
+    return _proven(graph, name or model, shape)
 
 
 def describe(
@@ -64,14 +69,11 @@ def describe(
     return architecture_of(follow_channels(module, input_shape, only), model, input_shape)
 
 
-def _proven(
-    module: nn.Module, model: str, input_shape: InputShapes, graph: ChannelGraph | None = None
-) -> Architecture:
-    graph = graph or follow_channels(module, input_shape)
+def _proven(graph: ChannelGraph, model: str, input_shape: InputShapes) -> Architecture:
     architecture = architecture_of(graph, model, input_shape)
     kept = list(architecture.kept)
-    verify_counts(graph, architecture, (), rounds=0)
-    for proof in (verify_runs, verify_counts, verify_equivalence):
+    verify_dense(graph, architecture)
+    for proof in (verify_counts, partial(verify_counts, fewest=True), verify_equivalence):
         while architecture.groups:
             names = [g.name for g in architecture.groups]
             failed = _failing(proof, graph, architecture, names)
@@ -81,9 +83,19 @@ def _proven(
             kept += [KeptChannels(name, width[name], why) for name, why in failed.items()]
             graph = graph.keeping_all_but(set(names) - failed.keys())
             architecture = architecture_of(graph, model, input_shape)
+    if idle := _idle(graph):
+        kept += [KeptChannels(g.name, g.width, _IDLE) for g in idle]
+        graph = graph.keeping_all_but(architecture.index.keys() - {g.name for g in idle})
+        architecture = architecture_of(graph, model, input_shape)
     if not architecture.groups:
         raise UnsupportedModelError(_nothing_left(model, kept))
     return replace(architecture, kept=tuple(kept))
+
+
+def _idle(graph: ChannelGraph) -> list[WidthGroup]:
+    """Width groups whose layers ran on nothing, such as boxes where none are found."""
+    ran = {layer.name for layer in graph.layers if 0 not in layer.output_size}
+    return [group for group in graph.groups if not ran.intersection(group.members)]
 
 
 def _failing(
@@ -103,6 +115,10 @@ def _failing(
         return {}
     if len(names) == 1:
         return {names[0]: _why(error)}
+    if isinstance(error, NotShownError):
+        hidden = {name: _why(error) for name in names if name in error.groups}
+        if hidden:
+            return hidden
     if isinstance(error, RunError):
         near = graph.near(error.module)
         suspects = [name for name in names if name in near]

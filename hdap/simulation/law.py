@@ -195,7 +195,7 @@ class _Work:
 
     @classmethod
     def of(cls, architecture: Architecture, counts: Counts) -> "_Work":
-        kept = [i for i, layer in enumerate(architecture.layers) if layer.has_matrix]
+        kept = [i for i, x in enumerate(architecture.layers) if x.computes]
         layers = [architecture.layers[i] for i in kept]
         inputs, outputs = (side[:, kept] for side in layer_channels(architecture, counts))
         depthwise = np.array([x.depthwise for x in layers])

@@ -76,7 +76,7 @@ class Physics:
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
         self._computing = np.array(
-            [i for i, x in enumerate(architecture.layers) if x.has_matrix], dtype=np.int64
+            [i for i, x in enumerate(architecture.layers) if x.computes], dtype=np.int64
         )
         layers = [architecture.layers[i] for i in self._computing]
         names = [layer_class(x) for x in layers]

@@ -14,7 +14,6 @@ from hdap.networks.forward_pass import (
     named_leaves,
     one_tensor,
     run_once,
-    shapes_alone,
 )
 from hdap.networks.tracing import trace
 
@@ -84,15 +83,6 @@ def test_one_tensor_stays_as_it_is() -> None:
     with flat_output(network, (3, 4, 4)) as names:
         assert names == ("output",)
         assert run_once(network, (3, 4, 4)).shape == (1, 4, 4, 4)
-
-
-def test_shapes_alone_are_right_where_no_product_is_computed() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
-    with shapes_alone(network):
-        output = run_once(network, (3, 8, 8))
-    assert output.shape == (1, 5)
-    assert not output.any()
-    assert run_once(network, (3, 8, 8)).any()
 
 
 class _Closely(nn.Module):

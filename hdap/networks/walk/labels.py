@@ -48,6 +48,8 @@ def compressed(dims: Sequence[int], atoms: Atoms) -> Labels:
 
     Such a dimension keeps its size whatever goes.
     """
+    if not atoms.size:  # no boxes
+        return ()
     kept = []
     for axis, dim in reversed(list(enumerate(dims))):
         if alike(atoms, axis):

@@ -15,7 +15,7 @@ from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.network_copies import all_tensors
 from hdap.networks.walk.channel_ties import ChannelTies
 from hdap.networks.walk.labels import CONSTANT, Atoms, Factor, Labels, compressed, overlapping
-from hdap.networks.walk.run_records import LayerCall, Operation, Product, SizedCall
+from hdap.networks.walk.run_records import LayerCall, Operation, Product, SizedCall, size_of
 
 _VIEWS = {"t", "transpose", "permute", "detach", "alias"}
 
@@ -25,7 +25,10 @@ without a rule keeps whatever it is given."""
 
 
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Labels of every tensor of a run, and what became of them. Made for one run."""
+    """Labels of every tensor of a run, and what became of them. Made for one run.
+
+    `counted` are torch's FLOPs of it, by module name.
+    """
 
     def __init__(self, network: nn.Module, rules: Mapping[str, Rule]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -33,6 +36,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: list[LayerCall] = []
         self.products: list[Product] = []
         self.sized: list[SizedCall] = []
+        self.counted: dict[str, int] = {}
         self._rules = rules
         self._labels: Any = WeakIdKeyDictionary()
         self._static: Any = WeakIdKeyDictionary()
@@ -138,8 +142,8 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     name,
                     _along(labels, image, side_in),
                     _along(self.labels(output), output, side_out),
-                    _size(kind, module, image),
-                    _size(kind, module, output),
+                    size_of(kind, module, image),
+                    size_of(kind, module, output),
                 )
             )
 
@@ -279,13 +283,6 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for other in sides[1:]:
             self.ties.tie(sides[0], other, f"meets a constant in {self.place}")
         return compressed(dims, sides[0])
-
-
-def _size(kind: LayerKind, module: nn.Module, images: Tensor) -> tuple[int, int]:
-    """Height and width of all images together, such as the windows that attention cuts."""
-    height, width = kind.size(module, images)
-    places = images.numel() // images.shape[kind.channel_dim(module, images)]
-    return height * max(places // (height * width), 1), width
 
 
 def _along(labels: Labels, tensor: Tensor, dim: int) -> Atoms:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from hdap.networks.layer_kinds.base import LayerKind
 from hdap.networks.walk.labels import Atoms
 
 
@@ -65,3 +66,12 @@ class SizedCall:
     module: str
     sides: tuple[Atoms, ...]
     parts: tuple[tuple[int, Atoms], ...] = ()
+
+
+def size_of(kind: LayerKind, module: nn.Module, images: Tensor) -> tuple[int, int]:
+    """Height and width of all images together, such as the windows that attention cuts."""
+    if not images.numel():
+        return 0, 0
+    height, width = kind.size(module, images)
+    places = images.numel() // images.shape[kind.channel_dim(module, images)]
+    return height * max(places // (height * width), 1), width

@@ -5,7 +5,9 @@ from contextlib import nullcontext
 from torch import nn
 
 from hdap.fleet_data.architecture import InputShapes
-from hdap.networks.forward_pass import leaves, plain_attention, quiet, run_once, shapes_alone
+from hdap.networks.flop_counter import counting, macs_of
+from hdap.networks.forward_pass import leaves, run_once
+from hdap.networks.shapes_alone import shapes_alone
 from hdap.networks.walk.recorder import Walk
 from hdap.networks.walk.rules.registry import RULES
 
@@ -20,8 +22,9 @@ def walk(network: nn.Module, input_shape: InputShapes, *, computed: bool = False
     """
     seen = Walk(network, RULES)
     cheaply = nullcontext() if computed else shapes_alone(network)
-    with quiet(), plain_attention(), cheaply, seen.watching(network), seen:
+    with cheaply, counting(network) as counter, seen.watching(network), seen:
         outputs = run_once(network, input_shape)
+    seen.counted = macs_of(counter)
     for tensor in leaves(outputs):
         seen.pin(tensor, OUTPUT)
     return seen

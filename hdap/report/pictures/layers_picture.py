@@ -49,7 +49,7 @@ class LayersPicture(Picture[LayersView]):
         problem, answer = source.problem, source.answer
         architecture = problem.architecture
         counts = np.stack([architecture.widths, answer.found.counts])
-        computing = [i for i, x in enumerate(architecture.layers) if x.has_matrix]
+        computing = [i for i, x in enumerate(architecture.layers) if x.computes]
         shares, by = layer_shares(architecture, problem.latency, counts)
         whole = np.array([answer.dense.fleet_mean_ms, answer.found.fleet_mean_ms])
         ms = shares * whole[:, None]
@@ -106,6 +106,6 @@ def layer_shares(
     if isinstance(latency, FleetModel):
         _, features = latency.priced(counts)
         return features[:, len(latency.parameters.costs) :], "the surrogate's cost model"
-    computing = [i for i, x in enumerate(architecture.layers) if x.has_matrix]
+    computing = [i for i, x in enumerate(architecture.layers) if x.computes]
     macs = layer_macs(architecture, counts)[:, computing].astype(np.float64)
     return macs / macs.sum(axis=1, keepdims=True), "FLOPs (the surrogate knows no layers)"
