@@ -91,18 +91,17 @@ def _check_json(command: str, text: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def searched(
-    hdap: Hdap,
-    fleet_file: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def searched(hdap: Hdap, fleet_file: Callable[[str], Path], once: Callable[..., Path]) -> Path:
     """A database of the measured ResNet-50 fleet after the two commands that do the job."""
-    path = tmp_path_factory.mktemp("searched") / "hdap.db"
-    ingested = hdap("ingest", str(fleet_file("resnet50")), db=path)
-    assert ingested.exit_code == 0, ingested.output
-    found = hdap("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "400", db=path)
-    assert found.exit_code == 0, found.output
-    return path
+
+    def fill(folder: Path) -> None:
+        db = folder / "hdap.db"
+        ingested = hdap("ingest", str(fleet_file("resnet50")), db=db)
+        assert ingested.exit_code == 0, ingested.output
+        found = hdap("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "400", db=db)
+        assert found.exit_code == 0, found.output
+
+    return once("searched", fill) / "hdap.db"
 
 
 @pytest.fixture(autouse=True)

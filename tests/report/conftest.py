@@ -65,10 +65,22 @@ def full(
     hdap: Hdap,
     fresh: Callable[[Path], Path],
     fleet_file: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    once: Callable[..., Path],
 ) -> Path:
     """The measured fleet with a sick device whose name is HTML, searched, verified and drifted."""
-    folder = tmp_path_factory.mktemp("full")
+
+    def fill(folder: Path) -> None:
+        _fill(folder, hdap, fresh, fleet_file)
+
+    return once("full", fill) / "hdap.db"
+
+
+def _fill(
+    folder: Path,
+    hdap: Hdap,
+    fresh: Callable[[Path], Path],
+    fleet_file: Callable[[str], Path],
+) -> None:
     db = fresh(folder / "hdap.db")
     head = "device_id,model,runtime,latency_ms,timestamp\n"
     sick = folder / f"{EVIL}.csv"
@@ -98,7 +110,6 @@ def full(
     with Store.open(str(db)) as store:
         _train(store)
         _build(store)
-    return db
 
 
 def _train(store: Store) -> None:

@@ -91,7 +91,7 @@ def test_the_commands_of_the_provenance_make_the_same_again(
     again[again.index("--study") + 1] = "again"
     again[again.index("--trials") + 1] = "40"
     db = fresh(tmp_path / "hdap.db")
-    with Store.open(str(full)) as store:
+    with Store.open(str(full), read_only=True) as store:
         files = [row[0] for row in store.query("SELECT source FROM ingests").rows][:2]
     hdap("ingest", *files, db=db)
     hdap(*shlex.split(made[1])[1:], db=db)
