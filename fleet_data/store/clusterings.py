@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,7 @@ def _members(rows: Sequence[Any]) -> list[NDArray[Any]]:
         np.array(representative, dtype=np.bool_),
         np.array(factor, dtype=np.float64),
         np.array(factor_sd, dtype=np.float64),
-        *(np.array([text or "" for text in column], dtype=object) for column in texts),
+        *(np.array([intern(text or "") for text in column], dtype=object) for column in texts),
         np.array(since, dtype=np.float64),
         np.frombuffer(b"".join(blobs), dtype="<f8"),
     ]
