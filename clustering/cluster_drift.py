@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from hdap.clustering.grouping import grouped_median
 from hdap.clustering.workload_effect import workloads
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
-from hdap.fleet_data.telemetry import SESSION_S
 
 MATERIAL = 0.03
 """Changes below 3 % change no decision about a network."""
@@ -163,29 +162,10 @@ def _usual(measurements: Measurements, new: Bools) -> Bools:
     Of a device whose every other row was taken beside pruned ones there is nothing better, so its
     dense ones.
     """
-    usual = everyday(measurements)
+    usual = measurements.everyday
     devices = len(measurements.devices.ids)
     quiet = np.bincount(measurements.device[usual & ~new], minlength=devices) > 0
-    usual |= measurements.dense & ~new & ~quiet[measurements.device]
-    return usual
-
-
-def everyday(measurements: Measurements) -> Bools:
-    """Dense rows of a rested device with no pruned row of it within a session before or after."""
-    dense, times = measurements.dense & measurements.rested, measurements.measured_at
-    timed = np.isfinite(times)
-    pruned = ~measurements.dense & timed
-    if not pruned.any() or not (dense & timed).any():
-        return dense
-    # One sorted line of time, a device's stretch far from the next one's.
-    start = float(times[timed].min())
-    span = float(times[timed].max()) - start + 3 * SESSION_S
-    line = np.where(timed, times - start, 0.0) + measurements.device * span
-    marks = np.sort(line[pruned])
-    place = np.clip(np.searchsorted(marks, line), 1, max(len(marks) - 1, 1))
-    near = np.abs(line - marks[np.minimum(place, len(marks) - 1)])
-    near = np.minimum(near, np.abs(line - marks[place - 1]))
-    result: Bools = dense & (~timed | (near > SESSION_S))
+    result: Bools = usual | (measurements.dense & ~new & ~quiet[measurements.device])
     return result
 
 

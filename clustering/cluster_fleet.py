@@ -16,7 +16,7 @@ from hdap.clustering.device_software import (
 )
 from hdap.clustering.fingerprint import Fingerprint, fingerprint
 from hdap.clustering.group_devices import Groups, choose_representatives, group_points
-from hdap.clustering.grouping import weighted_median
+from hdap.clustering.grouping import grouped_count, weighted_median
 from hdap.clustering.stability import Progress, Stability, stability
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import (
@@ -61,7 +61,7 @@ def cluster(
     NotEnoughDataError where there is no measurement or fewer kinds than asked for.
     """
     chosen = ALGORITHMS[algorithm]()
-    measured = np.bincount(measurements.device, minlength=len(measurements.devices.ids)) > 0
+    measured = grouped_count(measurements.device, len(measurements.devices.ids)) > 0
     _check(measurements, clusters, representatives, resamples, int(measured.sum()))
     _check_boundness(measurements, memory_boundness)
     software = current_software(measurements)

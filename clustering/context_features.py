@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.clustering.features import Feature
-from hdap.clustering.grouping import grouped_medians
+from hdap.clustering.grouping import grouped_medians, grouped_rows, median_size
 from hdap.clustering.workload_effect import MAD_TO_SD
-from hdap.fleet_data.records import Floats, Measurements
+from hdap.fleet_data.records import Codes, Floats, Measurements, Reals
+from hdap.fleet_data.row_blocks import row_blocks
 
 
 @dataclass(frozen=True)
@@ -55,26 +56,34 @@ def belief(name: str) -> float:
     return BELIEF if quantity is not None and quantity.drives else 0.0
 
 
-def _feature(name: str, column: Floats, measurements: Measurements) -> Feature | None:
+def _feature(name: str, column: Reals, measurements: Measurements) -> Feature | None:
     device, devices = measurements.device, len(measurements.devices.ids)
     quantity = QUANTITIES.get(name)
     value = grouped_medians(device, column, devices, measurements.reduced_rows)
     shown, known = value, value[np.isfinite(value)]
     if len(known) < 2:
         return None
-    if quantity is not None and quantity.ratio:
+    ratio = quantity is not None and quantity.ratio
+    if ratio:
         if known.min() <= 0:
             return None
         # Distances are ratios; the column stays what it is for people to read.
-        value, column = np.log(value), np.log(np.maximum(column, 1e-300))
-        known = np.log(known)
+        value, known = np.log(value), np.log(known)
     material = quantity.material if quantity else OTHER_SHARE * float(np.ptp(known))
     if np.ptp(known) <= material:
         return None
-    left = np.abs(column - value[device])
-    noise = MAD_TO_SD * float(np.nanmedian(left))
     counts = measurements.reduced_rows
     there = np.isfinite(column)
-    rows = np.bincount(device[there], None if counts is None else counts[there], minlength=devices)
-    error = noise / np.sqrt(np.maximum(rows, 1))
+    rows = grouped_rows(device[there], devices, None if counts is None else counts[there])
+    error = _noise(column, value, device, ratio) / np.sqrt(np.maximum(rows, 1))
     return Feature(name, value, error, material, shown=shown)
+
+
+def _noise(column: Reals, middle: Floats, device: Codes, ratio: bool) -> float:
+    """Standard deviation of rows (n) about the `middle` of their device (D)."""
+    left = np.empty(len(column))
+    for part in row_blocks(len(column)):
+        value = column[part].astype(np.float64)
+        left[part] = np.log(np.maximum(value, 1e-300)) if ratio else value
+        left[part] -= middle[device[part]]
+    return MAD_TO_SD * median_size(left)

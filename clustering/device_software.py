@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hdap.clustering.cluster_drift import everyday
 from hdap.clustering.grouping import compact
 from hdap.fleet_data.records import Bools, Floats, Ints, Measurements, TextColumn
 from hdap.fleet_data.software import format_software, parse_software, show_software
@@ -27,7 +26,6 @@ def current_software(measurements: Measurements) -> Texts:
     """
     devices = len(measurements.devices.ids)
     fitting = np.ones(len(measurements), dtype=np.bool_)
-    usual: Bools | None = None
     state, found = np.zeros(devices, dtype=np.int64), list[tuple[str, Ints, tuple[str, ...]]]()
     for name, column in _columns(measurements).items():
         said = _said(column)
@@ -35,10 +33,9 @@ def current_software(measurements: Measurements) -> Texts:
         code = _only_code(measurements.device, column.codes, known, devices)
         several = np.flatnonzero(code == _SEVERAL)
         if len(several):
-            usual = everyday(measurements) if usual is None else usual
             rows = np.flatnonzero(known & (code == _SEVERAL)[measurements.device])
             time = np.nan_to_num(measurements.measured_at[rows], nan=-np.inf)
-            rows = rows[np.lexsort((rows, time, usual[rows]))]
+            rows = rows[np.lexsort((rows, time, measurements.everyday[rows]))]
             # Of several values for one device the last one stays.
             code[measurements.device[rows]] = column.codes[rows]
             own = code[measurements.device]
@@ -92,7 +89,7 @@ def software_history(measurements: Measurements, software: Texts) -> SoftwareHis
     now = runs_current(measurements, software)
     if now.all():
         return nothing
-    usual, times = everyday(measurements), measurements.measured_at
+    usual, times = measurements.everyday, measurements.measured_at
     last = np.full(devices, -np.inf)
     old = np.flatnonzero(usual & ~now)
     # Without a time the order of the rows tells what came last.

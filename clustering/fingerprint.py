@@ -13,16 +13,17 @@ import numpy as np
 
 from hdap.clustering.context_features import belief, context_features
 from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
-from hdap.clustering.grouping import Groups, grouped_median, grouped_medians
+from hdap.clustering.grouping import (
+    grouped_median,
+    grouped_medians,
+    grouped_rows,
+    median_size,
+)
 from hdap.clustering.slope import Slopes, find_slopes
 from hdap.clustering.software_effect import expected_by_software
-from hdap.clustering.workload_effect import (
-    MAD_TO_SD,
-    Decomposition,
-    decompose,
-    deviations,
-)
-from hdap.fleet_data.records import Floats, Measurements, TextColumn
+from hdap.clustering.workload_effect import MAD_TO_SD, decompose, deviations
+from hdap.fleet_data.records import Bools, Floats, Measurements, TextColumn
+from hdap.fleet_data.row_blocks import row_blocks
 
 OFFSET_MATERIAL = 0.02
 SLOPE_MATERIAL = 0.01
@@ -89,34 +90,59 @@ def fingerprint(
     multiply-accumulate; NaN where unknown); without it axes are found in the residuals alone.
     `software` has the columns of what the devices run (D).
     """
-    parts = decompose(measurements)
-    device, devices = measurements.device, len(measurements.devices.ids)
-    known = None if memory_boundness is None else memory_boundness[parts.configuration_of]
-    slopes = find_slopes(parts, device, known, rng)
-    rows = np.bincount(device, measurements.reduced_rows, minlength=devices).astype(np.float64)
-    latency = _latency_features(measurements, parts, slopes, rows)
+    behaviour = _behaviour(measurements, memory_boundness, rng)
+    latency = _latency_features(measurements, behaviour)
     # What context must go with to count, and what software can foretell.
     shown = [f for f in latency if f.name not in STEADINESS]
-    behaviours = [f.value for f in shown]
+    shown_values = [f.value for f in shown]
     context = []
     for feature in context_features(measurements):
-        weight = CONTEXT_WEIGHT * relevance(feature.value, behaviours, belief(feature.name))
+        weight = CONTEXT_WEIGHT * relevance(feature.value, shown_values, belief(feature.name))
         context.append(feature.weighted(weight))
-    guide = np.nan_to_num(parts.offset)
+    guide = np.nan_to_num(behaviour.offset)
     foretold = expected_by_software(shown, software or {})
     features = foretold + [f for f in latency if f.name in STEADINESS] + context
     standard = [_standard(f, guide) for f in features]
     raw = np.column_stack([f.readable for f in features])
     names = tuple(f.name for f in features)
-    offset_sd = latency[0].error * _lost_freedom(parts, rows)
-    axes = _axes(slopes, parts)
+    rows = behaviour.rows
+    offset_sd = latency[0].error * _lost_freedom(behaviour.effect, rows)
+    axes = _axes(behaviour.slopes, behaviour.effect)
     return Fingerprint(names, np.column_stack(standard), raw, rows, offset_sd, axes)
 
 
-def _lost_freedom(parts: Decomposition, rows: Floats) -> float:
+@dataclass(frozen=True)
+class _Behaviour:
+    """What latencies say: the `effect` of workloads (W); of devices (D) `offset`, `rows`, `spread`
+    of rows and their `noise`; slopes. The residuals, as many as rows, are gone."""
+
+    effect: Floats
+    offset: Floats
+    rows: Floats
+    spread: Floats
+    noise: Floats
+    slopes: Slopes | None
+
+
+def _behaviour(
+    measurements: Measurements, memory_boundness: Floats | None, rng: np.random.Generator
+) -> _Behaviour:
+    parts = decompose(measurements)
+    device, devices = measurements.device, len(measurements.devices.ids)
+    known = None if memory_boundness is None else memory_boundness[parts.configuration_of]
+    slopes = find_slopes(parts, device, known, rng)
+    rows = grouped_rows(device, devices, measurements.reduced_rows)
+    away, counts = deviations(measurements, parts.residual)
+    spread = MAD_TO_SD * grouped_medians(device, away, devices, counts)
+    own = np.nan_to_num(spread)
+    noise = np.sqrt((rows * own**2 + PRIOR_ROWS * parts.scale**2) / (rows + PRIOR_ROWS))
+    return _Behaviour(parts.effect, parts.offset, rows, spread, noise, slopes)
+
+
+def _lost_freedom(effect: Floats, rows: Floats) -> float:
     """By how much residuals look smaller than they are, because offsets and effects were fitted to
     them; NaN where nothing is left to tell the noise by."""
-    left = float(rows.sum()) - np.count_nonzero(rows) - len(parts.effect)
+    left = float(rows.sum()) - np.count_nonzero(rows) - len(effect)
     return float(np.sqrt(rows.sum() / left)) if left >= 1.0 else np.nan
 
 
@@ -129,12 +155,12 @@ def _standard(feature: Feature, guide: Floats) -> Floats:
     return fill_from_neighbours(standard, feature.told, guide)
 
 
-def _axes(slopes: Slopes | None, parts: Decomposition) -> dict[str, Axis]:
+def _axes(slopes: Slopes | None, effect: Floats) -> dict[str, Axis]:
     """What each slope, by the name of its feature, is along."""
     found = {}
     for number, axis in enumerate([] if slopes is None else slopes.axes):
         # Slopes are signed along the workloads' latency, so a strong correlation is a positive one.
-        likeness = float(np.corrcoef(axis, parts.effect)[0, 1])
+        likeness = float(np.corrcoef(axis, effect)[0, 1])
         kind = Axis.LARGE if likeness >= ALIKE else Axis.OTHER
         known = slopes is not None and slopes.known and number == 0
         found[_slope_name(number)] = Axis.MEMORY if known else kind
@@ -145,27 +171,20 @@ def _slope_name(number: int) -> str:
     return f"slope_{number + 1}" if number else "slope"
 
 
-def _latency_features(
-    measurements: Measurements, parts: Decomposition, slopes: Slopes | None, rows: Floats
-) -> list[Feature]:
-    device, devices = measurements.device, len(rows)
-    away, counts = deviations(measurements, parts.residual)
-    spread = MAD_TO_SD * grouped_medians(device, away, devices, counts)
-    own = np.nan_to_num(spread)
-    noise = np.sqrt((rows * own**2 + PRIOR_ROWS * parts.scale**2) / (rows + PRIOR_ROWS))
-    per_row = 1.0 / np.sqrt(np.maximum(rows, 1.0))
-    found = [Feature("offset", parts.offset, noise * per_row, OFFSET_MATERIAL)]
+def _latency_features(measurements: Measurements, behaviour: _Behaviour) -> list[Feature]:
+    rows, slopes = behaviour.rows, behaviour.slopes
+    error = behaviour.noise / np.sqrt(np.maximum(rows, 1.0))
+    found = [Feature("offset", behaviour.offset, error, OFFSET_MATERIAL)]
     for number in range(0 if slopes is None else len(slopes.axes)):
         assert slopes is not None
-        value, error = slopes.value[:, number], slopes.error[:, number]
-        found.append(Feature(_slope_name(number), value, error, SLOPE_MATERIAL))
+        own = slopes.value[:, number], slopes.error[:, number]
+        found.append(Feature(_slope_name(number), *own, SLOPE_MATERIAL))
     tail = _tail(measurements)
     if tail is not None:
-        value, error = tail
-        found.append(Feature("tail", value, error, TAIL_MATERIAL, STEADINESS_WEIGHT))
+        found.append(Feature("tail", *tail, TAIL_MATERIAL, STEADINESS_WEIGHT))
     if np.any(rows >= SPREAD_ROWS):
-        steady = np.where(rows >= SPREAD_ROWS, spread, np.nan)
-        found.append(Feature("spread", steady, noise * per_row, SPREAD_MATERIAL, STEADINESS_WEIGHT))
+        steady = np.where(rows >= SPREAD_ROWS, behaviour.spread, np.nan)
+        found.append(Feature("spread", steady, error, SPREAD_MATERIAL, STEADINESS_WEIGHT))
     return found
 
 
@@ -178,15 +197,21 @@ def _tail(measurements: Measurements) -> tuple[Floats, Floats] | None:
     given = np.isfinite(measurements.latency_p95_ms)
     if not given.any():
         return None
-    device, devices = measurements.device[given], len(measurements.devices.ids)
-    tail = np.log(measurements.latency_p95_ms[given] / measurements.latency_ms[given])
-    size: Groups = np.rint(2 * np.log2(measurements.runs[given])).astype(np.int64)
-    size = size - size.min()
-    by_size = grouped_median(size, tail, int(size.max()) + 1)
-    centred = tail - by_size[size] + float(np.median(tail))
-    counts = None if measurements.reduced_rows is None else measurements.reduced_rows[given]
-    value = grouped_medians(device, centred, devices, counts)
-    left = np.abs(centred - value[device])
-    noise = MAD_TO_SD * float(np.median(left))
-    count = np.bincount(device, counts, minlength=devices)
-    return value, noise / np.sqrt(np.maximum(count, 1.0))
+    there: slice | Bools = slice(None) if given.all() else given
+    device, devices = measurements.device[there], len(measurements.devices.ids)
+    counts = None if measurements.reduced_rows is None else measurements.reduced_rows[there]
+    runs, p95 = measurements.runs[there], measurements.latency_p95_ms[there]
+    tail: Floats = np.divide(p95, measurements.latency_ms[there], dtype=np.float64)
+    np.log(tail, out=tail)
+    size = np.empty(len(tail), dtype=np.int32)
+    for part in row_blocks(len(tail)):
+        size[part] = np.rint(2 * np.log2(runs[part]))
+    size -= size.min()
+    by_size = grouped_median(size, tail, int(size.max()) + 1) - float(np.median(tail))
+    for part in row_blocks(len(tail)):
+        tail[part] -= by_size[size[part]]
+    value = grouped_medians(device, tail, devices, counts)
+    for part in row_blocks(len(tail)):
+        tail[part] -= value[device[part]]
+    noise = MAD_TO_SD * median_size(tail)
+    return value, noise / np.sqrt(np.maximum(grouped_rows(device, devices, counts), 1.0))

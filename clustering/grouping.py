@@ -1,43 +1,74 @@
 """Sums and medians by group without a Python loop: millions of rows, any number of groups."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hdap.fleet_data.records import Floats
-
-Groups = NDArray[np.int64] | NDArray[np.int32]
-"""Group of each row, 0..size-1."""
+from hdap.fleet_data.records import Codes, Floats, Ints, Reals
+from hdap.fleet_data.row_blocks import row_blocks
 
 FLOAT_BITS = 52
 
 
-def grouped_sum(groups: Groups, values: Floats, size: int) -> Floats:
-    """Sum of `values` (n) in each group: `size` floats."""
-    total: Floats = np.bincount(groups, weights=values, minlength=size).astype(np.float64)
+def grouped_count(groups: Codes, size: int) -> Ints:
+    """Rows of each group (n, 0..size-1): `size` numbers."""
+    total = np.zeros(size, dtype=np.int64)
+    for part in row_blocks(len(groups)):
+        total += np.bincount(groups[part], minlength=size)
     return total
 
 
-def grouped_median(groups: Groups, values: Floats, size: int) -> Floats:
+def grouped_sum(groups: Codes, values: Reals, size: int) -> Floats:
+    """Sum of `values` (n) in each group: `size` floats."""
+    total = np.zeros(size)
+    for part in row_blocks(len(groups)):
+        total += np.bincount(groups[part], weights=values[part], minlength=size)
+    return total
+
+
+def grouped_rows(groups: Codes, size: int, weights: Floats | None) -> Floats:
+    """Rows of each group, each counting as its weight (n; None: one): `size` floats."""
+    if weights is None:
+        return grouped_count(groups, size).astype(np.float64)
+    return grouped_sum(groups, weights, size)
+
+
+def median_size(values: Floats) -> float:
+    """Median of the absolute finite `values` (n), which are lost; NaN where there is none."""
+    np.abs(values, out=values)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values[finite]
+    return float(np.median(values, overwrite_input=True)) if len(values) else float("nan")
+
+
+def grouped_median(groups: Codes, values: Reals, size: int) -> Floats:
     """Median of the finite `values` (n) in each group: `size` floats, NaN for an empty group.
 
     Sorts one integer a row (group in the high bits, value on a grid of the range in the low bits),
     because numpy sorts integers an order of magnitude faster than it argsorts pairs. The grid has
     2**52 steps for a small fleet and 2**43 for a million groups: far below any clock's resolution.
     """
-    finite = np.isfinite(values)
-    if not finite.all():
-        groups, values = groups[finite], values[finite]
     result = np.full(size, np.nan)
-    if len(values) == 0:
+    count, low, high = _range(values)
+    if count == 0:
         return result
-    low, high = float(values.min()), float(values.max())
     bits = min(FLOAT_BITS, 62 - int(size).bit_length())
     mask = (1 << bits) - 1
     step = (high - low) / mask or 1.0
-    keys = np.minimum(np.rint((values - low) / step).astype(np.int64), mask)
-    keys |= groups.astype(np.int64) << bits
+    keys = np.empty(count, dtype=np.int64)
+    counts = np.zeros(size, dtype=np.int64)
+    end = 0
+    for part in row_blocks(len(values)):
+        value, group = values[part].astype(np.float64), groups[part].astype(np.int64)
+        finite = np.isfinite(value)
+        if not finite.all():
+            value, group = value[finite], group[finite]
+        counts += np.bincount(group, minlength=size)
+        start, end = end, end + len(value)
+        value -= low
+        value /= step
+        np.minimum(np.rint(value), mask, out=keys[start:end], casting="unsafe")
+        keys[start:end] |= group << bits
     keys.sort()
-    counts = np.bincount(groups, minlength=size)
     starts = np.cumsum(counts) - counts
     filled = np.flatnonzero(counts)
     lower = keys[starts[filled] + (counts[filled] - 1) // 2] & mask
@@ -46,7 +77,18 @@ def grouped_median(groups: Groups, values: Floats, size: int) -> Floats:
     return result
 
 
-def grouped_medians(groups: Groups, values: Floats, size: int, weights: Floats | None) -> Floats:
+def _range(values: Reals) -> tuple[int, float, float]:
+    """How many `values` (n) are finite, the least and the greatest of them."""
+    count, low, high = 0, np.inf, -np.inf
+    for part in row_blocks(len(values)):
+        finite = np.isfinite(values[part])
+        if finite.any():
+            known = values[part] if finite.all() else values[part][finite]
+            count, low, high = count + len(known), min(low, known.min()), max(high, known.max())
+    return count, float(low), float(high)
+
+
+def grouped_medians(groups: Codes, values: Reals, size: int, weights: Floats | None) -> Floats:
     """As `grouped_median`, of values that stand for `weights` (n, > 0) values each; None: one."""
     if weights is None:
         return grouped_median(groups, values, size)
@@ -65,12 +107,22 @@ def grouped_medians(groups: Groups, values: Floats, size: int, weights: Floats |
     return result
 
 
-def compact(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+def compact(groups: Codes) -> tuple[Ints, int]:
     """Renumber non-negative `groups` to 0..k-1 in their order, leaving out empty ones."""
-    used = np.flatnonzero(np.bincount(groups))
+    used = occurring(groups)
+    return numbering(used)[groups], len(used)
+
+
+def occurring(groups: Codes) -> Ints:
+    """The numbers that occur in non-negative `groups`, ascending."""
+    return np.flatnonzero(grouped_count(groups, int(groups.max(initial=-1)) + 1))
+
+
+def numbering(used: Ints) -> Ints:
+    """Of each number up to the last of `used` (ascending) its place among them."""
     numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, dtype=np.int64)
     numbers[used] = np.arange(len(used))
-    return numbers[groups], len(used)
+    return numbers
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:

@@ -17,7 +17,8 @@ from scipy.sparse import coo_array
 
 from hdap.clustering.grouping import grouped_sum
 from hdap.clustering.workload_effect import Decomposition
-from hdap.fleet_data.records import Bools, Floats, Ints
+from hdap.fleet_data.records import Bools, Codes, Floats, Reals
+from hdap.fleet_data.row_blocks import taken
 
 SWEEPS = 6
 LEAST_AXIS = 1e-9
@@ -55,10 +56,10 @@ class Slopes:
 class _Rows:
     """The rows that slopes are fitted to; `noise` is the variance of `residual`."""
 
-    device: Ints
-    workload: Ints
+    device: Codes
+    workload: Codes
     residual: Floats
-    weight: Floats
+    weight: Reals
     devices: int
     workloads: int
     within: Floats | None = None
@@ -88,7 +89,7 @@ class _Rows:
 
 
 def find_slopes(
-    parts: Decomposition, device: Ints, memory_boundness: Floats | None, rng: np.random.Generator
+    parts: Decomposition, device: Codes, memory_boundness: Floats | None, rng: np.random.Generator
 ) -> Slopes | None:
     """Slopes of D devices, or None where the data hold no axis.
 
@@ -100,7 +101,9 @@ def find_slopes(
     few = _some_devices(rows, rng)
     if not len(few.device):
         return None
-    given = None if memory_boundness is None else _standard_axis(memory_boundness, rows)
+    given = None
+    if memory_boundness is not None:
+        given = _standard_axis(memory_boundness, np.isfinite(memory_boundness))
     known = given is not None and _held_out_gain(few, given) >= LEAST_GAIN
     axes = given[None, :] if given is not None and known else np.empty((0, len(parts.effect)))
     left = few.without(axes) if known else few
@@ -119,32 +122,30 @@ def find_slopes(
     return Slopes(np.where(silent, np.nan, value), np.where(silent, np.nan, error), axes, known)
 
 
-def _rows(parts: Decomposition, device: Ints) -> _Rows:
+def _rows(parts: Decomposition, device: Codes) -> _Rows:
+    """The rows of devices that measured more than one workload: others say nothing of an axis."""
+    devices, workloads = len(parts.offset), len(parts.effect)
+    low, high = np.full(devices, workloads), np.full(devices, -1)
+    np.minimum.at(low, device, parts.workload)
+    np.maximum.at(high, device, parts.workload)
     limit = CLIP * parts.scale
-    residual = np.clip(parts.residual, -limit, limit)
-    sizes = len(parts.offset), len(parts.effect)
-    return _Rows(device, parts.workload, residual, parts.weight, *sizes, parts.within)
+    kept = np.flatnonzero(taken(low < high, device))
+    within = None if parts.within is None else parts.within[kept]
+    residual = np.clip(parts.residual[kept], -limit, limit)
+    columns = device[kept], parts.workload[kept], residual, parts.weight[kept]
+    return _Rows(*columns, devices, workloads, within)
 
 
 def _some_devices(rows: _Rows, rng: np.random.Generator) -> _Rows:
-    """All rows of as many random devices as fill ROWS_FOR_AXIS: an axis needs no more.
-
-    Of those that measured more than one workload: the others say nothing of an axis, and a few
-    that measured pruned networks must not drown among a million that did not.
-    """
-    low, high = np.full(rows.devices, rows.workloads), np.full(rows.devices, -1)
-    np.minimum.at(low, rows.device, rows.workload)
-    np.maximum.at(high, rows.device, rows.workload)
-    rows = rows.only((low < high)[rows.device])
+    """All rows of as many random devices as fill ROWS_FOR_AXIS: an axis needs no more."""
     if len(rows.device) <= ROWS_FOR_AXIS:
         return rows
     share = ROWS_FOR_AXIS / len(rows.device)
     return rows.only((rng.random(rows.devices) < share)[rows.device])
 
 
-def _standard_axis(values: Floats, rows: _Rows) -> Floats | None:
-    """`values` (W) with mean 0 and mean square 1 over the workloads measured; None if all equal."""
-    known = np.isfinite(values) & (np.bincount(rows.workload, minlength=rows.workloads) > 0)
+def _standard_axis(values: Floats, known: Bools) -> Floats | None:
+    """`values` (W) with mean 0 and mean square 1 over the workloads known; None if all equal."""
     if not known.any():
         return None
     centred = np.where(known, values - np.mean(values[known]), 0.0)
@@ -153,7 +154,8 @@ def _standard_axis(values: Floats, rows: _Rows) -> Floats | None:
 
 
 def _leading_axis(rows: _Rows) -> Floats | None:
-    axis = _standard_axis(_covariance_axis(rows), rows)
+    measured = np.bincount(rows.workload, minlength=rows.workloads) > 0
+    axis = _standard_axis(_covariance_axis(rows), measured)
     for _ in range(SWEEPS):
         if axis is None:
             return None
@@ -161,7 +163,7 @@ def _leading_axis(rows: _Rows) -> Floats | None:
         power = grouped_sum(rows.workload, rows.weight * along**2, rows.workloads)
         target = grouped_sum(rows.workload, rows.weight * along * rows.residual, rows.workloads)
         # A workload seen by few devices rests at the axis' mean, 0, until rows say otherwise.
-        axis = _standard_axis(target / (power + rows.noise), rows)
+        axis = _standard_axis(target / (power + rows.noise), measured)
     return axis
 
 

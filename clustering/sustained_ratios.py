@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdap.clustering.cluster_drift import everyday, places
+from hdap.clustering.cluster_drift import places
 from hdap.clustering.device_software import runs_current
 from hdap.clustering.grouping import compact, grouped_median
 from hdap.fleet_data.errors import NotEnoughDataError
@@ -51,7 +51,7 @@ def sustained_ratios(measurements: Measurements, clustering: ClusteringRecord) -
     usable = known[measurements.device] & runs_current(measurements, software)
     usable &= measurements.dense
     hot = usable & (busy > 0.0) & (busy >= LONGEST * _longest(measurements, busy))
-    log_ratio = _log_ratios(measurements, hot, usable & (busy == 0.0), everyday(measurements))
+    log_ratio = _log_ratios(measurements, hot, usable & (busy == 0.0), measurements.everyday)
     measured = np.isfinite(log_ratio)
     if not measured.any():
         raise NotEnoughDataError(
@@ -80,7 +80,7 @@ def _log_ratios(measurements: Measurements, hot: Bools, first: Bools, usual: Boo
     run, or over everyday rows where there are none."""
     devices = len(measurements.devices.ids)
     networks = len(measurements.models)
-    key = measurements.device * networks + measurements.configuration
+    key = measurements.device.astype(np.int64) * networks + measurements.configuration
     cell, cells = compact(key)
     log_ms = np.log(measurements.latency_ms)
     after, start, everyday_ms = (

@@ -9,14 +9,24 @@ Analysis", 1977) as a start, refined by iteratively reweighted least squares wit
 ("Robust Statistics", 1981).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hdap.clustering.grouping import compact, grouped_median, grouped_sum, weighted_median
-from hdap.fleet_data.records import Floats, Ints, Measurements
+from hdap.clustering.grouping import (
+    grouped_count,
+    grouped_median,
+    grouped_sum,
+    median_size,
+    numbering,
+    occurring,
+    weighted_median,
+)
+from hdap.fleet_data.records import Codes, Floats, Ints, Measurements, Reals
+from hdap.fleet_data.row_blocks import row_blocks, taken
 
 POLISH_SWEEPS = 2
 REWEIGHTINGS = 4
@@ -41,12 +51,12 @@ class Decomposition:
     of the rows that a reduced row stands for (None: there is no such row).
     """
 
-    workload: Ints
+    workload: Codes
     configuration_of: Ints
     effect: Floats
     offset: Floats
     residual: Floats
-    weight: Floats
+    weight: Reals
     scale: float
     within: Floats | None = None
 
@@ -57,32 +67,61 @@ def decompose(measurements: Measurements) -> Decomposition:
     Devices that share no workload with the rest, directly or over others, cannot be compared with
     them: each such connected part has its own median device at offset 0.
     """
-    device, devices = measurements.device, len(measurements.devices.ids)
     workload, configuration_of = workloads(measurements)
+    sizes = len(measurements.devices.ids), len(configuration_of)
+    layout = _Layout(measurements.device, workload, *sizes)
     log_latency = np.log(measurements.latency_ms)
-    by_runs = measurements.runs / (measurements.runs + RUNS_HALF)
-    if measurements.reduced_rows is not None:
-        by_runs = by_runs * measurements.reduced_rows
-    effect, offset = _polish(log_latency, device, workload, devices, len(configuration_of))
-    weight = by_runs
+    residual = np.empty(len(measurements))
+    weight = np.empty(len(measurements), dtype=np.float32)
+    effect, offset = _polish(log_latency, layout, residual)
     scale = 0.0
     for _ in range(REWEIGHTINGS):
-        residual = log_latency - effect[workload] - offset[device]
+        layout.left(log_latency, effect, offset, residual)
         scale = max(MAD_TO_SD * _typical(deviations(measurements, residual)), LEAST_SCALE)
-        weight = by_runs / np.maximum(1.0, np.abs(residual) / (HUBER * scale))
-        rows = _Rows(device, workload, weight, devices, len(effect))
-        more_effect, more_offset = _least_squares(rows, residual)
+        _weigh(measurements, residual, HUBER * scale, weight)
+        more_effect, more_offset = _least_squares(layout, weight, residual)
         effect, offset = effect + more_effect, offset + more_offset
-    part = _parts(device, workload, devices, len(effect))
-    middle = grouped_median(part[:devices], _measured(offset, device), int(part.max()) + 1)
-    middle = np.nan_to_num(middle)
-    offset = _measured(offset, device) - middle[part[:devices]]
+    part, devices = _parts(layout), layout.devices
+    offset = np.where(grouped_count(layout.device, devices) > 0, offset, np.nan)
+    middle = np.nan_to_num(grouped_median(part[:devices], offset, int(part.max()) + 1))
+    offset -= middle[part[:devices]]
     effect = effect + middle[part[devices:]]
-    residual = log_latency - effect[workload] - offset[device]
+    layout.left(log_latency, effect, offset, residual)
     within = measurements.reduced_spread
     return Decomposition(
         workload, configuration_of, effect, offset, residual, weight, scale, within
     )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where each row stands (n) in the two-way layout of devices and workloads."""
+
+    device: Codes
+    workload: Codes
+    devices: int
+    workloads: int
+
+    def left(self, log_latency: Floats, effect: Floats, offset: Floats, out: Floats) -> None:
+        """What effects (W) and offsets (D) leave of log latencies (n), into `out` (n)."""
+        _less(log_latency, effect, self.workload, out)
+        _less(out, offset, self.device, out)
+
+
+def _less(values: Floats, effect: Floats, codes: Codes, out: Floats) -> Floats:
+    for part in row_blocks(len(values)):
+        np.subtract(values[part], effect[codes[part]], out=out[part])
+    return out
+
+
+def _weigh(measurements: Measurements, residual: Floats, limit: float, out: Reals) -> None:
+    """Weights of rows (n) by their runs, by what they stand for, and by Huber, into `out`."""
+    for part in row_blocks(len(residual)):
+        runs = measurements.runs[part].astype(np.float64)
+        weight = runs / (runs + RUNS_HALF)
+        if measurements.reduced_rows is not None:
+            weight *= measurements.reduced_rows[part]
+        out[part] = weight / np.maximum(1.0, np.abs(residual[part]) / limit)
 
 
 def deviations(measurements: Measurements, residual: Floats) -> tuple[Floats, Floats | None]:
@@ -98,66 +137,68 @@ def deviations(measurements: Measurements, residual: Floats) -> tuple[Floats, Fl
 
 def _typical(found: tuple[Floats, Floats | None]) -> float:
     away, rows = found
-    return float(np.median(away)) if rows is None else weighted_median(away, rows)
+    return median_size(away) if rows is None else weighted_median(away, rows)
 
 
-def workloads(measurements: Measurements) -> tuple[Ints, Ints]:
+def workloads(measurements: Measurements) -> tuple[Codes, Ints]:
     """Workload of each row (n, 0..W-1) and each one's configuration (W)."""
-    batch, batches = compact(measurements.batch_size)
-    joint, _ = compact(measurements.configuration * batches + batch)
-    configuration_of = np.zeros(int(joint.max()) + 1, dtype=np.int64)
-    configuration_of[joint] = measurements.configuration
-    return joint, configuration_of
+    sizes = occurring(measurements.batch_size)
+    batch = numbering(sizes)
+    joint = np.empty(len(measurements), dtype=np.int32)
+    for part in row_blocks(len(joint)):
+        own = batch[measurements.batch_size[part]]
+        joint[part] = measurements.configuration[part].astype(np.int64) * len(sizes) + own
+    used = occurring(joint)
+    return taken(numbering(used).astype(np.int32), joint), used // max(len(sizes), 1)
 
 
-def _polish(
-    log_latency: Floats, device: Ints, workload: Ints, devices: int, workloads: int
-) -> tuple[Floats, Floats]:
-    offset = np.zeros(devices)
-    effect = np.zeros(workloads)
+def _polish(log_latency: Floats, layout: _Layout, out: Floats) -> tuple[Floats, Floats]:
+    """Effects (W) and offsets (D) to begin with; what is in `out` (n) is lost."""
+    device, workload = layout.device, layout.workload
+    offset = np.zeros(layout.devices)
+    effect = np.zeros(layout.workloads)
     for _ in range(POLISH_SWEEPS):
-        effect = grouped_median(workload, log_latency - offset[device], workloads)
-        offset = np.nan_to_num(grouped_median(device, log_latency - effect[workload], devices))
+        left = _less(log_latency, offset, device, out)
+        effect = grouped_median(workload, left, layout.workloads)
+        left = _less(log_latency, effect, workload, out)
+        offset = np.nan_to_num(grouped_median(device, left, layout.devices))
     return effect, offset
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Where each row stands (n) in the two-way layout, and its weight (n)."""
-
-    device: Ints
-    workload: Ints
-    weight: Floats
-    devices: int
-    workloads: int
-
-
-def _least_squares(rows: _Rows, residual: Floats) -> tuple[Floats, Floats]:
+def _least_squares(rows: _Layout, weight: Reals, residual: Floats) -> tuple[Floats, Floats]:
     """Weighted two-way fit of `residual` (n): effects (W) and offsets (D).
 
     Conjugate gradients on the workloads' normal equations. The devices are eliminated (a division
     each), so one step is two gathers and two sums by group, and badly connected designs converge
     far sooner than by alternating.
     """
-    weight, device, workload = rows.weight, rows.device, rows.workload
+    device, workload = rows.device, rows.workload
     device_sum = np.maximum(grouped_sum(device, weight, rows.devices), 1e-300)
     workload_sum = np.maximum(grouped_sum(workload, weight, rows.workloads), 1e-300)
 
-    def by_device(values: Floats) -> Floats:
-        return grouped_sum(device, weight * values, rows.devices) / device_sum
+    def summed(codes: Codes, size: int, value: Callable[[slice], Floats]) -> Floats:
+        total = np.zeros(size)
+        for part in row_blocks(len(codes)):
+            total += np.bincount(codes[part], weight[part] * value(part), minlength=size)
+        return total
 
-    def by_workload(values: Floats) -> Floats:
-        return grouped_sum(workload, weight * values, rows.workloads)
+    def by_device(value: Callable[[slice], Floats]) -> Floats:
+        return summed(device, rows.devices, value) / device_sum
+
+    def by_workload(value: Callable[[slice], Floats]) -> Floats:
+        return summed(workload, rows.workloads, value)
 
     change = np.zeros(rows.workloads)
-    gap = by_workload(residual - by_device(residual)[device])
+    own = by_device(lambda part: residual[part])
+    gap = by_workload(lambda part: residual[part] - own[device[part]])
     direction = gap / workload_sum
     product = float(gap @ direction)
     goal = SOLVER_TOLERANCE**2 * float(workload_sum.sum())
     for _ in range(min(SOLVER_STEPS, 2 * rows.workloads)):
         if product <= goal:
             break
-        image = workload_sum * direction - by_workload(by_device(direction[workload])[device])
+        mean = by_device(_of(direction, workload))
+        image = workload_sum * direction - by_workload(_of(mean, device))
         curvature = float(direction @ image)
         if curvature <= 0.0:
             break
@@ -166,27 +207,29 @@ def _least_squares(rows: _Rows, residual: Floats) -> tuple[Floats, Floats]:
         scaled = gap / workload_sum
         product, before = float(gap @ scaled), product
         direction = scaled + product / before * direction
-    return change, by_device(residual - change[workload])
+    return change, by_device(lambda part: residual[part] - change[workload[part]])
 
 
-def _parts(device: Ints, workload: Ints, devices: int, workloads: int) -> Ints:
+def _of(values: Floats, codes: Codes) -> Callable[[slice], Floats]:
+    """`values` of the rows of a block."""
+    return lambda part: values[codes[part]]
+
+
+def _parts(layout: _Layout) -> Ints:
     """Connected part of each device and then of each workload: `devices + workloads`."""
-    pairs = np.bincount(compact(workload)[0], minlength=workloads)
-    if workloads == 1 or (pairs.max() >= devices and _covers(device, workload, devices, pairs)):
+    devices, workloads = layout.devices, layout.workloads
+    rows = grouped_count(layout.workload, workloads)
+    if workloads == 1 or (rows.max() >= devices and _covers(layout, int(np.argmax(rows)))):
         return np.zeros(devices + workloads, dtype=np.int64)
     nodes = devices + workloads
-    links = coo_array((np.ones(len(device), np.int8), (device, workload + devices)), (nodes, nodes))
+    ends = layout.device, layout.workload + devices
+    links = coo_array((np.ones(len(layout.device), np.int8), ends), (nodes, nodes))
     _, part = connected_components(links, directed=False)
     return part.astype(np.int64)
 
 
-def _covers(device: Ints, workload: Ints, devices: int, rows: Ints) -> bool:
-    """Whether the workload with the most rows was measured by all devices: then all connects."""
-    common = np.zeros(devices, dtype=bool)
-    common[device[workload == int(np.argmax(rows))]] = True
+def _covers(layout: _Layout, workload: int) -> bool:
+    """Whether all devices measured a workload: then all connects."""
+    common = np.zeros(layout.devices, dtype=bool)
+    common[layout.device[layout.workload == workload]] = True
     return bool(common.all())
-
-
-def _measured(offset: Floats, device: Ints) -> Floats:
-    rows = np.bincount(device, minlength=len(offset))
-    return np.where(rows > 0, offset, np.nan)

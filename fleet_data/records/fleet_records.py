@@ -3,16 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdap.fleet_data.everyday_rows import everyday_rows
+from hdap.fleet_data.row_blocks import taken
 from hdap.fleet_data.telemetry import SUSTAINED
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Codes = NDArray[np.signedinteger[Any]]
+Reals = NDArray[np.floating[Any]]
+"""What a million devices sent is kept in 32 bits where 7 digits are more than a sensor has."""
 
 
 _ROW_COLUMNS = (
@@ -39,7 +45,7 @@ class Devices:
 class TextColumn:
     """A text for each of n measurements: `codes` (n) index `texts`, whose first is "", unknown."""
 
-    codes: Ints
+    codes: Codes
     texts: tuple[str, ...]
 
     @classmethod
@@ -48,7 +54,7 @@ class TextColumn:
         texts = tuple(sorted({"", *values}))
         return cls(np.array([texts.index(value) for value in values], dtype=np.int64), texts)
 
-    def at(self, rows: Ints | Bools | slice) -> "TextColumn":
+    def at(self, rows: Codes | Bools | slice) -> "TextColumn":
         """The chosen measurements, in the order of `rows`."""
         return TextColumn(self.codes[rows], self.texts)
 
@@ -71,15 +77,15 @@ class Measurements:
     models: tuple[str, ...]
     channels: tuple[str, ...]
     runtimes: tuple[str, ...]
-    device: Ints
-    configuration: Ints
-    runtime: Ints
+    device: Codes
+    configuration: Codes
+    runtime: Codes
     batch_size: Ints
     latency_ms: Floats
-    latency_p95_ms: Floats
-    runs: Floats
+    latency_p95_ms: Reals
+    runs: Reals
     measured_at: Floats
-    context: Mapping[str, Floats] = field(default_factory=dict)
+    context: Mapping[str, Reals] = field(default_factory=dict)
     software: Mapping[str, TextColumn] = field(default_factory=dict)
     reduced_rows: Floats | None = None
     reduced_spread: Floats | None = None
@@ -87,12 +93,17 @@ class Measurements:
     def __len__(self) -> int:
         return len(self.latency_ms)
 
-    @property
+    @cached_property
     def dense(self) -> Bools:
-        """Which rows (n) are of the dense model."""
+        """Which rows (n) are of the dense model; not to be written to."""
         unpruned = np.array([not text for text in self.channels], dtype=np.bool_)
-        rows: Bools = unpruned[self.configuration]
-        return rows
+        return taken(unpruned, self.configuration)
+
+    @cached_property
+    def everyday(self) -> Bools:
+        """Dense rows (n) of rested devices, none pruned within a session; not to be written to."""
+        usual = self.dense & self.rested
+        return everyday_rows(usual, ~self.dense, self.measured_at, self.device)
 
     @property
     def rested(self) -> Bools:

@@ -1,10 +1,14 @@
 """Clusterings, their clusters, and the surrogates that were fitted to them."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from sys import intern
+from typing import Any
 
 import numpy as np
 import polars as pl
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from hdap.fleet_data.records import (
     ClusteringHead,
@@ -153,6 +157,7 @@ _MEMBER_COLUMNS = (
     *("device_id", "cluster", "outlier", "representative", "factor", "factor_sd", "software"),
     *("software_before", "software_since_us", "fingerprint"),
 )
+_BLOCK = 50_000
 _MEMBERS = (
     f"SELECT {', '.join(_MEMBER_COLUMNS)} FROM cluster_devices WHERE clustering_id = {{}} "
     "ORDER BY position"
@@ -161,28 +166,39 @@ _MEMBERS = (
 
 def _decode(connection: sa.Connection, row: "sa.Row[tuple[()]]") -> ClusteringRecord:
     key = row._mapping["clustering_id"]
-    # past SQLAlchemy: a million rows as its objects take seconds
-    members = driver_connection(connection).execute(_MEMBERS.format(int(key))).fetchall()
-    columns = zip(*members, strict=True) if members else ((),) * len(_MEMBER_COLUMNS)
-    ids, cluster, outlier, representative, factor, factor_sd, software, *more = columns
-    before, since, blobs = more
-    fingerprint = np.frombuffer(b"".join(blobs), dtype="<f8").copy()
+    # past SQLAlchemy, and not all at once: a million rows as objects take seconds
+    members = driver_connection(connection).execute(_MEMBERS.format(int(key)))
+    blocks = [_members(block) for block in iter(partial(members.fetchmany, _BLOCK), [])]
+    columns = [np.concatenate(parts) for parts in zip(*blocks or [_members([])], strict=True)]
+    named = dict(zip(_MEMBER_COLUMNS, columns, strict=True))
+    since, fingerprint = named.pop("software_since_us") / 1e6, named.pop("fingerprint")
     return to_record(
         ClusteringRecord,
         clusterings,
         row,
-        device_ids=np.array(ids, dtype=object),
-        cluster=np.array(cluster, dtype=np.int64),
-        outlier=np.array(outlier, dtype=np.bool_),
-        representative=np.array(representative, dtype=np.bool_),
-        factor=np.array(factor, dtype=np.float64),
-        factor_sd=np.array(factor_sd, dtype=np.float64),
-        software=np.array([text or "" for text in software], dtype=object),
-        software_before=np.array([text or "" for text in before], dtype=object),
-        software_since=np.array([np.nan if us is None else us / 1e6 for us in since]),
-        fingerprint=fingerprint.reshape(len(ids), len(row._mapping["features"])),
+        device_ids=named.pop("device_id"),
+        software_since=since,
+        fingerprint=fingerprint.reshape(len(since), len(row._mapping["features"])),
         clusters=select(connection, ClusterRecord, clusters, clusters.c.clustering_id == key),
+        **named,
     )
+
+
+def _members(rows: Sequence[Any]) -> list[NDArray[Any]]:
+    """Rows of devices as columns, in the order of `_MEMBER_COLUMNS`; NULL is NaN, or no text."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(_MEMBER_COLUMNS)
+    ids, cluster, outlier, representative, factor, factor_sd, *texts, since, blobs = columns
+    return [
+        np.array(ids, dtype=object),
+        np.array(cluster, dtype=np.int64),
+        np.array(outlier, dtype=np.bool_),
+        np.array(representative, dtype=np.bool_),
+        np.array(factor, dtype=np.float64),
+        np.array(factor_sd, dtype=np.float64),
+        *(np.array([intern(text or "") for text in column], dtype=object) for column in texts),
+        np.array(since, dtype=np.float64),
+        np.frombuffer(b"".join(blobs), dtype="<f8"),
+    ]
 
 
 def _microseconds(seconds: Floats) -> pl.Series:

@@ -78,6 +78,20 @@ def _cluster(
     progress: Callable[[int, int], None] | None,
     say: Say,
 ) -> ClusteringRecord:
+    record = _clustered(store, choice, mark, progress, say)
+    record = replace(record, id=store.save_clustering(record))
+    say(f"clustering {record.id}: {_count(record)}")
+    return record
+
+
+def _clustered(
+    store: Store,
+    choice: ClusteringChoice,
+    mark: int,
+    progress: Callable[[int, int], None] | None,
+    say: Say,
+) -> ClusteringRecord:
+    """What `_cluster` stores once the rows, which are most of a process, are gone."""
     measurements = store.measurements()
     if len(measurements) == 0:
         aside = store.set_aside()
@@ -101,8 +115,6 @@ def _cluster(
     note = software_note(measurements, record.software)
     if note:
         say(note)
-    record = replace(record, id=store.save_clustering(record))
-    say(f"clustering {record.id}: {_count(record)}")
     return record
 
 
@@ -171,8 +183,9 @@ def measurements_to_learn_from(
     if len(clustering.device_ids) <= LARGE_FLEET:
         return store.measurements(model, up_to_mark=up_to_mark)
     pruned = {device for device, _ in store.pruned_pairs(model)}
-    measured = np.isin(clustering.device_ids.astype(str), store.devices_of(model).astype(str))
-    usual = np.flatnonzero(measured & ~clustering.outlier)
+    measured = set(store.devices_of(model).tolist())
+    there = np.array([device in measured for device in clustering.device_ids.tolist()])
+    usual = np.flatnonzero(there & ~clustering.outlier)
     some = set(pruned)
     for k in range(len(clustering.clusters)):
         mine = usual[clustering.cluster[usual] == k]

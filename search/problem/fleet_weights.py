@@ -115,11 +115,8 @@ class FleetWeights:
 
 def aligned_weights(clustering: ClusteringRecord, devices: Devices) -> Floats:
     """Weights in the clustering's order of devices; 0 for one that the fleet no longer has."""
-    order = np.argsort(devices.ids.astype(str))
-    ids = devices.ids.astype(str)[order]
-    wanted = clustering.device_ids.astype(str)
-    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[at] == wanted, devices.weights[order][at], 0.0)
+    weights = dict(zip(devices.ids.tolist(), devices.weights.tolist(), strict=True))
+    return np.array([weights.get(name, 0.0) for name in clustering.device_ids.tolist()])
 
 
 def _points(factors: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -7,7 +7,6 @@ of its own is only what a device itself just measured.
 
 import numpy as np
 
-from hdap.clustering.cluster_drift import everyday
 from hdap.clustering.device_software import current_software, runs_current
 from hdap.clustering.grouping import compact, grouped_median
 from hdap.fleet_data.records import Bools, Floats, Ints, Measurements
@@ -23,7 +22,7 @@ def own_dense(measurements: Measurements) -> tuple[Floats, Floats]:
     # What other software took says nothing of the scale of this one.
     current = runs_current(measurements, current_software(measurements))
     current &= measurements.rested
-    dense, usual = measurements.dense & current, everyday(measurements) & current
+    dense, usual = measurements.dense & current, measurements.everyday & current
     runtimes = max(len(measurements.runtimes), 1)
     workload, _ = compact(measurements.batch_size * runtimes + measurements.runtime)
     cell, cells = compact(workload * devices + measurements.device)
@@ -65,7 +64,7 @@ def rows_of_one_scale(
         here = np.unique(device[(cluster == k) & measured[device]])
         if odd[here].mean() > 0.5:
             left_out |= cluster == k
-    left_out &= everyday(measurements)[rows]
+    left_out &= measurements.everyday[rows]
     first = int(np.flatnonzero(odd)[0])
     notes.append(
         f"{int(left_out.sum()):,} everyday rows left out: {int(odd.sum()):,} devices measured "

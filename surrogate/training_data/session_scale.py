@@ -8,7 +8,7 @@ network beside its pruned ones: what it says there against what everyday rows sa
 
 import numpy as np
 
-from hdap.clustering.cluster_drift import CERTAIN, MAD_TO_SD, MATERIAL, MEDIAN_LOSS, everyday
+from hdap.clustering.cluster_drift import CERTAIN, MAD_TO_SD, MATERIAL, MEDIAN_LOSS
 from hdap.clustering.grouping import compact, grouped_median
 from hdap.fleet_data.records import Bools, Floats, Ints, Measurements
 from hdap.fleet_data.telemetry import SESSION_S
@@ -27,7 +27,7 @@ def session_scale(measurements: Measurements, rows: Ints, notes: list[str]) -> F
     """
     scale = np.ones(len(rows))
     dense = measurements.dense[rows]
-    usual = everyday(measurements)[rows]
+    usual = measurements.everyday[rows]
     measuring = ~usual & np.isfinite(measurements.measured_at[rows])
     references = measuring & dense
     if not references.any() or not (measuring & ~dense).any():

@@ -46,6 +46,15 @@ def test_one_models_measurements_index_all_devices(filled: Store) -> None:
     np.testing.assert_array_equal(everything.context["cpu_freq_mhz"], [100, np.nan, np.nan])
 
 
+def test_a_row_is_kept_in_few_bytes(filled: Store) -> None:
+    found = filled.measurements()
+    kinds = {name: getattr(found, name).dtype for name in ("device", "configuration", "latency_ms")}
+    assert kinds == {"device": np.int32, "configuration": np.int32, "latency_ms": np.float64}
+    assert found.context["cpu_freq_mhz"].dtype == np.float32
+    assert found.measured_at.strides == (0,)  # no row has one: one NaN for all
+    assert np.isnan(found.measured_at).all()
+
+
 def test_what_came_after_a_mark_is_read_alone(filled: Store, tracer: Trace, tmp_path: Path) -> None:
     mark = filled.measurement_mark()
     assert len(filled.measurements(after_mark=mark)) == 0

@@ -184,7 +184,7 @@ def _medians(source: PictureSource, column: str, asked: Ints) -> Floats:
     medians = np.full(len(rows.devices.ids), np.nan)
     if column in rows.context:
         medians = grouped_median(rows.device, rows.context[column], len(medians))
-    place = {str(d): i for i, d in enumerate(rows.devices.ids)}
+    place = {str(rows.devices.ids[i]): i for i in np.unique(rows.device)}
     at = np.array([place.get(str(d), -1) for d in names], dtype=np.int64)
     result = np.full(len(fleet.device_ids), np.nan)
     result[asked] = np.where(at >= 0, medians[at], np.nan)
