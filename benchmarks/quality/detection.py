@@ -19,6 +19,7 @@ command, machine).
 import argparse
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def go_through(settings: Settings, options: argparse.Namespace) -> None:
     rate = ("--optimizer", "adamw", "--lr", str(settings.tuning_lr))
     size = ("--batch-size", str(settings.batch_size), "--epochs", str(options.tuning))
     fleet = ("--devices", "40", "--rows", "6", "--configurations", "60")
+    one_core = os.environ | {"OMP_NUM_THREADS": "1"}
     steps: dict[str, tuple[str, ...]] = {
         "fleet": ("simulate", *model, *fleet, "--out", "fleet"),
         "traced": ("model", settings.model, "--db", "hdap.db"),
@@ -165,7 +167,8 @@ def go_through(settings: Settings, options: argparse.Namespace) -> None:
         if done.exists():
             continue
         print(f"$ {shlex.join(['hdap', *words])}", flush=True)
-        subprocess.run([sys.executable, "-m", "hdap", *words], cwd=options.work, check=True)
+        command = [sys.executable, "-m", "hdap", *words]
+        subprocess.run(command, cwd=options.work, check=True, env=one_core)
         done.touch()
 
 
