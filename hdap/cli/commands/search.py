@@ -6,9 +6,7 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
-from hdap.cli.tables.answer_document import accuracy_of, document
-from hdap.cli.tables.arms_table import arms_document
-from hdap.cli.tables.fleets_table import fleets_document
+from hdap.cli.tables.answer_document import ToldAnswer, accuracy_of, document
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
@@ -112,23 +110,24 @@ def _run(
             store, search, asked.timeout, show, asked.workers, asked.storage, say
         )
     found, worth = summarize_search(search, result)
-    sizes = worth_of_sizes(store, search, found)
-    compared = _compared(store, search, result, found)
-    above = certified(search, found)
-    precisions = predicted_arms(
-        store, search.clustering, search.problem, search.dense_ms, found, search.lesson
+    told = ToldAnswer(
+        search,
+        result,
+        found,
+        worth,
+        sizes=worth_of_sizes(store, search, found),
+        compared=_compared(store, search, result, found),
+        above_best=certified(search, found),
+        precisions=predicted_arms(
+            store, search.clustering, search.problem, search.dense_ms, found, search.lesson
+        ),
+        fleets=None if today is None else compare_fleets(today, search, found),
     )
-    fleets = None if today is None else compare_fleets(today, search, found)
     if asked.as_json:
-        printed = document(search, result, found, worth, sizes, compared, above)
-        if precisions:
-            printed["precisions"] = arms_document(precisions)
-        if fleets is not None:
-            printed["fleets"] = fleets_document(fleets)
-        emit_json(printed | accuracy_of(search, result, found))
+        emit_json(document(told) | accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
-        answer.show(search, result, found, worth, sizes, compared, above, (precisions, fleets))
+        answer.show(told)
     if result.stopped == "interrupted":
         raise typer.Exit(130)
 
