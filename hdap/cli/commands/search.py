@@ -18,7 +18,12 @@ from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
 from hdap.search.problem.fleet_shares import parse_shares
 from hdap.workflows import search_fleet
-from hdap.workflows.compare_fleets import TodaysAnswer, compare_fleets, todays_answer
+from hdap.workflows.compare_fleets import (
+    TodaysAnswer,
+    compare_fleets,
+    starting_from,
+    todays_answer,
+)
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
 from hdap.workflows.precision_arms import predicted_arms
 from hdap.workflows.search_fleet import (
@@ -51,6 +56,8 @@ def run(asked: SearchCommand) -> None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
         else:
             search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
+            if today is not None and asked.storage is None:
+                search = starting_from(store, search, today)
         _run(store, search, asked, today)
 
 
