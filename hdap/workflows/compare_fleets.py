@@ -13,7 +13,8 @@ from hdap.fleet_data.wording import latency, percent
 from hdap.requests.search_request import SearchRequest
 from hdap.search.analysis.answer import Answer
 from hdap.search.analysis.promised_gain import PromisedGain, promised_gain
-from hdap.search.driver.run_search import SearchProgress
+from hdap.search.driver.proposal_source import trials_of
+from hdap.search.driver.run_search import ResumeState, SearchProgress
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.workflows.search_fleet import Search, answer_of, find_or_run
 
@@ -81,6 +82,13 @@ def todays_answer(
     found = answer_of(search, result)
     number = int(found.numbers[0])
     return TodaysAnswer(search.record.name, number, search.problem, found.found.counts)
+
+
+def starting_from(store: Store, search: Search, today: TodaysAnswer) -> Search:
+    """A new search that begins with today's network, so that its answer is no worse."""
+    first = trials_of(search.problem, today.counts[None])
+    store.append_trials(search.record.id, first, {})
+    return replace(search, before=ResumeState(first, {}))
 
 
 def compare_fleets(today: TodaysAnswer, search: Search, found: Answer) -> FleetsCompared:

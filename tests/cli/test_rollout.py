@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from hdap.cli import app
+from hdap.fleet_data.store import Store
 
 FLEET = Path(__file__).resolve().parents[2] / "hdap" / "data" / "rollout-resnet50.csv.gz"
 ASKED = ("--model", "resnet50", "--flops", "1.0G", "--trials", "60")
@@ -69,6 +71,14 @@ def test_four_arms_and_both_fleets_are_in_the_document(database: tuple[Path, str
     assert then["then_ms"] > 0
     assert isinstance(found["fleets"]["still_the_one_to_ship"], bool)
     assert found["fleets"]["line"].startswith("with runtime=openvino*:60%")
+    with Store.open(str(database[0]), read_only=True) as store:
+        names = found["study"], found["fleets"]["todays_study"]
+        after, before = (store.trials(store.study(name).id) for name in names)
+    assert after.number.tolist() == list(range(60))
+    (known,) = before.counts[before.number == found["fleets"]["todays_trial"]]
+    assert np.array_equal(after.counts[0], known)
+    answer = after.number == found["trial"]
+    assert after.ucb_ms[answer] <= after.ucb_ms[0]
 
 
 def test_status_and_devices_say_what_runs(database: tuple[Path, str]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hdap.cli.settings.search_commands import PruneCommand
 from hdap.cli.tables import answer_table as answer
+from hdap.cli.tables.answer_document import ToldAnswer
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, note, progress_bar, say, table, warn
@@ -92,7 +93,7 @@ def _from_search(asked: PruneCommand) -> PrunePlan:
             )
         found, worth = summarize_search(search, result)
         if not asked.as_json:
-            answer.show(search, result, found, worth)
+            answer.show(ToldAnswer(search, result, found, worth))
         return plan_from_trial(store, search.record.name, int(found.numbers[0]))
 
 

@@ -6,9 +6,7 @@ import typer
 
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.tables import answer_table as answer
-from hdap.cli.tables.answer_document import accuracy_of, document
-from hdap.cli.tables.arms_table import arms_document
-from hdap.cli.tables.fleets_table import fleets_document
+from hdap.cli.tables.answer_document import ToldAnswer, accuracy_of, document
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, progress_bar, say
@@ -20,7 +18,12 @@ from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
 from hdap.search.problem.fleet_shares import parse_shares
 from hdap.workflows import search_fleet
-from hdap.workflows.compare_fleets import TodaysAnswer, compare_fleets, todays_answer
+from hdap.workflows.compare_fleets import (
+    TodaysAnswer,
+    compare_fleets,
+    starting_from,
+    todays_answer,
+)
 from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
 from hdap.workflows.precision_arms import predicted_arms
 from hdap.workflows.search_fleet import (
@@ -53,6 +56,8 @@ def run(asked: SearchCommand) -> None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
         else:
             search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
+            if today is not None and asked.storage is None:
+                search = starting_from(store, search, today)
         _run(store, search, asked, today)
 
 
@@ -112,23 +117,24 @@ def _run(
             store, search, asked.timeout, show, asked.workers, asked.storage, say
         )
     found, worth = summarize_search(search, result)
-    sizes = worth_of_sizes(store, search, found)
-    compared = _compared(store, search, result, found)
-    above = certified(search, found)
-    precisions = predicted_arms(
-        store, search.clustering, search.problem, search.dense_ms, found, search.lesson
+    told = ToldAnswer(
+        search,
+        result,
+        found,
+        worth,
+        sizes=worth_of_sizes(store, search, found),
+        compared=_compared(store, search, result, found),
+        above_best=certified(search, found),
+        precisions=predicted_arms(
+            store, search.clustering, search.problem, search.dense_ms, found, search.lesson
+        ),
+        fleets=None if today is None else compare_fleets(today, search, found),
     )
-    fleets = None if today is None else compare_fleets(today, search, found)
     if asked.as_json:
-        printed = document(search, result, found, worth, sizes, compared, above)
-        if precisions:
-            printed["precisions"] = arms_document(precisions)
-        if fleets is not None:
-            printed["fleets"] = fleets_document(fleets)
-        emit_json(printed | accuracy_of(search, result, found))
+        emit_json(document(told) | accuracy_of(search, result, found))
     else:
         answer.show_accuracy(search, result, found)
-        answer.show(search, result, found, worth, sizes, compared, above, (precisions, fleets))
+        answer.show(told)
     if result.stopped == "interrupted":
         raise typer.Exit(130)
 

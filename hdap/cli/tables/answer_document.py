@@ -1,44 +1,68 @@
 """The answer of a search as `--json` prints it."""
 
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from hdap.cli.tables.arms_table import arms_document
+from hdap.cli.tables.fleets_table import fleets_document
 from hdap.cli.tables.front_table import documents
 from hdap.cli.tables.networks_table import networks_document
 from hdap.search.analysis.answer import Answer, AnswerRow
+from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.learned_accuracy import Difference
 from hdap.search.sizes.sizes_worth import SizesWorth
 from hdap.surrogate.models.base import Z90
+from hdap.workflows.compare_fleets import FleetsCompared
 from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.search_fleet import Search
 
 
-def document(
-    search: Search,
-    result: SearchResult,
-    found: Answer,
-    worth: SingleClusterBaseline,
-    sizes: SizesWorth | None = None,
-    compared: ClusterAssignment | None = None,
-    above_best: float | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ToldAnswer:
+    """All that a search has to tell; what is None or empty was not asked for, or cannot be told.
+
+    `above_best` is how far above the least possible the objective is at most, a fraction;
+    `precisions` are its networks in each precision of the fleet, `fleets` compares two fleets.
+    """
+
+    search: Search
+    result: SearchResult
+    found: Answer
+    worth: SingleClusterBaseline
+    sizes: SizesWorth | None = None
+    compared: ClusterAssignment | None = None
+    above_best: float | None = None
+    precisions: Sequence[Arm] = ()
+    fleets: FleetsCompared | None = None
+
+
+def document(told: ToldAnswer) -> dict[str, Any]:
     """The answer as `--json` prints it."""
+    search, result, found, worth = told.search, told.result, told.found, told.worth
     problem = search.problem
     several = {"front": documents(problem.goals.names, found.front)} if found.front else {}
-    clusters = {} if compared is None else {"per_cluster": networks_document(compared)}
-    by_size = {} if sizes is None else {"sizes": asdict(sizes)}
+    parts: dict[str, Any] = {}
+    if told.sizes is not None:
+        parts["sizes"] = asdict(told.sizes)
+    if told.compared is not None:
+        parts["per_cluster"] = networks_document(told.compared)
+    if told.precisions:
+        parts["precisions"] = arms_document(told.precisions)
+    if told.fleets is not None:
+        parts["fleets"] = fleets_document(told.fleets)
     return {
         "study": search.record.name,
         "model": search.record.model,
         "latency": "predicted",
         "objective": problem.goals.text,
         "objective_unit": problem.goals.first.unit,
-        "above_best_possible": above_best,
+        "above_best_possible": told.above_best,
         "latency_limit_ms": problem.limit_ms,
         "flops_low": search.record.flops_low,
         "flops_high": search.record.flops_high,
@@ -70,8 +94,7 @@ def document(
             "one_device_would_do": worth.one_device_would_do,
         },
         **several,
-        **by_size,
-        **clusters,
+        **parts,
     }
 
 

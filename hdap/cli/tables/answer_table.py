@@ -1,10 +1,8 @@
 """How the profile and the answer of a search are printed."""
 
-from collections.abc import Sequence
-
 from rich.markup import escape
 
-from hdap.cli.tables.answer_document import accuracy_of, all_scored, learned_document
+from hdap.cli.tables.answer_document import ToldAnswer, accuracy_of, all_scored, learned_document
 from hdap.cli.tables.arms_table import show_arms
 from hdap.cli.tables.fleets_table import show_fleets
 from hdap.cli.tables.front_table import ROWS, show_front
@@ -23,13 +21,8 @@ from hdap.fleet_data.wording import (
 )
 from hdap.requests.search_request import SUSTAINED_STATE
 from hdap.search.analysis.answer import Answer, AnswerRow
-from hdap.search.analysis.arms import Arm
-from hdap.search.analysis.single_cluster_baseline import SingleClusterBaseline
 from hdap.search.driver.run_search import SearchResult
 from hdap.search.problem.objectives import OBJECTIVES, Objective
-from hdap.search.sizes.sizes_worth import SizesWorth
-from hdap.workflows.compare_fleets import FleetsCompared
-from hdap.workflows.compare_networks import ClusterAssignment
 from hdap.workflows.learn_accuracy import AccuracyLesson
 from hdap.workflows.next_commands import command_line, free_name, plan_command, sizes_command
 from hdap.workflows.search_fleet import Search
@@ -59,51 +52,42 @@ def show_profile(search: Search) -> None:
     )
 
 
-def show(
-    search: Search,
-    result: SearchResult,
-    found: Answer,
-    worth: SingleClusterBaseline,
-    sizes: SizesWorth | None = None,
-    compared: ClusterAssignment | None = None,
-    above_best: float | None = None,
-    states: tuple[Sequence[Arm], FleetsCompared | None] = ((), None),
-) -> None:
-    """The answer as a person reads it; `states` are its precisions, and the fleets compared."""
+def show(told: ToldAnswer) -> None:
+    """The answer as a person reads it."""
+    search, found = told.search, told.found
     if found.front:
         out().print()
         goals = search.problem.goals
         show_front(goals, found.front, f"Pareto front of {goals.text}", ROWS)
     if verbose():
         _bars(search, found.found)
-    _effort(search, result)
-    if above_best is not None and not all_scored(search, result):
+    _effort(search, told.result)
+    if told.above_best is not None and not all_scored(search, told.result):
         line(
-            f"within {percent(above_best)} of the best possible for these surrogates: no allowed "
-            f"configuration is predicted faster by more (a lower bound, doubt included)"
+            f"within {percent(told.above_best)} of the best possible for these surrogates: no "
+            f"allowed configuration is predicted faster by more (a lower bound, doubt included)"
         )
-    line(f"shapes: {worth.words}")
-    if sizes is not None:
-        line(f"sizes: {sizes.words}")
-    if compared is not None:
-        show_networks(compared)
-    precisions, fleets = states
-    if precisions:
+    line(f"shapes: {told.worth.words}")
+    if told.sizes is not None:
+        line(f"sizes: {told.sizes.words}")
+    if told.compared is not None:
+        show_networks(told.compared)
+    if told.precisions:
         out().print()
-    show_arms(precisions)
+    show_arms(told.precisions)
     # the answer comes last: it is what a screen of 24 lines ends with
     _table(search, found)
     _gist(search, found)
     _worth_measuring(search, found)
-    if fleets is not None:
-        show_fleets(fleets)
+    if told.fleets is not None:
+        show_fleets(told.fleets)
     name = search.record.name
     trial = int(found.numbers[0])
     this = ("--study", name, "--trial", trial)
     larger = []
-    if sizes is not None and sizes.worthwhile:
+    if told.sizes is not None and told.sizes.worthwhile:
         step = search.request.step
-        larger.append(sizes_command(search.record.model, sizes.deadline_ms, step))
+        larger.append(sizes_command(search.record.model, told.sizes.deadline_ms, step))
     next_steps(
         *larger,
         command_line("trials", "--study", name, "--pareto"),
