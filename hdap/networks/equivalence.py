@@ -22,7 +22,7 @@ from torch import nn
 from hdap.fleet_data.architecture import Architecture, numbers_of
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.channel_graph import ChannelGraph, Refusal, TracedLayer, refuse
+from hdap.networks.channel_graph import ChannelGraph, Refusal
 from hdap.networks.forward_pass import Images, leaves, run
 from hdap.networks.given_inputs import GivenInputs
 from hdap.networks.layer_kinds.base import Indices
@@ -56,18 +56,23 @@ def verify_equivalence(
     small = smallest_input(thin.network, architecture.input_shape)
     share = numbers_of(small.shape) / numbers_of(architecture.input_shape)
     heavy = int(flops(architecture, left[None])[0]) * share > _HEAVY
+    sizes = _SIZES[: 1 if heavy else len(_SIZES)]
     with _one_thread(not heavy), torch.no_grad():
-        _verify(thin, small, groups, _SIZES[: 1 if heavy else len(_SIZES)])
+        try:
+            _verify(thin, small, groups, sizes)
+        except NotShownError:
+            whole = SmallInput(architecture.input_shape)
+            if small == whole:
+                raise
+            _verify(thin, whole, groups, sizes)  # there may be no box in a small image
 
 
 class NotShownError(Refusal):
-    """Layers that were given no numbers in a proof; `groups` are the width groups they read."""
+    """A layer that was given or gave no numbers in a proof; of `groups` nothing is known so."""
 
-    def __init__(self, graph: ChannelGraph, layers: Sequence[TracedLayer]) -> None:
-        super().__init__(layers[0].name, "is given nothing by random weights")
-        self.why = f"`{self.layer}` {self.why}, so that nothing is shown of what it reads"
-        places = np.concatenate([x.inputs[x.inputs != CONSTANT] for x in layers])
-        self.groups = {graph.groups[g].name for g in np.unique(graph.group_of[places])}
+    def __init__(self, layer: str, why: str, groups: Collection[str] = ()) -> None:
+        super().__init__(layer, why)
+        self.groups = frozenset(groups)
 
 
 def mask(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
@@ -136,22 +141,28 @@ def _verify(
         given.record(network)
         shown |= given.shown
         if not turn and not any(x.isfinite().any() for x in given.outputs):
-            raise refuse(given.last, "gives no finite numbers for random weights: nothing is shown")
+            why = "gives no finite numbers for random weights: nothing is shown"
+            raise NotShownError(given.last, why)
         try:
             given.compare(pruned)
         except UnsupportedModelError:
             if not given.unsteady(network):
                 raise
             given.compare(pruned)
-    going = np.concatenate(halves)
+    _require_shown(graph, np.concatenate(halves), shown)
+
+
+def _require_shown(graph: ChannelGraph, gone: Indices, shown: Collection[str]) -> None:
     hidden = [
-        x
-        for x in graph.layers
-        if not x.is_product and x.name not in shown
-        if np.isin(x.inputs, going).any()
+        layer
+        for layer in graph.layers
+        if not layer.is_product and layer.name not in shown and np.isin(layer.inputs, gone).any()
     ]
     if hidden:
-        raise NotShownError(graph, hidden)
+        places = np.concatenate([x.inputs[x.inputs != CONSTANT] for x in hidden])
+        groups = {graph.groups[g].name for g in np.unique(graph.group_of[places])}
+        why = "is given nothing by random weights: nothing is shown of what it reads"
+        raise NotShownError(hidden[0].name, why, groups)
 
 
 def _halves(graph: ChannelGraph, groups: Collection[str]) -> tuple[Indices, Indices]:

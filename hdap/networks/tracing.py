@@ -143,6 +143,7 @@ def _error(
 
 def _why(error: UnsupportedModelError) -> str:
     why = error.why if isinstance(error, Refusal) else str(error).partition(", but ")[2]
+    why = f"`{error.layer}` {why}" if isinstance(error, NotShownError) and error.groups else why
     # the commonest cause, and what helps
     hint = " (is a size written in its code? take it from the tensor's shape)"
     return f"cannot be narrower: {why or error}{hint if isinstance(error, RunError) else ''}"

@@ -66,6 +66,18 @@ def test_what_a_layer_reads_stays_where_a_proof_gives_it_nothing() -> None:
     assert [g.name for g in architecture.groups] == ["first"]
     why = {k.layer: k.why for k in architecture.kept}["second"]
     assert why == (
-        "cannot be narrower: `mask` is given nothing by random weights, so that nothing is shown "
-        "of what it reads"
+        "cannot be narrower: `mask` is given nothing by random weights: nothing is shown of what "
+        "it reads"
     )
+
+
+class Small(Masks):
+    """Finds nothing in images that are small."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        scores, found = super().forward(image)
+        return (scores, found) if image.shape[-1] == SHAPE[-1] else (scores[:0], found[:0])
+
+
+def test_where_a_small_image_shows_nothing_the_whole_one_does() -> None:
+    assert [g.name for g in trace(Small()).groups] == ["first", "second"]
