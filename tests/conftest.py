@@ -84,29 +84,30 @@ TRUTHS = {
 LONG = (
     "test_docs.py",
     "test_search_accuracy.py",
+    "test_main_job.py",
+    "test_worker_pool.py",
+    "test_objectives.py",
+    "test_decision.py",
+    "test_simulated.py",
     "test_real_parts.py",
     "test_program.py",
-    "test_decision.py",
-    "test_main_job.py",
-    "test_pictures.py",
-    "test_objectives.py",
-    "test_simulated.py",
     "test_json.py",
     "test_pruned_network.py",
-    "test_browser.py",
-    "test_worker_pool.py",
     "test_networks.py",
+    "test_notebook.py",
     "test_elastic_plan.py",
+    "test_pictures.py",
+    "test_browser.py",
     "test_throttled.py",
     "test_fleet.py",
     "test_report.py",
     "test_search_workers.py",
     "test_measure_on.py",
-    "test_notebook.py",
     "test_verify.py",
     "test_distributed.py",
 )
-"""Files that take longest, by measurement: they start first, so that no core waits at the end."""
+"""Files that take longest, by measurement: they start first, so that no core waits at the end, and
+files that read what one of them makes (`once`) apart from it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,9 @@ from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import Model, Seed, Step
 from hdap.search.problem.defaults import DEFAULT_RISK, DEFAULT_THRESHOLD
 
+RUNTIME_NAMES = ("onnxruntime", "openvino", "ncnn", "torch", "litert", "executorch")
+PRECISION_NAMES = ("float32", "float16", "bfloat16", "int8")
+
 
 @dataclass(frozen=True)
 class PlanRequest:
@@ -55,17 +58,17 @@ class PlanRequest:
     runtime: Annotated[
         str,
         Setting(
-            "What runs the networks on the devices: onnxruntime, openvino, ncnn, torch, litert or "
-            "executorch (docs/runtimes.md).",
-            choices=("onnxruntime", "openvino", "ncnn", "torch", "litert", "executorch"),
+            f"What runs the networks on the devices: {', '.join(RUNTIME_NAMES)} "
+            "(docs/runtimes.md).",
+            choices=RUNTIME_NAMES,
         ),
     ] = "onnxruntime"
     precision: Annotated[
         str,
         Setting(
-            "What they compute in: float32, float16, bfloat16 or int8, as the runtime has it. int8 "
-            "is calibrated on random inputs: it tells latency, and no accuracy.",
-            choices=("float32", "float16", "bfloat16", "int8"),
+            f"What they compute in: {', '.join(PRECISION_NAMES)}, as the runtime has it. int8 is "
+            "calibrated on random inputs: it tells latency, and no accuracy.",
+            choices=PRECISION_NAMES,
         ),
     ] = "float32"
     seed: Seed = 0

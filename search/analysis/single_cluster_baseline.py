@@ -14,7 +14,10 @@ from hdap.search.samplers import moves
 from hdap.search.samplers.evolution import Evolution
 
 GENERATIONS = 40
-"""As many as a default search of 2,000 trials runs."""
+"""As many at most as a default search of 2,000 trials runs."""
+SETTLED, LEAST_GAIN = 8, 1e-4
+"""Generations, a fresh start among them, that must gain more than that fraction to go on: what is
+told of the network is rounded to a thousandth."""
 SAMPLE = 512
 ALIKE = 0.95
 """Clusters whose predicted latencies of a sample of feasible configurations correlate in rank at
@@ -76,20 +79,33 @@ def single_cluster_baseline(
     """
     largest = problem.fleet.largest
     problem = _latency_alone(problem, found)
-    single = Evolution(problem.for_cluster(largest), seed)
-    for _ in range(generations if len(problem.fleet.mean) > 1 else 1):
-        single.step()
-    seen = problem.evaluate(np.stack([single.best, found]))
+    several = len(problem.fleet.mean) > 1
+    single = _fastest(problem.for_cluster(largest), seed, generations if several else 1)
+    seen = problem.evaluate(np.stack([single, found]))
     spread = problem.latency.predict(found[None]).log_sd[0]
     ms = seen.cluster_ms[1] * problem.fleet.mean
     return SingleClusterBaseline(
         largest=largest,
-        single=single.best,
+        single=single,
         single_fleet_ms=float(seen.fleet_mean_ms[0]),
         found_fleet_ms=float(seen.fleet_mean_ms[1]),
         uncertainty=float(ms @ spread / ms.sum()),
         ranks=rank_correlations(problem, found, seed),
     )
+
+
+def _fastest(problem: SearchProblem, seed: int, generations: int) -> Counts:
+    """The best that an evolution finds, over once it gains no more."""
+    evolution = Evolution(problem, seed)
+    values: list[float] = []
+    for _ in range(generations):
+        evolution.step()
+        best = problem.scores(evolution.best[None])
+        values.append(float(best.value[0]) if best.violation[0] == 0.0 else np.inf)
+        since = values[-1 - SETTLED :]
+        if len(since) > SETTLED and since[0] - since[-1] <= LEAST_GAIN * abs(since[-1]):
+            break
+    return evolution.best
 
 
 def _latency_alone(problem: SearchProblem, found: Counts) -> SearchProblem:
