@@ -10,8 +10,8 @@ validation part: of the dense network, right after pruning (batch norms set anew
 of the ONNX file, whose boxes and scores are compared with torch's. Latencies are predicted, from
 simulated measurements.
 
-Takes minutes on one core; a step of `ssdlite` takes several times as long, so give it --epochs 2
---tuning 2. Stopped, it goes on where it was when started again with the same --work. --learn-only
+Takes minutes on one core; a step of `ssdlite` takes several times as long, so give it --epochs 4
+--tuning 1 --judged 128. Stopped, it goes on where it was when started again with the same --work. --learn-only
 trains and judges the dense network and needs no tracing. Writes detection.json (figures, settings,
 command, machine).
 """
