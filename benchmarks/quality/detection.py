@@ -11,9 +11,9 @@ of the ONNX file, whose boxes and scores are compared with torch's. Latencies ar
 simulated measurements.
 
 Takes minutes on one core; a step of `ssdlite` takes several times as long, so give it --epochs 4
---tuning 1 --judged 128. Stopped, it goes on where it was when started again with the same --work. --learn-only
-trains and judges the dense network and needs no tracing. Writes detection.json (figures, settings,
-command, machine).
+--tuning 1 --judged 128. Stopped, it goes on where it was when started again with the same --work.
+--learn-only trains and judges the dense network and needs no tracing. Writes detection.json
+(figures, settings, command, machine).
 """
 
 import argparse
