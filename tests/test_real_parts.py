@@ -2,6 +2,7 @@ import csv
 import importlib.util
 import json
 import os
+import statistics
 import subprocess
 import sys
 import venv
@@ -183,7 +184,7 @@ def test_clustering_separates_devices_that_a_cpu_quota_made_slow(
         rows = _measure(
             Path(sys.executable), short_bundle, files[-1], *options, enter=quota(device, share)
         )
-        wait = min(float(row["reference_wait"]) for row in rows)
+        wait = statistics.median(float(row["reference_wait"]) for row in rows)
         if share == 1.0 and wait > 1.25:
             pytest.skip(f"the machine is too busy: at full quota inferences wait {wait:.2f} times")
     _hdap("ingest", *map(str, files), "--db", str(store_path))

@@ -37,6 +37,8 @@ CASES: tuple[tuple[sa.Table, type[Any], dict[str, Any]], ...] = (
     (schema.clusterings, records.ClusteringRecord, {}),
     (schema.clusters, records.ClusterRecord, {"clustering_id": 1}),
     (schema.surrogates, records.SurrogateRecord, {}),
+    (schema.held_out, records.HeldOutRecord, {}),
+    (schema.learning_curves, records.LearningRecord, {}),
     (schema.studies, records.StudyRecord, {}),
     (schema.verifications, records.VerificationRecord, {}),
     (schema.study_networks, records.NetworkRecord, {}),
