@@ -65,7 +65,7 @@ def test_a_measured_fleet_is_read_back_as_it_is(
     other = np.lexsort((expected.device, expected.measured_at))
     for name in ("latency_ms", "latency_p95_ms", "runs", "measured_at", "batch_size"):
         left, right = getattr(found, name)[order], getattr(expected, name)[other]
-        single = np.finfo(np.float32).eps if left.dtype == np.float32 else 0.0
+        single = float(np.finfo(np.float32).eps) if left.dtype == np.float32 else 0.0
         np.testing.assert_allclose(left, right, rtol=single, atol=1e-6)
     np.testing.assert_array_equal(
         found.devices.ids[found.device[order]], expected.devices.ids[expected.device[other]]
