@@ -110,11 +110,12 @@ def _shapes(output: Any) -> list[tuple[int, ...]]:
 
 
 def verify_dense(graph: ChannelGraph, architecture: Architecture) -> None:
-    """Compare torch's counts of the run that was followed with the description's.
+    """Compare torch's counts of the dense network with the description's.
 
     Raises `UnsupportedModelError`, naming the first layer that differs.
     """
-    _compare(graph, graph.network, graph.counted, architecture, architecture.widths)
+    counted = graph.counted or count_flops(graph.network, architecture.input_shape)
+    _compare(graph, graph.network, counted, architecture, architecture.widths)
 
 
 def verify_counts(

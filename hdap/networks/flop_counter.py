@@ -20,10 +20,16 @@ _COUNTED = {
 def counting(network: nn.Module) -> Iterator[FlopCounterMode]:
     """Inside, what `network` computes is counted. Read it with `macs_of`."""
     counter = FlopCounterMode(display=False)
-    # oneDNN computes a recurrence in one operation, which is not counted
-    by_step = torch.backends.mkldnn.flags(enabled=False)
-    with quiet(), plain_attention(), by_step, _without_gradients(network), counter:
+    with plain_operations(), _without_gradients(network), counter:
         yield counter
+
+
+@contextmanager
+def plain_operations() -> Iterator[None]:
+    """Inside, attention and recurrences run as the products that they are made of, quietly."""
+    # oneDNN computes a recurrence in one operation
+    with quiet(), plain_attention(), torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 def macs_of(counter: FlopCounterMode) -> dict[str, int]:

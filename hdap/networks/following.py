@@ -29,31 +29,34 @@ def follow_channels(
     only: Collection[str] | None = None,
     *,
     numbers: bool = False,
+    counted: bool = False,
 ) -> ChannelGraph:
     """The channels of `module`, which is neither changed nor run: a copy on meta is.
 
     With `only` the width groups of other names stay whole. A network that does not run on meta
-    (code that looks at numbers) runs on the CPU; `numbers` says that it is such a one. Raises
-    `UnsupportedModelError` where it does not run at all.
+    (code that looks at numbers) runs on the CPU; `numbers` says that it is such a one. `counted`
+    counts FLOPs in the same run. Raises `UnsupportedModelError` where it does not run at all.
     """
-    network, seen = _walked(module, input_shape, numbers)
+    network, seen = _walked(module, input_shape, numbers, counted)
     graph = _assembled(network, seen)
     return graph if only is None else graph.keeping_all_but(only)
 
 
-def _walked(module: nn.Module, input_shape: InputShapes, numbers: bool) -> tuple[nn.Module, Walk]:
+def _walked(
+    module: nn.Module, input_shape: InputShapes, numbers: bool, counted: bool
+) -> tuple[nn.Module, Walk]:
     if not numbers:
         network = on_meta(module)
         try:
-            return network, walk(network, input_shape)
+            return network, walk(network, input_shape, counted=counted)
         except UnsupportedModelError:
             if next(module.parameters()).is_meta:
                 raise
     network = on_cpu(module)
     try:
-        return network, walk(network, input_shape)
+        return network, walk(network, input_shape, counted=counted)
     except UnsupportedModelError:  # code that looks at numbers more closely
-        return network, walk(network, input_shape, computed=True)
+        return network, walk(network, input_shape, computed=True, counted=counted)
 
 
 def _assembled(network: nn.Module, seen: Walk) -> ChannelGraph:

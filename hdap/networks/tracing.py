@@ -43,15 +43,15 @@ def trace(
     if not isinstance(model, str):
         known = type(model).__name__
         shape = input_shape or input_shape_of(known, model)
-        return _proven(follow_channels(model, shape), name or known, shape)
+        return _proven(follow_channels(model, shape, counted=True), name or known, shape)
     loaded = load_model(model, device="meta")
     shape = input_shape or loaded.input_shape
     try:
-        graph = follow_channels(loaded.module, shape)
+        graph = follow_channels(loaded.module, shape, counted=True)
     except UnsupportedModelError:
         # code that looks at numbers needs some
         module = load_model(model).module
-        graph = follow_channels(module, shape, numbers=True)
+        graph = follow_channels(module, shape, numbers=True, counted=True)
     return _proven(graph, name or model, shape)
 
 

@@ -27,7 +27,7 @@ without a rule keeps whatever it is given."""
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Labels of every tensor of a run, and what became of them. Made for one run.
 
-    `counted` are torch's FLOPs of it, by module name.
+    `counted` are torch's FLOPs of it, by module name, where it was counted.
     """
 
     def __init__(self, network: nn.Module, rules: Mapping[str, Rule]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdap.fleet_data.architecture import KeptChannels
 from hdap.networks.walk.channel_ties import Settled
@@ -70,7 +71,7 @@ def group_units(
             done.add(key)
             units = np.flatnonzero(signature == key)
             why = next((settled.why[u] for u in units.tolist() if u in settled.why), "")
-            found = why or _found(units, int(common[key]), candidates)
+            found = why or _found(np.append(signature == key, False), int(common[key]), candidates)
             if isinstance(found, UnitGroup) and len(found.units) > 1:
                 groups.append(found)
                 continue
@@ -107,9 +108,13 @@ def _in_order(values: Atoms) -> list[int]:
     return [int(values[i]) for i in np.sort(first)]
 
 
-def _found(units: Atoms, multiple: int, candidates: Sequence[ChannelMaker]) -> UnitGroup | str:
-    """The width group of these units, or why it is none."""
-    whole = [c for c in candidates if len(c.units) and np.isin(c.units, units).all()]
+def _found(
+    together: NDArray[np.bool_], multiple: int, candidates: Sequence[ChannelMaker]
+) -> UnitGroup | str:
+    """The width group of the units that go together, or why it is none; of a constant, which is
+    -1, the last of `together` says that it does not."""
+    units = np.flatnonzero(together)
+    whole = [c for c in candidates if len(c.units) and together[c.units].all()]
     if not whole:
         return _PARTLY
     even = [c for c in whole if _blocks(c.units, len(units))]
