@@ -1,11 +1,14 @@
 """Layers that run once a box: as often as something is found, which no trace can know."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from hdap.fleet_data.costs import flops
-from hdap.networks.counting import count_flops
+from hdap.fleet_data.errors import UnsupportedModelError
+from hdap.networks.counting import check_pruned, count_flops
+from hdap.networks.forward_pass import random_images
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 from hdap.simulation.law import _Work
@@ -51,6 +54,21 @@ def test_a_head_that_ran_on_nothing_stays_and_what_it_reads_is_pruned() -> None:
     assert count_flops(pruned, SHAPE)[""] == flops(architecture, counts[None])[0]
     pruned.least = float("-inf")
     assert pruned(torch.randn(1, *SHAPE))[1].shape == (256, 4)
+
+
+def test_a_pruned_network_may_find_another_number_of_boxes() -> None:
+    dense, counts = Masks().eval(), np.array([5, 7])
+    architecture = trace(dense)
+    pruned = prune(dense, architecture, counts).eval()
+    assert isinstance(pruned, Masks)
+    pruned.score.weight.data *= 1_000.0
+    boxes = [x(random_images(x, SHAPE, 1, seed=0))[1] for x in (dense, pruned)]
+    assert len(boxes[0]) < len(boxes[1])
+    size = check_pruned(dense, pruned, architecture, counts)
+    assert size.flops == flops(architecture, counts[None])[0]
+    pruned.last = nn.Linear(10, 3)
+    with pytest.raises(UnsupportedModelError, match="must give an output of shape"):
+        check_pruned(dense, pruned, architecture, counts)
 
 
 def test_what_ran_on_nothing_costs_no_time() -> None:
