@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdap.clustering.features import Feature
-from hdap.clustering.grouping import grouped_medians, grouped_rows, median_size
+from hdap.clustering.grouping import grouped_less, grouped_medians, grouped_rows, median_size
 from hdap.clustering.workload_effect import MAD_TO_SD
 from hdap.fleet_data.records import Codes, Floats, Measurements, Reals
 from hdap.fleet_data.row_blocks import row_blocks
@@ -85,5 +85,4 @@ def _noise(column: Reals, middle: Floats, device: Codes, ratio: bool) -> float:
     for part in row_blocks(len(column)):
         value = column[part].astype(np.float64)
         left[part] = np.log(np.maximum(value, 1e-300)) if ratio else value
-        left[part] -= middle[device[part]]
-    return MAD_TO_SD * median_size(left)
+    return MAD_TO_SD * median_size(grouped_less(device, left, middle, out=left))

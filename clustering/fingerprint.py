@@ -14,6 +14,7 @@ import numpy as np
 from hdap.clustering.context_features import belief, context_features
 from hdap.clustering.features import Feature, fill_from_neighbours, relevance, standardise
 from hdap.clustering.grouping import (
+    grouped_less,
     grouped_median,
     grouped_medians,
     grouped_rows,
@@ -208,10 +209,7 @@ def _tail(measurements: Measurements) -> tuple[Floats, Floats] | None:
         size[part] = np.rint(2 * np.log2(runs[part]))
     size -= size.min()
     by_size = grouped_median(size, tail, int(size.max()) + 1) - float(np.median(tail))
-    for part in row_blocks(len(tail)):
-        tail[part] -= by_size[size[part]]
+    grouped_less(size, tail, by_size, out=tail)
     value = grouped_medians(device, tail, devices, counts)
-    for part in row_blocks(len(tail)):
-        tail[part] -= value[device[part]]
-    noise = MAD_TO_SD * median_size(tail)
+    noise = MAD_TO_SD * median_size(grouped_less(device, tail, value, out=tail))
     return value, noise / np.sqrt(np.maximum(grouped_rows(device, devices, counts), 1.0))

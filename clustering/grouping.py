@@ -24,6 +24,13 @@ def grouped_sum(groups: Codes, values: Reals, size: int) -> Floats:
     return total
 
 
+def grouped_less(groups: Codes, values: Floats, effect: Floats, out: Floats) -> Floats:
+    """`values` (n) less the `effect` (size) of their group, into `out` (n)."""
+    for part in row_blocks(len(values)):
+        np.subtract(values[part], effect[groups[part]], out=out[part])
+    return out
+
+
 def grouped_rows(groups: Codes, size: int, weights: Floats | None) -> Floats:
     """Rows of each group, each counting as its weight (n; None: one): `size` floats."""
     if weights is None:

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from hdap.clustering.grouping import (
     grouped_count,
+    grouped_less,
     grouped_median,
     grouped_sum,
     median_size,
@@ -104,14 +105,8 @@ class _Layout:
 
     def left(self, log_latency: Floats, effect: Floats, offset: Floats, out: Floats) -> None:
         """What effects (W) and offsets (D) leave of log latencies (n), into `out` (n)."""
-        _less(log_latency, effect, self.workload, out)
-        _less(out, offset, self.device, out)
-
-
-def _less(values: Floats, effect: Floats, codes: Codes, out: Floats) -> Floats:
-    for part in row_blocks(len(values)):
-        np.subtract(values[part], effect[codes[part]], out=out[part])
-    return out
+        grouped_less(self.workload, log_latency, effect, out)
+        grouped_less(self.device, out, offset, out)
 
 
 def _weigh(measurements: Measurements, residual: Floats, limit: float, out: Reals) -> None:
@@ -158,9 +153,9 @@ def _polish(log_latency: Floats, layout: _Layout, out: Floats) -> tuple[Floats, 
     offset = np.zeros(layout.devices)
     effect = np.zeros(layout.workloads)
     for _ in range(POLISH_SWEEPS):
-        left = _less(log_latency, offset, device, out)
+        left = grouped_less(device, log_latency, offset, out)
         effect = grouped_median(workload, left, layout.workloads)
-        left = _less(log_latency, effect, workload, out)
+        left = grouped_less(workload, log_latency, effect, out)
         offset = np.nan_to_num(grouped_median(device, left, layout.devices))
     return effect, offset
 

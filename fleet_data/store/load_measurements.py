@@ -195,7 +195,7 @@ def _known(block: NDArray[Any]) -> NDArray[Any]:
 
 
 def _seconds(block: NDArray[Any]) -> NDArray[Any]:
-    return np.where(np.isneginf(block), np.nan, block / 1e6)
+    return _known(block) / 1e6
 
 
 def _sqlite_blocks(
