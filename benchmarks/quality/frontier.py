@@ -1,7 +1,8 @@
 """Accuracy at equal measured latency, on photographs: hdap beside what one would use instead.
 
     python -m benchmarks.quality.frontier [--work build/frontier] [--jobs 2] [--threads 1]
-        [--seeds 3] [--networks fashion_resnet] [--quick] [--redraw] [--out docs/pictures]
+        [--seeds 3] [--networks fashion_resnet] [--shares 0.25 0.12 0.06] [--arms uniform hdap]
+        [--quick] [--redraw] [--out docs/pictures]
 
 A ResNet and a MobileNetV2 of CIFAR's kind learn Fashion-MNIST (Debian's dataset-fashion-mnist).
 This machine is the device: 60 configurations are measured with ONNX Runtime and surrogates fitted
@@ -37,7 +38,16 @@ import torch
 from benchmarks.proof.whole_loop import machine
 from benchmarks.quality.frontier_device import Rig
 from benchmarks.quality.frontier_picture import draw
-from benchmarks.quality.frontier_plan import NETWORKS, QUICK, SCRATCH, TUNED, Cell, Settings, Work
+from benchmarks.quality.frontier_plan import (
+    ARMS,
+    NETWORKS,
+    QUICK,
+    SCRATCH,
+    TUNED,
+    Cell,
+    Settings,
+    Work,
+)
 from benchmarks.quality.frontier_table import missed, report, rows_of
 from benchmarks.quality.frontier_training import run_cell
 from benchmarks.quality.frontier_widths import choose_widths
@@ -48,7 +58,8 @@ PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 def main() -> None:
     options = _options()
-    settings = replace(Settings(), seeds=options.seeds, networks=tuple(options.networks))
+    asked = {name: tuple(getattr(options, name)) for name in ("networks", "shares", "arms")}
+    settings = replace(Settings(), seeds=options.seeds, **asked)
     settings = QUICK if options.quick else settings
     work = Work(options.work)
     out = options.out or (options.work if options.quick else PICTURES)
@@ -133,6 +144,8 @@ def _options() -> argparse.Namespace:
     add("--threads", type=int, default=1, help="threads of each")
     add("--seeds", type=int, default=Settings().seeds, help="more may be added later")
     add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="others may be added")
+    add("--shares", nargs="+", type=float, default=Settings().shares, help="of FLOPs, the points")
+    add("--arms", nargs="+", choices=ARMS, default=ARMS, help="uniform among them")
     add("--quick", action="store_true", help="tries whether it runs")
     add("--redraw", action="store_true", help="tables and picture of what is there")
     add("--out", type=Path, help="docs/pictures; of --quick the --work folder")

@@ -28,7 +28,8 @@ from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 
 DEVICE = Device("here", CONDITIONS[0], 1.0)
-FLOPS_RANGE = "15%-90%"
+LEARNED_BELOW, LEARNED_TO = 0.6, 0.9
+"""What is learned from spans 0.6 of the narrowest point to 0.9 of the dense network's FLOPs."""
 RUNS = 20
 """Least inferences a measurement."""
 
@@ -52,7 +53,7 @@ class Rig:
         folder = work.folder / "device" / network
         own = LoopSettings(
             model=model_of(network),
-            flops_range=FLOPS_RANGE,
+            flops_range=f"{LEARNED_BELOW * min(settings.shares):.1%}-{LEARNED_TO:.0%}",
             first=settings.learned,
             rounds=0,
             learn_s=settings.seconds,
