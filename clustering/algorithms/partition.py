@@ -99,18 +99,35 @@ def merge(points: Floats, labels: Ints, clusters: int | None = None) -> Ints:
 
     Until all pairs are distinct, the least distinct first; or, given `clusters`, until at most so
     many are left, the pair first that adds least scatter (Ward 1963).
+
+    Two are distinct, too, where nothing of the one was indistinct from anything of the other to
+    begin with: what was merged is wide, and would else take in one step after the other of a
+    staircase (clocks that throttle by steps) until one cluster is left.
     """
     moments = Moments.of(points, labels)
     number = np.append(np.arange(len(moments.count)), -1)
+    nearest_parts = separations(moments)
     while len(moments.count) > (clusters or 1):
-        apart = separations(moments) if clusters is None else growth(moments)
+        apart = growth(moments)
+        if clusters is None:
+            apart = np.maximum(separations(moments), nearest_parts)
         first, second = sorted(divmod(int(np.argmin(apart)), len(apart)))
         if clusters is None and apart[first, second] >= 1.0:
             break
         moments = moments.merged(first, second)
+        nearest_parts = _joined(nearest_parts, first, second)
         number = np.where(number == second, first, number)
         number = np.where(number > second, number - 1, number)
     return number[labels]
+
+
+def _joined(apart: Floats, first: int, second: int) -> Floats:
+    """The least of what `second` and `first` are apart from each, `second` gone (K - 1 x K - 1)."""
+    least = np.minimum(apart[first], apart[second])
+    result = apart.copy()
+    result[first, :], result[:, first], result[first, first] = least, least, np.inf
+    rest = np.delete(np.arange(len(apart)), second)
+    return result[np.ix_(rest, rest)]
 
 
 def nearest(points: Floats, members: Floats, labels: Ints) -> tuple[Ints, Floats]:

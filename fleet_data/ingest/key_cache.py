@@ -50,14 +50,17 @@ class KeyCache:
         """`key` and `hash` of each text; null for the empty text."""
         frame = pl.DataFrame({"value": texts})
         distinct = frame.filter(pl.col("value") != "").unique(maintain_order=True)
-        new = distinct.join(self._known, on="value", how="anti", maintain_order="left")["value"]
+        # what is known of these first: a table of a million is not hashed for every block
+        known = self._known.join(distinct, on="value", how="semi")
+        new = distinct.join(known, on="value", how="anti", maintain_order="left")["value"]
         if len(new):
             keys, added = self._writer.text_keys(self._kind, new)
             learned = keys.with_columns(hash=text_hashes(keys["value"]))
             self._known = pl.concat([self._known, learned])
+            known = pl.concat([known, learned])
             self.added += added
             self.default_names.add(keys["value"].tail(added))
-        return frame.join(self._known, on="value", how="left", maintain_order="left")
+        return frame.join(known, on="value", how="left", maintain_order="left")
 
 
 class SoftwareKeys:
@@ -97,20 +100,22 @@ class ConfigurationKeys:
         """`frame` (with `model`, `channels`) plus `configuration_key`, `configuration_hash` and
         `error`, which says why the channels are no configuration of the model."""
         pair = ["model", "channels"]
-        new = frame.select(pair).unique(maintain_order=True).join(self._known, on=pair, how="anti")
+        distinct = frame.select(pair).unique(maintain_order=True)
+        known = self._known.join(distinct, on=pair, how="semi")
+        new = distinct.join(known, on=pair, how="anti", maintain_order="left")
         if new.height:
-            if self._known.height > _MOST_REMEMBERED:
-                self._known = frame.select(pair).unique().join(self._known, on=pair)
             learned = [
                 self._learn(str(model), group["channels"])
                 for (model,), group in new.group_by("model", maintain_order=True)
             ]
-            self._known = pl.concat([self._known, *learned])
-        if self._known.height == 1:
-            only = self._known.row(0, named=True)
+            remembered = known if self._known.height > _MOST_REMEMBERED else self._known
+            self._known = pl.concat([remembered, *learned])
+            known = pl.concat([known, *learned])
+        if known.height == 1:
+            only = known.row(0, named=True)
             names = list(_REMEMBERED)[2:]
             return frame.with_columns(pl.lit(only[n], _REMEMBERED[n]).alias(n) for n in names)
-        return frame.join(self._known, on=pair, how="left", maintain_order="left")
+        return frame.join(known, on=pair, how="left", maintain_order="left")
 
     def _learn(self, model: str, texts: pl.Series) -> pl.DataFrame:
         """What each text of one model is, in the shape of `_REMEMBERED`."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from hdap.fleet_data.folded_parts import FoldedParts
 from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA, rejects_of
 from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, SoftwareKeys, Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes
@@ -17,6 +18,7 @@ from hdap.fleet_data.units.latency_unit import UNITS, LatencyUnits
 # what is stored as it is, and in which column; texts become keys, weights go to the devices
 _STORED = {c.name: c.name for c in COLUMNS if c.role in ("measurement", "context")}
 _STORED["timestamp"] = "measured_at_us"
+_WEIGHTS = {"device_key": pl.Int64, "weight": pl.Float64}
 
 
 class RowWriter:
@@ -40,7 +42,7 @@ class RowWriter:
         self.configuration_keys: set[int] = set()
         self.first_us: int | None = None
         self.last_us: int | None = None
-        self._weights = pl.DataFrame(schema={"device_key": pl.Int64, "weight": pl.Float64})
+        self._weights = FoldedParts(pl.DataFrame(schema=_WEIGHTS), _last_of_each)
 
     def write(self, checked: Checked) -> pl.DataFrame:
         """Write the good rows of a block; all its rejects, those of its channels included."""
@@ -106,13 +108,13 @@ class RowWriter:
         self._levels.add(_unknown_filled(rows))
         if "weight" in frame.columns:
             weights = pl.DataFrame({"device_key": device["key"], "weight": frame["weight"]})
-            both = pl.concat([self._weights, weights.drop_nulls()])
-            self._weights = both.unique("device_key", keep="last", maintain_order=True)
+            self._weights.add(_last_of_each(weights.drop_nulls()))
 
     def finish(self) -> int:
         """Write what is known at the end only: weights, units; how many rows were added."""
-        if self._weights.height:
-            self._writer.set_weights(self._weights)
+        weights = self._weights.total()
+        if weights.height:
+            self._writer.set_weights(weights)
         added = self._writer.finish()
         self.read_anew = self._writer.settle_units(self._levels.total(), self._units)
         return added
@@ -127,6 +129,10 @@ class RowWriter:
         ).row(0)
         self.first_us = least if self.first_us is None else min(self.first_us, least)
         self.last_us = most if self.last_us is None else max(self.last_us, most)
+
+
+def _last_of_each(weights: pl.DataFrame) -> pl.DataFrame:
+    return weights.unique("device_key", keep="last", maintain_order=True)
 
 
 def _is_pruned(frame: pl.DataFrame, device: pl.Series, pruned: PrunedDevices) -> pl.Series:

@@ -233,6 +233,9 @@ class ClusteringHead:
     """A clustering without its devices: what is asked of it most, whatever the fleet's size."""
 
     id: int
+    algorithm: str
+    parameters: Mapping[str, Any]
+    seed: int
     created_at: datetime
     measurement_mark: int
     clusters: int

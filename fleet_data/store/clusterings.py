@@ -77,12 +77,20 @@ class ClusteringStore(StorePart):
                 return None
             mine = clusters.c.clustering_id == row.clustering_id
             count = connection.scalar(sa.select(sa.func.count()).where(mine)) or 0
-        return ClusteringHead(row.clustering_id, row.created_at, row.measurement_mark, int(count))
+        known = {name: row._mapping[name] for name in _HEAD}
+        return ClusteringHead(id=row.clustering_id, clusters=int(count), **known)
 
     def outliers(self, clustering_id: int) -> frozenset[str]:
         """Names of the devices that a clustering calls outliers."""
+        return self._names_of(clustering_id, cluster_devices.c.outlier)
+
+    def representatives(self, clustering_id: int) -> frozenset[str]:
+        """Names of the devices that represent their cluster in a clustering."""
+        return self._names_of(clustering_id, cluster_devices.c.representative)
+
+    def _names_of(self, clustering_id: int, which: "sa.Column[bool]") -> frozenset[str]:
         mine = cluster_devices.c.clustering_id == clustering_id
-        wanted = sa.select(cluster_devices.c.device_id).where(mine, cluster_devices.c.outlier)
+        wanted = sa.select(cluster_devices.c.device_id).where(mine, which)
         with self._database.reading() as connection:
             return frozenset(connection.scalars(wanted))
 
@@ -153,6 +161,7 @@ def _device_frame(key: int, record: ClusteringRecord) -> pl.DataFrame:
     ).with_columns(clustering_id=pl.lit(key))
 
 
+_HEAD = ("algorithm", "parameters", "seed", "created_at", "measurement_mark")
 _MEMBER_COLUMNS = (
     *("device_id", "cluster", "outlier", "representative", "factor", "factor_sd", "software"),
     *("software_before", "software_since_us", "fingerprint"),

@@ -20,6 +20,8 @@ _REMEDY = "give a path, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 BUSY_SECONDS = 30
 _BUSY_PAUSE = 0.01
 _BULK_CACHE_KIB = 96 * 1024
+_SORTING_THREADS = 2
+"""Beside SQLite's own: indexes of millions of rows are sorted in parts."""
 _SERVER_OPTIONS = {"connect_timeout": 10, "application_name": "hdap"}
 _KNOWN = (
     ("database is locked", "is locked by another process: wait for it to end, then try again"),
@@ -128,6 +130,7 @@ class Database:
             try:
                 driver.execute("PRAGMA foreign_keys=OFF")  # takes effect outside transactions only
                 driver.execute(f"PRAGMA cache_size=-{_BULK_CACHE_KIB}")
+                driver.execute(f"PRAGMA threads={_SORTING_THREADS}")
                 with connection.begin():
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                     yield connection

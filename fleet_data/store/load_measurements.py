@@ -43,6 +43,9 @@ _FIXED = (
 )
 _EXACT = ("reduced_rows", "reduced_spread", "measured_at")
 _OPTIONAL = ("latency_p95_ms", "reduced_rows", "reduced_spread", *CONTEXT)
+_NULLABLE = {name: f"m.{name}" for name in _OPTIONAL} | {"measured_at": "m.measured_at_us"}
+_FIRST_ROWS = 10_000
+"""Looked at before all are: what these fill or differ in need not be asked of millions."""
 
 
 def load_measurements(
@@ -148,19 +151,52 @@ def load_devices(connection: sa.Connection) -> tuple[Ints, Devices]:
     return numbers["key"].copy(), Devices(ids, numbers["weight"].copy())
 
 
+@dataclass(frozen=True)
+class _Extent:
+    """Number of rows; which of `_NULLABLE` some of them fill; least and greatest of each of
+    `_FIXED` (of one that varies: of some rows)."""
+
+    rows: int
+    filled: list[bool]
+    ends: list[tuple[Any, Any]]
+
+    @classmethod
+    def of(cls, connection: sa.Connection, where: str) -> "_Extent":
+        """Of the rows for which `where` holds."""
+        some = f"(SELECT * FROM measurements m WHERE {where} LIMIT {_FIRST_ROWS}) m"
+        first = cls._asked(
+            connection, some, cls(0, [False] * len(_NULLABLE), [(0, 0)] * len(_FIXED))
+        )
+        return cls._asked(connection, f"measurements m WHERE {where}", first)
+
+    @classmethod
+    def _asked(cls, connection: sa.Connection, rows: str, known: "_Extent") -> "_Extent":
+        """Of `rows`, asking only for what is not `known` to be filled or to vary."""
+        filled = [
+            "1" if there else f"count({sql})"
+            for sql, there in zip(_NULLABLE.values(), known.filled, strict=True)
+        ]
+        ends = [
+            f"{end}({column.sql})" if low == high else str(value)
+            for column, (low, high) in zip(_FIXED, known.ends, strict=True)
+            for end, value in (("min", low), ("max", high))
+        ]
+        wanted = f"SELECT count(*), {', '.join((*filled, *ends))} FROM {rows}"
+        total, *rest = connection.exec_driver_sql(wanted).one()
+        counts, found = rest[: len(filled)], rest[len(filled) :]
+        pairs = list(zip(found[::2], found[1::2], strict=True))
+        return cls(total, [bool(count) for count in counts], pairs)
+
+
 def _columns(connection: sa.Connection, where: str, places: dict[str, Change]) -> _Loaded:
     """`places` say of columns of keys where each key stands."""
-    optional = {name: f"m.{name}" for name in _OPTIONAL} | {"measured_at": "m.measured_at_us"}
-    asked = [f"count({sql})" for sql in optional.values()]
-    asked += [f"{end}({c.sql})" for c in _FIXED for end in ("min", "max")]
-    counted = f"SELECT count(*), {', '.join(asked)} FROM measurements m WHERE {where}"
-    total, *rest = connection.exec_driver_sql(counted).one()
-    filled, ends = rest[: len(optional)], rest[len(optional) :]
-    change = places | {name: _known for name in optional} | {"measured_at": _seconds}
+    extent = _Extent.of(connection, where)
+    total = extent.rows
+    change = places | {name: _known for name in _NULLABLE} | {"measured_at": _seconds}
     # what all rows agree in is one number, whatever their number
     alike = {
         column.name: np.broadcast_to(_kept(np.array([low]), column, change), total)
-        for column, low, high in zip(_FIXED, ends[::2], ends[1::2], strict=True)
+        for column, (low, high) in zip(_FIXED, extent.ends, strict=True)
         if total and low == high and column.name != "latency_ms"
     }
     sqlite = connection.dialect.name == "sqlite"
@@ -168,8 +204,8 @@ def _columns(connection: sa.Connection, where: str, places: dict[str, Change]) -
     known = "ifnull({}, -9e999)" if sqlite else "coalesce({}::float8, '-infinity'::float8)"
     columns = tuple(c for c in _FIXED if c.name not in alike) + tuple(
         _Column(name, known.format(sql), np.float64, np.float64 if name in _EXACT else np.float32)
-        for (name, sql), rows in zip(optional.items(), filled, strict=True)
-        if rows
+        for (name, sql), filled in zip(_NULLABLE.items(), extent.filled, strict=True)
+        if filled
     )
     chosen = ", ".join(column.sql for column in columns)
     statement = f"SELECT {chosen} FROM measurements m WHERE {where} ORDER BY m.measurement_id"

@@ -21,6 +21,8 @@ from hdap.fleet_data.telemetry import SIMULATED
 NO_MARK = 2**62
 """A mark that no row comes after."""
 
+_KEY = configurations.c.configuration_key
+
 
 class MeasurementStore(StorePart):
     """What the fleet told us, read back."""
@@ -40,7 +42,7 @@ class MeasurementStore(StorePart):
         m = measurements.c
         wanted = _count_after(mark)
         if model is not None:
-            mine = sa.select(configurations.c.configuration_key)
+            mine = sa.select(_KEY)
             mine = mine.where(configurations.c.model == model)
             # only what came after is looked at, not all rows of the model
             wanted = wanted.where((m.configuration_key + 0).in_(mine))
@@ -50,7 +52,7 @@ class MeasurementStore(StorePart):
     def devices_of(self, model: str) -> NDArray[np.object_]:
         """Names of the devices that measured a model, in the order in which they came."""
         mine = configurations.c.model == model
-        keys = sa.select(configurations.c.configuration_key).where(mine)
+        keys = sa.select(_KEY).where(mine)
         some = (
             sa.select(measurements.c.device_key)
             .distinct()
@@ -82,12 +84,22 @@ class MeasurementStore(StorePart):
         with self._database.reading() as connection:
             return tuple(names_of(connection, configurations.c.model))
 
+    def configuration_counts(self) -> dict[str, int]:
+        """How many configurations of each model were measured, by name: what `model_counts` says
+        of them without a look at each row."""
+        there = sa.exists().where(measurements.c.configuration_key == _KEY)
+        counted = sa.select(configurations.c.model, sa.func.count()).where(there)
+        model = configurations.c.model
+        with self._database.reading() as connection:
+            found = connection.execute(counted.group_by(model).order_by(model))
+            return {name: count for name, count in found}
+
     def model_counts(self) -> tuple[ModelCounts, ...]:
         """How much was measured of each model, by name."""
         key = (measurements.c.configuration_key, measurements.c.device_key)
         # in the order of an index, which holds all that is asked for
         pairs = sa.select(*key, sa.func.count().label("rows")).group_by(*key).subquery()
-        same = pairs.c.configuration_key == configurations.c.configuration_key
+        same = pairs.c.configuration_key == _KEY
         dense = sa.case((configurations.c.channels == "", pairs.c.rows), else_=0)
         rows, dense_rows = (sa.cast(sa.func.sum(c), sa.BigInteger) for c in (pairs.c.rows, dense))
         counted = (
@@ -111,12 +123,14 @@ class MeasurementStore(StorePart):
         from."""
         m = measurements.c
         key = (sa.func.coalesce(m.batch_size, 1), devices.c.device_id)
+        of_model = (configurations.c.model == model, configurations.c.channels != "")
+        # not joined: without statistics a planner begins with the rows of the dense network
+        pruned = m.configuration_key.in_(sa.select(_KEY).where(*of_model))
         wanted = (
             sa.select(*key, m.configuration_key, sa.func.count())
             .select_from(measurements)
-            .join(configurations, m.configuration_key == configurations.c.configuration_key)
             .join(devices, m.device_key == devices.c.device_key)
-            .where(configurations.c.model == model, configurations.c.channels != "")
+            .where(pruned)
             .group_by(*key, m.configuration_key)
         )
         with self._database.reading() as connection:

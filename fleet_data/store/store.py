@@ -20,7 +20,7 @@ from hdap.fleet_data.store.engine import (
     shown,
 )
 from hdap.fleet_data.store.history_store import HistoryStore
-from hdap.fleet_data.store.ingest_writer import IngestStore
+from hdap.fleet_data.store.ingest_store import IngestStore
 from hdap.fleet_data.store.measurements import MeasurementStore
 from hdap.fleet_data.store.migrate import OutdatedError, migrate
 from hdap.fleet_data.store.network_store import NetworkStore

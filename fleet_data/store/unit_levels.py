@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
+from hdap.fleet_data.folded_parts import FoldedParts
 from hdap.fleet_data.records import Bools
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.schema import configurations, models, runtimes
@@ -25,8 +26,6 @@ LEVELS = {
 ALL_ROWS = 300_000
 """Rows up to which all that are stored are looked at again; of more, blocks from all over."""
 BLOCK_ROWS = 2_000
-MOST_LEVELS = 1_000_000
-"""Levels of an ingest after which those that agree are joined, to bound memory."""
 _PART = (pl.col("latency_ms").log(2.0) / 2.0).floor().alias("part")
 _OF_ROWS = (
     pl.len().alias("rows"),
@@ -75,21 +74,17 @@ class LevelSums:
     """Takes the rows of an ingest block by block."""
 
     def __init__(self) -> None:
-        self._parts: list[pl.DataFrame] = []
-        self._pending = 0
+        self._levels = FoldedParts(pl.DataFrame(schema=LEVELS), joined)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Rows that nothing is said of yet: `PLACE`, `latency_ms`, `cpu_freq_mhz`."""
         state = {"unit_ms": 1.0, "unit_sure": 0.0, "looks_like_ms": 0.0}
-        found = summed_up(rows.with_columns(pl.lit(v).alias(n) for n, v in state.items()))
-        self._parts.append(found)
-        self._pending += found.height
-        if self._pending > MOST_LEVELS:
-            self._parts, self._pending = [self.total()], 0
+        told = rows.with_columns(pl.lit(v).alias(n) for n, v in state.items())
+        self._levels.add(summed_up(told))
 
     def total(self) -> pl.DataFrame:
         """All levels so far, in an order that rows alone decide."""
-        return joined(pl.concat([pl.DataFrame(schema=LEVELS), *self._parts])).sort(*PLACE, "low_ms")
+        return self._levels.total().sort(*PLACE, "low_ms")
 
 
 def stored_levels(connection: sa.Connection, newest: int) -> pl.DataFrame:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,8 +40,9 @@ from hdap.workflows.learn_accuracy import (
     stored_importance,
 )
 
-if TYPE_CHECKING:
-    pass
+FINEST_FOR_ROOM = 4
+"""A finer grid than the lanes of any processor is taken only where a budget asks for it."""
+MOST_AT_NARROWEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -159,32 +159,33 @@ def build_search_problem(
     step = request.step or latency.step
     if request.fleet_as is not None and not request.step:
         step = fleet_step(latency.steps, fleet.shares.sum(axis=1))
-    space, allowed = _space(request, architecture, step, share, allowed)
     _require_a_reason_to_be_large(request, goals)
-    problem = SearchProblem.build(
-        space,
-        allowed,
-        latency,
-        fleet,
-        importance.with_proxy(proxy(request.proxy), architecture),
-        floor=floor,
-        goals=goals,
-        risk=request.risk,
-        limit_ms=limit,
-        floor_share=request.floor_share,
-    )
+
+    def posed(step: int) -> SearchProblem:
+        space, within = _space(request, architecture, step, share, allowed)
+        return SearchProblem.build(
+            space,
+            within,
+            latency,
+            fleet,
+            importance.with_proxy(proxy(request.proxy), architecture),
+            floor=floor,
+            goals=goals,
+            risk=request.risk,
+            limit_ms=limit,
+            floor_share=request.floor_share,
+        )
+
+    problem = posed(step) if request.step else _on_a_grid_with_room(posed, step)
     # A budget out of reach is said here, before anyone waits for it.
-    return problem, profile(space, allowed, problem.uniform, problem.every)
+    return problem, profile(problem.space, problem.band, problem.uniform, problem.every)
 
 
 def _space(
     request: SearchRequest, architecture: Architecture, step: int, share: float, allowed: FlopsBand
 ) -> tuple[SearchSpace, FlopsBand]:
-    """The grid of `step` and the band that it reaches.
-
-    Where the grid is the measurements' and holds no network as small as the budget, it is halved
-    until it does. Raises InfeasibleError where none does, or a grid was asked for.
-    """
+    """The grid of `step` and the band that it reaches. Raises InfeasibleError where it holds no
+    network as small as the budget."""
     whole = matching_groups(architecture, request.keep)
     widths = {g.name: g.width for g in architecture.groups if g.name in whole}
     fixed = widths | dict(request.fixed)
@@ -194,12 +195,24 @@ def _space(
     if allowed.low == 1:
         least = int(flops(architecture, space.smallest[None, :])[0])
         wanted = replace(allowed, low=min(least, allowed.high))
+    return space, reached(space, wanted)
+
+
+def _on_a_grid_with_room(posed: Callable[[int], SearchProblem], step: int) -> SearchProblem:
+    """The problem on the measurements' grid, halved where that holds nothing within the budget,
+    and where its uniform network is hardly wider than the narrowest: what is left to choose from
+    would be worse than the base line on a finer grid.
+
+    Raises InfeasibleError where no grid holds anything within the budget.
+    """
     try:
-        return space, reached(space, wanted)
+        problem = posed(step)
+        if step <= FINEST_FOR_ROOM or problem.narrowest_share <= MOST_AT_NARROWEST:
+            return problem
     except InfeasibleError:
-        if request.step or step == 1:
+        if step == 1:
             raise
-    return _space(request, architecture, step // 2, share, allowed)
+    return _on_a_grid_with_room(posed, step // 2)
 
 
 def _require_a_reason_to_be_large(request: SearchRequest, goals: Goals) -> None:

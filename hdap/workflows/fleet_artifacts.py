@@ -18,6 +18,7 @@ from hdap.fleet_data.costs import memory_boundness
 from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.fleet_data.records import (
     Bools,
+    ClusteringHead,
     ClusteringRecord,
     Floats,
     LearningRecord,
@@ -30,7 +31,7 @@ from hdap.surrogate.models.registry import BASE_LINES, SURROGATES, load_surrogat
 from hdap.surrogate.training_data.row_selection import ROWS_PER_CELL
 from hdap.surrogate.validation.fit_surrogates import FitResult, fit
 from hdap.surrogate.validation.learning_curve import errors_by_rows
-from hdap.workflows.artifacts import latest_clustering, require_measurements
+from hdap.workflows.artifacts import require_measurements
 
 LARGE_FLEET = 20_000
 """Devices above which a surrogate is not shown all rows."""
@@ -49,13 +50,14 @@ def ensure_clustering(
     Current means: no row has been added since, and `choice` is None or asks for the same. A choice
     that is None repeats the algorithm and number of clusters of the latest clustering.
     """
-    latest = latest_clustering(store)
+    latest = store.clustering_head()
     mark = store.measurement_mark()
     for each in store.set_aside():
         say(str(each))
     if choice is None and latest is not None and latest.measurement_mark == mark:
-        say(f"clustering {latest.id} is current: {_count(latest)}")
-        return latest
+        current = store.clustering(latest.id)
+        say(f"clustering {latest.id} is current: {_count(current)}")
+        return current
     if choice is None:
         choice = _as_before(latest)
         reason = "there is none yet" if latest is None else "telemetry was added since the last"
@@ -63,7 +65,7 @@ def ensure_clustering(
     return _cluster(store, choice, mark, progress, say)
 
 
-def _as_before(latest: ClusteringRecord | None) -> ClusteringChoice:
+def _as_before(latest: ClusteringHead | None) -> ClusteringChoice:
     if latest is None:
         return ClusteringChoice()
     return ClusteringChoice(
@@ -109,7 +111,7 @@ def _clustered(
         measurement_mark=mark,
         resamples=choice.resamples,
         memory_boundness=_memory_boundness(store, measurements),
-        standing=_standing(latest_clustering(store), measurements),
+        standing=_standing(store, measurements),
         progress=progress,
     )
     note = software_note(measurements, record.software)
@@ -118,13 +120,16 @@ def _clustered(
     return record
 
 
-def _standing(latest: ClusteringRecord | None, measurements: Measurements) -> Bools | None:
+def _standing(store: Store, measurements: Measurements) -> Bools | None:
     """Devices that represented their cluster so far and have measured pruned networks."""
+    latest = store.clustering_head()
     if latest is None:
         return None
     ids = measurements.devices.ids
     rows = np.bincount(measurements.device[~measurements.dense], minlength=len(ids))
-    found: Bools = (rows > 0) & np.isin(ids, latest.device_ids[latest.representative])
+    found: Bools = rows > 0
+    standing = store.representatives(latest.id)
+    found[found] = [name in standing for name in ids[found].tolist()]
     return found
 
 

@@ -1,13 +1,12 @@
 """Which command comes next, as it can be typed in the state that the database is in."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
 from typing import Literal
 
 from hdap.fleet_data.model_names import kind_of_model
-from hdap.fleet_data.records import ModelCounts
 from hdap.fleet_data.store import Store
 from hdap.surrogate.learning.pooled_cells import LEAST_FLEET
 
@@ -71,23 +70,25 @@ def plan_command(model: str, study: str | None = None) -> str:
     return command_line("plan", "--model", model, *around, "--out", free_name("bundles"))
 
 
-def for_models(store: Store, measured_models: Sequence[ModelCounts] | None = None) -> list[str]:
-    """For each measured model (of these): search where enough was measured of it, else measure
+def for_models(store: Store, models: Collection[str] | None = None) -> list[str]:
+    """For each measured model (of `models`): search where enough was measured of it, else measure
     more. Empty where nothing was measured, or nothing of a model that can be traced.
     """
     outliers = _outliers(store)
     found = []
-    for counts in store.model_counts() if measured_models is None else measured_models:
+    for model, configurations in store.configuration_counts().items():
+        if models is not None and model not in models:
+            continue
         measured = "few"
-        # the first is known already, and the second reads every pruned measurement of the model
-        if counts.configurations >= LEAST_FLEET:
-            measured = _measured(store.pruned_pairs(counts.model), outliers)
+        # the first is cheap, and the second reads every pruned measurement of the model
+        if configurations >= LEAST_FLEET:
+            measured = _measured(store.pruned_pairs(model), outliers)
         if measured == "enough":
-            found.append(search_command(counts.model))
+            found.append(search_command(model))
         elif measured == "unsure":
             found.append("hdap cluster")
-        elif _traceable(store, counts.model):
-            found.append(plan_command(counts.model))
+        elif _traceable(store, model):
+            found.append(plan_command(model))
     # a search first: it is what all others lead to
     first = sorted(dict.fromkeys(found), key=lambda line: not line.startswith("hdap search"))
     return first[:MOST_MODELS]

@@ -115,6 +115,8 @@ class FleetWeights:
 
 def aligned_weights(clustering: ClusteringRecord, devices: Devices) -> Floats:
     """Weights in the clustering's order of devices; 0 for one that the fleet no longer has."""
+    if np.array_equal(clustering.device_ids, devices.ids):
+        return devices.weights
     weights = dict(zip(devices.ids.tolist(), devices.weights.tolist(), strict=True))
     return np.array([weights.get(name, 0.0) for name in clustering.device_ids.tolist()])
 

@@ -198,6 +198,13 @@ class SearchProblem:
             return uniform(self.space, self.band)
         return uniform_within(self.space, self.band, self.ucb_ms, self.limit_ms)
 
+    @property
+    def narrowest_share(self) -> float:
+        """Share of the free groups that uniform pruning on the grid leaves at their narrowest."""
+        free = self.space.free
+        at = self.space.index(self._uniform_on_the_grid[None])[0, free]
+        return float((at == 0).mean()) if len(free) else 0.0
+
     def _same_quality(self) -> float:
         """What the base line keeps, or uniform pruning on the grid where its grid keeps no more."""
         both = np.stack([self._uniform_on_the_grid, self.best_uniform.counts])

@@ -17,7 +17,6 @@ from hdap.cli import app
 from hdap.cli.app import COMMANDS
 from hdap.cli.options.config_file import flags
 from hdap.cli.terminal.next_steps import WITHOUT_DATABASE, Named, as_typed, remember_named
-from hdap.fleet_data.records import ModelCounts
 from hdap.fleet_data.store import Store
 from hdap.search.problem.budget import parse_ms
 from hdap.workflows.next_commands import (
@@ -135,7 +134,7 @@ def test_what_outliers_measured_does_not_count(
     clustered: bool, outlier: str, next_one: str
 ) -> None:
     store = SimpleNamespace(
-        model_counts=lambda: [ModelCounts("net:x", 20, 10, 2, 9)],
+        configuration_counts=lambda: {"net:x": 9},
         pruned_pairs=lambda model: [("a", i) for i in range(7)] + [("b", i) for i in (6, 7)],
         clustering_head=lambda: SimpleNamespace(id=1) if clustered else None,
         outliers=lambda clustering_id: frozenset({outlier}),

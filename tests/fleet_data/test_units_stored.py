@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hdap.fleet_data import folded_parts
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.ingest import IngestReport, ingest
@@ -183,7 +184,7 @@ def test_of_many_rows_a_sample_is_looked_at_and_every_new_device_is(
 ) -> None:
     monkeypatch.setattr(unit_levels, "ALL_ROWS", 30)
     monkeypatch.setattr(unit_levels, "BLOCK_ROWS", 5)
-    monkeypatch.setattr(unit_levels, "MOST_LEVELS", 10)
+    monkeypatch.setattr(folded_parts, "MOST_ROWS", 10)
     load(fleet())
     (found,) = load({"new-1": 70.0, "new-2": 70_000.0}, "late.csv").set_aside
     assert found.devices == ("new-2",)

@@ -1,4 +1,3 @@
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from hdap.search.driver.proposal_source import trials_of
 from hdap.search.problem.evaluation import joined
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.base import counts_of
+from tests.fixtures.free_port import free_port
 
 Make = Callable[[int], Ledger]
 STORAGES = ["journal", "sqlite", "postgresql", "grpc"]
@@ -56,18 +56,11 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
 @contextmanager
 def _proxy(url: str) -> Iterator[str]:
     with ThreadPoolExecutor(4) as pool:
-        port = _free_port()
+        port = free_port()
         server = make_server(open_storage(url), "localhost", port, pool)
         server.start()
         yield f"grpc://localhost:{port}"
         server.stop(None).wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(params=STORAGES)

@@ -30,9 +30,7 @@ def run(asked: ModelCommand) -> None:
         architecture = ensure_architecture(store, name, say)
         if asked.weights or asked.pretrained:
             ensure_importance(store, architecture, asked.weights, asked.pretrained, say)
-        steps = for_models(
-            store, [c for c in store.model_counts() if c.model == architecture.model]
-        )
+        steps = for_models(store, (architecture.model,))
     found = _Freedom.of(architecture, asked.keep)
     if asked.as_json:
         emit_json(_document(found))

@@ -8,7 +8,7 @@ from hdap.cli.settings.fleet_commands import StatusCommand
 from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_yours
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
-from hdap.fleet_data.records import ClusteringHead, ModelCounts, StudyRecord
+from hdap.fleet_data.records import ClusteringHead, StudyRecord
 from hdap.fleet_data.software import parse_software, show_software
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted
@@ -64,9 +64,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "verified": [_verified(*each) for each in verdicts],
         "drift": _drift(store, clustering, tuple(c.model for c in measured)),
         "set_aside": [asdict(each) | {"line": str(each)} for each in aside],
-        "next": (
-            aside[0].repair if aside and not models else _next(store, models, measured, verdicts)
-        ),
+        "next": (aside[0].repair if aside and not models else _next(store, models, verdicts)),
     }
 
 
@@ -115,12 +113,7 @@ def _state(there: bool, current: bool) -> str:
     return ("current" if current else "stale") if there else "missing"
 
 
-def _next(
-    store: Store,
-    models: list[dict[str, Any]],
-    measured: Sequence[ModelCounts],
-    verdicts: Verdicts,
-) -> str:
+def _next(store: Store, models: list[dict[str, Any]], verdicts: Verdicts) -> str:
     """The next command; empty where none works before there is other telemetry."""
     # a prediction that missed by a factor is mended before anything rests on it
     off = [
@@ -131,7 +124,7 @@ def _next(
     searched = [m["studies"][-1] for m in models if m["studies"]]
     if searched:
         return command_line("trials", "--study", searched[0])
-    steps = for_models(store, measured)
+    steps = for_models(store, [m["model"] for m in models])
     return steps[0] if steps else "hdap devices" if models else ""
 
 

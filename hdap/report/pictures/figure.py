@@ -144,7 +144,9 @@ def sampled(count: int, keep: np.ndarray, seed: int = 0) -> np.ndarray:
         return np.arange(count)
     rng = np.random.default_rng(seed)
     kept = np.flatnonzero(keep)[:MOST_POINTS]
-    others = np.setdiff1d(np.arange(count), kept)
+    left = np.ones(count, dtype=np.bool_)
+    left[kept] = False
+    others = np.flatnonzero(left)
     picked = rng.choice(others, min(MOST_POINTS - len(kept), len(others)), replace=False)
     return np.sort(np.concatenate([kept, picked]))
 
