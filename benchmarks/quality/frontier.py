@@ -58,8 +58,13 @@ PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 def main() -> None:
     options = _options()
-    asked = {name: tuple(getattr(options, name)) for name in ("networks", "shares", "arms")}
-    settings = replace(Settings(), seeds=options.seeds, **asked)
+    settings = replace(
+        Settings(),
+        seeds=options.seeds,
+        networks=tuple(options.networks),
+        shares=tuple(options.shares),
+        arms=tuple(options.arms),
+    )
     settings = QUICK if options.quick else settings
     work = Work(options.work)
     out = options.out or (options.work if options.quick else PICTURES)
