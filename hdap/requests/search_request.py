@@ -70,14 +70,14 @@ class SearchRequest:
 
     With `latency` the most importance is kept within it (as `objective` measures it), and `flops`
     is but a cap; with `networks` (0: as many as pay) it is a deadline that several networks share.
-    `step` 0 takes the grid that the measurements show to pay; `floor` and `min_width`
-    None take the defaults of `SearchProblem` and `SearchSpace`. `limits` bounds the counts of
-    groups by name, from below and above: a compression in steps narrows from where it is, and not
-    too fast. With `data` so many networks as `tunings` says are tuned before the search, each once
-    through `tune_images` images, and what they teach becomes the importance that is kept, of which
-    `min_accuracy` is a floor. Without tunings every trial is judged before any tuning, and accuracy
-    is an objective, or with `min_accuracy` a constraint. `proxy` makes kept importance of the
-    shares that groups keep.
+    `step` 0 takes the grid that the measurements show to pay, or a finer one where a budget leaves
+    hardly anything on it; `floor` and `min_width` None take the defaults of `SearchProblem` and
+    `SearchSpace`. `limits` bounds the counts of groups by name, from below and above: a compression
+    in steps narrows from where it is, and not too fast. With `data` so many networks as `tunings`
+    says are tuned before the search, each once through `tune_images` images, and what they teach
+    becomes the importance that is kept, of which `min_accuracy` is a floor. Without tunings every
+    trial is judged before any tuning, and accuracy is an objective, or with `min_accuracy` a
+    constraint. `proxy` makes kept importance of the shares that groups keep.
     """
 
     model: Model

@@ -107,7 +107,8 @@ def grid_step(text: str) -> int:
 Step = Annotated[
     int,
     Setting(
-        "Grid of channel counts: a number, or auto (what measurements show to pay).",
+        "Grid of channel counts: a number, or auto (what measurements show to pay, finer for "
+        "a budget that leaves hardly anything on that).",
         read=grid_step,
         written="auto",
     ),
