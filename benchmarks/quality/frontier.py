@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.frontier [--work build/frontier] [--jobs 2] [--threads 1]
         [--seeds 3] [--networks fashion_resnet] [--shares 0.25 0.12 0.06] [--arms uniform hdap]
-        [--quick] [--redraw] [--out docs/pictures]
+        [--quick] [--redraw] [--out docs/pictures] [--name frontier]
 
 A ResNet and a MobileNetV2 of CIFAR's kind learn Fashion-MNIST (Debian's dataset-fashion-mnist).
 This machine is the device: 60 configurations are measured with ONNX Runtime and surrogates fitted
@@ -75,12 +75,13 @@ def main() -> None:
         run(settings, work, options.jobs, options.threads)
     rows = rows_of(settings, work)
     out.mkdir(parents=True, exist_ok=True)
-    rows.write_csv(out / "frontier.csv", float_precision=6)
-    shutil.copyfile(work.file("settings"), out / "frontier.json")
-    rows = pl.read_csv(out / "frontier.csv")
+    file = out / options.name
+    rows.write_csv(f"{file}.csv", float_precision=6)
+    shutil.copyfile(work.file("settings"), f"{file}.json")
+    rows = pl.read_csv(f"{file}.csv")
     print(f"{report(rows)}\n\n{missed(rows)}")
-    draw(rows, out / "frontier")
-    print(f"written: {out / 'frontier.csv'}, .json, .svg, .png")
+    draw(rows, file)
+    print(f"written: {file}.csv, .json, .svg, .png")
 
 
 def run(settings: Settings, work: Work, jobs: int, threads: int) -> None:
@@ -154,6 +155,7 @@ def _options() -> argparse.Namespace:
     add("--quick", action="store_true", help="tries whether it runs")
     add("--redraw", action="store_true", help="tables and picture of what is there")
     add("--out", type=Path, help="docs/pictures; of --quick the --work folder")
+    add("--name", default="frontier", help="of the files there")
     return parser.parse_args()
 
 
