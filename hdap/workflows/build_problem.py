@@ -40,8 +40,9 @@ from hdap.workflows.learn_accuracy import (
     stored_importance,
 )
 
-FINEST_FOR_ROOM = 4
-"""A finer grid than the lanes of any processor is taken only where a budget asks for it."""
+FINEST_FOR_ROOM = 8
+"""What is finer than the lanes of most processors is taken only where a budget asks for it: it
+brings no more there, and is predicted worse."""
 MOST_AT_NARROWEST = 0.5
 
 
