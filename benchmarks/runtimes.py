@@ -31,7 +31,6 @@ from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops, format_flops
 from hdap.fleet_data.errors import HdapError
-from hdap.networks.generated_weights import without_zeros
 from hdap.networks.loading import load_model
 from hdap.networks.runtime_files.base import FilesWanted
 from hdap.networks.runtime_files.registry import files_for
@@ -67,10 +66,7 @@ def main() -> None:
     for name, counts in networks.items():
         print(f"  {name}: {format_flops(int(flops(architecture, counts[None])[0]))} FLOPs")
     with tempfile.TemporaryDirectory() as folder:
-        pruned = {
-            name: without_zeros(prune(module, architecture, counts))
-            for name, counts in networks.items()
-        }
+        pruned = {name: prune(module, architecture, counts) for name, counts in networks.items()}
         wanted = FilesWanted(Path(folder, "reference"), only)
         written = _written("onnxruntime", wanted, {"dense": pruned["dense"]})
         shape = (1, *only)

@@ -34,6 +34,39 @@ STATES = {
 """Runtime and precision of each kind of the roll-out fleet: what its devices would report."""
 
 
+def read_rows(file: Path, model: str) -> Measurements:
+    """A measured fleet as the store would give it."""
+    frame = pl.read_csv(file, schema_overrides={"channels": pl.String}).with_columns(
+        pl.col("channels").fill_null(""),
+        pl.col("timestamp").str.to_datetime(time_zone="UTC").dt.epoch("us") / 1e6,
+    )
+    ids = frame["device_id"].unique(maintain_order=True)
+    channels = frame["channels"].unique(maintain_order=True)
+    device, configuration = (
+        frame[name].replace_strict(values, range(len(values)), return_dtype=pl.Int64).to_numpy()
+        for name, values in (("device_id", ids), ("channels", channels))
+    )
+    numbers = {
+        name: frame[name].cast(pl.Float64).to_numpy()
+        for name in ("latency_ms", "latency_p95_ms", "runs", "cpu_freq_mhz", "cpu_load_pct")
+    }
+    return Measurements(
+        devices=Devices(ids.to_numpy().astype(object), np.ones(len(ids))),
+        models=(model,) * len(channels),
+        channels=tuple(channels),
+        runtimes=("onnxruntime-cpu-1t",),
+        device=device,
+        configuration=configuration,
+        runtime=np.zeros_like(device),
+        batch_size=np.ones_like(device),
+        latency_ms=numbers["latency_ms"],
+        latency_p95_ms=numbers["latency_p95_ms"],
+        runs=numbers["runs"],
+        measured_at=frame["timestamp"].to_numpy(),
+        context={name: numbers[name] for name in ("cpu_freq_mhz", "cpu_load_pct")},
+    )
+
+
 def read_fleet(name: str) -> tuple[Measurements, list[str]]:
     """A measured fleet, and the true kind of each of its devices; of the roll-out fleet without
     the columns that say what runs (see `with_software`)."""

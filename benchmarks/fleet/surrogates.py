@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
+from benchmarks.fleet.measured_fleets import read_rows
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture
-from hdap.fleet_data.records import Devices, Measurements
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.surrogate.validation.learning_curve import scores_at
@@ -57,7 +56,7 @@ def fleet_data(model: str) -> TrainingData:
     """A measured fleet as surrogates learn it, with the clustering that hdap finds."""
     file = TESTS / f"{model}.architecture.json"
     architecture = Architecture.from_json(file.read_text(encoding="utf-8"))
-    measurements = read_fleet(FLEETS[model], model)
+    measurements = read_rows(FLEETS[model], model)
     clustering = cluster(
         measurements, created_at=datetime.now(UTC), measurement_mark=0, resamples=2
     )
@@ -94,39 +93,6 @@ def speed(kind: str, data: TrainingData) -> float:
     for first in range(0, len(counts), BATCH):
         surrogate.predict(counts[first : first + BATCH])
     return len(counts) / (time.perf_counter() - start)
-
-
-def read_fleet(file: Path, model: str) -> Measurements:
-    """A measured fleet as the store would give it."""
-    frame = pl.read_csv(file, schema_overrides={"channels": pl.String}).with_columns(
-        pl.col("channels").fill_null(""),
-        pl.col("timestamp").str.to_datetime(time_zone="UTC").dt.epoch("us") / 1e6,
-    )
-    ids = frame["device_id"].unique(maintain_order=True)
-    channels = frame["channels"].unique(maintain_order=True)
-    device, configuration = (
-        frame[name].replace_strict(values, range(len(values)), return_dtype=pl.Int64).to_numpy()
-        for name, values in (("device_id", ids), ("channels", channels))
-    )
-    numbers = {
-        name: frame[name].cast(pl.Float64).to_numpy()
-        for name in ("latency_ms", "latency_p95_ms", "runs", "cpu_freq_mhz", "cpu_load_pct")
-    }
-    return Measurements(
-        devices=Devices(ids.to_numpy().astype(object), np.ones(len(ids))),
-        models=(model,) * len(channels),
-        channels=tuple(channels),
-        runtimes=("onnxruntime-cpu-1t",),
-        device=device,
-        configuration=configuration,
-        runtime=np.zeros_like(device),
-        batch_size=np.ones_like(device),
-        latency_ms=numbers["latency_ms"],
-        latency_p95_ms=numbers["latency_p95_ms"],
-        runs=numbers["runs"],
-        measured_at=frame["timestamp"].to_numpy(),
-        context={name: numbers[name] for name in ("cpu_freq_mhz", "cpu_load_pct")},
-    )
 
 
 if __name__ == "__main__":

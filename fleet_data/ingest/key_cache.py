@@ -50,9 +50,8 @@ class KeyCache:
         """`key` and `hash` of each text; null for the empty text."""
         frame = pl.DataFrame({"value": texts})
         distinct = frame.filter(pl.col("value") != "").unique(maintain_order=True)
-        # what is known of these first: a table of a million is not hashed for every block
-        known = self._known.join(distinct, on="value", how="semi")
-        new = distinct.join(known, on="value", how="anti", maintain_order="left")["value"]
+        known, unknown = _known_and_new(distinct, self._known, ["value"])
+        new = unknown["value"]
         if len(new):
             keys, added = self._writer.text_keys(self._kind, new)
             learned = keys.with_columns(hash=text_hashes(keys["value"]))
@@ -101,8 +100,7 @@ class ConfigurationKeys:
         `error`, which says why the channels are no configuration of the model."""
         pair = ["model", "channels"]
         distinct = frame.select(pair).unique(maintain_order=True)
-        known = self._known.join(distinct, on=pair, how="semi")
-        new = distinct.join(known, on=pair, how="anti", maintain_order="left")
+        known, new = _known_and_new(distinct, self._known, pair)
         if new.height:
             learned = [
                 self._learn(str(model), group["channels"])
@@ -193,6 +191,15 @@ class ConfigurationKeys:
                 self._writer.save_architecture(found)
         self._architectures[model] = found
         return found
+
+
+def _known_and_new(
+    distinct: pl.DataFrame, remembered: pl.DataFrame, on: list[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is `remembered` of the `distinct` rows, and the rows of which nothing is."""
+    # the few are hashed, never the many: a table of a million would be, for every block
+    known = remembered.join(distinct, on=on, how="semi")
+    return known, distinct.join(known, on=on, how="anti", maintain_order="left")
 
 
 def _unusable(texts: pl.Series, error: str) -> pl.DataFrame:

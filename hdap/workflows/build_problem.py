@@ -161,6 +161,7 @@ def build_search_problem(
     if request.fleet_as is not None and not request.step:
         step = fleet_step(latency.steps, fleet.shares.sum(axis=1))
     _require_a_reason_to_be_large(request, goals)
+    importance = importance.with_proxy(proxy(request.proxy), architecture)
 
     def posed(step: int) -> SearchProblem:
         space, within = _space(request, architecture, step, share, allowed)
@@ -169,7 +170,7 @@ def build_search_problem(
             within,
             latency,
             fleet,
-            importance.with_proxy(proxy(request.proxy), architecture),
+            importance,
             floor=floor,
             goals=goals,
             risk=request.risk,

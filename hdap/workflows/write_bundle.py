@@ -28,7 +28,6 @@ from hdap.fleet_data.measuring_bundle import (
     Role,
     Weights,
 )
-from hdap.networks.generated_weights import without_zeros
 from hdap.networks.onnx_files import OPSET
 from hdap.networks.runtime_files.base import FilesWanted, RuntimeFiles
 from hdap.networks.runtime_files.registry import files_for
@@ -181,9 +180,7 @@ def _write_networks(
     """The file of each network."""
     stems = [f"{index:04d}" for index in range(len(rows))]
     for index, (row, _) in enumerate(rows):
-        network = prune(module, architecture, row)
-        timed_only = files.wanted.weights == "generated"
-        files.add(without_zeros(network) if timed_only else network, stems[index])
+        files.add(prune(module, architecture, row), stems[index])
         if progress is not None:
             progress(index + 1, len(rows))
     files.finish()

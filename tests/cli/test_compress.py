@@ -81,6 +81,11 @@ def test_steps_end_in_the_budget_and_only_narrow(place: Path, two_steps: Result)
     assert 0.2 * dense < second.flops <= 0.4 * dense < first.flops < 0.64 * dense
     assert all(second.channels[name] <= count for name, count in first.channels.items())
     assert second.origin is not None
+    with Store.open(str(place / "hdap.db")) as store:
+        study = store.study(second.origin.study)
+        trials = store.trials(study.id)
+    kept = trials.kept_importance[trials.number == second.origin.trial]
+    assert kept >= study.settings["floor"] - 1e-9
     assert [t.run for t in second.tunings] == ["two-step-1", "two-step-2"]
     assert second.weights == "file dense.pt"
 

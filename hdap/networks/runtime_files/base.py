@@ -1,5 +1,6 @@
 """The contract of what writes the networks of a bundle for one runtime."""
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import nn
 from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.measuring_bundle import Weights
+from hdap.networks.generated_weights import without_zeros
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,19 @@ class RuntimeFiles(ABC):
             )
         self.wanted = wanted
 
-    @abstractmethod
     def add(self, network: nn.Module, stem: str) -> None:
-        """Write one network. Raises `InputError` where a package is missing, and
-        `UnsupportedModelError` where the network cannot be written."""
+        """Write one network; where it is for latency only, nothing in it is zero throughout.
+
+        Raises `InputError` where a package is missing, and `UnsupportedModelError` where the
+        network cannot be written.
+        """
+        if self.wanted.weights == "generated":
+            network = without_zeros(copy.deepcopy(network))
+        self.write(network, stem)
+
+    @abstractmethod
+    def write(self, network: nn.Module, stem: str) -> None:
+        """What `add` does in this format, with the weights as they are."""
 
     def finish(self) -> None:
         """Write what belongs to all; afterwards the files can be opened."""

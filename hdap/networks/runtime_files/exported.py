@@ -16,7 +16,7 @@ class ExportedFiles(RuntimeFiles):
 
     format: ClassVar[ExportFormat]
 
-    def add(self, network: nn.Module, stem: str) -> None:
+    def write(self, network: nn.Module, stem: str) -> None:
         options = ExportOptions(precision=self.wanted.precision)
         self.format.write(network.eval(), self.wanted.shape, options, self.file(stem))
 

@@ -18,7 +18,7 @@ class NcnnFiles(RuntimeFiles):
 
     suffix = ".param"
 
-    def add(self, network: nn.Module, stem: str) -> None:
+    def write(self, network: nn.Module, stem: str) -> None:
         shape = self.wanted.shape
         names = tuple(named_leaves(run_once(network, shape)))
         made = to_ncnn(OutputsInOrder(network).eval(), shape, names)

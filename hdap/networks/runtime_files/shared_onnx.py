@@ -31,7 +31,7 @@ class SharedOnnxFiles(RuntimeFiles):
     def quantised(self, model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelProto:
         """`model` in int8."""
 
-    def add(self, network: nn.Module, stem: str) -> None:
+    def write(self, network: nn.Module, stem: str) -> None:
         model = to_onnx(network, self.wanted.shape, self.wanted.batch_size)
         if self.wanted.precision == "int8":
             one = ExportOptions().inputs(self.wanted.shape)[0]
