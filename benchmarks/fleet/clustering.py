@@ -28,11 +28,10 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.fleet.measured_fleets import DATA, boundness, read_fleet, with_software
+from benchmarks.fleet.measured_fleets import boundness, read_fleet, traced, with_software
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.cluster_fleet import cluster
 from hdap.clustering.workload_effect import Decomposition, decompose
-from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.records import Bools, Devices, Floats, Ints, Measurements, TextColumn
 from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.training_data.training_cells import training_data
@@ -232,11 +231,10 @@ def _nearest(points: Floats, kinds: list[str]) -> float:
 def print_held_out() -> None:
     """What the median of a cluster hides: held-out error against it and of single devices."""
     rows, _ = read_fleet("rollout")
-    text = (DATA / "resnet50.architecture.json").read_text()
     print("\nheld-out error, roll-out fleet      devices  of medians  a device  worst device")
     for name, seen in (("clusters of all rows", rows), ("of dense rows", rows.at(rows.dense))):
         record = cluster(seen, resamples=0, created_at=NOW, measurement_mark=0)
-        data = training_data(Architecture.from_json(text), rows, record)
+        data = training_data(traced("resnet50"), rows, record)
         for s in score(cross_validate(FleetModel, data), data):
             print(
                 f"{name:<24} cluster {s.cluster} {s.devices:9d} {100 * s.mape:9.1f} % "

@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.fleet.learning_picture import draw
-from benchmarks.fleet.surrogates import FLEETS, fleet_data
+from benchmarks.fleet.measured_fleets import MICROFLEETS
+from benchmarks.fleet.surrogates import fleet_data
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData
 from hdap.surrogate.validation.cross_validation import Score
@@ -40,7 +41,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "learning-curve.csv"
     if not options.redraw:
-        frames = [curves(model, fleet_data(model), options.seeds) for model in FLEETS]
+        frames = [curves(model, fleet_data(model), options.seeds) for model in MICROFLEETS]
         pl.concat(frames).write_csv(file, float_precision=5)
     figures = pl.read_csv(file)
     report(figures)

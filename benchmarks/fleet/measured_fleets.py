@@ -19,6 +19,8 @@ FLEETS = {
     "mobilenetv1_100": DATA / "microfleet-mobilenetv1.csv.gz",
     "rollout": ROOT / "hdap" / "data" / "rollout-resnet50.csv.gz",
 }
+MICROFLEETS = ("resnet50", "mobilenetv1_100")
+"""Each of one runtime, by the network that it ran."""
 TRUTHS = {
     "resnet50": DATA / "microfleet-resnet50.truth.csv",
     "mobilenetv1_100": DATA / "microfleet-mobilenetv1.truth.csv",
@@ -34,66 +36,44 @@ STATES = {
 """Runtime and precision of each kind of the roll-out fleet: what its devices would report."""
 
 
-def read_rows(file: Path, model: str) -> Measurements:
-    """A measured fleet as the store would give it."""
+def traced(model: str) -> Architecture:
+    """The architecture of a measured network, as it was traced."""
+    return Architecture.from_json((DATA / f"{model}.architecture.json").read_text())
+
+
+def read_rows(file: Path) -> Measurements:
+    """A measured fleet as the store would give it, of one runtime whatever its rows say (see
+    `with_software`)."""
     frame = pl.read_csv(file, schema_overrides={"channels": pl.String}).with_columns(
         pl.col("channels").fill_null(""),
         pl.col("timestamp").str.to_datetime(time_zone="UTC").dt.epoch("us") / 1e6,
     )
-    ids = frame["device_id"].unique(maintain_order=True)
-    channels = frame["channels"].unique(maintain_order=True)
-    device, configuration = (
-        frame[name].replace_strict(values, range(len(values)), return_dtype=pl.Int64).to_numpy()
-        for name, values in (("device_id", ids), ("channels", channels))
-    )
-    numbers = {
-        name: frame[name].cast(pl.Float64).to_numpy()
-        for name in ("latency_ms", "latency_p95_ms", "runs", "cpu_freq_mhz", "cpu_load_pct")
-    }
+    ids, channels = (frame[name].unique(maintain_order=True) for name in ("device_id", "channels"))
+    device = _positions(frame["device_id"], ids)
     return Measurements(
         devices=Devices(ids.to_numpy().astype(object), np.ones(len(ids))),
-        models=(model,) * len(channels),
+        models=(str(frame["model"][0]),) * len(channels),
         channels=tuple(channels),
         runtimes=("onnxruntime-cpu-1t",),
         device=device,
-        configuration=configuration,
+        configuration=_positions(frame["channels"], channels),
         runtime=np.zeros_like(device),
         batch_size=np.ones_like(device),
-        latency_ms=numbers["latency_ms"],
-        latency_p95_ms=numbers["latency_p95_ms"],
-        runs=numbers["runs"],
+        latency_ms=_floats(frame, "latency_ms"),
+        latency_p95_ms=_floats(frame, "latency_p95_ms"),
+        runs=_floats(frame, "runs"),
         measured_at=frame["timestamp"].to_numpy(),
-        context={name: numbers[name] for name in ("cpu_freq_mhz", "cpu_load_pct")},
+        context={name: _floats(frame, name) for name in CONTEXT if name in frame.columns},
     )
 
 
 def read_fleet(name: str) -> tuple[Measurements, list[str]]:
-    """A measured fleet, and the true kind of each of its devices; of the roll-out fleet without
-    the columns that say what runs (see `with_software`)."""
-    frame = pl.read_csv(FLEETS[name], schema_overrides={"channels": pl.String})
-    frame = frame.with_columns(pl.col("channels").fill_null(""))
-    ids = frame["device_id"].unique(maintain_order=True)
-    channels = frame["channels"].unique(maintain_order=True)
-    device = _positions(frame["device_id"], ids)
-    zeros = np.zeros(len(frame), dtype=np.int64)
-    measurements = Measurements(
-        devices=Devices(ids.to_numpy().astype(object), np.ones(len(ids))),
-        models=(str(frame["model"][0]),) * len(channels),
-        channels=tuple(channels),
-        runtimes=("",),
-        device=device,
-        configuration=_positions(frame["channels"], channels),
-        runtime=zeros,
-        batch_size=zeros + 1,
-        latency_ms=_floats(frame, "latency_ms"),
-        latency_p95_ms=_floats(frame, "latency_p95_ms"),
-        runs=_floats(frame, "runs"),
-        measured_at=np.full(len(frame), np.nan),
-        context={name: _floats(frame, name) for name in CONTEXT if name in frame.columns},
-    )
+    """A measured fleet without dates and runtime, and the true kind of each of its devices."""
+    rows = read_rows(FLEETS[name])
     with TRUTHS[name].open() as file:
         kinds = {row["device_id"]: row["kind"] for row in csv.DictReader(file)}
-    return measurements, [kinds[one] for one in ids]
+    undated = replace(rows, runtimes=("",), measured_at=np.full(len(rows.device), np.nan))
+    return undated, [kinds[one] for one in rows.devices.ids]
 
 
 def with_software(measurements: Measurements, kinds: list[str]) -> Measurements:
@@ -113,9 +93,7 @@ def with_software(measurements: Measurements, kinds: list[str]) -> Measurements:
 
 def boundness(measurements: Measurements) -> Floats:
     """How memory-bound each configuration is, as a clustering of a stored model has it."""
-    model = measurements.models[0]
-    text = (DATA / f"{model}.architecture.json").read_text()
-    architecture = Architecture.from_json(text)
+    architecture = traced(measurements.models[0])
     parsed = parse_channels(architecture, list(measurements.channels))
     return memory_boundness(architecture, parsed.counts)
 

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 import numpy as np
 from xgboost import XGBRegressor
 
-from benchmarks.fleet.measured_fleets import DATA, read_fleet, with_software
+from benchmarks.fleet.measured_fleets import read_fleet, traced, with_software
 from benchmarks.fleet.sizes import Fleet
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture
@@ -65,9 +65,8 @@ def rollout() -> tuple[Measurements, ClusteringRecord, Architecture]:
     """The fleet with what its devices run, clustered."""
     rows, kinds = read_fleet("rollout")
     told = with_software(rows, kinds)
-    text = (DATA / "resnet50.architecture.json").read_text()
     record = cluster(told, created_at=NOW, measurement_mark=0, resamples=0)
-    return told, record, Architecture.from_json(text)
+    return told, record, traced("resnet50")
 
 
 def held_out(data: TrainingData, rows: int, seeds: int) -> None:

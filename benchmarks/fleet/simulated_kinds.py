@@ -18,9 +18,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks.fleet.measured_fleets import DATA
+from benchmarks.fleet.measured_fleets import traced
 from hdap.clustering.cluster_fleet import cluster
-from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.records import ClusteringRecord, Measurements
 from hdap.fleet_data.store import Store
@@ -60,7 +59,7 @@ class Found:
 
 def simulated(name: str, devices: int, seed: int) -> tuple[SimulatedFleet, Measurements]:
     """A fleet, and what came of it through its files and a store, in the order of its devices."""
-    architecture = Architecture.from_json((DATA / "resnet50.architecture.json").read_text())
+    architecture = traced("resnet50")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         report = write_fleet(folder, preset(name, devices, seed), [architecture], PLAN, "parquet")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hdap.fleet_data.architecture import Architecture
+from benchmarks.fleet.measured_fleets import FLEETS, MICROFLEETS, traced
 from hdap.fleet_data.records import Floats, Ints
 from hdap.simulation.calibrated import Calibration, calibrated
 from hdap.simulation.calibration import START, calibrate
@@ -26,10 +26,6 @@ from hdap.simulation.telemetry_stream import TelemetryPlan, simulate_telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "hdap" / "simulation" / "calibrated.json"
-FLEETS = {
-    "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",
-    "mobilenetv1_100": ROOT / "tests" / "data" / "microfleet-mobilenetv1.csv.gz",
-}
 
 
 def main() -> None:
@@ -38,7 +34,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=50_000, help="devices of the speed test")
     options = parser.parse_args()
     if options.calibrate:
-        found = calibrate([measured(model) for model in FLEETS])
+        found = calibrate([measured(model) for model in MICROFLEETS])
         found.write(TARGET)
         print(f"wrote {TARGET.relative_to(ROOT)}")
     else:
@@ -53,12 +49,7 @@ def main() -> None:
 
 
 def measured(model: str) -> MeasuredFleet:
-    return read_measured(FLEETS[model], architecture(model))
-
-
-def architecture(model: str) -> Architecture:
-    path = ROOT / "tests" / "data" / f"{model}.architecture.json"
-    return Architecture.from_json(path.read_text())
+    return read_measured(FLEETS[model], traced(model))
 
 
 def show_fit(found: Calibration) -> None:
@@ -83,17 +74,17 @@ def show_blocks() -> None:
     print("\nHeld-out error by the block to which output channels are rounded up (no penalties")
     print("for what fills no block; mean over kinds)")
     plain = {"block_penalty": 1e-5, "pack_penalty": 1e-5, "input_penalty": 1e-5}
-    fleets = [measured(model) for model in FLEETS]
+    fleets = [measured(model) for model in MICROFLEETS]
     for block in (1, 4, 8, 16, 32):
         start = replace(START, block=block, pack=min(block, 4), **plain)
         fits = calibrate(fleets, start=start).fits
-        errors = (np.mean([x.error for x in fits if x.model == model]) for model in FLEETS)
+        errors = (np.mean([x.error for x in fits if x.model == model]) for model in MICROFLEETS)
         print(f"  block {block:>2}: " + "  ".join(f"{error:.2%}" for error in errors))
 
 
 def show_noise() -> None:
     """The dense model on the bundled devices beside as many rows of the simulated fleet."""
-    network = architecture("resnet50")
+    network = traced("resnet50")
     fleet = draw_fleet(preset("microfleet", 400))
     frame = pl.concat(simulate_telemetry(fleet, [network], TelemetryPlan(rows_per_device=20)))
     real = measured("resnet50")
@@ -123,7 +114,7 @@ def noise_line(kind: str, what: str, device: Ints, latency: Floats, tails: Float
 
 
 def show_staircase(found: Calibration) -> None:
-    network = architecture("resnet50")
+    network = traced("resnet50")
     group = network.index["layer1.0.conv2"]
     channels = np.arange(40, 65)
     counts = np.tile(network.widths, (len(channels), 1))
@@ -135,7 +126,7 @@ def show_staircase(found: Calibration) -> None:
 
 
 def show_speed(devices: int) -> None:
-    network = architecture("resnet50")
+    network = traced("resnet50")
     plan = TelemetryPlan(broken_share=0.001)
     print("\nSimulated telemetry, rows a second (20 rows a device, 0.1 % broken on purpose)")
     for name in PRESETS:

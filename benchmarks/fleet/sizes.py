@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from benchmarks.fleet.measured_fleets import read_rows
-from benchmarks.fleet.surrogates import FLEETS, fleet_data
+from benchmarks.fleet.measured_fleets import FLEETS, read_rows
+from benchmarks.fleet.surrogates import fleet_data
 from benchmarks.search.winners_curse import World, learned, planned
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture, Counts
@@ -262,7 +262,7 @@ def truth(world: World, drawn: SimulatedFleet, counts: Counts) -> Floats:
 
 def measured_fleet(latency: FleetSurrogate, clustering: ClusteringRecord) -> Fleet:
     """The bundled fleet, seen by surrogates."""
-    measurements = read_rows(FLEETS[MODEL], MODEL)
+    measurements = read_rows(FLEETS[MODEL])
     return Fleet(
         latency,
         FleetWeights.of(clustering, measurements.devices),
@@ -272,7 +272,7 @@ def measured_fleet(latency: FleetSurrogate, clustering: ClusteringRecord) -> Fle
 
 def truth_free_clustering() -> ClusteringRecord:
     """The clusters that hdap finds."""
-    measurements = read_rows(FLEETS[MODEL], MODEL)
+    measurements = read_rows(FLEETS[MODEL])
     return cluster(measurements, created_at=datetime.now(UTC), measurement_mark=0, resamples=0)
 
 

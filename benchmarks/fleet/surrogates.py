@@ -10,23 +10,15 @@ share is not in it). The last columns are the errors of single clusters.
 import argparse
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fleet.measured_fleets import read_rows
+from benchmarks.fleet.measured_fleets import FLEETS, MICROFLEETS, read_rows, traced
 from hdap.clustering.cluster_fleet import cluster
-from hdap.fleet_data.architecture import Architecture
 from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData, training_data
 from hdap.surrogate.validation.learning_curve import scores_at
 
-ROOT = Path(__file__).resolve().parents[2]
-TESTS = ROOT / "tests" / "data"
-FLEETS = {
-    "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",
-    "mobilenetv1_100": TESTS / "microfleet-mobilenetv1.csv.gz",
-}
 SIZES = (20, 50, 120, 10_000)
 BATCH = 2_000
 HEADER = (
@@ -39,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--kinds", default=",".join(SURROGATES))
     options = parser.parse_args()
-    for model in FLEETS:
+    for model in MICROFLEETS:
         data = fleet_data(model)
         print(
             f"\n{model}: {len(data):,} measurements, {data.clusters} clusters, "
@@ -54,13 +46,11 @@ def main() -> None:
 
 def fleet_data(model: str) -> TrainingData:
     """A measured fleet as surrogates learn it, with the clustering that hdap finds."""
-    file = TESTS / f"{model}.architecture.json"
-    architecture = Architecture.from_json(file.read_text(encoding="utf-8"))
-    measurements = read_rows(FLEETS[model], model)
+    measurements = read_rows(FLEETS[model])
     clustering = cluster(
         measurements, created_at=datetime.now(UTC), measurement_mark=0, resamples=2
     )
-    return training_data(architecture, measurements, clustering)
+    return training_data(traced(model), measurements, clustering)
 
 
 def line(kind: str, data: TrainingData, rows: int, seeds: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fleet.surrogates import FLEETS, TESTS
+from benchmarks.fleet.measured_fleets import FLEETS, traced
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
@@ -74,7 +74,7 @@ class Truth:
 def setting(name: str, step: int) -> Setting:
     """The setting of that name (`MODEL:SOURCE`) on a grid of `step` channels."""
     model, _, source = name.partition(":")
-    architecture = _architecture(model)
+    architecture = traced(model)
     if source == MEASURED:
         problem = _fitted(architecture, FLEETS[model], step)
         return Setting(name, problem, problem.ucb_ms, "predicted")
@@ -121,10 +121,6 @@ def hdap_setting(problem: SearchProblem) -> SearchProblem:
     )
 
 
-def _architecture(model: str) -> Architecture:
-    return Architecture.from_json((TESTS / f"{model}.architecture.json").read_text("utf-8"))
-
-
 def _space(architecture: Architecture, step: int) -> tuple[SearchSpace, FlopsBand]:
     dense = int(flops(architecture, architecture.widths[None])[0])
     wanted = band(parse_flops(BUDGETS[architecture.model], dense))
@@ -146,5 +142,5 @@ def _ingested(file: Path, model: str) -> Measurements:
         tempfile.TemporaryDirectory() as folder,
         Store.open(f"sqlite:///{folder}/fleet.db") as store,
     ):
-        ingest(store, file, trace=_architecture, rejected_path=Path(folder) / "rejected.csv")
+        ingest(store, file, trace=traced, rejected_path=Path(folder) / "rejected.csv")
         return store.measurements(model)

@@ -10,7 +10,8 @@ All latencies are measured.
 
 import numpy as np
 
-from benchmarks.fleet.surrogates import FLEETS, fleet_data
+from benchmarks.fleet.measured_fleets import MICROFLEETS
+from benchmarks.fleet.surrogates import fleet_data
 from hdap.surrogate.context.context_effect import Context
 from hdap.surrogate.models.base import Z90
 from hdap.surrogate.models.fleet_model import FleetModel
@@ -23,7 +24,7 @@ HEADER = (
 
 
 def main() -> None:
-    for model in FLEETS:
+    for model in MICROFLEETS:
         data = fleet_data(model)
         print(f"\n{model}: all latencies measured")
         print(HEADER)

@@ -21,11 +21,11 @@ truth itself. Medians over seeds, in percent; of the promise also the least and 
 
 import argparse
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fleet.surrogates import FLEETS, fleet_data
+from benchmarks.fleet.measured_fleets import MICROFLEETS, traced
+from benchmarks.fleet.surrogates import fleet_data
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Floats, Ints
@@ -47,7 +47,6 @@ from hdap.surrogate.models.registry import SURROGATES
 from hdap.surrogate.training_data.training_cells import TrainingData
 from hdap.surrogate.validation.cross_validation import calibration, cross_validate
 
-TESTS = Path(__file__).resolve().parents[2] / "tests" / "data"
 SIZES = (20, 50, 100, 200)
 RISKS = (0.0, 0.5, 1.0, 2.0)
 KINDS = ("fleet", "roofline", "hdap-gbrt")
@@ -65,8 +64,7 @@ class World:
 
     @classmethod
     def of(cls, name: str, seed: int) -> "World":
-        text = (TESTS / f"{MODEL}.architecture.json").read_text()
-        architecture = Architecture.from_json(text)
+        architecture = traced(MODEL)
         dense = int(flops(architecture, architecture.widths[None])[0])
         spec = preset(name, 200, seed)
         return cls(architecture, draw_fleet(spec), band(parse_flops(BUDGET, dense)))
@@ -157,7 +155,7 @@ def main() -> None:
         for name in PRESETS:
             simulated(name, options.seeds, options.trials)
     if "2" in options.parts:
-        for model in FLEETS:
+        for model in MICROFLEETS:
             held_out(model, options.splits)
     if "3" in options.parts:
         for name in PRESETS:

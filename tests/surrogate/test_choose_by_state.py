@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.fleet.measured_fleets import DATA, read_fleet, with_software
+from benchmarks.fleet.measured_fleets import read_fleet, traced, with_software
 from hdap.clustering.cluster_fleet import cluster
-from hdap.fleet_data.architecture import Architecture
 from hdap.search.exact.relaxation import AdditiveLatency
 from hdap.surrogate.models.fleet_model import FleetModel
 from hdap.surrogate.models.registry import load_surrogate
@@ -28,8 +27,7 @@ def rollout() -> TrainingData:
     rows, kinds = read_fleet("rollout")
     told = with_software(rows, kinds)
     record = cluster(told, created_at=NOW, measurement_mark=0, resamples=0)
-    architecture = Architecture.from_json((DATA / "resnet50.architecture.json").read_text())
-    return training_data(architecture, told, record)
+    return training_data(traced("resnet50"), told, record)
 
 
 @pytest.fixture
