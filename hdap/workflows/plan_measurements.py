@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdap.elastic.level_file import read_level_file
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.configuration import parse_channels
@@ -36,6 +35,7 @@ from hdap.surrogate.training_data.training_cells import TrainingData, training_d
 from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.build_problem import stored_problem
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
+from hdap.workflows.given_networks import given_networks
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -112,7 +112,7 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     measurements = store.measurements(request.model)
     measurements = measurements.at(measurements.batch_size == request.batch)
     measured = _measured(architecture, measurements)
-    given = _given(store, request, architecture, clustering)
+    given = given_networks(store, request, architecture, clustering)
     if request.given_alone:
         bundles = tuple(
             PlannedBundle(f"bundle-{i + 1}", devices, given, given[:0])
@@ -191,45 +191,6 @@ def _batch(
         request.runtime,
         request.precision,
     )
-
-
-def _given(
-    store: "Store", request: PlanRequest, architecture: Architecture, clustering: ClusteringRecord
-) -> Counts:
-    """Levels and variants that every device measures, each once (m x G)."""
-    levels = _levels(request, architecture, clustering)
-    if request.portfolio is None:
-        return levels
-    return np.unique(np.vstack([levels, _variants(store, request.portfolio, architecture)]), axis=0)
-
-
-def _variants(store: "Store", number: int, architecture: Architecture) -> Counts:
-    """The variants that are not the dense network, which every bundle holds anyway (m x G)."""
-    record = store.portfolio(number)
-    if record.model != architecture.model:
-        raise InputError(
-            f"`--portfolio` must be one of {architecture.model}, but {record.id} is of "
-            f"{record.model}; name another"
-        )
-    texts = [variant.channels for variant in record.variants if variant.channels]
-    if not texts:
-        raise InputError(
-            f"portfolio {record.id} must hold a pruned variant, but has the dense one only"
-        )
-    return parse_channels(architecture, texts).counts
-
-
-def _levels(
-    request: PlanRequest, architecture: Architecture, clustering: ClusteringRecord
-) -> Counts:
-    """The levels that are not the dense network, which every bundle holds anyway (m x G)."""
-    if request.levels is None:
-        return np.empty((0, len(architecture.groups)), dtype=np.int64)
-    counts = read_level_file(request.levels, architecture, clustering).counts
-    pruned: Counts = counts[(counts != architecture.widths).any(axis=1)]
-    if not len(pruned):
-        raise InputError(f"{request.levels} must hold a pruned level, but has the dense one only")
-    return pruned
 
 
 def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurements:
