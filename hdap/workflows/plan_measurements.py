@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,90 +108,89 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     architecture = ensure_architecture(store, request.model, say)
     architecture.one_input("measuring on devices")
     clustering = ensure_clustering(store, say)
-    configurations = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
-    groups = assign_bundles(clustering)
     measurements = store.measurements(request.model)
     measurements = measurements.at(measurements.batch_size == request.batch)
-    measured = _measured(architecture, measurements)
     given = given_networks(store, request, architecture, clustering)
-    if request.given_alone:
-        bundles = tuple(
-            PlannedBundle(f"bundle-{i + 1}", devices, given, given[:0])
-            for i, devices in enumerate(groups)
-        )
-        cost = flops(architecture, given)
-        return _batch(
-            request,
-            architecture,
-            clustering,
-            bundles,
-            (int(cost.min()), int(cost.max())),
-            None,
-            len(measured),
-            bundled_curve(),
-            measurements,
-        )
-    low, high = _range(store, architecture, request)
-    surrogate = _surrogate(store, architecture, clustering, len(measured), request.batch, say)
-    pool = _pool(architecture, (low, high), surrogate, request.seed)
-    curve = None
-    if surrogate is not None:
-        data = training_data(architecture, measurements, clustering)
-        curve = learning_curve(SURROGATES[surrogate.kind], data, request.seed)
-        pool = replace(pool, interest=_interest(surrogate, data, pool.counts))
-    if request.from_study is not None:
-        pool = _with_neighbours(store, pool, request, say)
+    known = _Known(store, architecture, clustering, measurements)
+    choice = _given_alone(known, given) if request.given_alone else _choice(known, request, say)
     bundles = tuple(
         replace(bundle, anchors=np.unique(np.vstack([bundle.anchors, given]), axis=0))
-        for bundle in plan_bundles(
-            architecture, clustering, pool, measured, (low, high), configurations
-        )
+        for bundle in choice.bundles
     )
-    return _batch(
-        request,
-        architecture,
-        clustering,
-        bundles,
-        (low, high),
-        surrogate,
-        len(measured),
-        curve or bundled_curve(),
-        measurements,
-    )
-
-
-def _batch(
-    request: PlanRequest,
-    architecture: Architecture,
-    clustering: ClusteringRecord,
-    bundles: tuple[PlannedBundle, ...],
-    band: tuple[int, int],
-    surrogate: "FleetSurrogate | None",
-    known: int,
-    curve: LearningCurve,
-    measurements: Measurements,
-) -> PlannedBatch:
     asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
-    alike = run_by(measurements, request.runtime, request.precision)
-    baselines = dense_baselines(alike, [device for device, _ in asked])
-    usual = dense_baselines(measurements, [device for device, _ in asked])
+    names = [device for device, _ in asked]
+    usual = dense_baselines(measurements, names)
     return PlannedBatch(
         architecture,
         clustering,
         bundles,
-        *band,
-        None if surrogate is None else surrogate.step,
-        surrogate is not None or request.from_study is not None,
-        known,
+        *choice.band,
+        choice.step,
+        choice.step is not None or request.from_study is not None,
+        len(known.measured),
         max(device_seconds(usual.get(device, 0.0), networks) for device, networks in asked),
-        curve,
-        baselines,
+        choice.curve,
+        dense_baselines(run_by(measurements, request.runtime, request.precision), names),
         request.levels,
         request.portfolio,
         request.batch,
         request.runtime,
         request.precision,
     )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a plan begins with: rows of one model in batches of one size, and its clusters."""
+
+    store: "Store"
+    architecture: Architecture
+    clustering: ClusteringRecord
+    measurements: Measurements
+
+    @cached_property
+    def measured(self) -> Counts:
+        """Different pruned configurations that were measured (m x G)."""
+        texts = [text for text in self.measurements.channels if text]
+        return np.unique(parse_channels(self.architecture, texts).counts, axis=0)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Bundles of networks in a range of FLOPs; `step` is the grid of the surrogates that guided it
+    (None: nothing guided it)."""
+
+    bundles: tuple[PlannedBundle, ...]
+    band: tuple[int, int]
+    curve: LearningCurve
+    step: int | None = None
+
+
+def _given_alone(known: _Known, given: Counts) -> _Choice:
+    """What exists and nothing else, on every device that measures."""
+    cost = flops(known.architecture, given)
+    bundles = tuple(
+        PlannedBundle(f"bundle-{i + 1}", devices, given, given[:0])
+        for i, devices in enumerate(assign_bundles(known.clustering))
+    )
+    return _Choice(bundles, (int(cost.min()), int(cost.max())), bundled_curve())
+
+
+def _choice(known: _Known, request: PlanRequest, say: Say) -> _Choice:
+    """What would teach the surrogates most; a first batch fills the space."""
+    architecture, clustering = known.architecture, known.clustering
+    size = size_of_batch(len(clustering.clusters), request.budget, request.per_cluster)
+    band = _range(known.store, architecture, request)
+    surrogate = _surrogate(known, request.batch, say)
+    pool, curve = _pool(architecture, band, surrogate, request.seed), bundled_curve()
+    if surrogate is not None:
+        data = training_data(architecture, known.measurements, clustering)
+        curve = learning_curve(SURROGATES[surrogate.kind], data, request.seed) or curve
+        pool = replace(pool, interest=_interest(surrogate, data, pool.counts))
+    if request.from_study is not None:
+        pool = _with_neighbours(known.store, pool, request, say)
+    bundles = plan_bundles(architecture, clustering, pool, known.measured, band, size)
+    return _Choice(tuple(bundles), band, curve, None if surrogate is None else surrogate.step)
 
 
 def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurements:
@@ -230,12 +230,6 @@ def device_seconds(dense_ms: float, networks: int) -> float:
     return networks * max(SECONDS_A_NETWORK, INFERENCES_A_NETWORK * dense_ms / 1000)
 
 
-def _measured(architecture: Architecture, measurements: Measurements) -> Counts:
-    """Different pruned configurations that were measured (m x G)."""
-    texts = [text for text in measurements.channels if text]
-    return np.unique(parse_channels(architecture, texts).counts, axis=0)
-
-
 def _range(store: "Store", architecture: Architecture, request: PlanRequest) -> tuple[int, int]:
     if request.flops_range is None:
         studies = [s for s in store.studies() if s.model == architecture.model]
@@ -244,21 +238,15 @@ def _range(store: "Store", architecture: Architecture, request: PlanRequest) -> 
     return parse_flops_range(request.flops_range, dense)
 
 
-def _surrogate(
-    store: "Store",
-    architecture: Architecture,
-    clustering: ClusteringRecord,
-    measured: int,
-    batch_size: int,
-    say: Say,
-) -> "FleetSurrogate | None":
+def _surrogate(known: _Known, batch_size: int, say: Say) -> "FleetSurrogate | None":
     """The surrogates where enough was measured to have any; None for a first batch."""
     if batch_size != 1:
         say(f"surrogates guide what runs one by one: batches of {batch_size} fill the space")
         return None
+    measured = len(known.measured)
     if measured >= LEAST_FLEET:
         with suppress(NotEnoughDataError):
-            return ensure_surrogates(store, architecture, clustering, say)
+            return ensure_surrogates(known.store, known.architecture, known.clustering, say)
     say(f"{measured} pruned configurations were measured, too few to learn from: a first batch")
     return None
 
