@@ -33,6 +33,7 @@ from hdap.requests.plan_request import PlanRequest
 from hdap.requests.search_request import AUTO, SearchRequest, settled
 from hdap.search.analysis.answer import answer
 from hdap.surrogate.validation.fit_surrogates import FitResult
+from hdap.workflows.answer_search import answer_of
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.assign_devices import assign_devices, sized_study
 from hdap.workflows.build_problem import measured_dense, stored_problem
@@ -47,7 +48,7 @@ from hdap.workflows.data_frames import (
 from hdap.workflows.fleet_artifacts import ensure_clustering, fit_surrogates
 from hdap.workflows.list_devices import list_devices
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
-from hdap.workflows.search_fleet import answer_of, new_search, run
+from hdap.workflows.search_fleet import new_search, run
 from hdap.workflows.search_sizes import SizedFleet, search_sizes
 from hdap.workflows.write_plan import require_free, write_plan
 

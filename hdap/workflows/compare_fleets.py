@@ -16,7 +16,8 @@ from hdap.search.analysis.promised_gain import PromisedGain, promised_gain
 from hdap.search.driver.proposal_source import trials_of
 from hdap.search.driver.run_search import ResumeState, SearchProgress
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.workflows.search_fleet import Search, answer_of, find_or_run
+from hdap.workflows.answer_search import answer_of
+from hdap.workflows.search_fleet import Search, find_or_run
 
 MATERIAL = 0.01
 """A gain below 1 % is no reason to ship another network."""

@@ -36,9 +36,10 @@ from hdap.training.training_session import (
     free_run,
 )
 from hdap.workflows.accuracy_guard import Guard, first_that_passes
+from hdap.workflows.answer_search import answer_of
 from hdap.workflows.artifacts import measured_architecture
 from hdap.workflows.compression_journal import Journal, StepEntry, read_journal, require_same
-from hdap.workflows.search_fleet import answer_of, find_or_run
+from hdap.workflows.search_fleet import find_or_run
 
 HDAP_CUT = 0.2
 """HDAP lets a step take at most 20 % of a layer's channels (arXiv 2512.00017, experiments)."""

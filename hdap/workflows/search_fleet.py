@@ -5,28 +5,19 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import ClusteringRecord, Floats, StudyRecord, TrialBatch
 from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, LEARNED, SearchRequest, request_of
-from hdap.search.analysis.answer import Answer, answer
-from hdap.search.analysis.single_cluster_baseline import (
-    SingleClusterBaseline,
-    single_cluster_baseline,
-)
 from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.optuna_ledger import OptunaLedger, check_shared
 from hdap.search.driver.optuna_storage import open_storage, storage_faults
 from hdap.search.driver.proposal_source import InProcess, ProposalSource
 from hdap.search.driver.run_search import ResumeState, SearchProgress, SearchResult, drive
 from hdap.search.driver.worker_pool import WorkerPool, worker_seed
-from hdap.search.exact.lower_bound import lower_bound
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.search_profile import SearchProfile
-from hdap.search.sizes.sizes_worth import SizesWorth, sizes_worth
 from hdap.workflows.build_problem import (
     PreparedSearch,
     measured_dense,
@@ -35,7 +26,6 @@ from hdap.workflows.build_problem import (
     stored_problem,
     study_that_answers,
 )
-from hdap.workflows.fleet_as_asked import device_speeds
 from hdap.workflows.judge_accuracy import accuracy_goal, load_evaluator
 from hdap.workflows.learn_accuracy import AccuracyLesson, stored_lesson
 
@@ -242,51 +232,6 @@ def find_or_run(
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return search, result
-
-
-def summarize_search(search: Search, result: SearchResult) -> tuple[Answer, SingleClusterBaseline]:
-    """The answer of a finished or stopped search, and what knowing the fleet was worth.
-
-    Raises:
-        InfeasibleError: no trial keeps the floor within the band.
-    """
-    found = answer_of(search, result)
-    counts, seed = found.found.counts, search.request.seed
-    return found, single_cluster_baseline(search.problem, counts, seed)
-
-
-def worth_of_sizes(store: Store, search: Search, found: Answer) -> SizesWorth | None:
-    """What several networks would let the fleet keep within what the answer takes; None where the
-    answer is no network for one latency in ms."""
-    problem = search.problem
-    if problem.goals.several or problem.goals.first.unit != "ms":
-        return None
-    devices = device_speeds(store, search.request, search.clustering)
-    return sizes_worth(problem, devices, found.found.counts)
-
-
-def answer_of(search: Search, result: SearchResult) -> Answer:
-    """The answer of a finished or stopped search. Raises as `summarize_search`."""
-    if result.trials is None:
-        raise InputError("the search was stopped before its first trial; let it run longer")
-    return answer(search.problem, result.trials, search.dense_ms)
-
-
-def certified(search: Search, found: Answer) -> float | None:
-    """How far (a fraction) the answer is at most above the best possible for these surrogates.
-
-    By what the search minimised, doubt included; None where nothing can be said (`lower_bound`).
-    Where few configurations meet the budget the best of them is known.
-    """
-    problem, counts = search.problem, found.found.counts[None]
-    bound = lower_bound(problem)
-    if bound is None:
-        return None
-    least = bound.value_ms
-    if problem.every is not None:
-        scores = problem.scores(np.vstack([counts, problem.every]))
-        least = max(least, float(scores.value[scores.violation == 0.0].min()))
-    return replace(bound, value_ms=least).gap(float(problem.ucb_ms(counts)[0]))
 
 
 def _joined_search(store: Store, request: SearchRequest, name: str, say: Say) -> Search:

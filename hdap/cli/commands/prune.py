@@ -23,9 +23,10 @@ from hdap.networks.prune_plan import (
 from hdap.networks.pruned_network import PrunedNetwork
 from hdap.networks.tracing import trace
 from hdap.requests.search_request import SearchRequest
+from hdap.workflows.answer_search import summarize_search
 from hdap.workflows.next_commands import command_line, export_command, free_name
 from hdap.workflows.prune_network import check_criterion, prune_network, weights_to_prune
-from hdap.workflows.search_fleet import find_or_run, summarize_search
+from hdap.workflows.search_fleet import find_or_run
 
 
 def run(asked: PruneCommand) -> None:

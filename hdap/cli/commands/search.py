@@ -18,6 +18,7 @@ from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
 from hdap.search.problem.fleet_shares import parse_shares
 from hdap.workflows import search_fleet
+from hdap.workflows.answer_search import certified, summarize_search, worth_of_sizes
 from hdap.workflows.compare_fleets import (
     TodaysAnswer,
     compare_fleets,
@@ -28,11 +29,8 @@ from hdap.workflows.compare_networks import ClusterAssignment, compare_networks
 from hdap.workflows.precision_arms import predicted_arms
 from hdap.workflows.search_fleet import (
     Search,
-    certified,
     new_search,
     resumed_search,
-    summarize_search,
-    worth_of_sizes,
 )
 from hdap.workflows.search_sizes import search_sizes
 
