@@ -1,13 +1,11 @@
 """One source into the store: whole or not at all."""
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import Full, Queue
 
 import polars as pl
 
@@ -20,6 +18,7 @@ from hdap.fleet_data.ingest.byte_source import (
 from hdap.fleet_data.ingest.key_cache import Trace
 from hdap.fleet_data.ingest.object_store import is_object
 from hdap.fleet_data.ingest.parquet_reader import read_frames
+from hdap.fleet_data.ingest.prefetch import prefetched
 from hdap.fleet_data.ingest.readers.registry import reader_of
 from hdap.fleet_data.ingest.readers.row_facts import NOTHING_SAID, RowFacts
 from hdap.fleet_data.ingest.reading import AS_FOUND, SourceReading
@@ -34,7 +33,6 @@ from hdap.fleet_data.units.set_aside import FRAME, SetAside
 from hdap.fleet_data.wording import counted
 
 _AHEAD = 2
-_POLL_SECONDS = 0.1
 AS_WRITTEN = LatencyUnits()
 """Nobody says a unit: milliseconds."""
 Progress = Callable[[int, int | None], None]
@@ -160,7 +158,7 @@ def ingest(
             if progress is not None:
                 progress(0, size)
             written = RowWriter(writer, trace, units)
-            with _prefetched(read, _AHEAD) as blocks:
+            with prefetched(read, _AHEAD) as blocks:
                 for checked, done in blocks:
                     rejects.add(written.write(checked))
                     if progress is not None:
@@ -258,45 +256,6 @@ def _counted(checked: Iterator[Checked]) -> Iterator[_Item]:
     for each in checked:
         done += each.block.frame.height
         yield each, done
-
-
-@contextmanager
-def _prefetched(items: Iterator[_Item], ahead: int) -> Iterator[Iterator[_Item]]:
-    """The same items, made by a thread that is at most `ahead` items ahead; its errors come out
-    where the items do. The thread has ended when the context has."""
-    queue: Queue[_Item | BaseException | None] = Queue(ahead)
-    stop = threading.Event()
-
-    def put(item: _Item | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                return queue.put(item, timeout=_POLL_SECONDS)
-            except Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                put(item)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    def taken() -> Iterator[_Item]:
-        while (item := queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=work, name="ingest reader", daemon=True)
-    thread.start()
-    try:
-        yield taken()
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _places_of_rejects(source: Source) -> tuple[Path, ...]:
