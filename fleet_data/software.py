@@ -9,6 +9,23 @@ from dataclasses import dataclass
 from hdap.fleet_data.telemetry import SOFTWARE
 
 
+@dataclass(frozen=True)
+class RunBy:
+    """What runs networks: a runtime, without its version, in one of its precisions."""
+
+    runtime: str = "onnxruntime"
+    precision: str = "float32"
+
+    @property
+    def name(self) -> str:
+        """As folders are called: `openvino-int8`."""
+        return f"{self.runtime}-{self.precision}"
+
+
+DEFAULT_RUN_BY = RunBy()
+"""Of devices that say nothing."""
+
+
 def format_software(known: Mapping[str, str]) -> str:
     """The text of these columns; those that are empty are left out, and nothing known is ""."""
     filled = {name: known[name] for name in SOFTWARE if known.get(name)}

@@ -25,13 +25,12 @@ from hdap.workflows.copy_to_optuna import copy_studies
 from hdap.workflows.data_frames import (
     trials_frame,
 )
+from hdap.workflows.plan_check import SAMPLE, plan_check, write_check
 from hdap.workflows.text_cells import TextTable, comparison
 from hdap.workflows.verify_trial import (
-    SAMPLE,
     Verified,
     read_back,
     trial_in_question,
-    write_verification,
 )
 from hdap.workflows.write_plan import require_free
 
@@ -153,8 +152,9 @@ class Found:
         require_free(Path(out))
         asked = trial_in_question(self.fleet.store(), self.record.name, self.trial)
         tell = self.fleet._tell("export")
-        chosen, others = write_verification(asked, Path(out), sample, seed, tell)
-        return chosen + others
+        check = plan_check(asked, sample, seed, say)
+        write_check(asked, Path(out), check, tell)
+        return [*check.representatives, *check.sample]
 
     def verify(self, seed: int = 0) -> Verified:
         """Hold what was promised against what was measured and ingested since: `verdict.holds`.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy
 from hdap.requests.setting import Setting
 from hdap.requests.shared_settings import Model, Seed, Step
 from hdap.search.problem.defaults import DEFAULT_RISK, DEFAULT_THRESHOLD
@@ -56,22 +57,31 @@ class PlanRequest:
         ),
     ] = 1
     runtime: Annotated[
-        str,
+        str | None,
         Setting(
             f"What runs the networks on the devices: {', '.join(RUNTIME_NAMES)} "
-            "(docs/runtimes.md).",
+            "(docs/runtimes.md). Default: what each device's telemetry says.",
             choices=RUNTIME_NAMES,
         ),
-    ] = "onnxruntime"
+    ] = None
     precision: Annotated[
-        str,
+        str | None,
         Setting(
             f"What they compute in: {', '.join(PRECISION_NAMES)}, as the runtime has it. int8 is "
-            "calibrated on random inputs: it tells latency, and no accuracy.",
+            "calibrated on random inputs: it tells latency, and no accuracy. Default: as telemetry "
+            "says; float32 with --runtime.",
             choices=PRECISION_NAMES,
         ),
-    ] = "float32"
+    ] = None
     seed: Seed = 0
+
+    @property
+    def run_by(self) -> RunBy | None:
+        """What all devices shall run; None: each what it says."""
+        if self.runtime is None and self.precision is None:
+            return None
+        default = DEFAULT_RUN_BY
+        return RunBy(self.runtime or default.runtime, self.precision or default.precision)
 
     @property
     def given_alone(self) -> bool:

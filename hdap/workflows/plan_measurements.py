@@ -15,7 +15,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
-from hdap.fleet_data.software import runtime_family
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, runtime_family
 from hdap.requests.plan_request import PlanRequest
 from hdap.search.analysis.answer import shortlist
 from hdap.search.planning.candidate_pool import around, draw_pool, flops_range
@@ -37,6 +37,7 @@ from hdap.workflows.artifacts import ensure_architecture
 from hdap.workflows.build_problem import stored_problem
 from hdap.workflows.fleet_artifacts import ensure_clustering, ensure_surrogates
 from hdap.workflows.given_networks import given_networks
+from hdap.workflows.what_runs import by_what_runs, what_runs
 
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
@@ -75,8 +76,6 @@ class PlannedBatch:
     levels: Path | None = None
     portfolio: int | None = None
     batch_size: int = 1
-    runtime: str = "onnxruntime"
-    precision: str = "float32"
 
     @property
     def measurements(self) -> int:
@@ -120,22 +119,22 @@ def make_plan(store: "Store", request: PlanRequest, say: Say) -> PlannedBatch:
     asked = [(device, len(b) + 1) for b in bundles for device in b.devices]
     names = [device for device, _ in asked]
     usual = dense_baselines(measurements, names)
+    one = request.run_by
+    run_by = what_runs(clustering, names, say) if one is None else dict.fromkeys(names, one)
     return PlannedBatch(
         architecture,
         clustering,
-        bundles,
+        by_what_runs(bundles, run_by),
         *choice.band,
         choice.step,
         choice.step is not None or request.from_study is not None,
         len(known.measured),
         max(device_seconds(usual.get(device, 0.0), networks) for device, networks in asked),
         choice.curve,
-        dense_baselines(run_by(measurements, request.runtime, request.precision), names),
+        _own_baselines(measurements, run_by),
         request.levels,
         request.portfolio,
         request.batch,
-        request.runtime,
-        request.precision,
     )
 
 
@@ -185,7 +184,7 @@ def _choice(known: _Known, request: PlanRequest, say: Say) -> _Choice:
     pool, curve = _pool(architecture, band, surrogate, request.seed), bundled_curve()
     if surrogate is not None:
         data = training_data(architecture, known.measurements, clustering)
-        curve = learning_curve(SURROGATES[surrogate.kind], data, request.seed) or curve
+        curve = learning_curve(type(surrogate), data, request.seed) or curve
         pool = replace(pool, interest=_interest(surrogate, data, pool.counts))
     if request.from_study is not None:
         pool = _with_neighbours(known.store, pool, request, say)
@@ -193,20 +192,21 @@ def _choice(known: _Known, request: PlanRequest, say: Say) -> _Choice:
     return _Choice(tuple(bundles), band, curve, None if surrogate is None else surrogate.step)
 
 
-def run_by(measurements: Measurements, runtime: str, precision: str) -> Measurements:
+def rows_run_by(measurements: Measurements, wanted: RunBy) -> Measurements:
     """The rows that this runtime took in this precision: what others took says nothing of it.
 
     Rows that do not say what ran them are taken for the default, ONNX Runtime in float32.
     """
-    default = PlanRequest("")
+    default = DEFAULT_RUN_BY
     families = map(runtime_family, measurements.runtimes)
     names = [family.partition("-")[0] or default.runtime for family in families]
-    same = np.array([name == runtime for name in names], dtype=np.bool_)[measurements.runtime]
+    alike = np.array([name == wanted.runtime for name in names], dtype=np.bool_)
+    same = alike[measurements.runtime]
     column = measurements.software.get("precision")
     if column is None:
-        same &= precision == default.precision
+        same &= wanted.precision == default.precision
     else:
-        texts = [(text or default.precision) == precision for text in column.texts]
+        texts = [(text or default.precision) == wanted.precision for text in column.texts]
         same &= np.array(texts, dtype=np.bool_)[column.codes]
     return measurements.at(same)
 
@@ -223,6 +223,15 @@ def dense_baselines(measurements: Measurements, devices: Sequence[str]) -> dict[
     at = {str(device): i for i, device in enumerate(measurements.devices.ids)}
     found = {device: float(medians[at[device]]) for device in devices if device in at}
     return {device: ms for device, ms in found.items() if np.isfinite(ms)}
+
+
+def _own_baselines(measurements: Measurements, run_by: Mapping[str, RunBy]) -> dict[str, float]:
+    """`dense_baselines` of what each device is to measure with, where its rows are of that."""
+    found: dict[str, float] = {}
+    for own in dict.fromkeys(run_by.values()):
+        devices = [device for device, other in run_by.items() if other == own]
+        found |= dense_baselines(rows_run_by(measurements, own), devices)
+    return found
 
 
 def device_seconds(dense_ms: float, networks: int) -> float:

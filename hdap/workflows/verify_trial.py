@@ -1,9 +1,7 @@
 """Verification from a trial to a bundle, and from what was measured back to a verdict."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,12 +30,8 @@ from hdap.workflows.precision_arms import measured_arms
 if TYPE_CHECKING:
     from hdap.fleet_data.store import Store
 
-SAMPLE = 5
-"""Devices that are no representatives and measure too, to check the clustering."""
 SESSION_S = 3600.0
 """A dense row this near to the pruned ones of its device was taken beside them."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -116,43 +110,6 @@ def _mark(store: "Store", study: StudyRecord, clustering: ClusteringRecord) -> i
     records = store.surrogates(study.model, clustering.id, kind)
     before = [r.measurement_mark for r in records if r.created_at <= study.created_at]
     return max(before, default=clustering.measurement_mark)
-
-
-def devices_to_ask(clustering: ClusteringRecord, sample: int, seed: int) -> tuple[list[str], ...]:
-    """The representatives, and a random sample of the devices that are neither such nor outliers.
-
-    Raises NotEnoughDataError where the clustering has no representative.
-    """
-    chosen = clustering.representative
-    if not chosen.any():
-        raise NotEnoughDataError(
-            "a verification needs representatives of the clusters, but there are none; "
-            "load telemetry: hdap ingest telemetry.csv"
-        )
-    others = np.flatnonzero(~chosen & ~clustering.outlier)
-    rng = np.random.default_rng(seed)
-    picked = np.sort(rng.choice(others, min(sample, len(others)), replace=False))
-    ids = clustering.device_ids
-    return [str(d) for d in ids[chosen]], [str(d) for d in ids[picked]]
-
-
-def write_verification(
-    trial: TrialInQuestion, out: Path, sample: int, seed: int, progress: Progress
-) -> tuple[list[str], ...]:
-    """Write the bundle of found, uniform and dense with a `devices.txt`; the devices to ask."""
-    from hdap.networks.loading import load_model
-    from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
-
-    asked = devices_to_ask(trial.clustering, sample, seed)
-    architecture = trial.problem.architecture
-    found, uniform, _ = (tuple(row) for row in trial.counts.tolist())
-    plan = [PlannedConfiguration(found), PlannedConfiguration(uniform, "anchor")]
-    module = load_model(architecture.model).module
-    devices = [*asked[0], *asked[1]]
-    write_bundle(out, architecture, module, plan, devices=devices, progress=progress)
-    lines = [f"{d}\trepresentative" for d in asked[0]] + [f"{d}\tsample" for d in asked[1]]
-    (out / "devices.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return asked
 
 
 def judged(store: "Store", trial: TrialInQuestion, seed: int) -> Verified:

@@ -28,6 +28,7 @@ from hdap.fleet_data.measuring_bundle import (
     Role,
     Weights,
 )
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy
 from hdap.networks.onnx_files import OPSET
 from hdap.networks.runtime_files.base import FilesWanted, RuntimeFiles
 from hdap.networks.runtime_files.registry import files_for
@@ -61,14 +62,6 @@ class PlannedConfiguration:
 
 
 @dataclass(frozen=True)
-class RunBy:
-    """What runs the networks of a bundle: a runtime of `RUNTIMES`, in one of its precisions."""
-
-    runtime: str = "onnxruntime"
-    precision: str = "float32"
-
-
-@dataclass(frozen=True)
 class BundleReport:
     """What was written; `size` in bytes."""
 
@@ -85,7 +78,7 @@ def write_bundle(
     module: nn.Module,
     plan: Sequence[PlannedConfiguration],
     *,
-    run_by: RunBy = RunBy(),
+    run_by: RunBy = DEFAULT_RUN_BY,
     weights: Weights = "generated",
     baselines: Mapping[str, float] | None = None,
     devices: Sequence[str] = (),

@@ -1,17 +1,20 @@
 """Writing a plan: one folder a bundle, and a page that says which device gets which."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hdap.device.archive import program
 from hdap.device.runtimes.registry import RUNTIMES
+from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import whole_folder
 from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.plan_file import BundleDevices, PlanFile
+from hdap.search.planning.plan_bundles import PlannedBundle
 from hdap.workflows.plan_measurements import PlannedBatch
 
+NOTHING_KNOWN: Mapping[str, float] = {}
 Progress = Callable[[int, int], None]
 
 
@@ -20,38 +23,60 @@ def write_plan(batch: PlannedBatch, out: Path, progress: Progress) -> int:
 
     The folder appears whole or not at all. Raises InputError where `out` exists and is not empty.
     """
-    from hdap.networks.loading import load_model
-    from hdap.workflows.write_bundle import PlannedConfiguration, RunBy, write_bundle
-
     require_free(out)
-    module = load_model(batch.architecture.model).module
-    total = sum(len(bundle) + 1 for bundle in batch.bundles)
-    done = size = 0
     with whole_folder(out) as temporary:
-        for bundle in batch.bundles:
-            plan = [PlannedConfiguration(tuple(row), "anchor") for row in bundle.anchors.tolist()]
-            plan += [PlannedConfiguration(tuple(row)) for row in bundle.candidates.tolist()]
-
-            def tell(at: int, _: int, before: int = done) -> None:
-                progress(before + at, total)
-
-            size += write_bundle(
-                temporary / bundle.name,
-                batch.architecture,
-                module,
-                plan,
-                run_by=RunBy(batch.runtime, batch.precision),
-                baselines={d: batch.baselines[d] for d in bundle.devices if d in batch.baselines},
-                devices=bundle.devices,
-                batch_size=batch.batch_size,
-                progress=tell,
-            ).size
-            done += len(bundle) + 1
-            size += _write_levels(batch, temporary / bundle.name)
+        size = write_bundles(
+            temporary,
+            batch.architecture,
+            batch.bundles,
+            batch.clustering.id,
+            progress,
+            baselines=batch.baselines,
+            batch_size=batch.batch_size,
+        )
+        size += sum(_write_levels(batch, temporary / bundle.name) for bundle in batch.bundles)
         (temporary / "README.txt").write_text(_readme(batch), encoding="utf-8")
-        bundles = tuple(BundleDevices(b.name, tuple(b.devices)) for b in batch.bundles)
-        plan_file = PlanFile(batch.architecture.model, batch.clustering.id, bundles)
-        write_document(temporary / "plan.json", plan_file)
+    return size
+
+
+def write_bundles(
+    folder: Path,
+    architecture: Architecture,
+    bundles: Sequence[PlannedBundle],
+    clustering: int,
+    progress: Progress,
+    *,
+    baselines: Mapping[str, float] = NOTHING_KNOWN,
+    batch_size: int = 1,
+) -> int:
+    """A folder a bundle in `folder`, and `plan.json` beside them; bytes."""
+    from hdap.networks.loading import load_model
+    from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
+
+    module = load_model(architecture.model).module
+    total = sum(len(bundle) + 1 for bundle in bundles)
+    done = size = 0
+    for bundle in bundles:
+        plan = [PlannedConfiguration(tuple(row), "anchor") for row in bundle.anchors.tolist()]
+        plan += [PlannedConfiguration(tuple(row)) for row in bundle.candidates.tolist()]
+
+        def tell(at: int, _: int, before: int = done) -> None:
+            progress(before + at, total)
+
+        size += write_bundle(
+            folder / bundle.name,
+            architecture,
+            module,
+            plan,
+            run_by=bundle.run_by,
+            baselines={d: baselines[d] for d in bundle.devices if d in baselines},
+            devices=bundle.devices,
+            batch_size=batch_size,
+            progress=tell,
+        ).size
+        done += len(bundle) + 1
+    named = tuple(BundleDevices(b.name, tuple(b.devices)) for b in bundles)
+    write_document(folder / "plan.json", PlanFile(architecture.model, clustering, named))
     return size
 
 
@@ -78,10 +103,14 @@ def _readme(batch: PlannedBatch) -> str:
         f"{batch.measurements} measurements of {batch.architecture.model} to take:",
         "copy each folder to the devices named beside it and start it there:",
         "  python3 measure.pyz --device-id DEVICE",
-        f"(Python 3.9 or later with {RUNTIMES[batch.runtime].package} and numpy; DEVICE as "
-        "written here.)",
+        "(Python 3.9 or later with numpy and what is named beside the folder; DEVICE as written "
+        "here.)",
         "",
     ]
-    lines += [f"{b.name}/  ->  {', '.join(b.devices)}" for b in batch.bundles]
+    lines += [
+        f"{b.name}/  ->  {', '.join(b.devices)}  ({RUNTIMES[b.run_by.runtime].package}, "
+        f"{b.run_by.precision})"
+        for b in batch.bundles
+    ]
     lines += ["", "Bring every measured-*.csv back: hdap ingest measured-*.csv", ""]
     return "\n".join(lines)

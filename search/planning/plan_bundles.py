@@ -12,6 +12,7 @@ import numpy as np
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy
 from hdap.search.planning.candidate_pool import anchors, shape_of
 
 DEFAULT_PER_CLUSTER = 50
@@ -22,12 +23,14 @@ LEAST_FOR_ANCHORS = 6
 
 @dataclass(frozen=True)
 class PlannedBundle:
-    """What one folder holds: `anchors` and `candidates` (m x G), and the `devices` it goes to."""
+    """What one folder holds: `anchors` and `candidates` (m x G), for `run_by`, and the `devices` it
+    goes to."""
 
     name: str
     devices: tuple[str, ...]
     anchors: Counts
     candidates: Counts
+    run_by: RunBy = DEFAULT_RUN_BY
 
     def __len__(self) -> int:
         """Pruned configurations."""

@@ -17,6 +17,8 @@ from hdap.fleet_data.store import Store
 
 Hdap = Callable[..., Result]
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "json"
+ANOTHER_DOCUMENT = {"search": "--networks", "verify": "--out"}
+"""Commands that print another document with a flag."""
 
 TRAINNETS = """
 import torch
@@ -70,8 +72,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _command(arguments: tuple[str, ...]) -> str:
     """The command's words, joined as its schema's file is named."""
     grouped = hasattr(get_command(app).commands[arguments[0]], "commands")  # type: ignore[attr-defined]
-    several = ("networks",) if "--networks" in arguments else ()
-    return "_".join((*arguments[: 1 + grouped], *several))
+    words = arguments[: 1 + grouped]
+    flag = ANOTHER_DOCUMENT.get(words[0], "")
+    return "_".join((*words, flag.lstrip("-")) if flag in arguments else words)
 
 
 def _check_json(command: str, text: str) -> None:

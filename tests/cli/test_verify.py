@@ -134,7 +134,8 @@ def test_the_bundle_asks_representatives_and_a_sample_of_others(loop: Loop) -> N
     assert roles.count("sample") == 4
     assert roles.count("representative") >= 2
     manifest = json.loads((loop.folder / "check" / "manifest.json").read_text())
-    assert [e["role"] for e in manifest["configurations"]] == ["reference", "candidate", "anchor"]
+    roles = [entry["role"] for entry in manifest["configurations"]]
+    assert roles == ["reference", "anchor", "candidate"]
 
 
 def test_a_kept_promise_exits_0_and_is_stored(hdap: Hdap, loop: Loop, tmp_path: Path) -> None:

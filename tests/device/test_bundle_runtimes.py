@@ -11,7 +11,8 @@ from hdap.device.runtimes.instruction_set import instruction_set
 from hdap.device.runtimes.registry import load_runtime
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError
-from hdap.workflows.write_bundle import PlannedConfiguration, RunBy, run_measure, write_bundle
+from hdap.fleet_data.software import RunBy
+from hdap.workflows.write_bundle import PlannedConfiguration, run_measure, write_bundle
 
 Small = tuple[nn.Module, Architecture]
 QUICK = ("--device-id", "here", "--runs", "2", "--min-seconds", "0.01", "--baseline-ms", "1")

@@ -6,9 +6,10 @@ import timm
 import torch
 from torch import nn
 
+from hdap.fleet_data.software import RunBy
 from hdap.networks.generated_weights import without_zeros
 from hdap.networks.tracing import trace
-from hdap.workflows.write_bundle import RunBy, write_bundle
+from hdap.workflows.write_bundle import write_bundle
 
 
 def zero_throughout(network: nn.Module) -> list[str]:

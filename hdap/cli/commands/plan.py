@@ -51,6 +51,8 @@ def document(batch: PlannedBatch, out: Path, size: int) -> dict[str, Any]:
                 "devices": list(b.devices),
                 "configurations": len(b),
                 "anchors": len(b.anchors),
+                "runtime": b.run_by.runtime,
+                "precision": b.run_by.precision,
             }
             for b in batch.bundles
         ],
@@ -73,6 +75,7 @@ def show(batch: PlannedBatch, out: Path, size: int) -> None:
         ("folder", "left", lambda b: str(out / b.name)),
         ("pruned networks", "right", lambda b: f"{len(b)}"),
         ("anchors among them", "right", lambda b: f"{len(b.anchors)}"),
+        ("runs in", "left", lambda b: f"{b.run_by.runtime}, {b.run_by.precision}"),
         ("goes to devices", "left", lambda b: ", ".join(b.devices)),
         title=f"{_kind(batch)} of {batch.architecture.model}",
     )
