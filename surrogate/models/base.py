@@ -124,8 +124,9 @@ class FleetSurrogate(ABC):
     def _predict_in(self, counts: Counts, context: Context) -> Prediction:
         """As `_predict`, in a context that is not the typical one."""
         raise InputError(
-            f"only a surrogate of kind `fleet` whose rows reported their clock can be asked what "
-            f"if, but got {self.kind=} and {context}; load rows with `cpu_freq_mhz`: hdap ingest"
+            "to ask what if, surrogates must be of kind `fleet` and have learned from rows that "
+            f"report their clock, but this one of {self.architecture.model} is of kind "
+            f"`{self.kind}` and knows no clock; load rows with `cpu_freq_mhz`: hdap ingest"
         )
 
 
