@@ -41,7 +41,7 @@ class MeasuringBundle(JsonDocument):
 
     `input_shape` begins with the batch, as in 1 x 3 x 224 x 224; `baseline_ms` are reference
     latencies (ms) by device where they are known. `runtime` reads the files, and computes in
-    `precision`.
+    `precision` on a `provider` of it, unless the device is told otherwise.
     """
 
     WHAT = "the manifest of a bundle made by `hdap plan`"
@@ -60,3 +60,5 @@ class MeasuringBundle(JsonDocument):
     configurations: tuple[BundleNetwork, ...]
     runtime: str = "onnxruntime"
     precision: str = "float32"
+    provider: str = "cpu"
+    threads: int = 1

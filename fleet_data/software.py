@@ -11,15 +11,25 @@ from hdap.fleet_data.telemetry import SOFTWARE
 
 @dataclass(frozen=True)
 class RunBy:
-    """What runs networks: a runtime, without its version, in one of its precisions."""
+    """What runs networks: a runtime, without its version, in one of its precisions, on one of its
+    providers with so many threads."""
 
     runtime: str = "onnxruntime"
     precision: str = "float32"
+    provider: str = "cpu"
+    threads: int = 1
+
+    @property
+    def words(self) -> str:
+        """For people: `openvino, int8`; a provider and threads where they are not the usual."""
+        provider = [] if self.provider == "cpu" else [self.provider]
+        threads = [] if self.threads == 1 else [f"{self.threads} threads"]
+        return ", ".join([self.runtime, self.precision, *provider, *threads])
 
     @property
     def name(self) -> str:
-        """As folders are called: `openvino-int8`."""
-        return f"{self.runtime}-{self.precision}"
+        """As folders are called: `openvino-int8`, `onnxruntime-float32-cuda-4t`."""
+        return self.words.replace(" threads", "t").replace(", ", "-")
 
 
 DEFAULT_RUN_BY = RunBy()
@@ -115,6 +125,13 @@ def same_runtimes(texts: Sequence[str]) -> list[int]:
     told = [_Told.of(text) for text in texts]
     whole = [one.filled(told) for one in told]
     return [whole.index(one) for one in whole]
+
+
+def threads_of(text: str) -> int | None:
+    """Threads of software as text: its column, else what the runtime's name says (`-4t`)."""
+    known = parse_software(text)
+    told = known.get("threads") or (_Told.of(known.get("runtime", "")).threads or "")[:-1]
+    return int(told) if told.isdecimal() and int(told) else None
 
 
 def kernels_of(text: str) -> tuple[str, str]:

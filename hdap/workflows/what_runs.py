@@ -6,7 +6,7 @@ from dataclasses import replace
 from hdap.device.runtimes.registry import RUNTIMES
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.records import ClusteringRecord
-from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, kernels_of, show_software
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, kernels_of, show_software, threads_of
 from hdap.fleet_data.telemetry import SIMULATED
 from hdap.fleet_data.wording import counted
 from hdap.search.planning.plan_bundles import PlannedBundle
@@ -19,12 +19,9 @@ def what_runs(clustering: ClusteringRecord, devices: Sequence[str], say: Say) ->
     found, strange = {}, dict[str, list[str]]()
     for device in devices:
         text = software.get(device, "")
-        family, precision = kernels_of(text)
-        runtime = family.lower().partition("-")[0] or DEFAULT_RUN_BY.runtime
-        own = RunBy(runtime, precision or DEFAULT_RUN_BY.precision)
-        known = runtime in RUNTIMES and own.precision in RUNTIMES[runtime].precisions
-        found[device] = own if known else DEFAULT_RUN_BY
-        if not known and runtime != SIMULATED:
+        own = _told(text)
+        found[device] = own or DEFAULT_RUN_BY
+        if own is None and kernels_of(text)[0] != SIMULATED:
             strange.setdefault(text, []).append(device)
     for text, names in strange.items():
         say(
@@ -33,6 +30,22 @@ def what_runs(clustering: ClusteringRecord, devices: Sequence[str], say: Say) ->
             "nothing of it"
         )
     return found
+
+
+def _told(software: str) -> RunBy | None:
+    """What software as text says; None where no bundle can be of it."""
+    family, precision = kernels_of(software)
+    runtime, _, provider = family.lower().partition("-")
+    default = DEFAULT_RUN_BY
+    own = RunBy(
+        runtime or default.runtime,
+        precision or default.precision,
+        provider or default.provider,
+        threads_of(software) or default.threads,
+    )
+    known = RUNTIMES.get(own.runtime)
+    fits = known and own.precision in known.precisions and own.provider in known.providers
+    return own if fits else None
 
 
 def by_what_runs(

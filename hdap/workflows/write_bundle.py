@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 _README = """\
 This folder measures {networks} networks ({model} and pruned versions of it) on the device it is on.
 It needs Python 3.9 or later:  python3 -m pip install {package} numpy
-Networks are in {precision}, for {runtime}.
+Networks are for {words}.
 Start in this folder, {under}:
 {commands}
 (--help lists the options; without --device-id a name is made up that the fleet does not know.)
@@ -125,7 +125,7 @@ def _readme(model: str, run_by: RunBy, networks: int, devices: Sequence[str]) ->
         networks=networks,
         model=model,
         package=RUNTIMES[run_by.runtime].package,
-        **asdict(run_by),
+        words=run_by.words,
         minutes=max(1, round(networks * 10 / 60)),
         under="on each device under its name" if devices else "DEVICE as the telemetry calls it",
         commands="\n".join(f"  python3 measure.pyz --device-id {name}" for name in names),
@@ -225,4 +225,6 @@ def _manifest(
         configurations=networks,
         runtime=run_by.runtime,
         precision=run_by.precision,
+        provider=run_by.provider,
+        threads=run_by.threads,
     )

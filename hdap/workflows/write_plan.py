@@ -108,8 +108,8 @@ def _readme(batch: PlannedBatch) -> str:
         "",
     ]
     lines += [
-        f"{b.name}/  ->  {', '.join(b.devices)}  ({RUNTIMES[b.run_by.runtime].package}, "
-        f"{b.run_by.precision})"
+        f"{b.name}/  ->  {', '.join(b.devices)}  ({RUNTIMES[b.run_by.runtime].package}: "
+        f"{b.run_by.words})"
         for b in batch.bundles
     ]
     lines += ["", "Bring every measured-*.csv back: hdap ingest measured-*.csv", ""]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -32,7 +33,7 @@ def net():
 """
 STATES = {
     RunBy("onnxruntime", "float32"): (("unit-a", "unit-b"), "onnxruntime 1.31", 4.0),
-    RunBy("openvino", "int8"): (("unit-c", "unit-d"), "openvino-2026.4.1-cpu-1t", 1.5),
+    RunBy("openvino", "int8", threads=2): (("unit-c", "unit-d"), "openvino-2026.4.1-cpu-2t", 1.5),
 }
 QUICK = ("--runs", "5", "--min-seconds", "0.05")
 
@@ -93,6 +94,10 @@ def fleet(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flee
     sys.modules.pop("statesnet", None)
 
 
+def _run_by(document: dict[str, Any]) -> RunBy:
+    return RunBy(*(document[name] for name in ("runtime", "precision", "provider", "threads")))
+
+
 def test_a_plan_has_a_bundle_for_everything_that_devices_run(fleet: Fleet) -> None:
     batch, said = fleet.planned(PlanRequest(MODEL, per_cluster=8))
     asked = {device: b.run_by for b in batch.bundles for device in b.devices}
@@ -101,7 +106,7 @@ def test_a_plan_has_a_bundle_for_everything_that_devices_run(fleet: Fleet) -> No
     assert set(asked.values()) == set(STATES)
     assert {b.name.partition("-")[2].partition("-")[2] for b in batch.bundles} == {
         "onnxruntime-float32",
-        "openvino-int8",
+        "openvino-int8-2t",
     }
     assert set(batch.baselines) == set(asked)
     assert not any("no bundle can be made" in line for line in said)
@@ -121,20 +126,19 @@ def test_the_networks_of_a_check_are_measured_in_what_each_device_runs(
     written = hdap("verify", *asked, "--out", str(check), "--json", db=fleet.db)
     assert written.exit_code == 0, written.output
     bundles = json.loads(written.stdout)["bundles"]
-    assert {RunBy(b["runtime"], b["precision"]) for b in bundles} == set(STATES)
+    assert {_run_by(b) for b in bundles} == set(STATES)
     lines = [line.split("\t") for line in (check / "devices.txt").read_text().splitlines()]
     for bundle in bundles:
         folder = Path(bundle["folder"])
         manifest = json.loads((folder / "manifest.json").read_text())
-        assert (manifest["runtime"], manifest["precision"]) == (
-            bundle["runtime"],
-            bundle["precision"],
-        )
+        assert _run_by(manifest) == _run_by(bundle)
         at = {line[0]: line[2] for line in lines}
         assert {at[device] for device in bundle["devices"]} == {folder.name}
         assert run_measure(folder, ["--device-id", bundle["devices"][0], *QUICK]) == 0
     files = sorted(map(str, check.glob("*/measured-*.csv")))
     assert len(files) == len(STATES)
+    rows = pl.concat(pl.read_csv(file, columns=["precision", "threads"]) for file in files)
+    assert dict(rows.unique().iter_rows()) == {"float32": 1, "int8": 2}
     assert hdap("ingest", *files, db=fleet.db).exit_code == 0
     judged = hdap("verify", *asked, "--json", db=fleet.db)
     assert judged.exit_code in (0, 1), judged.output  # these latencies were nobody's

@@ -1,5 +1,6 @@
 """`hdap plan`: what the representatives measure next."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ def document(batch: PlannedBatch, out: Path, size: int) -> dict[str, Any]:
                 "devices": list(b.devices),
                 "configurations": len(b),
                 "anchors": len(b.anchors),
-                "runtime": b.run_by.runtime,
-                "precision": b.run_by.precision,
+                **asdict(b.run_by),
             }
             for b in batch.bundles
         ],
@@ -75,7 +75,7 @@ def show(batch: PlannedBatch, out: Path, size: int) -> None:
         ("folder", "left", lambda b: str(out / b.name)),
         ("pruned networks", "right", lambda b: f"{len(b)}"),
         ("anchors among them", "right", lambda b: f"{len(b.anchors)}"),
-        ("runs in", "left", lambda b: f"{b.run_by.runtime}, {b.run_by.precision}"),
+        ("runs in", "left", lambda b: b.run_by.words),
         ("goes to devices", "left", lambda b: ", ".join(b.devices)),
         title=f"{_kind(batch)} of {batch.architecture.model}",
     )

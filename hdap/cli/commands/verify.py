@@ -1,5 +1,6 @@
 """`hdap verify`: does the promised speed-up hold? The gate before anything ships."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,7 @@ def _show_check(asked: TrialInQuestion, out: Path, check: Check, as_json: bool) 
                 {
                     "folder": str(out / bundle.name),
                     "devices": list(bundle.devices),
-                    "runtime": bundle.run_by.runtime,
-                    "precision": bundle.run_by.precision,
+                    **asdict(bundle.run_by),
                 }
                 for bundle in check.bundles
             ],
@@ -68,7 +68,7 @@ def _show_check(asked: TrialInQuestion, out: Path, check: Check, as_json: bool) 
         show_rows(
             check.bundles,
             ("folder", "left", lambda b: str(out / b.name)),
-            ("runs in", "left", lambda b: f"{b.run_by.runtime}, {b.run_by.precision}"),
+            ("runs in", "left", lambda b: b.run_by.words),
             ("goes to devices", "left", lambda b: ", ".join(b.devices)),
             title="a bundle for everything that these devices run",
         )

@@ -29,7 +29,7 @@ class BundleEntry:
 @dataclass(frozen=True)
 class BundleManifest:
     """What a bundle holds; `baselines` are the reference's latencies (ms) by device, `runtime` and
-    `precision` what its files are for."""
+    `precision` what its files are for, `provider` and `threads` what its devices run them with."""
 
     folder: str
     bundle: str
@@ -40,6 +40,8 @@ class BundleManifest:
     baselines: dict[str, float]
     runtime: str
     precision: str
+    provider: str
+    threads: int
 
     @property
     def reference(self) -> BundleEntry:
@@ -67,6 +69,8 @@ def read_manifest(folder: str) -> BundleManifest:
             baselines={str(k): finite(v) for k, v in raw.get("baseline_ms", {}).items()},
             runtime=str(raw.get("runtime", "onnxruntime")),
             precision=str(raw.get("precision", "float32")),
+            provider=str(raw.get("provider", "cpu")),
+            threads=int(raw.get("threads", 1)),
         )
         for file in [*(e.file for e in manifest.entries), *(file for file, _ in manifest.shared)]:
             inside(folder, file)

@@ -96,12 +96,12 @@ def parser() -> argparse.ArgumentParser:
     add("--bundle", default=here, help="folder of the bundle (default: where measure.pyz lies)")
     add("--runtime", help=f"{', '.join(RUNTIMES)} (default: what the bundle is made for)")
     add("--precision", help=f"{', '.join(precisions)} (default: what the bundle is made for)")
-    add("--threads", type=_count, default=1, help="threads of an inference (default 1)")
+    add("--threads", type=_count, help="threads of an inference (default: those of the bundle)")
     add("--runs", type=_count, default=50, help="least inferences a measurement (default 50)")
     add("--min-seconds", type=_positive, default=3.0, help="least seconds (default 3)")
     add("--rounds", type=_count, default=1, help="how often each is measured (default 1)")
     add("--threshold", type=_positive, default=5.0, help="%% the reference may move (default 5)")
-    add("--provider", default="cpu", help=f"{', '.join(providers)} or a full name (default cpu)")
+    add("--provider", help=f"{', '.join(providers)} or a full name (default: the bundle's)")
     add("--device-id", type=_device, help="default: a hash of the machine's id")
     add("--baseline-ms", type=_positive, help="the reference's latency on this device, if known")
     add("--max-seconds", type=_positive, default=math.inf, help="stop after this time")
@@ -153,7 +153,9 @@ def _runtime(options: argparse.Namespace, manifest: BundleManifest) -> Runtime:
             f"but got {precision}; make another bundle: hdap plan --precision {precision}"
         )
     name = options.runtime or manifest.runtime
-    return load_runtime(name, options.threads, options.provider, precision)
+    own = manifest.provider if name == manifest.runtime else "cpu"
+    threads = options.threads or manifest.threads
+    return load_runtime(name, threads, options.provider or own, precision)
 
 
 def measure(options: argparse.Namespace) -> int:
