@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hdap.clustering.refresh import refreshed
 from hdap.fleet_data.atomic_files import replace_file
 from hdap.fleet_data.errors import InputError, NotFoundError
 from hdap.fleet_data.records import AssignmentBatch, Bools, Floats, Ints, StudyRecord
+from hdap.fleet_data.software import kernels_of
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import kept, latency, percent, times
 from hdap.requests.search_request import request_of
@@ -20,6 +23,17 @@ from hdap.surrogate.models.base import Prediction
 from hdap.workflows.build_problem import stored_problem
 from hdap.workflows.search_sizes import assignment_batch, sizes_problem
 
+COLUMNS = (
+    "device_id",
+    "trial",
+    "trial_before",
+    "predicted_ms",
+    "probability_in_time",
+    "in_time",
+    "runtime",
+    "precision",
+)
+
 
 @dataclass(frozen=True)
 class Assigned:
@@ -28,7 +42,8 @@ class Assigned:
     `numbers` (m) are the trials that the fleet runs, those that keep most first, `kept` (m) their
     kept importance and `seen` (m x K) their latencies. `now` (D) is who should run what, `moved`
     (D) whose network changes by that, `new` (D) who had none yet. `silent` names devices that are
-    in no cluster and sent nothing to place them by.
+    in no cluster and sent nothing to place them by; `kernels` says of each device what runtime and
+    precision its network is to be exported for ("" where it never said).
     """
 
     record: StudyRecord
@@ -40,6 +55,12 @@ class Assigned:
     moved: Bools
     new: Bools
     silent: tuple[str, ...]
+    kernels: Mapping[str, tuple[str, str]]
+
+    def made_for(self, number: int) -> dict[tuple[str, str], int]:
+        """How many devices run a trial in each runtime and precision, most first."""
+        ids = self.now.device_ids[self.now.number == number]
+        return dict(Counter(self.kernels[str(name)] for name in ids).most_common())
 
     @property
     def smaller(self) -> int:
@@ -108,6 +129,10 @@ def assign_devices(store: Store, record: StudyRecord) -> Assigned:
         ~new & (number != before),
         new,
         tuple(silent.tolist()),
+        {
+            str(name): kernels_of(text)
+            for name, text in zip(clustering.device_ids, clustering.software, strict=True)
+        },
     )
 
 
@@ -140,13 +165,14 @@ def reason(assigned: Assigned, device: str) -> list[str]:
     return lines
 
 
-def write_assignments(batch: AssignmentBatch, out: Path) -> None:
+def write_assignments(
+    batch: AssignmentBatch, kernels: Mapping[str, tuple[str, str]], out: Path
+) -> None:
     """A CSV for whatever updates the devices, a line a device; it appears whole."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(
-        ("device_id", "trial", "trial_before", "predicted_ms", "probability_in_time", "in_time")
-    )
+    rows.writerow(COLUMNS)
+    told = [kernels.get(str(name), ("", "")) for name in batch.device_ids]
     rows.writerows(
         zip(
             batch.device_ids.tolist(),
@@ -155,6 +181,8 @@ def write_assignments(batch: AssignmentBatch, out: Path) -> None:
             np.round(batch.latency_ms, 4).tolist(),
             np.round(batch.probability_in_time, 4).tolist(),
             np.where(batch.in_time, "yes", "no").tolist(),
+            [runtime for runtime, _ in told],
+            [precision for _, precision in told],
             strict=True,
         )
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -79,6 +80,26 @@ def test_four_arms_and_both_fleets_are_in_the_document(database: tuple[Path, str
     assert np.array_equal(after.counts[0], known)
     answer = after.number == found["trial"]
     assert after.ucb_ms[answer] <= after.ucb_ms[0]
+
+
+def test_each_network_is_to_be_exported_for_what_its_devices_run(
+    database: tuple[Path, str], tmp_path: Path
+) -> None:
+    deadline = ("--model", "resnet50", "--latency", "9.7ms", "--networks", "2")
+    found = told(database, "search", *deadline, "--study", "two-sizes")
+    assert len(found["networks"]) == 2
+    out = tmp_path / "assignments.csv"
+    asked = told(database, "assign", "--study", "two-sizes", "--out", str(out))
+    for network in asked["networks"]:
+        assert sum(made["devices"] for made in network["made_for"]) == network["devices"]
+    kinds = pl.read_csv(FLEET, columns=["device_id", "runtime", "precision"]).unique()
+    runs = {row["device_id"]: row for row in kinds.iter_rows(named=True)}
+    rows = pl.read_csv(out)
+    assert len(rows) == len(runs)
+    for row in rows.iter_rows(named=True):
+        mine = runs[row["device_id"]]
+        assert mine["runtime"].startswith(row["runtime"])
+        assert row["precision"] == mine["precision"]
 
 
 def test_status_and_devices_say_what_runs(database: tuple[Path, str]) -> None:

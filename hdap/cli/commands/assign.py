@@ -1,10 +1,12 @@
 """`hdap assign`: which device runs which network."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from hdap.cli.settings.search_commands import AssignCommand
+from hdap.cli.terminal.layout import Justify
 from hdap.cli.terminal.next_steps import next_steps
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
@@ -28,7 +30,8 @@ def run(asked: AssignCommand) -> None:
         if asked.apply:
             store.save_assignments(record.id, found.now)
         if asked.out is not None:
-            write_assignments(found.now if asked.apply else store.assignments(record.id), asked.out)
+            stored = found.now if asked.apply else store.assignments(record.id)
+            write_assignments(stored, found.kernels, asked.out)
     if asked.as_json:
         emit_json(_document(found, asked, told))
     elif asked.device is not None:
@@ -40,6 +43,9 @@ def run(asked: AssignCommand) -> None:
 
 def _show(found: Assigned, asked: AssignCommand) -> None:
     name = found.record.name
+    made_for: list[tuple[str, Justify, Callable[[dict[str, Any]], str]]] = []
+    if len(set(found.kernels.values())) > 1:
+        made_for = [("export for (devices)", "left", _exports)]
     show_rows(
         _networks(found),
         ("trial", "right", lambda n: str(n["trial"])),
@@ -47,6 +53,7 @@ def _show(found: Assigned, asked: AssignCommand) -> None:
         ("devices", "right", lambda n: f"{n['devices']:,}"),
         ("in time", "right", lambda n: f"{n['in_time']:,}"),
         ("slowest of them", "right", lambda n: latency(n["slowest_ms"])),
+        *made_for,
         title=f"study {name}: within {found.asked.deadline_ms:g} ms, predicted",
     )
     changed = np.flatnonzero(found.moved | found.new)
@@ -94,9 +101,20 @@ def _networks(found: Assigned) -> list[dict[str, Any]]:
             "devices": int((now.number == number).sum()),
             "in_time": int((now.in_time & (now.number == number)).sum()),
             "slowest_ms": float(now.latency_ms[now.number == number].max(initial=-np.inf)),
+            "made_for": [
+                {"runtime": runtime, "precision": precision, "devices": devices}
+                for (runtime, precision), devices in found.made_for(int(number)).items()
+            ],
         }
         for place, number in enumerate(found.numbers)
     ]
+
+
+def _exports(network: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{made['runtime'] or 'unknown'} {made['precision']}".rstrip() + f" ({made['devices']:,})"
+        for made in network["made_for"]
+    )
 
 
 def _moves(found: Assigned, rows: list[int]) -> list[dict[str, Any]]:
