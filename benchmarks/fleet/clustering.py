@@ -28,7 +28,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.fleet.measured_fleets import boundness, read_fleet, traced, with_software
+from benchmarks.fleet.measured_fleets import SEVERAL, boundness, read_fleet, traced, with_software
 from hdap.clustering.algorithms.registry import ALGORITHMS
 from hdap.clustering.cluster_fleet import cluster
 from hdap.clustering.workload_effect import Decomposition, decompose
@@ -109,11 +109,12 @@ def views() -> Iterator[View]:
         for rows, part in (("all", whole), ("dense", whole.at(whole.dense))):
             yield View(fleet, rows, "context", part, kinds)
             yield View(fleet, rows, "none", replace(part, context={}), kinds)
-    whole, kinds = read_fleet("rollout")
-    some = whole.at(whole.dense | _first_of_each_kind(kinds)[whole.device])
-    for rows, part in (("all", whole), ("few", some), ("dense", whole.at(whole.dense))):
-        yield View("rollout", rows, "none", part, kinds)
-        yield View("rollout", rows, "software", with_software(part, kinds), kinds)
+    for fleet in SEVERAL:
+        whole, kinds = read_fleet(fleet)
+        some = whole.at(whole.dense | _first_of_each_kind(kinds)[whole.device])
+        for rows, part in (("all", whole), ("few", some), ("dense", whole.at(whole.dense))):
+            yield View(fleet, rows, "none", part, kinds)
+            yield View(fleet, rows, "software", with_software(part, kinds), kinds)
 
 
 def _first_of_each_kind(kinds: list[str]) -> Bools:

@@ -18,13 +18,19 @@ FLEETS = {
     "resnet50": ROOT / "hdap" / "data" / "microfleet-resnet50.csv.gz",
     "mobilenetv1_100": DATA / "microfleet-mobilenetv1.csv.gz",
     "rollout": ROOT / "hdap" / "data" / "rollout-resnet50.csv.gz",
+    "int8": ROOT / "hdap" / "data" / "int8-resnet50.csv.gz",
+    "int8-mobilenetv2": ROOT / "hdap" / "data" / "int8-mobilenetv2.csv.gz",
 }
 MICROFLEETS = ("resnet50", "mobilenetv1_100")
 """Each of one runtime, by the network that it ran."""
+SEVERAL = ("rollout", "int8", "int8-mobilenetv2")
+"""Each of several runtimes and precisions."""
 TRUTHS = {
     "resnet50": DATA / "microfleet-resnet50.truth.csv",
     "mobilenetv1_100": DATA / "microfleet-mobilenetv1.truth.csv",
     "rollout": DATA / "rollout-resnet50.truth.csv",
+    "int8": DATA / "int8.truth.csv",
+    "int8-mobilenetv2": DATA / "int8.truth.csv",
 }
 CONTEXT = ("cpu_freq_mhz", "cpu_load_pct")
 STATES = {
@@ -32,8 +38,11 @@ STATES = {
     "ov": ("openvino 2026.4", "float32"),
     "ovbf16": ("openvino 2026.4", "bfloat16"),
     "ncnn": ("ncnn 20261020", "float32"),
+    "ort-throttled": ("onnxruntime 1.32", "float32"),
+    "ov-int8": ("openvino 2026.4", "int8"),
+    "litert-int8": ("litert 2.3", "int8"),
 }
-"""Runtime and precision of each kind of the roll-out fleet: what its devices would report."""
+"""Runtime and precision of each kind of the fleets of several: what their devices would report."""
 
 
 def traced(model: str) -> Architecture:

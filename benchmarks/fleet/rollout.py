@@ -1,9 +1,11 @@
 """A fleet in the middle of a roll-out: what may teach what, and what sizes by state bring.
 
-    python -m benchmarks.fleet.rollout [--seeds 6] [--rows 50] [--parts 12]
+    python -m benchmarks.fleet.rollout [--fleet rollout|int8|int8-mobilenetv2]
+        [--seeds 6] [--rows 50] [--parts 12]
 
-The bundled roll-out fleet, measured: 21 devices of one label in four states (ONNX Runtime, OpenVINO
-in float32 and bfloat16, ncnn), ResNet-50.
+A bundled fleet, measured: 21 devices of one label in four states (ONNX Runtime, OpenVINO in float32
+and bfloat16, ncnn), or 24 in six (ONNX Runtime, also throttled, ncnn, OpenVINO in float32 and int8,
+LiteRT in int8).
 
 1. Held-out error of each runtime and precision where at most so many rows of each are learned from;
    a quarter of the configurations is held out from all states. Every column in the same run on the
@@ -23,7 +25,7 @@ from datetime import UTC, datetime
 import numpy as np
 from xgboost import XGBRegressor
 
-from benchmarks.fleet.measured_fleets import read_fleet, traced, with_software
+from benchmarks.fleet.measured_fleets import SEVERAL, read_fleet, traced, with_software
 from benchmarks.fleet.sizes import Fleet
 from hdap.clustering.cluster_fleet import cluster
 from hdap.fleet_data.architecture import Architecture
@@ -49,11 +51,12 @@ Predict = Callable[[TrainingData, Cells, int], Floats]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fleet", choices=SEVERAL, default=SEVERAL[0])
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("--parts", default="12")
     options = parser.parse_args()
-    measurements, clustering, architecture = rollout()
+    measurements, clustering, architecture = clustered(options.fleet)
     if "1" in options.parts:
         data = training_data(architecture, measurements, clustering)
         held_out(data, options.rows, options.seeds)
@@ -61,12 +64,12 @@ def main() -> None:
         sizes(measurements, clustering, architecture)
 
 
-def rollout() -> tuple[Measurements, ClusteringRecord, Architecture]:
-    """The fleet with what its devices run, clustered."""
-    rows, kinds = read_fleet("rollout")
+def clustered(fleet: str) -> tuple[Measurements, ClusteringRecord, Architecture]:
+    """A fleet with what its devices run, clustered."""
+    rows, kinds = read_fleet(fleet)
     told = with_software(rows, kinds)
     record = cluster(told, created_at=NOW, measurement_mark=0, resamples=0)
-    return told, record, traced("resnet50")
+    return told, record, traced(told.models[0])
 
 
 def held_out(data: TrainingData, rows: int, seeds: int) -> None:

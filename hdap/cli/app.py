@@ -18,9 +18,9 @@ from hdap.cli.options.config_file import (
 )
 from hdap.cli.options.from_dataclass import command, context_settings
 from hdap.cli.options.trust import FoundSettings
+from hdap.cli.settings.demo_command import DemoCommand
 from hdap.cli.settings.fleet_commands import (
     ClusterCommand,
-    DemoCommand,
     DevicesCommand,
     FitCommand,
     IngestCommand,

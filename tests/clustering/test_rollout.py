@@ -11,7 +11,10 @@ from benchmarks.fleet.measured_fleets import boundness, read_fleet, with_softwar
 from hdap.fleet_data.records import ClusteringRecord
 
 Run = Callable[..., ClusteringRecord]
-VIEWS = {(view.rows, view.columns): view for view in views() if view.fleet == "rollout"}
+EVERY = {(view.fleet, view.rows, view.columns): view for view in views()}
+VIEWS = {
+    (rows, columns): view for (fleet, rows, columns), view in EVERY.items() if fleet == "rollout"
+}
 
 
 def index(view: View, run: Run) -> float:
@@ -22,6 +25,14 @@ def index(view: View, run: Run) -> float:
 @pytest.mark.parametrize("columns", ["none", "software"])
 def test_states_are_told_apart_by_how_they_rank_pruned_networks(run: Run, columns: str) -> None:
     assert index(VIEWS["all", columns], run) == 1.0
+
+
+@pytest.mark.parametrize("rows", ["all", "few", "dense"])
+@pytest.mark.parametrize("fleet", ["int8", "int8-mobilenetv2"])
+def test_six_states_of_which_four_take_equally_long_are_six_clusters(
+    run: Run, fleet: str, rows: str
+) -> None:
+    assert index(EVERY[fleet, rows, "software"], run) == 1.0
 
 
 def test_clusters_are_told_by_what_their_devices_run(run: Run) -> None:

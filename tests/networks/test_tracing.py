@@ -88,7 +88,7 @@ def test_groups_are_those_of_the_measured_fleet(model: str, file: str, traced: T
     assert list(found) == list(measured)
 
 
-@pytest.mark.parametrize("model", ["resnet50", "mobilenetv1_100"])
+@pytest.mark.parametrize("model", ["resnet50", "mobilenetv1_100", "mobilenetv2_100"])
 def test_architecture_in_the_test_data_is_what_the_tracer_finds(
     model: str, traced: Traced, architecture: Callable[[str], Architecture]
 ) -> None:

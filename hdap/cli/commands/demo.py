@@ -6,40 +6,43 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from hdap.cli.commands import cluster, fit, ingest, search
-from hdap.cli.settings.fleet_commands import ClusterCommand, DemoCommand, FitCommand, IngestCommand
+from hdap.cli.settings.demo_command import FLEETS, DemoCommand
+from hdap.cli.settings.fleet_commands import ClusterCommand, FitCommand, IngestCommand
 from hdap.cli.settings.search_commands import SearchCommand
 from hdap.cli.terminal.next_steps import TELEMETRY, next_steps, telemetry_of_yours
 from hdap.cli.terminal.output import note, out
+from hdap.fleet_data.errors import InputError
 from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.search_request import SearchRequest
 from hdap.workflows.next_commands import command_line, free_name
 
-MOVED = "firmware=2:100%"
-"""What a roll-out ends in."""
-
 
 def run(asked: DemoCommand) -> None:
     """Run the commands one after the other, each under the line that would run it."""
+    fleet = FLEETS.get(asked.fleet)
+    if fleet is None:
+        raise InputError(f"--fleet must be one of {', '.join(FLEETS)}, but got {asked.fleet!r}")
+    model, flops = fleet.model, asked.flops or fleet.flops
     path = asked.keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
     db = str(path)
-    bundled = f"{asked.fleet}-resnet50.csv.gz"
-    with as_file(files("hdap") / "data" / bundled) as fleet:
-        _heading(f"hdap ingest {bundled}")
-        ingest.run(IngestCommand(files=(str(fleet),), db=db))
+    with as_file(files("hdap") / "data" / fleet.file) as telemetry:
+        _heading(f"hdap ingest {fleet.file}")
+        ingest.run(IngestCommand(files=(str(telemetry),), db=db))
     _heading("hdap cluster")
     cluster.run(ClusterCommand(choice=ClusteringChoice("hdbscan", seed=asked.seed), db=db))
-    _heading("hdap fit --model resnet50")
-    fit.run(FitCommand(model="resnet50", db=db, seed=asked.seed))
-    _heading(f"hdap search --model resnet50 --flops {asked.flops}")
-    request = SearchRequest("resnet50", asked.flops, trials=asked.trials, seed=asked.seed)
-    search.run(SearchCommand(request=request, db=db))
-    if asked.fleet == "rollout":
-        words = ("--model", "resnet50", "--flops", asked.flops, "--fleet-as", MOVED)
+    _heading(f"hdap fit --model {model}")
+    fit.run(FitCommand(model=model, db=db, seed=asked.seed))
+    one = SearchRequest(model, flops, trials=asked.trials, seed=asked.seed)
+    latency = asked.latency or fleet.latency
+    several = SearchRequest(model, latency=latency, networks=3, seed=asked.seed)
+    words: tuple[str, ...] = ("--model", model, "--flops", flops)
+    searches = [(words, one)]
+    if fleet.moved:
+        searches.append(((*words, "--fleet-as", fleet.moved), replace(one, fleet_as=fleet.moved)))
+    searches.append((("--model", model, "--latency", latency, "--networks", "3"), several))
+    for words, request in searches:
         _heading(command_line("search", *words))
-        search.run(SearchCommand(request=replace(request, fleet_as=MOVED), db=db))
-    _heading(f"hdap search --model resnet50 --latency {asked.latency} --networks 3")
-    several = SearchRequest("resnet50", latency=asked.latency, networks=3, seed=asked.seed)
-    search.run(SearchCommand(request=several, db=db))
+        search.run(SearchCommand(request=request, db=db))
     note(f"\nthe database of this demo: {path}")
     next_steps(
         command_line("sql", "SELECT * FROM trial_summary", "--db", path),

@@ -327,31 +327,3 @@ class SimulateCommand(WithJson):
     ] = None
     device: Annotated[tuple[str, ...], Setting("Which devices answer; repeatable.")] = ()
     seed: Seed = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoCommand:
-    """Ingest, cluster, fit and search a bundled fleet of emulated devices.
-
-    Two searches: one network at a FLOPs budget, and three that share a deadline. In the fleet of a
-    roll-out a third, between them: is that network still the one to ship when all run firmware 2?
-
-    Every latency was measured: ResNet-50 on one machine, with ONNX Runtime under 24 CPU quotas and
-    memory loads (microfleet), or in four runtimes and precisions (rollout). What the search says of
-    new networks is predicted from them.
-    """
-
-    fleet: Annotated[
-        str,
-        Setting(
-            "microfleet (24 devices, one runtime) or rollout (21 devices, four software states).",
-            choices=("microfleet", "rollout"),
-        ),
-    ] = "microfleet"
-    flops: Annotated[str, Setting("Budget of the search.")] = "1.0G"
-    latency: Annotated[str, Setting("Deadline that three networks share.")] = "20ms"
-    trials: Annotated[int, Setting("Trials of the search.", low=1)] = 2000
-    keep: Annotated[
-        Path | None, Setting("Write the database here; a temporary file if left out.")
-    ] = None
-    seed: Seed = 0
