@@ -22,6 +22,7 @@ from hdap.fleet_data.records import (
 from hdap.fleet_data.telemetry import SIMULATED
 from hdap.search.analysis.arms import Arm
 from hdap.search.analysis.judgement import Verdict
+from hdap.search.analysis.promised_gain import promised_gain
 from hdap.search.analysis.verification import Promise, Readings, verify
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.workflows.build_problem import measured_dense, stored_problem
@@ -93,13 +94,14 @@ def trial_of(
     scale = np.where(np.isfinite(dense), dense / ms[:, 2], 1.0)
     for values in (ms, low, high):
         values[:, 2] *= scale
+    gain = promised_gain(problem, counts[0], counts[1])
     return TrialInQuestion(
         record,
         number,
         problem,
         clustering,
         counts,
-        Promise(ms, low, high),
+        Promise(ms, low, high, gain.promised / gain.predicted),
         _mark(store, record, clustering),
     )
 

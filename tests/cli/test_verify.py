@@ -40,6 +40,7 @@ class Loop:
     architecture: Architecture
     plan: Result
     trial: int
+    promised: float
 
     @property
     def asked(self) -> list[list[str]]:
@@ -100,11 +101,12 @@ def loop(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]
             "search", "--model", MODEL, "--flops", "30%", "--trials", "200", "--json", db=db
         )
         assert found.exit_code == 0, found.output
-        trial = json.loads(found.stdout)["trial"]
+        answer = json.loads(found.stdout)
+        trial, promised = answer["trial"], answer["gain_over_best_uniform"]["promised"]
         check = str(folder / "check")
         done = hdap("verify", "--trial", str(trial), "--out", check, "--sample", "4", db=db)
         assert done.exit_code == 0, done.output
-        yield Loop(folder, fleet, architecture, planned, trial)
+        yield Loop(folder, fleet, architecture, planned, trial, promised)
 
 
 def _split(telemetry: Path) -> tuple[Path, Path]:
@@ -145,6 +147,8 @@ def test_a_kept_promise_exits_0_and_is_stored(hdap: Hdap, loop: Loop, tmp_path: 
     assert "keeps its promise (simulated)" in done.stdout
     assert "4 of 4 other devices as their cluster" in done.stdout
     assert "predicted against simulated latency" in " ".join(done.stdout.split())
+    told = json.loads(hdap("verify", "--trial", str(loop.trial), "--json", db=db).stdout)
+    assert told["speed_ups"][0]["promised"] == pytest.approx(loop.promised)
     with Store.open(str(db)) as store:
         records = store.verifications(store.study().id)
     assert [r.cluster for r in records] == list(range(len(records)))

@@ -51,6 +51,13 @@ def test_a_kept_promise_holds_with_intervals_around_the_truth() -> None:
     assert verdict.covered == pytest.approx(1.0)
 
 
+def test_over_uniform_a_search_promises_less_than_it_predicts() -> None:
+    verdict = verify(replace(PROMISE, over_uniform=0.97), FLEET, _readings())
+    uniform, dense = verdict.speed_ups
+    assert (uniform.promised, dense.promised) == pytest.approx((0.97 * 1.2, 4.0))
+    assert uniform.state == dense.state == "holds"
+
+
 def test_faster_than_promised_holds() -> None:
     assert _verify(scale=np.array([0.8, 1.0, 1.0])).holds
 
