@@ -16,9 +16,11 @@ Hdap = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def shown(hdap: Hdap, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def shown(
+    hdap: Hdap, fresh: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
     """The database of the int8 fleet's demo, and what it printed."""
-    path = tmp_path_factory.mktemp("demo") / "int8.db"
+    path = fresh(tmp_path_factory.mktemp("demo") / "int8.db")
     done = hdap("demo", "--fleet", "int8", "--trials", "60", "--keep", str(path))
     assert done.exit_code == 0, done.output
     return path, " ".join(done.output.split())
