@@ -49,10 +49,19 @@ def write_bundles(
     baselines: Mapping[str, float] = NOTHING_KNOWN,
     batch_size: int = 1,
 ) -> int:
-    """A folder a bundle in `folder`, and `plan.json` beside them; bytes."""
+    """A folder a bundle in `folder`, and `plan.json` beside them; bytes.
+
+    Raises InputError, before any network is exported, where what writes one of them is missing.
+    """
     from hdap.networks.loading import load_model
+    from hdap.networks.runtime_files.base import FilesWanted
+    from hdap.networks.runtime_files.registry import files_for
     from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 
+    shape = architecture.one_input("a bundle")
+    for own in dict.fromkeys(bundle.run_by for bundle in bundles):
+        wanted = FilesWanted(folder, shape, own.precision, batch_size=batch_size)
+        files_for(own.runtime, wanted).check_ready()
     module = load_model(architecture.model).module
     total = sum(len(bundle) + 1 for bundle in bundles)
     done = size = 0

@@ -14,12 +14,15 @@ from typer.testing import Result
 
 from hdap.fleet_data.configuration import format_channels
 from hdap.fleet_data.costs import flops
+from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.software import RunBy
 from hdap.fleet_data.store import Store
 from hdap.networks.tracing import trace
 from hdap.requests.plan_request import PlanRequest
+from hdap.search.planning.plan_bundles import PlannedBundle
 from hdap.workflows.plan_measurements import PlannedBatch, make_plan
 from hdap.workflows.write_bundle import run_measure
+from hdap.workflows.write_plan import write_bundles
 
 Hdap = Callable[..., Result]
 MODEL = "statesnet:net"
@@ -146,6 +149,22 @@ def test_the_networks_of_a_check_are_measured_in_what_each_device_runs(
     assert [name.partition("-")[0].split()[0] for name in told["runtime"].split(", ")] == [
         run_by.runtime for run_by in STATES
     ]
+
+
+def test_what_writes_a_bundle_is_asked_for_before_the_first_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HDAP_LITERT_PYTHON", raising=False)
+    architecture, told = trace(MODEL), list[int]()
+    one = architecture.widths[None] // 2
+    bundles = [
+        PlannedBundle(run_by.name, ("unit-a",), one, one[:0], run_by)
+        for run_by in (RunBy(), RunBy("litert", "int8"))
+    ]
+    with pytest.raises(InputError, match="litert-torch must be installed"):
+        write_bundles(tmp_path, architecture, bundles, 1, lambda done, total: told.append(done))
+    assert told == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_what_no_bundle_can_be_onnx_runtime_stands_in_and_that_is_said(

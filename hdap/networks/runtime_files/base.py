@@ -48,6 +48,10 @@ class RuntimeFiles(ABC):
             )
         self.wanted = wanted
 
+    def check_ready(self) -> None:
+        """Raise `InputError`, before the first network, where what writes the files is missing."""
+        return None
+
     def add(self, network: nn.Module, stem: str) -> None:
         """Write one network; where it is for latency only, nothing in it is zero throughout.
 

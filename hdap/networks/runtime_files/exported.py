@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from hdap.networks.export_formats.base import ExportFormat, ExportOptions
+from hdap.networks.export_formats.base import ExportFormat, ExportOptions, optional
 from hdap.networks.export_formats.executorch_format import ExecuTorchFormat
-from hdap.networks.export_formats.litert_format import LiteRtFormat
+from hdap.networks.export_formats.litert_format import LiteRtFormat, converter_python
 from hdap.networks.export_formats.pt2_format import Pt2Format
 from hdap.networks.runtime_files.base import RuntimeFiles
 
@@ -32,8 +32,14 @@ class LiteRtFiles(ExportedFiles):
 
     suffix, format = ".tflite", LiteRtFormat()
 
+    def check_ready(self) -> None:
+        converter_python()
+
 
 class ExecuTorchFiles(ExportedFiles):
     """By ExecuTorch with XNNPACK's partitioner."""
 
     suffix, format = ".pte", ExecuTorchFormat()
+
+    def check_ready(self) -> None:
+        optional("executorch.exir", "executorch")

@@ -8,7 +8,7 @@ from torch import nn
 
 from hdap.networks.export_formats.base import ExportOptions, OutputsInOrder
 from hdap.networks.forward_pass import named_leaves, run_once
-from hdap.networks.ncnn_files import NcnnModel, to_ncnn
+from hdap.networks.ncnn_files import NcnnModel, pnnx, to_ncnn
 from hdap.networks.quantisation.ncnn_quantiser import in_int8, quantised_for_ncnn
 from hdap.networks.runtime_files.base import RuntimeFiles
 
@@ -17,6 +17,9 @@ class NcnnFiles(RuntimeFiles):
     """By pnnx."""
 
     suffix = ".param"
+
+    def check_ready(self) -> None:
+        pnnx()
 
     def write(self, network: nn.Module, stem: str) -> None:
         shape = self.wanted.shape

@@ -8,7 +8,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from hdap.networks.export_formats.base import ExportOptions
+from hdap.networks.export_formats.base import ExportOptions, optional
 from hdap.networks.hollow_weights import hollow, share_weights
 from hdap.networks.onnx_files import to_onnx
 from hdap.networks.quantisation.nncf_quantiser import quantised_by_nncf
@@ -57,6 +57,10 @@ class OnnxRuntimeFiles(SharedOnnxFiles):
 
 class OpenVinoFiles(SharedOnnxFiles):
     """int8 by NNCF."""
+
+    def check_ready(self) -> None:
+        if self.wanted.precision == "int8":
+            optional("nncf", "openvino")
 
     def quantised(self, model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelProto:
         name = model.graph.input[0].name
