@@ -58,6 +58,8 @@ def show_software(text: str) -> str:
 
 _DETAIL = re.compile(r"v?\d.*|cpu", re.IGNORECASE)
 """Of a runtime's name: a version, a number of threads, and the provider that nobody need name."""
+RENAMED = {"tflite": "litert", "tensorflow-lite": "litert"}
+"""What a runtime was called before, and is in the telemetry of many fleets."""
 _VERSION = re.compile(r"v?\d+(\.\w+)*(?<!t)")
 _THREADS = re.compile(r"\d+t")
 
@@ -70,7 +72,8 @@ def runtime_family(runtime: str) -> str:
     """
     parts = _parts(runtime)
     kept = [part for part in parts if not _DETAIL.fullmatch(part)]
-    return "-".join(kept or parts[:1])
+    family = "-".join(kept or parts[:1])
+    return RENAMED.get(family.lower(), family)
 
 
 def _parts(runtime: str) -> list[str]:

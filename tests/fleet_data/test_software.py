@@ -106,6 +106,7 @@ def test_software_is_told_in_words(known: dict[str, str], words: str) -> None:
         (["onnxruntime 1.3", "onnxruntime 1.32"], [0, 1]),
         (["onnxruntime 1.3", "onnxruntime-cuda 1.3"], [0, 1]),
         (["openvino", "openvino 2026.4", "openvino 2026.5"], [0, 1, 2]),
+        (["TFLite 2.3", "litert-2.3.0-cpu-1t", "tensorflow-lite", "tf 2.3"], [0, 0, 0, 3]),
         (["ov 2", "ov-2-cpu-1t", "ov-2-cpu-4t"], [0, 1, 2]),
         ([], []),
     ],

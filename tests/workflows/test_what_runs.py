@@ -34,6 +34,7 @@ def told(*columns: tuple[str, str, str]) -> Clustering:
         ("openvino-2026.4.1-cpu-2t", "bfloat16", "", "openvino-bfloat16-2t"),
         ("onnxruntime-1.31-cuda", "float32", "", "onnxruntime-float32-cuda"),
         ("OpenVINO 2026.4 GPU", "float16", "2", "openvino-float16-gpu-2t"),
+        ("TFLite 2.16", "int8", "4", "litert-int8-4t"),
         ("simulated", "", "", "onnxruntime-float32"),
     ],
 )
