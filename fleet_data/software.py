@@ -76,6 +76,13 @@ def runtime_family(runtime: str) -> str:
     return RENAMED.get(family.lower(), family)
 
 
+def runtime_and_provider(runtime: str) -> tuple[str, str]:
+    """As `RunBy` has them, both "" where nothing is said: `OpenVINO 2026.4 GPU` is `openvino` and
+    `gpu`."""
+    name, _, provider = runtime_family(runtime).lower().partition("-")
+    return name, provider
+
+
 def _parts(runtime: str) -> list[str]:
     return [part for part in re.split(r"[\s-]+", runtime) if part]
 

@@ -1,4 +1,4 @@
-"""Measure a fleet of one label in six software states, three of its devices' worlds apart in int8.
+"""Measure a fleet of one label in six software states, two of them in int8.
 
     python -m benchmarks.fleet.measure_states --work build/int8 [--models resnet50,mobilenetv2_100]
         [--devices 4] [--seconds 0.25] [--quick] [--out build/int8]
@@ -26,17 +26,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.proof.conditions import Condition, Device, Quotas, run_on
+from benchmarks.proof.conditions import Condition, Device, Quotas, measure_on
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.records import Floats
-from hdap.fleet_data.software import RunBy
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy
 from hdap.networks.loading import load_model
 from hdap.networks.tracing import trace
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 
 PARTS = 3
 CONFIGURATIONS = 36
+"""48 rows a state with four devices: about the 50 that the targets are stated for."""
 ROUNDS = 6
 RUNS = 5
 """Least inferences a measurement; --seconds bounds them from below as well."""
@@ -71,12 +72,12 @@ class State:
     @property
     def bundles(self) -> str:
         """Devices that run the same files share them."""
-        return f"{self.made_for.runtime}-{self.made_for.precision}"
+        return self.made_for.name
 
     @property
     def made_for(self) -> RunBy:
         """OpenVINO reads the files of ONNX Runtime, except in int8."""
-        return RunBy() if self.run_by == RunBy("openvino") else self.run_by
+        return DEFAULT_RUN_BY if self.run_by == RunBy("openvino") else self.run_by
 
 
 STATES = (
@@ -115,19 +116,8 @@ class Rig:
 
     def measure(self, device: Device, bundle: Path, more: list[str]) -> pl.DataFrame:
         """The rows of a bundle on a device."""
-        out = bundle / f"measured-{device.name}.csv"
-        done = out.with_suffix(".done")
-        if not done.exists():
-            command: list[str | Path] = [
-                sys.executable,
-                bundle / "measure.pyz",
-                "--device-id",
-                device.name,
-            ]
-            command += ["--out", out, "--min-seconds", str(self.seconds), "--runs", str(RUNS)]
-            run_on(device, self.quotas, [*command, *more])
-            done.touch()
-            say(f"{out.relative_to(self.folder)}")
+        options = ["--min-seconds", str(self.seconds), "--runs", str(RUNS), *more]
+        out = measure_on(device, self.quotas, bundle, options, say)
         return pl.read_csv(out, schema_overrides={"channels": pl.String})
 
 

@@ -76,11 +76,16 @@ def read_rows(file: Path) -> Measurements:
     )
 
 
+def true_kinds(name: str) -> dict[str, str]:
+    """What each device of a measured fleet really is."""
+    with TRUTHS[name].open() as file:
+        return {row["device_id"]: row["kind"] for row in csv.DictReader(file)}
+
+
 def read_fleet(name: str) -> tuple[Measurements, list[str]]:
     """A measured fleet without dates and runtime, and the true kind of each of its devices."""
     rows = read_rows(FLEETS[name])
-    with TRUTHS[name].open() as file:
-        kinds = {row["device_id"]: row["kind"] for row in csv.DictReader(file)}
+    kinds = true_kinds(name)
     undated = replace(rows, runtimes=("",), measured_at=np.full(len(rows.device), np.nan))
     return undated, [kinds[one] for one in rows.devices.ids]
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
@@ -127,6 +128,30 @@ def run_on(device: Device, quotas: Quotas, command: Sequence[str | Path]) -> Non
         )
     if done.returncode:
         sys.exit(f"measuring on {device.name} failed:\n{done.stderr}")
+
+
+def measure_on(
+    device: Device,
+    quotas: Quotas,
+    bundle: Path,
+    options: Sequence[str],
+    say: Callable[[str], None],
+) -> Path:
+    """What `measure.pyz` writes of a bundle on the device; what was measured there whole stays."""
+    out = bundle / f"measured-{device.name}.csv"
+    done = out.with_suffix(".done")
+    if done.exists():
+        return out
+    began = time.monotonic()
+    command: list[str | Path] = [sys.executable, bundle / "measure.pyz"]
+    run_on(device, quotas, [*command, "--device-id", device.name, "--out", out, *options])
+    done.touch()
+    rows = out.read_text().count("\n") - 1
+    say(
+        f"measured {rows} rows of {bundle.parent.name}/{bundle.name} on {device.name} "
+        f"({device.condition.words}) in {time.monotonic() - began:.0f} s"
+    )
+    return out
 
 
 def _enter(core: int, file: Path | None) -> Callable[[], None]:

@@ -2,14 +2,13 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.proof.conditions import Device, Quotas, run_on
+from benchmarks.proof.conditions import Device, Quotas, measure_on
 from hdap.fleet_data.architecture import Architecture, Counts
 from hdap.fleet_data.configuration import format_channels, parse_channels
 from hdap.fleet_data.costs import parameters
@@ -205,22 +204,8 @@ class Loop:
         return ensure_architecture(self.store, self.settings.model, self.say)
 
     def _measure(self, device: Device, bundle: Path, seconds: float, rounds: int) -> Path:
-        out = bundle / f"measured-{device.name}.csv"
-        done = bundle / f"measured-{device.name}.done"
-        if done.exists():
-            return out
-        began = time.monotonic()
-        command: list[str | Path] = [sys.executable, bundle / "measure.pyz"]
-        command += ["--device-id", device.name, "--out", out]
-        command += ["--min-seconds", str(seconds), "--runs", str(RUNS), "--rounds", str(rounds)]
-        run_on(device, self.quotas, command)
-        done.touch()
-        rows = out.read_text().count("\n") - 1
-        self.say(
-            f"measured {rows} rows of {bundle.relative_to(self.folder)} on {device.name} "
-            f"({device.condition.words}) in {time.monotonic() - began:.0f} s"
-        )
-        return out
+        options = ["--min-seconds", str(seconds), "--runs", str(RUNS), "--rounds", str(rounds)]
+        return measure_on(device, self.quotas, bundle, options, self.say)
 
     def _ingest(self, file: Path) -> None:
         report = ingest(self.store, file, trace=ModelTracer(self.say))

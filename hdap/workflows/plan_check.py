@@ -1,6 +1,5 @@
 """A verification's way to the devices: who is asked, and what each of them measures."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,10 @@ from hdap.fleet_data.errors import NotEnoughDataError
 from hdap.search.planning.plan_bundles import PlannedBundle
 from hdap.workflows.verify_trial import TrialInQuestion
 from hdap.workflows.what_runs import by_what_runs, what_runs
-from hdap.workflows.write_plan import write_bundles
+from hdap.workflows.write_plan import Progress, write_bundles
 
 SAMPLE = 5
 """Devices that are no representatives and measure too, to check the clustering."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hdap.fleet_data.configuration import parse_channels
 from hdap.fleet_data.costs import flops
 from hdap.fleet_data.errors import InputError, NotEnoughDataError
 from hdap.fleet_data.records import ClusteringRecord, Floats, Measurements
-from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, runtime_family
+from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, runtime_and_provider
 from hdap.requests.plan_request import PlanRequest
 from hdap.search.analysis.answer import shortlist
 from hdap.search.planning.candidate_pool import around, draw_pool, flops_range
@@ -198,9 +198,8 @@ def rows_run_by(measurements: Measurements, wanted: RunBy) -> Measurements:
     Rows that do not say what ran them are taken for the default, ONNX Runtime in float32.
     """
     default = DEFAULT_RUN_BY
-    families = map(runtime_family, measurements.runtimes)
-    names = [family.partition("-")[0] or default.runtime for family in families]
-    alike = np.array([name == wanted.runtime for name in names], dtype=np.bool_)
+    names = [runtime_and_provider(text)[0] for text in measurements.runtimes]
+    alike = np.array([(name or default.runtime) == wanted.runtime for name in names], np.bool_)
     same = alike[measurements.runtime]
     column = measurements.software.get("precision")
     if column is None:

@@ -6,7 +6,14 @@ from dataclasses import replace
 from hdap.device.runtimes.registry import RUNTIMES
 from hdap.fleet_data.callbacks import Say
 from hdap.fleet_data.records import ClusteringRecord
-from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, kernels_of, show_software, threads_of
+from hdap.fleet_data.software import (
+    DEFAULT_RUN_BY,
+    RunBy,
+    kernels_of,
+    runtime_and_provider,
+    show_software,
+    threads_of,
+)
 from hdap.fleet_data.telemetry import SIMULATED
 from hdap.fleet_data.wording import counted
 from hdap.search.planning.plan_bundles import PlannedBundle
@@ -35,7 +42,7 @@ def what_runs(clustering: ClusteringRecord, devices: Sequence[str], say: Say) ->
 def _told(software: str) -> RunBy | None:
     """What software as text says; None where no bundle can be of it."""
     family, precision = kernels_of(software)
-    runtime, _, provider = family.lower().partition("-")
+    runtime, provider = runtime_and_provider(family)
     default = DEFAULT_RUN_BY
     own = RunBy(
         runtime or default.runtime,

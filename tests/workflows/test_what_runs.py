@@ -1,12 +1,14 @@
 """What each device is to measure with, from what its telemetry says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from benchmarks.fleet.measured_fleets import read_fleet, with_software
 from hdap.fleet_data.software import DEFAULT_RUN_BY, RunBy, format_software
 from hdap.search.planning.plan_bundles import PlannedBundle
+from hdap.workflows.plan_measurements import rows_run_by
 from hdap.workflows.what_runs import by_what_runs, what_runs
 
 
@@ -58,6 +60,15 @@ def test_where_no_bundle_can_be_a_line_says_so_once_for_all(runtime: str, precis
     assert set(found.values()) == {DEFAULT_RUN_BY}
     (line,) = said
     assert line.startswith("2 devices (unit-0, unit-1) of ")
+
+
+def test_everyday_rows_are_of_a_runtime_however_it_is_capitalised() -> None:
+    told = with_software(*read_fleet("rollout"))
+    wanted = RunBy("openvino", "bfloat16")
+    rows = rows_run_by(told, wanted).device
+    louder = replace(told, runtimes=tuple(text.upper() for text in told.runtimes))
+    assert len(rows) > 0
+    assert np.array_equal(rows_run_by(louder, wanted).device, rows)
 
 
 def test_a_bundle_is_written_once_for_everything_that_its_devices_run() -> None:

@@ -24,6 +24,7 @@ class BundledFleet:
     moved: str | None = None
 
 
+MOVED = "firmware=2:100%"
 FLEETS = {
     "microfleet": BundledFleet(
         "24 devices, one runtime", "resnet50", "1.0G", "20ms", "microfleet-resnet50.csv.gz"
@@ -34,7 +35,7 @@ FLEETS = {
         "1.0G",
         "9.7ms",
         "rollout-resnet50.csv.gz",
-        "firmware=2:100%",
+        MOVED,
     ),
     "int8": BundledFleet(
         "24 devices, six software states, two of them in int8",
@@ -42,7 +43,7 @@ FLEETS = {
         "1.0G",
         "25ms",
         "int8-resnet50.csv.gz",
-        "firmware=2:100%",
+        MOVED,
     ),
     "int8-mobilenetv2": BundledFleet(
         "24 devices, the same",
@@ -50,7 +51,7 @@ FLEETS = {
         "150M",
         "5ms",
         "int8-mobilenetv2.csv.gz",
-        "firmware=2:100%",
+        MOVED,
     ),
 }
 
