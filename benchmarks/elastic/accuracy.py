@@ -1,6 +1,6 @@
 """Each level of an elastic network against a network pruned and trained for that size alone.
 
-    python -m benchmarks.elastic.accuracy [--task digits|fashion] [--seeds 5] [--jobs 2] [--redraw]
+    python -m benchmarks.elastic.accuracy [--task digits|fashion] [--seeds 5] [--jobs 2] [--keep]
 
 Real data: scikit-learn's digits with `small_resnet` (450 images judge), or Fashion-MNIST with
 `fashion_resnet` (10,000 judge); five uniform levels. A seed trains one dense network; from it start
@@ -10,7 +10,8 @@ networks alone: `nested` 5/4 of those epochs, because a step trains four levels,
 after its masks are learned, `incremental` all of them a level. Differences are paired by seed; the
 interval is Student's, 95 %.
 
-Writes elastic-accuracy.csv (every figure; of photographs elastic-accuracy-fashion.csv), .svg, .png.
+Writes elastic-accuracy.csv (every figure; of photographs elastic-accuracy-fashion.csv) after each
+seed, .svg and .png at the end. A seed of photographs takes most of an hour.
 """
 
 import argparse
@@ -84,17 +85,20 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, default="digits")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="seeds at once, one thread each")
-    parser.add_argument("--redraw", action="store_true", help="draw the figures that are there")
+    parser.add_argument("--keep", action="store_true", help="train no seed that the csv has")
     parser.add_argument("--out", type=Path, default=PICTURES)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     task = TASKS[options.task]
     file = options.out / f"{task.stem}.csv"
-    if not options.redraw:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
-            frames = list(pool.map(partial(one_seed, task), range(options.seeds)))
-        pl.concat(frames).write_csv(file)
+    frames = [pl.read_csv(file)] if options.keep and file.exists() else []
+    kept = set(frames[0]["seed"]) if frames else set()
+    missing = [seed for seed in range(options.seeds) if seed not in kept]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
+        for frame in pool.map(partial(one_seed, task), missing):
+            frames.append(frame)
+            pl.concat(frames).sort("seed", maintain_order=True).write_csv(file)
     found = pl.read_csv(file)
     figures = differences(found)
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.frontier [--work build/frontier] [--jobs 2] [--threads 1]
         [--seeds 3] [--networks fashion_resnet] [--shares 0.25 0.12 0.06] [--arms uniform hdap]
-        [--quick] [--redraw] [--out docs/pictures] [--name frontier]
+        [--ways tuned] [--quick] [--redraw] [--out docs/pictures] [--name frontier]
 
 A ResNet and a MobileNetV2 of CIFAR's kind learn Fashion-MNIST (Debian's dataset-fashion-mnist).
 This machine is the device: 60 configurations are measured with ONNX Runtime and surrogates fitted
@@ -42,8 +42,7 @@ from benchmarks.quality.frontier_plan import (
     ARMS,
     NETWORKS,
     QUICK,
-    SCRATCH,
-    TUNED,
+    WAYS,
     Cell,
     Settings,
     Work,
@@ -64,6 +63,7 @@ def main() -> None:
         networks=tuple(options.networks),
         shares=tuple(options.shares),
         arms=tuple(options.arms),
+        ways=tuple(options.ways),
     )
     settings = QUICK if options.quick else settings
     work = Work(options.work)
@@ -93,7 +93,7 @@ def run(settings: Settings, work: Work, jobs: int, threads: int) -> None:
         find_widths(network, settings, work)
     cells = [
         Cell(network, seed, arm, point, way)
-        for way in (TUNED, SCRATCH)
+        for way in settings.ways
         for seed in seeds
         for network in settings.networks
         for point in range(len(settings.shares))
@@ -152,6 +152,7 @@ def _options() -> argparse.Namespace:
     add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="others may be added")
     add("--shares", nargs="+", type=float, default=Settings().shares, help="of FLOPs, the points")
     add("--arms", nargs="+", choices=ARMS, default=ARMS, help="uniform among them")
+    add("--ways", nargs="+", choices=WAYS, default=WAYS, help="to train what an arm found")
     add("--quick", action="store_true", help="tries whether it runs")
     add("--redraw", action="store_true", help="tables and picture of what is there")
     add("--out", type=Path, help="docs/pictures; of --quick the --work folder")

@@ -26,7 +26,8 @@ WORDS = {
     OURS_LATENCY: "hdap --latency, most kept",
 }
 TUNED, SCRATCH = "tuned", "scratch"
-MORE = ("seeds", "arms", "networks")
+WAYS = (TUNED, SCRATCH)
+MORE = ("seeds", "arms", "networks", "ways")
 DENSE_RECIPE = Recipe(batch_size=256, lr=0.2, weight_decay=5e-4, warmup_epochs=0.3)
 """Of dense networks and of those from scratch: the usual rate of 0.1 at 128 images."""
 TUNING_RECIPE = replace(DENSE_RECIPE, lr=0.05, recalibration=20)
@@ -42,6 +43,7 @@ class Settings:
     shares: tuple[float, ...] = (0.6, 0.4, 0.25)
     seeds: int = 3
     arms: tuple[str, ...] = ARMS
+    ways: tuple[str, ...] = WAYS
     images: int = 50_000
     judged: int = 10_000
     dense_epochs: int = 5

@@ -100,8 +100,10 @@ class Database:
         with self._translated(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
-            elif self.read_only:
-                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            else:
+                # by default each statement of PostgreSQL sees what others committed until then
+                mode = "REPEATABLE READ" + (", READ ONLY" if self.read_only else "")
+                connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {mode}")
             yield connection
             connection.rollback()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hdap.fleet_data.store.schema import (
     epochs,
     ingests,
     metadata,
+    models,
     surrogates,
 )
 from hdap.fleet_data.telemetry import COLUMNS
@@ -217,6 +219,38 @@ def test_processes_that_open_at_once_migrate_once(url: str) -> None:
     program = "import sys; from hdap.fleet_data.store import Store; Store.open(sys.argv[1]).close()"
     children = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(3)]
     assert [child.wait() for child in children] == [0] * 3
+
+
+def test_what_another_opener_makes_between_two_looks_is_not_another_programs(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = migrating._version
+    looks: list[str | None] = []
+
+    def look(connection: sa.Connection) -> str | None:
+        looks.append(real(connection))
+        if len(looks) == 1:
+            Store.open(url).close()
+        return looks[-1]
+
+    monkeypatch.setattr(migrating, "_version", look)
+    with Store.open(url) as store:
+        assert store.models() == ()
+    assert looks[0] is None
+    assert looks[-1] == migrating.HEAD
+
+
+def test_reading_sees_one_state_while_others_commit(store: Store, url: str) -> None:
+    count = sa.select(sa.func.count()).select_from(models)
+    row = {"model": "m", "digest": "d", "flops": 1, "parameters": 1, "width_groups": 1}
+    row |= {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "architecture": "{}"}
+    with store._database.reading() as reader, Store.open(url) as other:
+        assert reader.scalar(count) == 0
+        with other._database.writing() as writer:
+            writer.execute(sa.insert(models).values(row))
+        assert reader.scalar(count) == 0
+    with store._database.reading() as reader:
+        assert reader.scalar(count) == 1
 
 
 def test_a_url_is_a_path_or_a_database(tmp_path: Path) -> None:
