@@ -77,8 +77,8 @@ def test_steps_end_in_the_budget_and_only_narrow(place: Path, two_steps: Result)
     ]
     first, second = networks
     dense = 6_573_312
-    # A budget is a ceiling: less is enough where it keeps as much as the best uniform network.
-    assert 0.2 * dense < second.flops <= 0.4 * dense < first.flops < 0.64 * dense
+    # A budget is a ceiling: less is enough where it keeps as much as the base line.
+    assert 0.35 * dense < second.flops <= 0.4 * dense < first.flops < 0.64 * dense
     assert all(second.channels[name] <= count for name, count in first.channels.items())
     assert second.origin is not None
     with Store.open(str(place / "hdap.db")) as store:

@@ -9,6 +9,7 @@ from hdap.fleet_data.records import Floats
 from hdap.search.problem.budget import FlopsBand, band
 from hdap.search.problem.search_space import SearchSpace
 from hdap.search.problem.uniform import (
+    COMPARABLE,
     GRIDS,
     hardest_to_beat,
     least_share,
@@ -90,19 +91,30 @@ def test_networks_that_grids_share_are_shown_once_and_what_does_not_fit_not_at_a
     assert {int(n.counts[kept]) for n in uniform_networks(space, 10**9)} == {256}
 
 
+def log_share(space: SearchSpace) -> Callable[[Counts], Floats]:
+    return lambda counts: np.asarray(np.log(counts / space.architecture.widths).mean(axis=1))
+
+
+def on_blocks(space: SearchSpace, block: int) -> Callable[[Counts], Floats]:
+    """Latency of a machine that computes whole blocks of channels."""
+    return lambda counts: flops(space.architecture, -(-counts // block) * block).astype(np.float64)
+
+
 @pytest.mark.parametrize("rewarded", [8, 16, 32])
 def test_the_base_line_is_on_the_grid_that_the_machine_rewards(
     architecture: Read, rewarded: int
 ) -> None:
-    described = architecture("resnet50")
-    space = SearchSpace.build(described, step=8)
-
-    def latency(counts: Counts) -> Floats:
-        return flops(described, -(-counts // rewarded) * rewarded).astype(np.float64)
-
-    def log_kept(counts: Counts) -> Floats:
-        return np.asarray(np.log(counts / described.widths).mean(axis=1))
-
+    space = SearchSpace.build(architecture("resnet50"), step=8)
     found = uniform_networks(space, 10**9)
-    best = hardest_to_beat(found, space, 10**9, latency, log_kept)
+    best = hardest_to_beat(found, space, 10**9, on_blocks(space, rewarded), log_share(space))
     assert best.step % rewarded == 0
+
+
+def test_a_grid_too_coarse_for_the_budget_sets_no_floor(architecture: Read) -> None:
+    space = SearchSpace.build(architecture("resnet50"), step=8)
+    kept = log_share(space)
+    found = uniform_networks(space, 2 * 10**9)
+    most = max(float(kept(n.counts[None])[0]) for n in found)
+    best = hardest_to_beat(found, space, 2 * 10**9, on_blocks(space, 64), kept)
+    assert float(kept(best.counts[None])[0]) > most + np.log(COMPARABLE)
+    assert best.step != 64
