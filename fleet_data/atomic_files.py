@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hdap.fleet_data.errors import InputError
@@ -104,6 +104,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     finally:
         for leftover in (temporary, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Where `whole_folder` was killed between its two renames, what was there before."""
+    folder = folder.absolute()
+    if folder.exists() or not folder.parent.is_dir():
+        return
+    sign = beside(folder, "replaced-").name
+    found = [path for path in folder.parent.iterdir() if path.name.startswith(sign)]
+    if found:
+        with suppress(FileNotFoundError):  # another process did it just now
+            max(found, key=lambda path: path.stat().st_mtime).rename(folder)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -38,7 +38,12 @@ from hdap.networks.exporting import export
 from hdap.networks.surgery import prune
 from hdap.networks.tracing import trace
 from hdap.training.training_loop import train
-from hdap.workflows.export_quality import accuracy_cost, read_calibration_data
+from hdap.workflows.export_quality import (
+    accuracy,
+    accuracy_cost,
+    judged_part,
+    read_calibration_data,
+)
 
 SHARE = 0.4
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "ncnn": ".param"}
@@ -90,12 +95,14 @@ def _judged(tuned: nn.Module, network: str, settings: Settings) -> list[dict[str
     model = model_of(network)
     shape = trace(model).one_input("a calibration")
     data, inputs = read_calibration_data(DATA, model, shape)
+    judged = judged_part(data, settings.judged)
+    before = accuracy(tuned, judged)
     found: list[dict[str, object]] = []
-    with TemporaryDirectory() as folder:
-        for kind, suffix in FORMATS.items():
+    for kind, suffix in FORMATS.items():
+        with TemporaryDirectory() as folder:
             options = ExportOptions(precision="int8", calibration=inputs)
             done = export(tuned, shape, kind, Path(folder, f"net{suffix}"), options)
-            cost = accuracy_cost(tuned, kind, done.files[0], data, settings.judged)
+            cost = accuracy_cost(before, kind, done.files[0], judged)
             found.append({"format": kind, "float32": cost.before, "int8": cost.after})
     return found
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from hdap.device.archive import program
+from hdap.fleet_data.atomic_files import whole_folder
 from hdap.fleet_data.errors import InputError
 from hdap.networks.onnx_files import keep_outside
 
@@ -46,11 +47,19 @@ def write_levels(
     again: the network cuts it from them, and scales its rows where the exporter folded the level's
     own norms into them (`part_of`), when ONNX Runtime optimises it on the device.
 
-    Raises InputError where `folder` exists and is not empty.
+    Raises InputError where `folder` exists and is not empty, or cannot be written.
     """
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"the folder of the levels must be new or empty, but {folder} is neither")
-    folder.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder) as temporary:
+        written = _write_shared(temporary, networks)
+        (temporary / "controller.pyz").write_bytes(program("controller"))
+        if levels_file is not None:
+            shutil.copyfile(levels_file, temporary / "levels.json")
+    return written
+
+
+def _write_shared(folder: Path, networks: Sequence[onnx.ModelProto]) -> Written:
     sizes = [network.ByteSize() for network in networks]
     with (folder / WEIGHTS).open("wb") as file:
         shared = _Shared(file)
@@ -63,9 +72,6 @@ def write_levels(
         path = folder / f"level-{level}.onnx"
         path.write_bytes(network.SerializeToString(deterministic=True))
         written += path.stat().st_size
-    (folder / "controller.pyz").write_bytes(program("controller"))
-    if levels_file is not None:
-        shutil.copyfile(levels_file, folder / "levels.json")
     return Written(len(networks), written, sizes[-1] if sizes else 0, sum(sizes))
 
 

@@ -72,15 +72,15 @@ def export(
     """Write `network` to `out` in a format of `FORMATS`, once its output agrees with torch's.
 
     Raises:
-        InputError: an unknown format or precision, a format whose package is missing, `out` is
-            there (and not `force`), has another suffix than the format's or cannot be written.
+        InputError: an unknown format or precision, a format whose package is missing, `out` has
+            another suffix than the format's or cannot be written, or as `require_free`.
         UnsupportedModelError: the network cannot be written that way, or the file computes
             something else. Nothing is then left behind, and what was there is still there.
     """
     options = options or ExportOptions()
     written_as = FORMATS[kind]
     check_options(kind, options, out)
-    require_free_file(out, force)
+    require_free(kind, out, force)
     network = network.eval()
     with (
         writable(out),
@@ -95,6 +95,9 @@ def export(
         names = sorted((p.name for p in Path(folder).iterdir()), key=lambda name: name == out.name)
         for name in names:
             os.replace(Path(folder) / name, out.with_name(name))
+        for beside in map(out.with_suffix, written_as.companions):
+            if beside.name not in names:
+                beside.unlink(missing_ok=True)  # of the file that was replaced
     files = tuple(out.with_name(name) for name in reversed(names))
     return Exported(
         files,
@@ -123,6 +126,24 @@ def check_options(kind: str, options: ExportOptions, out: Path) -> None:
             f"a file of {kind} must end in {written_as.suffix}, but got {out.name}; "
             f"--out {out.with_suffix(written_as.suffix).name}"
         )
+
+
+def require_free(kind: str, out: Path, force: bool) -> None:
+    """Raises `InputError` where `out`, or what the format writes beside it, is there (and not
+    `force`), or belongs to a file of another format."""
+    require_free_file(out, force)
+    for suffix in FORMATS[kind].companions:
+        beside = out.with_suffix(suffix)
+        if not beside.exists():
+            continue
+        for other in FORMATS.values():
+            owner = out.with_suffix(other.suffix) if other.suffix else out
+            if suffix in other.companions and owner != out and owner.exists():
+                raise InputError(
+                    f"{kind} writes {beside.name} beside {out.name}, but {beside} belongs to "
+                    f"{owner.name}; give `--out` another name or folder"
+                )
+        require_free_file(beside, force)
 
 
 def _calibrated(options: ExportOptions) -> str:

@@ -103,7 +103,9 @@ def losses(
 def take_away(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
     """Take the places `gone` from every tensor of `network`, in place, and from all it knows.
 
-    Tensors are replaced, never written to; one that several layers share stays shared.
+    Tensors are replaced, never written to; one that several layers share stays shared. A buffer
+    that is cut belongs to the state from then on: which of its numbers are left, the code that made
+    it does not know.
     """
     if not len(gone):
         return
@@ -122,6 +124,7 @@ def take_away(network: nn.Module, graph: ChannelGraph, gone: Indices) -> None:
             new = _part(tensor, stays[name])
             for module, attribute in owners[id(tensor)]:
                 setattr(module, attribute, new)
+                module._non_persistent_buffers_set.discard(attribute)
     modules = dict(network.named_modules())
     for layer in graph.layers:
         found = modules.get(layer.name)

@@ -53,6 +53,7 @@ def train_levels(
         rate=wanted.rate,
         scope=wanted.scope,
         rewind=wanted.rewind_to,
+        asked=wanted.levels,
     )
     record.write(wanted.out)
     return _Levels(start, data, wanted, watch, record).remaining()

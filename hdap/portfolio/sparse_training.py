@@ -39,7 +39,8 @@ class SparseLevelRecord:
 class TrainingRecord(JsonDocument):
     """A sparse training under way.
 
-    `weights` says in words where the dense weights came from. Each level loses `rate` of what the
+    `weights` says in words where the dense weights came from; `asked` is the number of sparse
+    levels. Each level loses `rate` of what the
     one before has, by magnitude over the whole network (`scope` global) or in each layer (layer),
     and goes on from the weights after `rewind` epochs.
     """
@@ -55,6 +56,7 @@ class TrainingRecord(JsonDocument):
     rate: float
     scope: str
     rewind: int
+    asked: int = SparseTraining.levels
     levels: tuple[SparseLevelRecord, ...] = ()
 
     def with_level(self, level: SparseLevelRecord) -> "TrainingRecord":

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader
 
-from hdap.fleet_data.errors import InputError
+from hdap.fleet_data.errors import HdapError, InputError
 from hdap.training.datasets import Samples
 
 Batch = tuple[Tensor, Tensor]
@@ -38,13 +38,14 @@ def batches(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> Iterator[Batch]:
-    """For each group of places its images `n x C x H x W` and labels `n`, on `device`.
+    """For each group of places its inputs `n x ...` (images: `n x C x H x W`) and labels `n`, on
+    `device`.
 
     `seed` is what worker processes start their own generators from. Raises `InputError` when
-    samples are no images of one shape with integer labels, or when the user's code fails on one.
+    samples are no inputs of one shape with integer labels, or when the user's code fails on one.
     """
     found = map(_checked, _loaded(samples, groups, workers, device, seed))
-    return _read(found, "(float tensor C x H x W, integer label) of one shape")
+    return _read(found, "(float tensor, integer label) of one shape")
 
 
 def any_batches(
@@ -87,9 +88,9 @@ def _read(found: Iterator[T], form: str) -> Iterator[T]:
     """The same batches; what reading one raises becomes an `InputError` that asks for `form`."""
     try:
         yield from found
-    except InputError as error:
+    except HdapError as error:
         raise InputError(_cause(error)) from error
-    except (RuntimeError, TypeError, ValueError, OSError, LookupError) as error:
+    except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"samples must be {form}, but reading a batch failed with {type(error).__name__}: "
             f"{_cause(error)}"
@@ -108,12 +109,12 @@ def _checked(batch: Any) -> Batch:
     pair = isinstance(batch, list | tuple) and len(batch) == 2
     if pair and all(isinstance(part, Tensor) for part in batch):
         images, labels = batch
-        if images.dim() == 4 and images.is_floating_point() and labels.dim() == 1:
+        if images.dim() > 1 and images.is_floating_point() and labels.dim() == 1:
             return images, labels.long()
         what = f"{images.dtype} {tuple(images.shape)} and {labels.dtype} {tuple(labels.shape)}"
     else:
         what = type(batch).__name__
     raise InputError(
-        "a batch must be float images n x C x H x W and n integer labels, but is "
-        f"{what}; let the data set give (float tensor C x H x W, int)"
+        "a batch must be float inputs, n x C x H x W where they are images, and n integer labels, "
+        f"but is {what}; let the data set give (float tensor, int)"
     )

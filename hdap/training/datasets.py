@@ -197,11 +197,18 @@ def _class_count(samples: Any, name: str) -> int:
         return len(names)
     labels = _labels(samples)
     if labels is None:
-        labels = [_label(samples[i], name) for i in range(len(samples))]
+        labels = [_label(samples, i, name) for i in range(len(samples))]
     return max(labels, default=-1) + 1
 
 
-def _label(item: Any, name: str) -> int:
+def _label(samples: Any, place: int, name: str) -> int:
+    try:
+        item = samples[place]
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(
+            f"samples of `{name}` must be readable, but sample {place} fails with "
+            f"{type(error).__name__}: {error}"
+        ) from error
     try:
         return int(item[1])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -212,8 +219,12 @@ def _label(item: Any, name: str) -> int:
 
 
 def _labels(samples: Any) -> list[int] | None:
+    """The labels that a data set tells without being read; None where they are no integers."""
     found = getattr(samples, "targets", None)
-    return None if found is None else [int(label) for label in found]
+    try:
+        return None if found is None else [int(label) for label in found]
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _kind(found: Any) -> str:

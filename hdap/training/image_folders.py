@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -63,7 +64,7 @@ class Images:
         path = self._paths[index]
         try:
             with Image.open(path) as image:
-                picture = image.convert(self._mode)
+                picture = _of_bytes(image).convert(self._mode)
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"{path} must be a readable image, but is not ({error})") from error
         return self._transformed(picture, index), self.targets[index]
@@ -138,7 +139,8 @@ def _readable(files: _Files, options: DataOptions) -> tuple[_Files, tuple[str, .
     bad = tuple(str(path) for path, fine in zip(files.paths, good, strict=True) if not fine)
     if bad and options.on_unreadable == "stop":
         raise InputError(
-            f"images must be readable, but {len(bad)} of {len(good):,} are not: {_some(bad)}; "
+            "images must be readable, of whole numbers of 8 or 16 bits, but "
+            f"{len(bad)} of {len(good):,} are not: {_some(bad)}; "
             "repair or remove them, or leave them out with --unreadable skip"
         )
     kept = [i for i, fine in enumerate(good) if fine]
@@ -152,10 +154,22 @@ def _readable(files: _Files, options: DataOptions) -> tuple[_Files, tuple[str, .
     return _Files(files.classes, tuple(files.paths[i] for i in kept), labels), bad
 
 
+def _of_bytes(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a number: Pillow itself makes all above 255 of 16 bits white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8))
+
+
 def _decodes(path: Path) -> bool:
-    """Whether an image decodes to its end; JPEGs at an eighth of their size, which is fast."""
+    """Whether an image decodes to its end; JPEGs at an eighth of their size, which is fast.
+
+    What white is in 32 bits, whole numbers or not, nobody says.
+    """
     try:
         with Image.open(path) as image:
+            if image.mode in ("I", "F"):
+                return False
             image.draft("RGB", (32, 32))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
+from hdap.fleet_data.atomic_files import put_back, writable
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.fleet_data.records import EpochRecord
 from hdap.fleet_data.store import Store
@@ -190,8 +191,17 @@ def free_run(store: Store | None, stem: str) -> str:
     return next(name for name in names if name not in taken)
 
 
+BEGINS = "{} holds no training that goes on: beginning anew"
+"""What is said where one is to be resumed and there is none."""
+
+
 def begun_tuning(out: Path) -> Tuning | None:
-    """The training that `out` holds and that may go on, if it holds one."""
+    """The training that `out` holds and that may go on, if it holds one.
+
+    Where a process was killed while it replaced `out`, the last whole one is put back first.
+    """
+    with writable(out):
+        put_back(out)
     if not (out / STATE).is_file():
         return None
     return next(reversed(read_manifest(out).tunings), None)

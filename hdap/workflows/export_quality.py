@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdap.networks.export_formats.registry import FORMATS
-from hdap.training.datasets import Data, DataOptions, part, plain
+from hdap.training.datasets import Data, DataOptions, Samples, part, plain
 from hdap.training.load_data import load_data
 from hdap.training.network_quality import evaluate
 
@@ -40,17 +40,24 @@ def read_calibration_data(
     return data, tuple(torch.as_tensor(samples[i][0]).float()[None] for i in places)
 
 
-def accuracy_cost(network: nn.Module, kind: str, file: Path, data: Data, most: int) -> AccuracyCost:
-    """Judge both on the validation part, on `most` images of it spread evenly where it has more.
-
-    Raises `InputError` where network and data do not fit.
-    """
+def judged_part(data: Data, most: int) -> Samples:
+    """The validation part, or `most` samples of it spread evenly where it has more."""
     count = min(most, len(data.validation))
-    places = [i * len(data.validation) // count for i in range(count)]
-    judged = part(data.validation, places)
-    before = evaluate(network, judged, batch_size=32)
-    after = evaluate(_FileNetwork(FORMATS[kind].open(file)), judged, batch_size=32)
-    return AccuracyCost(before.accuracy, after.accuracy, count)
+    return part(data.validation, [i * len(data.validation) // count for i in range(count)])
+
+
+def accuracy_cost(before: float, kind: str, file: Path, judged: Samples) -> AccuracyCost:
+    """The file beside the accuracy of its network on the same samples.
+
+    Raises `InputError` where file and data do not fit.
+    """
+    after = accuracy(_FileNetwork(FORMATS[kind].open(file)), judged)
+    return AccuracyCost(before, after, len(judged))
+
+
+def accuracy(network: nn.Module, judged: Samples) -> float:
+    """Of a network. Raises `InputError` where network and data do not fit."""
+    return evaluate(network, judged, batch_size=32).accuracy
 
 
 class _FileNetwork(nn.Module):

@@ -53,6 +53,45 @@ def test_a_network_becomes_elastic_and_one_of_its_levels_a_file(hdap: Hdap, here
     assert again.exit_code == 1
 
 
+STOPPING = """
+from pathlib import Path
+from trainnets import rows as found
+
+class Stopping:
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, place):
+        return self.samples[place]
+
+    def set_epoch(self, epoch):
+        if epoch == 2 and Path("stop").exists():
+            raise KeyboardInterrupt
+
+def rows():
+    train, validation = found()
+    return Stopping(train), validation
+"""
+
+
+def test_what_was_stopped_goes_on_with_the_levels_it_began_with(hdap: Hdap, here: Path) -> None:
+    (here / "stoppingrows.py").write_text(STOPPING)
+    (here / "stop").touch()
+    begin = (*TRAIN[:3], "stoppingrows:rows", *TRAIN[4:], "--model", MODEL, "--out", "out")
+    levels = ("--flops", "30%,100%")
+    stopped = hdap(*begin, *levels, db=here / "hdap.db")
+    assert stopped.exit_code == 130, stopped.output
+    (here / "stop").unlink()
+    other = hdap(*begin, "--flops", "50%,90%", "--resume", db=here / "hdap.db")
+    assert "goes on as it began, with levels of" in _error(other)
+    done = hdap(*begin, *levels, "--resume", "--json", db=here / "hdap.db")
+    assert done.exit_code == 0, done.output
+    assert [epoch["number"] for epoch in json.loads(done.stdout)["epochs"]][-1] == 3
+
+
 def test_levels_come_from_a_file_and_the_network_from_a_pruned_checkpoint(
     hdap: Hdap, here: Path
 ) -> None:

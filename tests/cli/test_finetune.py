@@ -83,7 +83,8 @@ def test_a_complete_run_is_not_resumed_and_a_new_one_replaces_nothing(
 ) -> None:
     db = here / "hdap.db"
     tuned = hdap(*TUNE, *FAST, "--out", "tuned", "--resume", db=db)
-    assert tuned.exit_code == 0, tuned.output  # nothing there yet: it begins
+    assert tuned.exit_code == 0, tuned.output
+    assert "tuned holds no training that goes on: beginning anew" in tuned.stderr
     assert "has all 2" in _error(hdap(*TUNE, "--out", "tuned", "--resume", db=db))
     assert "holds a checkpoint" in _error(hdap(*TUNE, "--out", "tuned", db=db))
     assert hdap(*TUNE, *FAST, "--out", "tuned", "--force", db=db).exit_code == 0

@@ -61,6 +61,20 @@ def test_it_goes_on_as_it_began_and_says_what_comes_next(hdap: Hdap, here: Path)
     assert "lr=0.01, but got 0.5" in _error(other)
 
 
+def test_what_was_stopped_goes_on_to_as_many_levels_as_were_asked_for(
+    hdap: Hdap, here: Path
+) -> None:
+    assert hdap(*BEGIN, "--sparse-levels", "2", db="hdap.db").exit_code == 0
+    record = here / "levels" / "portfolio-training.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"levels": content["levels"][:-1]}))  # stopped there
+    done = hdap(*TRAIN, "--resume", "--model", MODEL, "--json", db="hdap.db")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.stdout)["levels"]) == 3
+    again = hdap(*TRAIN, "--resume", "--model", MODEL, db="hdap.db")
+    assert "has all 2; give more --sparse-levels" in _error(again)
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

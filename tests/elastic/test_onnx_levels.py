@@ -142,6 +142,18 @@ def test_a_folder_that_is_not_empty_is_refused(folder: Path) -> None:
         write_levels(folder, [])
 
 
+def test_a_writer_that_is_stopped_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(name: str) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hdap.elastic.onnx_levels.program", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_levels(tmp_path / "out", [to_onnx(nn.Conv2d(1, 8, 3), (1, 8, 8))])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_without_levels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"must hold level-0\.onnx"):
         LevelSessions(str(tmp_path))

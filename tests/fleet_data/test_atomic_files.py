@@ -7,6 +7,7 @@ import pytest
 
 from hdap.fleet_data.atomic_files import (
     beside,
+    put_back,
     replace_file,
     require_free_file,
     require_free_folder,
@@ -31,6 +32,20 @@ def test_the_longest_names_that_a_file_system_takes_can_be_written(
         with whole_folder(tmp_path / name) as folder:
             (folder / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["tuned", "x" * 255])
+def test_what_a_killed_process_had_moved_away_comes_back(tmp_path: Path, name: str) -> None:
+    for place in (tmp_path / name, tmp_path / "other"):
+        with whole_folder(place) as folder:
+            (folder / "file").write_text(place.name)
+    (tmp_path / name).rename(beside(tmp_path / name, "replaced-7"))
+    put_back(tmp_path / "other")
+    put_back(tmp_path / "never")
+    put_back(tmp_path / "no" / "folder")
+    put_back(tmp_path / name)
+    assert (tmp_path / name / "file").read_text() == name
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "other"])
 
 
 def test_neighbours_of_long_names_that_begin_alike_differ() -> None:

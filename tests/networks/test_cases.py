@@ -2,15 +2,21 @@
 
 import importlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from hdap.networks.checkpoint import load_checkpoint, save_checkpoint
+from hdap.networks.criteria import Evidence
 from hdap.networks.equivalence import pruning_error
 from hdap.networks.following import follow_channels
+from hdap.networks.prune_plan import PrunePlan, WeightsSource
+from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
+from tests.networks.toy import Toy
 
 FILES = ("branches", "convolutions", "factors", "outputs", "parts")
 CASES: dict[str, type[nn.Module]] = {
@@ -43,3 +49,31 @@ def test_a_case_is_pruned_exactly(name: str) -> None:
         assert pruning_error(network, graph, gone, images) <= 1e-9
     if name in KEPT:
         assert any(KEPT[name] in kept.why for kept in architecture.kept)
+
+
+class Scaled(Toy):
+    """Channels weighed by numbers that its code makes anew, so they are in no file of weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gain = torch.linspace(0.1, 2, 16).view(1, 16, 1, 1)
+        self.register_buffer("gain", gain, persistent=False)
+
+    def between(self, x: Tensor, image: Tensor) -> Tensor:
+        return x * self.get_buffer("gain")
+
+
+MODELS = [f"{CASES[name].__module__}:{name}" for name in sorted(CASES)] + [f"{__name__}:Scaled"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_case_comes_back_from_its_checkpoint(model: str, tmp_path: Path) -> None:
+    architecture = trace(model)
+    counts = architecture.widths // architecture.multiples // 2 * architecture.multiples
+    plan = PrunePlan(architecture, np.maximum(counts, architecture.multiples))
+    pruned = prune_planned(plan, WeightsSource(seed=3), "random", Evidence(seed=3))
+    save_checkpoint(tmp_path / "pruned", pruned.module, pruned.manifest)
+    back = load_checkpoint(tmp_path / "pruned", model=model).module
+    images = torch.randn(2, *architecture.input_shape)
+    with torch.no_grad():
+        torch.testing.assert_close(back(images), pruned.module(images), rtol=0, atol=0)

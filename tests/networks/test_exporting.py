@@ -68,6 +68,20 @@ def test_large_weights_go_to_a_second_file(
         assert torch.allclose(pruned.module(images), torch.from_numpy(got), atol=1e-4)
 
 
+def test_what_belongs_to_another_file_is_not_replaced(
+    pruned: PrunedNetwork, tmp_path: Path
+) -> None:
+    export(pruned.module, SHAPE, "openvino", tmp_path / "x.xml")
+    for force in (False, True):
+        with pytest.raises(InputError, match=r"x\.bin belongs to x\.xml"):
+            export(pruned.module, SHAPE, "ncnn", tmp_path / "x.param", force=force)
+    (tmp_path / "y.bin").write_bytes(b"years")
+    with pytest.raises(InputError, match=r"y\.bin is there"):
+        export(pruned.module, SHAPE, "openvino", tmp_path / "y.xml")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.bin", "x.xml", "y.bin"]
+    export(pruned.module, SHAPE, "openvino", tmp_path / "x.xml", force=True)
+
+
 def test_an_unknown_format_names_the_known(pruned: PrunedNetwork, tmp_path: Path) -> None:
     known = "onnx, openvino, ncnn, litert, executorch, pt2, torchscript"
     with pytest.raises(InputError, match=known):

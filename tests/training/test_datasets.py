@@ -36,6 +36,26 @@ def without_validation():
 def number():
     return 3
 
+def named():
+    found = one()
+    found.targets = ["cat", "dog"] * 10
+    return found
+
+def one_hot():
+    found = one()
+    found.targets = torch.eye(20)
+    return found
+
+class Broken:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, place):
+        raise ZeroDivisionError("of my own")
+
+def broken():
+    return Broken()
+
 def failing():
     raise RuntimeError("the disk is elsewhere")
 
@@ -199,10 +219,34 @@ def test_gray_images_for_a_network_that_takes_one_channel(tmp_path: Path) -> Non
     assert data.validation[0][0].shape == (1, 8, 12)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_as_bright_as_eight(tmp_path: Path, suffix: str) -> None:
+    eight = np.linspace(0, 255, 256).astype(np.uint8).reshape(16, 16)
+    for bits, pixels in (("8", eight), ("16", eight.astype(np.uint16) * 257)):
+        for label in "ab":
+            (tmp_path / bits / label).mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(pixels).save(tmp_path / bits / label / f"{number}.{suffix}")
+    one, other = (load_data(str(tmp_path / bits), OPTIONS).validation[0][0] for bits in ("8", "16"))
+    assert one.std() > 0.1
+    torch.testing.assert_close(one, other)
+
+
+def test_images_whose_white_nobody_knows_are_named(tmp_path: Path) -> None:
+    folder = _pictures(tmp_path / "data")
+    some = min(folder.rglob("*.png"))
+    pixels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    Image.fromarray(pixels).save(some.with_suffix(".tif"))
+    with pytest.raises(InputError, match=r"8 or 16 bits, but 1 of .*\.tif"):
+        load_data(str(folder), OPTIONS)
+
+
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
         ("pair", (20, 8, 4)),
+        ("named", (15, 5, 4)),
+        ("one_hot", (15, 5, 4)),
         ("whole", (20, 8, 7)),
         ("one", (15, 5, 4)),
         ("without_validation", (15, 5, 4)),
@@ -223,6 +267,7 @@ def test_a_factory_returns_data_in_one_of_several_forms(
         ("somedata:stream", "returned Stream"),
         ("somedata:failing", "RuntimeError: the disk is elsewhere"),
         ("somedata:empty", "must hold samples"),
+        ("somedata:broken", "sample 0 fails with ZeroDivisionError: of my own"),
         ("somedata:nothing", "no such name"),
         ("nowhere:pair", "ModuleNotFoundError"),
         ("no/such/folder", "is none of them"),

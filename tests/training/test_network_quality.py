@@ -48,13 +48,20 @@ def test_judging_leaves_mode_and_statistics_alone(make: Make, data: Data) -> Non
     [
         (torch.zeros(2, 2, 1, 1), [0, 2], r"labels must be in 0\.\.1"),
         (torch.zeros(2, 2, 1, 1), [0, -1], "is -1"),
-        (torch.zeros(2, 2, 1), [0, 1], "n x C x H x W"),
-        (torch.zeros(2, 2, 1, 1, dtype=torch.uint8), [0, 1], "float images"),
+        (torch.zeros(2), [0, 1], "n x C x H x W"),
+        (torch.zeros(2, 2, 1, 1, dtype=torch.uint8), [0, 1], "float inputs"),
     ],
 )
 def test_what_does_not_fit_is_one_line(images: Tensor, labels: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(_Brightest(), TensorDataset(images, torch.tensor(labels)))
+
+
+def test_what_is_no_image_is_judged_too() -> None:
+    network = nn.Linear(2, 2, bias=False)
+    nn.init.eye_(network.weight)
+    sounds = TensorDataset(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+    assert evaluate(network, sounds).accuracy == 0.5
 
 
 def test_images_of_another_shape_than_the_network_takes_are_refused(make: Make) -> None:

@@ -5,6 +5,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from hdap.cli.settings.training_commands import ElasticTrainCommand
 from hdap.cli.tables.training_watch import read_data, store_of_first, watching
 from hdap.cli.terminal.next_steps import next_steps
@@ -12,6 +14,7 @@ from hdap.cli.terminal.output import emit_json, line, say, table
 from hdap.elastic.elastic_checkpoint import read_elastic_manifest
 from hdap.elastic.elastic_training import ElasticResult, go_on, train_elastic, unfinished
 from hdap.elastic.levels import Levels, read_levels, uniform_levels
+from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.atomic_files import require_free_folder
 from hdap.fleet_data.costs import format_flops
 from hdap.fleet_data.errors import InputError
@@ -24,7 +27,7 @@ from hdap.requests.setting import build
 from hdap.requests.training_request import ElasticTraining
 from hdap.training.datasets import Data
 from hdap.training.distributed import processes
-from hdap.training.training_session import TrainingWatch, begun_tuning
+from hdap.training.training_session import BEGINS, TrainingWatch, begun_tuning
 from hdap.workflows.next_commands import command_line, export_command, free_name, model_flag
 
 Train = Callable[[Data, ElasticTraining, TrainingWatch], ElasticResult]
@@ -41,12 +44,16 @@ def run(asked: ElasticTrainCommand) -> None:
     with processes():
         if begun is not None:
             there = unfinished(wanted, model=asked.model)
+            _require_same_levels(asked, there.checkpoint.model.levels)
             manifest: NetworkManifest = there.checkpoint.manifest
             train: Train = partial(go_on, there)
         else:
             source = WeightsSource(asked.weights, asked.pretrained, wanted.recipe.seed)
             start = start_network(asked.checkpoint, asked.model, source, wanted.recipe.seed)
-            manifest, levels = start.manifest, _levels(asked, start)
+            manifest = start.manifest
+            levels = _levels(asked, _described(start))
+            if asked.resume:
+                say(BEGINS.format(wanted.out))
             require_free_folder(wanted.out, asked.force, FILES)
             train = partial(train_elastic, start.module, manifest, levels, replace_out=asked.force)
         with store_of_first(asked.db) as store:
@@ -58,12 +65,26 @@ def run(asked: ElasticTrainCommand) -> None:
         emit_json(document(done, wanted)) if asked.as_json else show(done, wanted)
 
 
-def _levels(asked: ElasticTrainCommand, start: Checkpoint) -> Levels:
+def _described(start: Checkpoint) -> Architecture:
+    manifest = start.manifest
+    return describe(start.module, manifest.model, manifest.input_shape, manifest.channels)
+
+
+def _require_same_levels(asked: ElasticTrainCommand, begun: Levels) -> None:
+    if asked.levels is None and asked.flops is None:
+        return
+    now = _levels(asked, begun.architecture)
+    if not np.array_equal(now.counts, begun.counts):
+        one, other = (", ".join(map(format_flops, x.flops.tolist())) for x in (begun, now))
+        raise InputError(
+            f"a training goes on as it began, with levels of {one} FLOPs, but got {other}; leave "
+            "the option out or begin anew in another --out"
+        )
+
+
+def _levels(asked: ElasticTrainCommand, architecture: Architecture) -> Levels:
     if asked.levels is not None and asked.flops is not None:
         raise InputError("levels come from --levels or --flops, but got both; leave one out")
-    architecture = describe(
-        start.module, start.manifest.model, start.manifest.input_shape, start.manifest.channels
-    )
     if asked.levels is not None:
         return read_levels(architecture, asked.levels)
     return uniform_levels(architecture, (asked.flops or "25%,50%,75%,100%").split(","))

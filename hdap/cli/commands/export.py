@@ -10,14 +10,19 @@ from hdap.cli.settings.search_commands import ExportCommand
 from hdap.cli.terminal.output import emit_json, note, say
 from hdap.elastic.elastic_checkpoint import load_elastic_checkpoint
 from hdap.fleet_data.architecture import one_input
-from hdap.fleet_data.atomic_files import require_free_file
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.wording import megabytes, percent
 from hdap.networks.checkpoint import Checkpoint, load_checkpoint
 from hdap.networks.export_formats.base import ExportOptions
-from hdap.networks.exporting import BOUNDS, Exported, check_options, export
+from hdap.networks.exporting import BOUNDS, Exported, check_options, export, require_free
 from hdap.networks.manifest import ElasticManifest, read_manifest
-from hdap.workflows.export_quality import AccuracyCost, accuracy_cost, read_calibration_data
+from hdap.workflows.export_quality import (
+    AccuracyCost,
+    accuracy,
+    accuracy_cost,
+    judged_part,
+    read_calibration_data,
+)
 
 
 def run(asked: ExportCommand) -> None:
@@ -33,20 +38,23 @@ def run(asked: ExportCommand) -> None:
     if asked.opset is not None:
         options = replace(options, opset=asked.opset)
     check_options(kind, options, asked.out)
-    require_free_file(asked.out, asked.force)
+    require_free(kind, asked.out, asked.force)
     loaded = _load(asked.checkpoint, asked.model, asked.level)
-    shape, data = loaded.manifest.input_shape, None
+    shape, judged, before = loaded.manifest.input_shape, None, 0.0
     if asked.data is not None:
         only = one_input(shape, loaded.manifest.model, "--data")
         data, inputs = read_calibration_data(asked.data, loaded.manifest.model, only)
         options = replace(options, calibration=inputs)
+        judged = judged_part(data, asked.images)
+        say(f"judging the network on {len(judged):,} validation images")
+        before = accuracy(loaded.module, judged)
         say(f"calibrating on {len(inputs)} images of {asked.data}")
     say(f"exporting {loaded.manifest.model} to {kind}, comparing with torch")
     done = export(loaded.module, shape, kind, asked.out, options, force=asked.force)
     cost = None
-    if data is not None:
-        say("judging network and file on validation images")
-        cost = accuracy_cost(loaded.module, kind, done.files[0], data, asked.images)
+    if judged is not None:
+        say("judging the file on the same images")
+        cost = accuracy_cost(before, kind, done.files[0], judged)
     emit_json(document(loaded, kind, done, cost)) if asked.as_json else show(kind, done, cost)
 
 

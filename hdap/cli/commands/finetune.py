@@ -16,7 +16,7 @@ from hdap.requests.training_request import TrainingRequest, judged_by
 from hdap.training.distributed import processes
 from hdap.training.finetuning import fine_tune, quality_before, resumable
 from hdap.training.network_quality import Quality
-from hdap.training.training_session import begun_tuning
+from hdap.training.training_session import BEGINS, begun_tuning
 from hdap.training.training_state import History
 from hdap.workflows.next_commands import export_command
 
@@ -42,6 +42,8 @@ def run(asked: FinetuneCommand) -> None:
         else:
             require_free_folder(wanted.out, asked.force, FILES)
             start = load_checkpoint(asked.checkpoint, model=asked.model)
+            if asked.resume:
+                say(BEGINS.format(wanted.out))
         with store_of_first(asked.db) as store:
             manifest, seed = start.manifest, wanted.recipe.seed
             shape, labelled = manifest.input_shape, not wanted.loss

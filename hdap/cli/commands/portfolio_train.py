@@ -27,6 +27,7 @@ def run(asked: PortfolioTrainCommand) -> None:
     if asked.resume:
         record = read_record(wanted.out)
         stored = {name: getattr(record, name) for name in ("recipe", "rate", "rewind", "scope")}
+        stored["levels"] = record.asked
         wanted = build(SparseTraining, asked.given, default=replace(wanted, **stored))
         done = list(resumable(wanted).levels)
         manifest: NetworkManifest = read_manifest(wanted.out / done[-1].name)

@@ -58,6 +58,8 @@ class ExportFormat(ABC):
 
     suffix: ClassVar[str] = ""
     """That the file must have; any where it is empty."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of the files that may be written beside it."""
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     any_batch: ClassVar[bool] = True
     """Whether `dynamic_batch` is possible."""

@@ -77,6 +77,7 @@ class LiteRtFormat(ExportFormat):
     """By litert-torch; int8 of weights and activations by ai-edge-quantizer."""
 
     suffix = ".tflite"
+    companions = (".outputs",)
     precisions = ("float32", "int8")
     any_batch = False
 

@@ -27,6 +27,7 @@ class NcnnFormat(ExportFormat):
     """By pnnx; `float16` is of the stored weights, int8 as ncnn's tables give it."""
 
     suffix = ".param"
+    companions = (".bin",)
     precisions = ("float32", "float16", "int8")
     any_batch = False
 

@@ -28,6 +28,7 @@ class OpenVinoFormat(ExportFormat):
     """Through ONNX, which OpenVINO's frontend converts; `float16` is of the stored weights."""
 
     suffix = ".xml"
+    companions = (".bin",)
     precisions = ("float32", "float16", "int8")
 
     def write(self, network: nn.Module, shape: Shape, options: ExportOptions, file: Path) -> None:
