@@ -4,7 +4,7 @@ It is for questions about single devices (which network does it run in time?), b
 clustering and the next. Clusters stay what they are; a device's own factor moves.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from hdap.clustering.cluster_drift import (
     membership,
     places,
 )
+from hdap.clustering.device_software import Texts, current_software
 from hdap.clustering.grouping import grouped_median
 from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, Ints, Measurements
+from hdap.fleet_data.software import kernels_of
 
 
 def refreshed(
@@ -26,18 +28,35 @@ def refreshed(
 
     A device whose everyday rows changed beyond noise has the factor of its new rows alone; of
     others the new rows refine it. A device that no cluster knows joins the one whose typical
-    latency is nearest, once it has a dense row of a workload that the fleet had before.
+    latency is nearest, of those that run its runtime in its precision where there are such, once it
+    has a dense row of a workload that the fleet had before. Software is what each runs now.
     """
     if not new_rows or not len(clustering.device_ids):
         return clustering
     cluster, known, _ = membership(measurements, clustering)
     offsets = device_offsets(measurements, new_rows)
     found = _factors_of_known(clustering, measurements, offsets.change, offsets.error)
+    software = current_software(measurements)
+    found = _with_software(found, measurements, software)
     fresh = ~known & np.isfinite(offsets.new)
     if not fresh.any():
         return found
     centre = grouped_median(cluster[known], offsets.old[known], len(clustering.clusters))
-    return _with_new(found, measurements, fresh, offsets.new, centre, offsets.error)
+    rows = np.flatnonzero(fresh)
+    new = _New(
+        measurements.devices.ids[rows], offsets.new[rows], offsets.error[rows], software[rows]
+    )
+    return _with_new(found, new, centre)
+
+
+def _with_software(
+    clustering: ClusteringRecord, measurements: Measurements, software: Texts
+) -> ClusteringRecord:
+    known, place = places(measurements, clustering)
+    told = known & (software != "")
+    runs = clustering.software.copy()
+    runs[place[told]] = software[told]
+    return replace(clustering, software=runs)
 
 
 def _factors_of_known(
@@ -60,30 +79,53 @@ def _factors_of_known(
     return replace(clustering, factor=factor, factor_sd=factor_sd)
 
 
-def _with_new(
-    clustering: ClusteringRecord,
-    measurements: Measurements,
-    fresh: Bools,
-    offset: Floats,
-    centre: Floats,
-    error: Floats,
-) -> ClusteringRecord:
-    rows = np.flatnonzero(fresh)
-    distance = np.abs(offset[rows, None] - np.where(np.isfinite(centre), centre, np.inf)[None, :])
-    nearest: Ints = distance.argmin(axis=1)
-    unknown = np.full(len(rows), "", dtype=object)
-    nothing = np.zeros(len(rows), dtype=np.bool_)
-    blank = np.zeros((len(rows), clustering.fingerprint.shape[1]))
+@dataclass(frozen=True)
+class _New:
+    """Devices that no cluster knows: names, log latencies, their errors, and what they run."""
+
+    ids: Texts
+    offset: Floats
+    error: Floats
+    software: Texts
+
+
+def _with_new(clustering: ClusteringRecord, new: _New, centre: Floats) -> ClusteringRecord:
+    count = len(new.ids)
+    distance = np.abs(new.offset[:, None] - np.where(np.isfinite(centre), centre, np.inf)[None, :])
+    alike = np.where(_alike(clustering, new.software), distance, np.inf)
+    some = np.isfinite(alike).any(axis=1, keepdims=True)
+    nearest: Ints = np.where(some, alike, distance).argmin(axis=1)
+    nothing = np.zeros(count, dtype=np.bool_)
+    blank = np.zeros((count, clustering.fingerprint.shape[1]))
+    before = np.full(count, "", dtype=object)
     return replace(
         clustering,
-        device_ids=np.append(clustering.device_ids, measurements.devices.ids[rows]),
+        device_ids=np.append(clustering.device_ids, new.ids),
         cluster=np.append(clustering.cluster, nearest),
         outlier=np.append(clustering.outlier, nothing),
         representative=np.append(clustering.representative, nothing),
-        factor=np.append(clustering.factor, np.exp(offset[rows] - centre[nearest])),
-        factor_sd=np.append(clustering.factor_sd, error[rows]),
-        software=np.append(clustering.software, unknown),
-        software_before=np.append(clustering.software_before, unknown),
-        software_since=np.append(clustering.software_since, np.full(len(rows), np.nan)),
+        factor=np.append(clustering.factor, np.exp(new.offset - centre[nearest])),
+        factor_sd=np.append(clustering.factor_sd, new.error),
+        software=np.append(clustering.software, new.software),
+        software_before=np.append(clustering.software_before, before),
+        software_since=np.append(clustering.software_since, np.full(count, np.nan)),
         fingerprint=np.vstack([clustering.fingerprint, blank]),
     )
+
+
+def _alike(clustering: ClusteringRecord, software: Texts) -> Bools:
+    """Which clusters run what each of n devices does, as far as both say: `n x K`."""
+    kinds = [
+        {kernels_of(text) for text in set(clustering.software[clustering.cluster == k])}
+        for k in range(len(clustering.clusters))
+    ]
+
+    def fits(text: str) -> list[bool]:
+        own = kernels_of(text)
+        return [
+            any(all(a == b or "" in (a, b) for a, b in zip(own, one, strict=True)) for one in kind)
+            for kind in kinds
+        ]
+
+    known = {text: fits(text) for text in set(software)}
+    return np.array([known[text] for text in software], dtype=np.bool_)

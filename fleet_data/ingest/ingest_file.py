@@ -1,5 +1,7 @@
 """One source into the store: whole or not at all."""
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -149,6 +151,8 @@ def ingest(
     StoreError when the database fails.
     """
     started = time.monotonic()
+    if not isinstance(source, FrameStream | pl.DataFrame):
+        _check_name(str(source))
     places = (rejected_path,) if rejected_path else _places_of_rejects(source)
     with closing(RejectFile(places)) as rejects:
         with (
@@ -202,6 +206,11 @@ def ingest(
         warnings=(*doubts, *_pruned(written), *unfolded, *rejects.problems),
         seconds=time.monotonic() - started,
     )
+
+
+def _check_name(text: str) -> None:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"the name of a file must be UTF-8, but got {text!a}: rename it")
 
 
 def _too_many(name: str, limit: RejectLimit, rejects: RejectFile, rows: int) -> InputError:
@@ -267,12 +276,19 @@ def _places_of_rejects(source: Source) -> tuple[Path, ...]:
         return (Path("stdin.rejected.csv"),)
     if is_object(source):
         name = str(source).rstrip("/").rpartition("/")[2]
-        return (Path(f"{name}.rejected.csv"),)
+        return (_list_here(name, str(source)),)
     path = Path(source)
     if path.is_relative_to("/dev") or path.is_relative_to("/proc"):  # what a shell makes of <(...)
         return (Path("pipe.rejected.csv"),)
-    beside = path.with_name(f"{path.name}.rejected.csv")
-    return (beside, Path(beside.name))
+    return (
+        path.with_name(f"{path.name}.rejected.csv"),
+        _list_here(path.name, str(path.absolute())),
+    )
+
+
+def _list_here(name: str, place: str) -> Path:
+    """A list in this folder: files of other places may have the same name."""
+    return Path(f"{name}.{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.rejected.csv")
 
 
 def _time(microseconds: int | None) -> datetime | None:

@@ -10,7 +10,7 @@ from hdap.fleet_data.ingest.blocks import REJECT_SCHEMA, rejects_of
 from hdap.fleet_data.ingest.key_cache import ConfigurationKeys, KeyCache, SoftwareKeys, Trace
 from hdap.fleet_data.ingest.row_hash import row_hashes
 from hdap.fleet_data.ingest.validate import Checked
-from hdap.fleet_data.store.ingest_writer import IngestWriter, PrunedDevices
+from hdap.fleet_data.store.ingest_writer import IngestWriter
 from hdap.fleet_data.store.unit_levels import LevelSums
 from hdap.fleet_data.telemetry import COLUMNS
 from hdap.fleet_data.units.latency_unit import UNITS, LatencyUnits
@@ -77,10 +77,6 @@ class RowWriter:
 
     def _write(self, frame: pl.DataFrame) -> None:
         device = self.devices.resolve(frame["device_id"])
-        if self._pruned is not None and "timestamp" in frame.columns:
-            stays = ~_is_pruned(frame, device["key"], self._pruned)
-            self.pruned_rows += frame.height - int(stays.sum())
-            frame, device = frame.filter(stays), device.filter(stays)
         known = {
             "device_id": device["hash"],
             "configuration": frame["configuration_hash"],
@@ -102,13 +98,37 @@ class RowWriter:
             columns["extra"] = frame["extra"]
         columns["row_hash"] = pl.Series(row_hashes(known))
         rows = pl.DataFrame(columns)
+        weights = rows.select("device_key", frame["weight"]) if "weight" in frame.columns else None
+        stays = self._stays(rows)
+        if not stays.all():
+            self.pruned_rows += rows.height - int(stays.sum())
+            rows = rows.filter(stays)
+            weights = None if weights is None else weights.filter(stays)
+        if rows.is_empty():
+            return
         self._writer.add_measurements(rows)
         if self._units.said:
             self._writer.adopt(rows["row_hash"])
         self._levels.add(_unknown_filled(rows))
-        if "weight" in frame.columns:
-            weights = pl.DataFrame({"device_key": device["key"], "weight": frame["weight"]})
+        if weights is not None:
             self._weights.add(_last_of_each(weights.drop_nulls()))
+
+    def _stays(self, rows: pl.DataFrame) -> pl.Series:
+        """Which rows are not of a history that others stand for already; what is stored stays,
+        where somebody says how to read it."""
+        pruned = self._pruned
+        if pruned is None or "measured_at_us" not in rows.columns:
+            return pl.repeat(True, rows.height, eager=True)
+        of = pruned.of.with_columns(pruned=True)
+        keys = rows.select("device_key", "configuration_key", "measured_at_us")
+        found = keys.join(
+            of, on=["device_key", "configuration_key"], how="left", maintain_order="left"
+        )
+        old = (found["measured_at_us"] < pruned.before_us) & found["pruned"]
+        stays = ~old.fill_null(False)
+        if self._units.said and not stays.all():
+            stays |= self._writer.stored(rows["row_hash"])
+        return stays
 
     def finish(self) -> int:
         """Write what is known at the end only: weights, units; how many rows were added."""
@@ -133,12 +153,6 @@ class RowWriter:
 
 def _last_of_each(weights: pl.DataFrame) -> pl.DataFrame:
     return weights.unique("device_key", keep="last", maintain_order=True)
-
-
-def _is_pruned(frame: pl.DataFrame, device: pl.Series, pruned: PrunedDevices) -> pl.Series:
-    """Which rows are of a history that others stand for already."""
-    old = (frame["timestamp"] < pruned.before_us).fill_null(False)
-    return old & (frame["channels"] == "") & device.is_in(pruned.keys.implode())
 
 
 def _unknown_filled(rows: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.costs import flops, parameters
 from hdap.fleet_data.records import ImportanceRecord, ModelRecord
+from hdap.fleet_data.store.locks import lock_measurements, lock_records
 from hdap.fleet_data.store.mapper import to_record
 from hdap.fleet_data.store.part import StorePart, insert, names_of, newest, not_found
 from hdap.fleet_data.store.schema import all_measurements, configurations, importances, models
@@ -19,6 +20,7 @@ class ArchitectureStore(StorePart):
     def save_architecture(self, architecture: Architecture) -> None:
         """Add the model or replace its architecture; its rows are judged by it."""
         with self._database.writing() as connection:
+            lock_measurements(connection)
             put_architecture(connection, architecture)
             newest = sa.select(sa.func.coalesce(sa.func.max(all_measurements.c.measurement_id), 0))
             # what the network can take at all is known only now
@@ -41,6 +43,7 @@ class ArchitectureStore(StorePart):
         """Add curves; those of the same model and source are replaced."""
         mine = importances.c.model == record.model, importances.c.source == record.source
         with self._database.writing() as connection:
+            lock_records(connection, importances)
             connection.execute(sa.delete(importances).where(*mine))
             insert(connection, importances, [record], created_at=datetime.now(UTC))
 
@@ -65,7 +68,10 @@ def find_architecture(connection: sa.Connection, model: str) -> Architecture | N
 
 
 def put_architecture(connection: sa.Connection, architecture: Architecture) -> None:
-    """Add or replace; the dense configuration, if it was measured before, gets its figures."""
+    """Add or replace; the dense configuration, if it was measured before, gets its figures.
+
+    Within `lock_measurements`.
+    """
     dense = architecture.widths[None, :]
     figures = {
         "flops": int(flops(architecture, dense)[0]),

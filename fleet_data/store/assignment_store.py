@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hdap.fleet_data.records import AssignmentBatch
 from hdap.fleet_data.store.bulk import bulk_insert
+from hdap.fleet_data.store.locks import lock_records
 from hdap.fleet_data.store.part import StorePart
 from hdap.fleet_data.store.schema import assignments
 
@@ -32,6 +33,7 @@ class AssignmentStore(StorePart):
         frame = pl.DataFrame(columns).with_columns(study_id=pl.lit(study_id, dtype=pl.Int64))
         with self._database.writing() as connection:
             mine = assignments.c.study_id == study_id
+            lock_records(connection, assignments)
             connection.execute(sa.delete(assignments).where(mine))
             bulk_insert(connection, assignments, frame)
 

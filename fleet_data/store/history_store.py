@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from hdap.fleet_data.history import GROUP, MIDDLES, large_groups, strata, tell_everyday
 from hdap.fleet_data.store.engine import driver_connection
+from hdap.fleet_data.store.locks import lock_measurements
 from hdap.fleet_data.store.part import StorePart
 from hdap.fleet_data.store.schema import (
     all_measurements,
@@ -62,9 +63,7 @@ class HistoryStore(StorePart):
         StoreError.
         """
         with self._database.writing() as connection:
-            if not self._database.is_sqlite:
-                lock = "LOCK TABLE all_measurements IN SHARE ROW EXCLUSIVE MODE"
-                connection.exec_driver_sql(lock)
+            lock_measurements(connection)
             written = _written(connection, _blocks(connection, before))
             done = _summed(connection, before, written)
             forget_contents(connection)

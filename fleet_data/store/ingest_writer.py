@@ -13,6 +13,7 @@ from hdap.fleet_data.store.architectures import find_architecture, put_architect
 from hdap.fleet_data.store.bulk import allocate_keys, bulk_insert, copy_in, find_keys, sqlite_rows
 from hdap.fleet_data.store.engine import driver_connection
 from hdap.fleet_data.store.ingest_content import CONTENT, Content
+from hdap.fleet_data.store.locks import lock_measurements
 from hdap.fleet_data.store.row_inserter import RowInserter
 from hdap.fleet_data.store.schema import (
     all_measurements,
@@ -37,11 +38,11 @@ _TEXTS = {
 
 
 @dataclass(frozen=True)
-class PrunedDevices:
-    """Devices (keys) whose dense rows of before a moment others stand for."""
+class PrunedHistory:
+    """Of whom (`device_key`, `configuration_key`) others stand for rows of before a moment."""
 
     before_us: int
-    keys: pl.Series
+    of: pl.DataFrame
 
 
 class IngestWriter:
@@ -50,9 +51,7 @@ class IngestWriter:
     def __init__(self, connection: sa.Connection, source: str, version: str | None = None) -> None:
         self._connection = connection
         self._sqlite = connection.dialect.name == "sqlite"
-        if not self._sqlite:
-            # marks must grow in the order of commits: one ingest at a time, readers go on
-            connection.exec_driver_sql("LOCK TABLE all_measurements IN SHARE ROW EXCLUSIVE MODE")
+        lock_measurements(connection)
         started = {"source": source, "source_version": version, "started_at": datetime.now(UTC)}
         zeros = dict.fromkeys(("rows_read", "rows_added", "rows_known", "rows_rejected"), 0)
         added = connection.execute(sa.insert(ingests).values(started | zeros))
@@ -113,17 +112,22 @@ class IngestWriter:
         added = pl.DataFrame({"value": new["content_hash"], "key": keys.cast(pl.Int64)})
         return pl.concat([found, added]), new.height
 
-    def pruned_history(self) -> PrunedDevices | None:
+    def pruned_history(self) -> PrunedHistory | None:
         """Whose old rows were made fewer; None where nobody's were."""
         newest = sa.select(sa.func.max(pruned_histories.c.before_us))
         before = self._connection.scalar(newest)
         if before is None:
             return None
-        keys = sa.select(all_measurements.c.device_key).distinct()
-        keys = keys.where(all_measurements.c.stands_for.is_not(None))
-        return PrunedDevices(
-            int(before), pl.Series(list(self._connection.scalars(keys)), dtype=pl.Int64)
-        )
+        m = all_measurements.c
+        wanted = sa.select(m.device_key, m.configuration_key).distinct()
+        found = self._connection.execute(wanted.where(m.stands_for.is_not(None))).all()
+        kinds = {"device_key": pl.Int64, "configuration_key": pl.Int64}
+        return PrunedHistory(int(before), pl.DataFrame(found, schema=kinds, orient="row"))
+
+    def stored(self, row_hashes: pl.Series) -> pl.Series:
+        """Which of these rows are stored."""
+        known = find_keys(self._connection, all_measurements.c.row_hash, row_hashes)
+        return row_hashes.is_in(known["value"].implode())
 
     def add_measurements(self, frame: pl.DataFrame) -> None:
         """Add rows that are not stored yet; columns are those of the table but key and ingest."""

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from hdap.fleet_data.errors import NotFoundError
 from hdap.fleet_data.store.engine import Database
+from hdap.fleet_data.store.locks import lock_records
 from hdap.fleet_data.store.mapper import to_record, to_row
 
 R = TypeVar("R")
@@ -42,6 +43,7 @@ def replace(
     connection: sa.Connection, table: sa.Table, records: Iterable[Any], by: Sequence[str]
 ) -> None:
     """Add records, each in the place of the one that agrees with it in the columns `by`."""
+    lock_records(connection, table)
     for row in (to_row(table, record) for record in records):
         same = (table.c[column] == row[column] for column in by)
         connection.execute(sa.delete(table).where(*same))

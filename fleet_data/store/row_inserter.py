@@ -28,7 +28,7 @@ class RowInserter:
                 connection.exec_driver_sql(f"DROP INDEX {name}")
 
     def add(self, frame: pl.DataFrame) -> int:
-        """How many of the rows are new, as far as that is seen before `finish`."""
+        """How many of the rows, one or more, are new, as far as that is seen before `finish`."""
         filled = frame.select(c.name for c in frame.iter_columns() if c.null_count() < len(c))
         return self._insert_sqlite(filled) if self._sqlite else self._insert_server(filled)
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from hdap.fleet_data.callbacks import tell_saved
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.records import Floats, NetworkRecord, StudyRecord, VerificationRecord
+from hdap.fleet_data.store.locks import lock_records
 from hdap.fleet_data.store.mapper import to_record
 from hdap.fleet_data.store.part import (
     StorePart,
@@ -83,6 +84,7 @@ class StudyStore(StorePart):
         """Store all networks of one study in one transaction; earlier ones are replaced."""
         with self._database.writing() as connection:
             mine = study_networks.c.study_id == study_id
+            lock_records(connection, study_networks)
             connection.execute(sa.delete(study_networks).where(mine))
             insert(connection, study_networks, records)
 

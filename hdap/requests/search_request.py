@@ -289,6 +289,7 @@ def _shared_deadline(request: SearchRequest, given: Collection[str]) -> SearchRe
             ("--sampler", request.sampler != "fleet"),
             ("--per-cluster", request.per_cluster),
             ("--patience", request.patience is not None),
+            ("--flops-tol", request.tolerance is not None),
         )
         if is_given
     ]

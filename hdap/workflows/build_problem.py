@@ -15,6 +15,7 @@ from hdap.fleet_data.records import Bools, ClusteringRecord, Floats, StudyRecord
 from hdap.fleet_data.store import Store
 from hdap.requests.search_request import IMPORTANCE, SearchRequest, request_of
 from hdap.search.analysis.per_cluster import check_per_cluster
+from hdap.search.driver.run_search import check_patience
 from hdap.search.exact.most_kept import check_floor
 from hdap.search.problem.budget import FlopsBand, band, parse_flops, parse_ms
 from hdap.search.problem.enumeration import reached
@@ -69,6 +70,7 @@ def prepare_search(
     """
     kind = SAMPLERS[request.sampler]
     goals = parse_goals(request.objective)
+    check_patience(request.patience, goals)
     check_accuracy(request, goals)
     architecture = measured_architecture(store, request.model, say)
     budget = asked_band(request, goals, architecture)
@@ -113,14 +115,21 @@ def study_that_answers(store: Store, prepared: PreparedSearch) -> StudyRecord | 
             and request_of(record) == settled
         )
 
-    return next((record for record in reversed(store.studies()) if answers(record)), None)
+    def still_says(record: StudyRecord) -> bool:
+        """Weights of devices may have come without a new row."""
+        first = store.trials(record.id).take(np.arange(1))
+        now = problem.evaluate(first.counts).fleet_mean_ms
+        return bool(np.allclose(now, first.fleet_mean_ms, rtol=1e-9, atol=0.0))
+
+    found = (record for record in reversed(store.studies()) if answers(record))
+    return next((record for record in found if still_says(record)), None)
 
 
 def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture) -> FlopsBand:
     """The FLOPs that a request allows.
 
-    A budget is a ceiling. Beside a latency budget, or where FLOPs are an objective themselves, it
-    is the dense model where none is given.
+    A budget is a ceiling, of which a tolerance says how much has to be spent. Beside a latency
+    budget, or where FLOPs are an objective themselves, it is the dense model where none is given.
 
     Raises:
         InputError: there is no budget at all, or it is no number.
@@ -131,7 +140,7 @@ def asked_band(request: SearchRequest, goals: Goals, architecture: Architecture)
     if request.flops is None and not capped:
         raise InputError("a search needs a budget, but got none: give --flops, --latency or both")
     budget = dense if request.flops is None else parse_flops(request.flops, dense)
-    return band(budget, None if capped else request.tolerance)
+    return band(budget, None if request.flops is None else request.tolerance)
 
 
 def build_search_problem(

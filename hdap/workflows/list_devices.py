@@ -16,7 +16,7 @@ WITH chosen AS (
     LEFT JOIN cluster_devices c ON c.device_id = d.device_id
         AND c.clustering_id = (SELECT MAX(clustering_id) FROM clusterings)
     WHERE {condition}
-    ORDER BY c.outlier DESC, c.factor DESC, d.device_id
+    ORDER BY c.outlier DESC NULLS LAST, c.factor DESC NULLS LAST, d.device_id
     {limit}
 )
 SELECT chosen.device_id, weight, cluster, outlier, representative, factor,
@@ -26,7 +26,7 @@ SELECT chosen.device_id, weight, cluster, outlier, representative, factor,
 FROM chosen LEFT JOIN measurements m ON m.device_key = chosen.device_key
 GROUP BY chosen.device_key, chosen.device_id, weight, cluster, outlier, representative, factor,
          software, software_before, software_since_us
-ORDER BY outlier DESC, factor DESC, chosen.device_id
+ORDER BY outlier DESC NULLS LAST, factor DESC NULLS LAST, chosen.device_id
 """
 
 

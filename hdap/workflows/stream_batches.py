@@ -20,7 +20,8 @@ class StreamBatches:
     """CSV with a header, or JSON lines, a row a line; each batch begins with the header.
 
     A batch is written into `folder` when its first line is `every_s` seconds old, when it is large,
-    when the stream ends, or `stopped` says so: then what came is the last one.
+    when the stream ends, or `stopped` says so: then what came is the last one. Of a stream that is
+    stopped a line that has not ended is left out: half a number would be another one.
     """
 
     descriptor: int
@@ -35,13 +36,14 @@ class StreamBatches:
         number, began, over = 0, 0.0, False
         while not over:
             chunk = self._read()
-            over = chunk == b"" or self.stopped()
+            ended = chunk == b""
+            over = ended or self.stopped()
             if chunk:
                 began = began if self._waiting else time.monotonic()
                 self._waiting += chunk
             due = self._waiting and time.monotonic() - began >= self.every_s
             if over or due or len(self._waiting) >= MOST_BYTES:
-                body = self._lines(last=over)
+                body = self._lines(last=ended)
                 if body:
                     number += 1
                     yield self._written(number, body)

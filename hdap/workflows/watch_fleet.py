@@ -89,7 +89,8 @@ class FleetWatch:
         except StoreError:
             raise
         except HdapError as error:
-            return ProblemEvent(more.get("called", name), str(error))
+            printable = name.encode("utf-8", "backslashreplace").decode()
+            return ProblemEvent(more.get("called", printable), str(error))
         return IngestEvent.of(report)
 
     def judge(self) -> Iterator[Event]:

@@ -56,7 +56,8 @@ class Readings:
 def verify(promise: Promise, fleet: FleetWeights, readings: Readings, seed: int = 0) -> Verdict:
     """Compare what was promised of a network with what was measured.
 
-    Raises NotEnoughDataError where no representative measured all three networks.
+    Raises NotEnoughDataError where no representative measured all three networks, or none of a
+    cluster that counts in the fleet.
     """
     chosen = readings.representative
     if not chosen.any():
@@ -65,6 +66,12 @@ def verify(promise: Promise, fleet: FleetWeights, readings: Readings, seed: int 
             "none has: run the bundle of `hdap verify --out` on the devices in its devices.txt"
         )
     cluster = readings.cluster[chosen]
+    if not fleet.mean[cluster].any():
+        names = ", ".join(map(str, np.unique(cluster).tolist()))
+        raise NotEnoughDataError(
+            f"a verification needs a representative of a cluster that has weight in the fleet of "
+            f"its study, but those that measured are of {names}, which have none: measure others"
+        )
     logs = np.log(readings.ms[chosen] / readings.factor[chosen, None])
     counts = np.bincount(cluster, minlength=len(promise.ms))
     middle = _means(logs, cluster, counts)

@@ -17,6 +17,7 @@ from hdap.search.driver.ledger import Ledger, LocalLedger
 from hdap.search.driver.proposal_source import InProcess, ProposalSource, State
 from hdap.search.problem.accuracy import AccuracyGoal
 from hdap.search.problem.evaluation import joined
+from hdap.search.problem.objectives import Goals
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.samplers.study_sampler import quiet_optuna
 
@@ -99,6 +100,15 @@ def run_search(
     )
 
 
+def check_patience(patience: int | None, goals: Goals) -> None:
+    """Raises InputError where it cannot be said that a search of these goals has settled."""
+    if patience is not None and (patience < 1 or goals.several):
+        raise InputError(
+            f"`patience >= 1` must hold, and one objective only, but got {patience=} and "
+            f"objective={goals.text!r}"
+        )
+
+
 def drive(
     source: ProposalSource,
     ledger: Ledger,
@@ -132,12 +142,7 @@ def drive(
         raise InputError(
             f"`trials >= 1` and `timeout > 0` must hold, but got trials={ledger.limit}, {timeout=}"
         )
-    goals = source.problem.goals
-    if patience is not None and (patience < 1 or goals.several):
-        raise InputError(
-            f"`patience >= 1` must hold, and one objective only, but got {patience=} and "
-            f"objective={goals.text!r}"
-        )
+    check_patience(patience, source.problem.goals)
     search = _Search(source, ledger, state or {}, on_batch)
     stopped: Stopped = "interrupted"
     with quiet_optuna():

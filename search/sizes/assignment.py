@@ -60,21 +60,22 @@ def reassign(
     so many times less likely late. So a device at an edge does not go to and fro with each row.
     """
     best = assign(devices, seen, kept, deadline_ms, confidence)
+    surely = 1.0 - (1.0 - confidence) / HYSTERESIS
+    surer = assign(devices, seen, kept, deadline_ms, surely)
     probability = np.full(len(devices), np.nan)
     for network in range(len(kept)):
         mine = now == network
         if mine.any():
             probability[mine] = devices.probabilities(seen, network, deadline_ms)[mine]
     late = (1.0 - confidence) * HYSTERESIS
-    rises = (kept[best.row] > kept[now]) & (
-        best.probability >= 1.0 - (1.0 - confidence) / HYSTERESIS
-    )
+    rises = (now >= 0) & (kept[surer.row] > kept[now]) & surer.in_time(surely)
     # Where no network is sure, a slightly likelier one is no reason to move.
     sure = best.probability >= confidence
     leaves = (probability < 1.0 - late) & (sure | (best.probability > probability + late))
-    stays = (now >= 0) & ~rises & ~leaves
-    row = np.where(stays, now, best.row)
-    return _on(devices, seen, row, np.where(stays, probability, best.probability))
+    stays = (now >= 0) & ~leaves
+    row = np.select([rises, stays], [surer.row, now], best.row)
+    chance = np.select([rises, stays], [surer.probability, probability], best.probability)
+    return _on(devices, seen, row, chance)
 
 
 def _on(devices: DeviceSpeeds, seen: Prediction, row: Ints, probability: Floats) -> Assignment:

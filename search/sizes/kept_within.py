@@ -32,12 +32,13 @@ CHUNK = 65_536
 @dataclass(frozen=True)
 class KeptWithin:
     """For each of K clusters P lines: a network that takes L ms keeps at most `slope * L + level`
-    (a logarithm), by the lowest of them (`slope`, `level`: K x P); `bound`: so says a proof, and
-    not an estimate."""
+    (a logarithm), by the lowest of them (`slope`, `level`: K x P), and none more than the `widest`;
+    `bound`: so says a proof, and not an estimate."""
 
     slope: Floats
     level: Floats
     bound: bool
+    widest: float
 
     @classmethod
     def of(cls, problem: SearchProblem, risk: float, prices: Floats = PRICES) -> "KeptWithin":
@@ -58,16 +59,17 @@ class KeptWithin:
             )
             for i in range(2)
         )
-        return cls(slope, level, relaxation is not None)
+        widest = float(problem.importance.log_kept(problem.space.widest[None])[0])
+        return cls(slope, level, relaxation is not None, widest)
 
     def log_kept(self, cluster: Ints, ms: Floats) -> Floats:
-        """At most, within `ms` (D) on the typical device of `cluster` (D): D, none above 0."""
+        """At most, within `ms` (D) on the typical device of `cluster` (D): D."""
         found = np.empty(len(ms))
         for first in range(0, len(ms), CHUNK):
             rows = slice(first, first + CHUNK)
             lines = self.slope[cluster[rows]] * ms[rows, None] + self.level[cluster[rows]]
             found[rows] = lines.min(axis=1)
-        return np.minimum(found, 0.0)
+        return np.minimum(found, self.widest)
 
 
 def _priced(

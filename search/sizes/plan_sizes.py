@@ -32,7 +32,7 @@ class DeviceLine:
     """The devices by the most importance that each could keep in time, most first.
 
     `order` (D) are devices; `place` (D, in that order) the neighbourhood of each; `weight` (P) and
-    `at_most` (P: of its slowest device) are of neighbourhoods. The last devices have no `place`:
+    `at_most` (P: of its fastest device) are of neighbourhoods. The last devices have no `place`:
     they are given up as late. `bound` says that `at_most` is proved.
     """
 
@@ -162,8 +162,9 @@ def line_up(asked: SizesProblem, prices: Floats = PRICES) -> DeviceLine:
     place = np.arange(served) if served <= PLACES else np.unique(place, return_inverse=True)[1]
     weight = np.bincount(place, devices.weight[order[:served]]).astype(np.float64)
     weight[-1] += float(devices.weight[order[served:]].sum())
-    last = np.append(np.flatnonzero(np.diff(place)), served - 1)
-    at_most = np.exp(most[order[last]])
+    # of the fastest: a plan may cut where we do not
+    first = np.append(0, np.flatnonzero(np.diff(place)) + 1)
+    at_most = np.exp(most[order[first]])
     return DeviceLine(order, place, weight, at_most, reach.bound)
 
 

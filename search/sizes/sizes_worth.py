@@ -62,8 +62,8 @@ def sizes_worth(problem: SearchProblem, devices: DeviceSpeeds, found: Counts) ->
     would be refused: each device counts with a little more doubt there.
     """
     architecture = problem.architecture
-    space = SearchSpace.build(architecture, problem.space.step, min_share=LEAST_SHARE)
-    ends = flops(architecture, np.stack([space.smallest, architecture.widths]))
+    space = _of_any_size(problem.space)
+    ends = flops(architecture, np.stack([space.smallest, space.widest]))
     networks = replace(
         problem,
         space=space,
@@ -85,6 +85,15 @@ def sizes_worth(problem: SearchProblem, devices: DeviceSpeeds, found: Counts) ->
     return SizesWorth(
         asked.deadline_ms, one, max(one, several), max(one, each), _late_from_desk(asked)
     )
+
+
+def _of_any_size(space: SearchSpace) -> SearchSpace:
+    """What is allowed to networks of all sizes, where a person bounded groups as in `space`."""
+    groups = space.architecture.groups
+    fixed = {groups[index].name: count for index, count in space.fixed.items()}
+    wide = SearchSpace.build(space.architecture, space.step, fixed=fixed, min_share=LEAST_SHARE)
+    most = zip(groups, space.widest.tolist(), strict=True)
+    return wide.within({group.name: (1, count) for group, count in most if count < group.width})
 
 
 def _deadline(asked: SizesProblem, found: Counts) -> float:

@@ -59,6 +59,8 @@ def test_both_budgets_hold_at_once(hdap: Hdap, database: Path) -> None:
     rows = _rows(_json(hdap, database, *SEARCH, *asked))
     assert rows["found"]["fleet_mean_ms"] < 25.0
     assert rows["found"]["flops"] <= 1.0e9
+    spent = _rows(_json(hdap, database, *SEARCH, *asked, "--flops-tol", "0.05"))["found"]["flops"]
+    assert 0.95e9 <= spent <= 1.0e9
 
 
 def test_a_front_is_printed_stored_and_listed_again(hdap: Hdap, database: Path) -> None:

@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -81,6 +82,12 @@ def test_json_holds_no_nan_and_knows_arrays_and_times(capsys: pytest.CaptureFixt
     )
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"a": [1, 2], "b": None, "c": "2026-01-02T00:00:00+00:00"}
+
+
+def test_numbers_of_a_server_are_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    values = ("2", "2.5", "1E+3", "NaN", "-Infinity")
+    emit_json([Decimal(value) for value in values], marked=False)
+    assert json.loads(capsys.readouterr().out) == [2, 2.5, 1000, None, None]
 
 
 def test_words_that_are_no_utf_8_are_one_line() -> None:

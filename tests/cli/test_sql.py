@@ -30,6 +30,12 @@ def test_a_statement_comes_from_standard_input_and_fills_named_parameters(
     assert json.loads(done.stdout) == [{"n": 7, "name": "unit=1", "colon": ":n"}]
 
 
+def test_columns_of_one_name_are_no_json(hdap: Hdap, searched: Path) -> None:
+    done = hdap("sql", "SELECT 1 AS x, 2 AS x", "--json", db=searched)
+    assert done.exit_code == 1
+    assert "`x` comes more than once" in done.stderr
+
+
 def test_a_parameter_can_name_devices_and_never_becomes_sql(hdap: Hdap, searched: Path) -> None:
     query = "SELECT count(*) AS n FROM devices WHERE device_id = :device"
     for device, expected in (("unit-de06d5", 1), ("x' OR '1'='1", 0)):

@@ -36,6 +36,15 @@ WRONG = {
     "floor that nothing keeps": ((*SEARCH, "--floor", "1.5"), "`0 <= floor <= 1`"),
     "two floors": ((*SEARCH, "--floor", "0.4", "--floor-share", "90%"), "--floor-share"),
     "band of no width": ((*SEARCH, "--flops-tol", "-1"), "0 <= tolerance < 1"),
+    "patience with a front": (
+        (*SEARCH, "--objective", "mean,kept", "--patience", "20"),
+        "one objective only",
+    ),
+    "a band for networks of several sizes": (
+        ("search", "--model", "resnet50", "--latency", "20ms", "--networks", "2")
+        + ("--flops", "1G", "--flops-tol", "0.1"),
+        "without --flops-tol",
+    ),
     "study that is not there": (("search", "--resume", "nothing"), "nothing"),
     "study name that is taken": ((*SEARCH, "--study", "resnet50-1.0G-1"), "resnet50-1.0G-1"),
     "fit of an unknown kind": (("fit", "--model", "resnet50", "--kind", "magic"), "roofline"),

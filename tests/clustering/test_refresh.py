@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from hdap.clustering.cluster_fleet import cluster
 from hdap.clustering.refresh import refreshed
 from hdap.fleet_data.records import ClusteringRecord, Devices, Floats, Measurements
+from hdap.fleet_data.software import parse_software
 
 ROWS, OLD = 24, 8
 
@@ -116,3 +118,29 @@ def test_a_device_never_seen_joins_the_nearest_cluster(
     assert found.cluster[-2:].tolist() == [clustering.cluster[-1], clustering.cluster[0]]
     assert found.factor[-2:] == pytest.approx([0.97, 1.06], abs=0.03)
     assert len(found.fingerprint) == len(found.device_ids) == len(found.factor_sd)
+
+
+def running(made: Measurements, runtimes: list[str]) -> Measurements:
+    """Each row of a runtime; "" is unknown."""
+    texts = ("", *dict.fromkeys(text for text in runtimes if text))
+    return replace(made, runtimes=texts, runtime=np.array([texts.index(t) for t in runtimes]))
+
+
+def test_a_new_device_joins_those_that_run_what_it_does() -> None:
+    factor = np.array([1.0, 1.01, 0.99, 2.0, 2.01, 1.99])
+    before = rows(factor, ROWS, 0)
+    runs = [("onnxruntime-1", "ncnn-1")[device // 3] for device in before[1]]
+    made = running(measured([before], 6), runs)
+    record = cluster(made, created_at=datetime.now(UTC), measurement_mark=0, resamples=0)
+    of_onnx, of_ncnn = record.cluster[0], record.cluster[3]
+    assert of_onnx != of_ncnn
+    # one that changed; new ones as fast as ONNX Runtime's: ncnn, unknown, one that nobody has
+    now = {5: "onnxruntime-2", 6: "ncnn-2", 7: "", 8: "litert-1"}
+    latency, device = rows(np.ones(4), ROWS, 1)
+    later = (latency, device + 5)
+    everything = running(measured([before, later], 9), [*runs, *(now[d] for d in later[1])])
+    found = refreshed(record, everything, len(latency))
+    assert found.cluster[6:].tolist() == [of_ncnn, of_onnx, of_onnx]
+    assert found.factor[6] == pytest.approx(0.5, rel=0.05)
+    told = [parse_software(text).get("runtime", "") for text in found.software[5:]]
+    assert told == list(now.values())

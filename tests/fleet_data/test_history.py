@@ -15,6 +15,7 @@ from hdap.fleet_data.history import STRATA
 from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.records import ClusteringRecord
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.units.latency_unit import parse_units
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -93,6 +94,30 @@ def test_software_rows_set_aside_and_new_devices_are_left_alone(store: Store) ->
     assert done.kept == 2 * STRATA
     # a device that has sent nothing yet may bring its history
     assert ingest(store, history(100, 40, "cam-2")).added == 40
+
+
+def test_a_file_that_is_all_of_a_pruned_history_adds_nothing(store: Store) -> None:
+    ingest(store, history(100, 40))
+    store.prune_history(NOW)
+    again = ingest(store, history(100, 40).with_columns(weight=pl.lit(7.0)))
+    assert (again.added, again.known) == (0, 40)
+    assert again.warnings[0].startswith("40 rows were left out as known")
+    assert store.devices().weights.tolist() == [1.0]
+    # of another network nothing is stored, so nothing stands for it
+    other = history(100, 40).with_columns(model=pl.lit("resnet18"))
+    assert ingest(store, other).added == 40
+
+
+def test_rows_set_aside_are_still_read_as_somebody_says(store: Store) -> None:
+    fleet = [history(100, 40, f"cam-{n}") for n in range(8)]
+    odd = history(100, 40, "cam-8").with_columns(pl.col("latency_ms") * 1000)
+    ingest(store, pl.concat([*fleet, odd]))
+    assert [found.devices for found in store.set_aside()] == [("cam-8",)]
+    # a few rows of it were right, so a row stands for others of it
+    ingest(store, history(90, 40, "cam-8"))
+    store.prune_history(NOW)
+    repaired = ingest(store, odd, units=parse_units(["cam-8=us"]))
+    assert (repaired.read_anew, store.set_aside()) == (40, ())
 
 
 def test_few_rows_stay_as_they_are(store: Store) -> None:

@@ -177,6 +177,25 @@ def test_a_disk_that_fills_at_the_last_checkpoint_is_a_warning(
         assert len(again.measurements()) == 30_000
 
 
+def test_files_of_one_name_share_no_list(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b").mkdir()
+    for place, rows in (("t.csv", "d1,m,1\nd1,m,bad\n"), ("b/t.csv", "d2,m,1\n")):
+        Path(place).write_text(f"{HEADER}\n{rows}")
+        report = ingest(store, Path(place))
+    assert report.rejected_path is None
+    assert Path("t.csv.rejected.csv").read_text().count("\n") == 2
+
+
+def test_a_name_that_is_no_utf8_is_named(store: Store, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    odd.write_text(f"{HEADER}\nd1,m,1\n")
+    with pytest.raises(InputError, match=r"caf\\udce9\.csv': rename it"):
+        ingest(store, odd)
+
+
 @pytest.mark.parametrize("kind", ["csv", "gzip", "parquet"])
 @pytest.mark.parametrize("slow", [False, True])
 def test_a_pipe_is_read_once(store: Store, tmp_path: Path, kind: str, slow: bool) -> None:

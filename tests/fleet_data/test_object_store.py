@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,15 @@ def test_a_prefix_of_parquet_is_one_source_with_its_partitions(objects: Any, emp
 
 
 def test_rejected_rows_are_listed_in_this_folder(objects: Any, empty: Store) -> None:
-    objects.put("bad", {"x/t.csv": CSV + b"cam-3,resnet50,-1\n"})
-    report = ingest(empty, "s3://bad/x/t.csv")
-    assert (report.added, report.rejected_path) == (3, Path("t.csv.rejected.csv"))
+    objects.put("bad", {f"{x}/t.csv": CSV + b"cam-3,resnet50,-1\n" for x in "xy"})
+    reports = [ingest(empty, f"s3://bad/{x}/t.csv") for x in "xy"]
+    assert [report.added for report in reports] == [3, 0]
+    one, other = (report.rejected_path for report in reports)
+    assert one is not None
+    assert other is not None
+    assert one != other  # objects of one name, in one folder
+    assert re.fullmatch(r"t\.csv\.[0-9a-f]{8}\.rejected\.csv", one.name)
+    assert one.read_text() == other.read_text()
 
 
 def test_a_large_object_is_read_in_parts_and_from_anywhere(objects: Any) -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
 
 from hdap.fleet_data.architecture import Architecture
 from hdap.fleet_data.errors import InputError, NotFoundError
+from hdap.fleet_data.ingest import ingest
 from hdap.fleet_data.records import (
     ClusteringRecord,
     ClusterRecord,
@@ -21,6 +23,7 @@ from hdap.fleet_data.records import (
     TrialBatch,
 )
 from hdap.fleet_data.store import Store
+from hdap.workflows.list_devices import list_devices
 
 NOW = datetime(2026, 11, 21, 1, 2, 3, 456789, tzinfo=UTC)
 
@@ -162,6 +165,14 @@ def test_a_clustering_comes_back(store: Store) -> None:
     assert_same(store.clustering(key), expected)
     assert store.save_clustering(record) > key
     assert store.clustering().id > key
+
+
+def test_outliers_are_listed_before_devices_that_came_later(store: Store) -> None:
+    store.save_clustering(a_clustering())
+    names = [f"gerät-{n}" for n in range(5)] + ["new-0", "new-1"]
+    ingest(store, pl.DataFrame({"device_id": names, "model": "m", "latency_ms": 1.0}))
+    found = list_devices(store, limit=3)
+    assert [row[0] for row in found.rows] == ["gerät-3", "gerät-4", "gerät-2"]
 
 
 def test_a_clustering_of_nothing_comes_back(store: Store) -> None:

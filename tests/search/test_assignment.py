@@ -1,6 +1,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from hdap.fleet_data.records import Floats
 from hdap.search.sizes.assignment import HYSTERESIS, assign, reassign
@@ -56,6 +57,16 @@ def test_a_device_at_an_edge_stays_where_it_is() -> None:
     assert rows([1.35], now=[1]) == [0]  # clearly late there
     assert rows([1.0], now=[0]) == [1]  # clearly in time on the larger
     assert rows([1.19], now=[-1]) == [0]
+
+
+def test_a_device_rises_to_the_largest_it_is_surely_in_time_on() -> None:
+    sd = 0.05
+    ms = np.log(DEADLINE) - sd * norm.ppf([0.9999, 0.999, 0.96])
+    found = Prediction(ms[:, None], np.full((3, 1), sd))
+    speed = devices(np.ones(1), 0.0)
+    for now, expected in ((-1, 2), (0, 1), (1, 1), (2, 2)):
+        done = reassign(speed, found, KEPT, DEADLINE, SURE, np.array([now]))
+        assert done.row.tolist() == [expected]
 
 
 @given(st.floats(0.3, 3.0), st.integers(0, 2))

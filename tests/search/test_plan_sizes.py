@@ -147,6 +147,19 @@ def test_many_devices_are_cut_like_few(networks: SearchProblem, asked: SizesProb
     assert found.sizings[1].at_most - found.sizings[1].quality < 0.02
 
 
+def test_a_bound_for_many_devices_is_one_for_any_plan(
+    networks: SearchProblem, asked: SizesProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = replace(asked, devices=fleet(networks, 1_500, spread=0.2))
+    line = line_up(many)
+    assert len(line.weight) < len(many.devices)
+    monkeypatch.setattr("hdap.search.sizes.plan_sizes.PLACES", len(many.devices))
+    every = line_up(many)
+    assert every.each_its_own <= line.each_its_own <= every.each_its_own + 0.01
+    for number in (1, 2, 3):
+        assert every.at_most_with(number) <= line.at_most_with(number) + 1e-9
+
+
 def test_the_typical_device_is_on_no_desk_where_no_network_is_in_time_on_it(
     asked: SizesProblem,
 ) -> None:

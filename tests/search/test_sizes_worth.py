@@ -68,3 +68,21 @@ def test_a_narrowest_network_in_doubt_does_not_hide_what_wider_ones_do_surely(
     assert found.several >= found.one
     asked = SizesProblem(doubtful, devices, found.deadline_ms)
     assert line_up(asked).at_most.min() > 0.0
+
+
+def test_what_a_person_fixed_stays_so(networks: SearchProblem, devices: DeviceSpeeds) -> None:
+    half = ladder(networks.space)[len(ladder(networks.space)) // 2]
+    groups = networks.architecture.groups
+    fixed = {group.name: int(half[i]) for i, group in enumerate(groups) if i % 2}
+    limits = {group.name: (1, int(half[i])) for i, group in enumerate(groups) if i % 2 == 0}
+    space = SearchSpace.build(networks.architecture, 16, fixed=fixed).within(limits)
+    free, bound = (
+        sizes_worth(problem, devices, half)
+        for problem in (networks, replace(networks, space=space))
+    )
+    assert free is not None
+    assert bound is not None
+    assert bound.one == free.one
+    # nothing may be wider than what was found
+    assert bound.several == pytest.approx(bound.one)
+    assert free.several > free.one + 0.05

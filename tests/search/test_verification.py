@@ -51,6 +51,12 @@ def test_a_kept_promise_holds_with_intervals_around_the_truth() -> None:
     assert verdict.covered == pytest.approx(1.0)
 
 
+def test_clusters_without_weight_show_nothing_of_the_fleet() -> None:
+    fleet = replace(FLEET, mean=np.array([1.0, 0.0]), shares=np.array([[1.0], [0.0]]))
+    with pytest.raises(NotEnoughDataError, match="those that measured are of 1, which have none"):
+        verify(PROMISE, fleet, _readings(clusters=(1,)))
+
+
 def test_over_uniform_a_search_promises_less_than_it_predicts() -> None:
     verdict = verify(replace(PROMISE, over_uniform=0.97), FLEET, _readings())
     uniform, dense = verdict.speed_ups

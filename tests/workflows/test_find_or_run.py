@@ -66,6 +66,18 @@ def test_a_study_of_older_measurements_is_not_current(
     assert after.origin.study != before.origin.study
 
 
+def test_a_study_of_other_weights_is_not_current(store: Store, tmp_path: Path) -> None:
+    _plan(store, REQUEST)
+    row = f"device_id,model,latency_ms,weight\n{store.devices().ids[0]},resnet50,71.5,50\n"
+    (tmp_path / "weighed.csv").write_text(row)
+    assert ingest(store, tmp_path / "weighed.csv").added == 1
+    _plan(store, REQUEST)
+    (tmp_path / "weighed.csv").write_text(row.replace(",50", ",1"))
+    assert ingest(store, tmp_path / "weighed.csv").added == 0
+    assert not _plan(store, REQUEST)[1]
+    assert _plan(store, REQUEST)[1]
+
+
 def test_a_study_that_was_stopped_is_not_current(store: Store) -> None:
     plan, _ = _plan(store, replace(REQUEST, seed=5))
     assert plan.origin is not None

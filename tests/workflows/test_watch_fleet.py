@@ -55,6 +55,18 @@ def test_each_file_is_ingested_once_also_by_another_process(watch: FleetWatch, p
     assert (event.added, event.known) == (1, 2)
 
 
+def test_a_file_whose_name_is_no_utf8_is_told_and_the_others_come_in(
+    watch: FleetWatch, place: Path
+) -> None:
+    (place / os.fsdecode(b"caf\xe9.csv")).write_text(CSV)
+    (place / "t.csv").write_text(CSV)
+    problem, event = watch.look(place)
+    assert isinstance(problem, ProblemEvent)
+    assert "rename it" in problem.says
+    assert f"{problem.source}{problem}".encode()
+    assert isinstance(event, IngestEvent)
+
+
 def test_a_file_that_is_still_being_written_waits(watch: FleetWatch, place: Path) -> None:
     watch.rest_s = 30.0
     path = place / "a.csv"
@@ -125,6 +137,14 @@ def stream(tmp_path: Path, data: bytes, every_s: float = 60.0) -> list[bytes]:
     os.write(writing, data)
     os.close(writing)
     return [b.read_bytes() for b in StreamBatches(reading, tmp_path, every_s, lambda: False)]
+
+
+def test_a_line_that_has_not_ended_is_left_out_where_a_stream_is_stopped(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"h,ms\n1,123.4\n2,12")  # of 123.4
+    (batch,) = StreamBatches(reading, tmp_path, 60.0, lambda: True)
+    assert batch.read_bytes() == b"h,ms\n1,123.4\n"
+    os.close(writing)
 
 
 def test_a_stream_is_cut_into_files_with_its_header(tmp_path: Path) -> None:

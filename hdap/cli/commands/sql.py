@@ -61,6 +61,12 @@ def _value(text: str) -> int | float | str:
 
 
 def _json(result: QueryResult) -> None:
+    twice = next((c for c in result.columns if result.columns.count(c) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"columns must have different names to be JSON, but `{twice}` comes more than once; "
+            "give one another name: AS"
+        )
     emit_json([dict(zip(result.columns, row, strict=True)) for row in result.rows], marked=False)
 
 

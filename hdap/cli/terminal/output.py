@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
@@ -249,6 +250,9 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
+    if isinstance(value, Decimal):  # PostgreSQL's sums and averages
+        whole = value.is_finite() and value == value.to_integral_value()
+        value = int(value) if whole else float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float | bool):
