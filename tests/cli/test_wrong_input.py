@@ -41,8 +41,19 @@ WRONG = {
         "one objective only",
     ),
     "a band for networks of several sizes": (
-        ("search", "--model", "resnet50", "--latency", "20ms", "--networks", "2")
-        + ("--flops", "1G", "--flops-tol", "0.1"),
+        (
+            "search",
+            "--model",
+            "resnet50",
+            "--latency",
+            "20ms",
+            "--networks",
+            "2",
+            "--flops",
+            "1G",
+            "--flops-tol",
+            "0.1",
+        ),
         "without --flops-tol",
     ),
     "study that is not there": (("search", "--resume", "nothing"), "nothing"),
