@@ -57,8 +57,10 @@ def test_an_importance(url: str, resnet: Architecture) -> None:
 def test_surrogates(url: str) -> None:
     with Store.open(url) as store:
         clustering = store.save_clustering(a_clustering())
-    of, figures = ("resnet50", "d", "fleet"), (5, 100, 50, 0.03, 0.9, 0.9)
-    records = [SurrogateRecord(clustering, n, *of, NOW, *figures, "", b"") for n in range(3)]
+    of = ("resnet50", "d", "fleet", NOW)
+    records = [
+        SurrogateRecord(clustering, n, *of, 5, 100, 50, 0.03, 0.9, 0.9, "", b"") for n in range(3)
+    ]
     for _ in range(ROUNDS):
         together(url, lambda store: store.save_surrogates(records))
     with Store.open(url) as store:
