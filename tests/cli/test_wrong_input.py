@@ -5,6 +5,7 @@ import pytest
 from typer.testing import Result
 
 Hdap = Callable[..., Result]
+SIZES = ("search", "--model", "resnet50", "--latency", "20ms", "--networks", "2")
 SEARCH = ("search", "--model", "resnet50", "--flops", "1.0G", "--trials", "20")
 
 WRONG = {
@@ -40,22 +41,7 @@ WRONG = {
         (*SEARCH, "--objective", "mean,kept", "--patience", "20"),
         "one objective only",
     ),
-    "a band for networks of several sizes": (
-        (
-            "search",
-            "--model",
-            "resnet50",
-            "--latency",
-            "20ms",
-            "--networks",
-            "2",
-            "--flops",
-            "1G",
-            "--flops-tol",
-            "0.1",
-        ),
-        "without --flops-tol",
-    ),
+    "a band for networks of several sizes": ((*SIZES, "--flops-tol", "0"), "without --flops-tol"),
     "study that is not there": (("search", "--resume", "nothing"), "nothing"),
     "study name that is taken": ((*SEARCH, "--study", "resnet50-1.0G-1"), "resnet50-1.0G-1"),
     "fit of an unknown kind": (("fit", "--model", "resnet50", "--kind", "magic"), "roofline"),
