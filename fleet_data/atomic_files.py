@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -87,8 +88,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises `InputError` for what the file system refuses: a full disk, missing rights.
     """
     folder = folder.absolute()
-    temporary = beside(folder, f"writing-{os.getpid()}")
-    replaced = beside(folder, f"replaced-{os.getpid()}")
+    # in a container every process has the same number
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary, replaced = (beside(folder, f"{what}-{own}") for what in ("writing", "replaced"))
     try:
         with writable(folder):
             temporary.mkdir(parents=True)
@@ -144,7 +146,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; its folder is made. Raises `InputError` when it cannot."""
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = beside(path, f"writing-{os.getpid()}")
+        temporary = beside(path, f"writing-{os.getpid()}-{secrets.token_hex(4)}")
         try:
             write_file(temporary, content)
             temporary.replace(path)

@@ -13,8 +13,8 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,20 +33,39 @@ OPTIMISED = "optimised"
 SEAL = "sealed.json"
 
 
-def made_once(folder: str, make: Callable[[str], None]) -> str:
-    """The folder, filled by `make` where it is missing: whole or not at all."""
+def made_once(
+    folder: str,
+    make: Callable[[str], None],
+    checker: FileChecker,
+    log: Callable[[str], None] = lambda _: None,
+) -> None:
+    """See that `folder` is as `make` fills it, whole; what it holds is sealed with its hashes, and
+    made again where it differs."""
+    _make_once(folder, make)
+    try:
+        checker.check(folder, _seal(folder))
+    except DeviceError as problem:
+        log(f"made again: {problem}")
+        shutil.rmtree(folder, ignore_errors=True)
+        _make_once(folder, make)
+
+
+def _make_once(folder: str, make: Callable[[str], None]) -> None:
     if os.path.isdir(folder):
-        return folder
-    temporary = f"{folder}.making-{os.getpid()}-{threading.get_ident()}"
+        return
+    temporary = f"{folder}.making-{os.getpid()}-{secrets.token_hex(4)}"
     os.makedirs(temporary)
     try:
         make(temporary)
+        paths = {name: os.path.join(temporary, name) for name in os.listdir(temporary)}
+        files = {name: [os.path.getsize(path), sha256_of(path)] for name, path in paths.items()}
+        with open(os.path.join(temporary, SEAL), "w", encoding="utf-8") as file:
+            json.dump(files, file)
         # whoever else made it meanwhile made the same
         if not os.path.isdir(folder):
             os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def _named(*told: str) -> str:
@@ -71,7 +90,8 @@ class LevelSessions:
             inside(folder, name)
         self._source = folder
         cache = cache or os.path.join(folder, OPTIMISED)
-        self.folder = made_once(os.path.join(cache, self._machine()), self._prepare)
+        self.folder = os.path.join(cache, self._machine())
+        made_once(self.folder, self._prepare, FileChecker())
         self._open: dict[int, OpenNetwork] = {}
 
     def network(self, level: int) -> OpenNetwork:
@@ -100,10 +120,7 @@ class LevelSessions:
 
 
 class VariantSessions:
-    """Opens variants of a bundle; files are compared with its manifest before.
-
-    What this machine keeps is sealed with its own hashes and made again where it differs.
-    """
+    """Opens variants of a bundle; files are compared with its manifest before."""
 
     def __init__(
         self, portfolio: Portfolio, runtime: Runtime, cache: str | None, log: Callable[[str], None]
@@ -145,22 +162,12 @@ class VariantSessions:
             self._cache = _writable(os.path.join(self.portfolio.folder, OPTIMISED))
         digests = sorted(digest for _, digest in variant.files.values())
         made = os.path.join(self._cache, _named(self.runtime.machine, *digests))
-        made_once(made, lambda folder: self._make(variant, folder))
-        try:
-            self._checker.check(made, _seal(made))
-        except DeviceError as problem:
-            self._log(f"made again: {problem}")
-            shutil.rmtree(made, ignore_errors=True)
-            made_once(made, lambda folder: self._make(variant, folder))
+        made_once(made, lambda folder: self._make(variant, folder), self._checker, self._log)
         return made
 
     def _make(self, variant: Variant, folder: str) -> None:
         source = os.path.join(self.portfolio.folder, variant.name + self.runtime.suffix)
         self.runtime.prepare(source, folder, variant.name)
-        paths = {name: os.path.join(folder, name) for name in os.listdir(folder)}
-        files = {name: [os.path.getsize(path), sha256_of(path)] for name, path in paths.items()}
-        with open(os.path.join(folder, SEAL), "w", encoding="utf-8") as file:
-            json.dump(files, file)
 
 
 def _seal(folder: str) -> dict[str, tuple[int, str]]:

@@ -109,9 +109,9 @@ class SwitchLoop:
                 wish, self._wish = self._wish, None
                 held = self._held
                 self._doing = None if wish is None else wish[0]
-            if wish is None and not held and self._chooser is not None:
-                wish = self._chooser.choose(self._state(), time.monotonic())
             try:
+                if wish is None and not held and self._chooser is not None:
+                    wish = self._chooser.choose(self._state(), time.monotonic())
                 if wish is not None:
                     self._swap(*wish)
             finally:

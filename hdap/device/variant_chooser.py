@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from operator import index
 
 from hdap.device.hysteresis import Hysteresis
 from hdap.device.messages import DecisionLog, DeviceError, first_line
@@ -62,24 +63,25 @@ class VariantChooser:
         here = state.names[state.current]
         try:
             decision = self._policy.decide(state)
-        except Exception as error:  # a user's own policy may raise anything
+            allowed, met, reason = index(decision.variant), decision.met, decision.reason
+        except Exception as error:  # a user's own policy may raise anything, or give it
             self._log.tell(f"stay with {here}: the policy failed, {first_line(error)}")
             return None
         broken = {i for i, at in self._broken.items() if now - at < self.settings.retry_s}
         usable = [i for i in range(len(state.names)) if i not in broken] or [state.current]
-        wanted = max((i for i in usable if i <= decision.variant), default=min(usable))
-        if not decision.met:
-            self._log.tell(decision.reason)
+        wanted = max((i for i in usable if i <= allowed), default=min(usable))
+        if not met:
+            self._log.tell(reason)
         chosen = self._steady.decide(state.current, wanted, now)
         if chosen is None:
             if wanted < state.current:
                 self._log.tell(
                     f"stay with {here}: {self.settings.most_switches} switches in "
-                    f"{self.settings.within_s:g} s are enough; {decision.reason}"
+                    f"{self.settings.within_s:g} s are enough; {reason}"
                 )
             return None
-        before = chosen not in (decision.variant, wanted)
-        return chosen, decision.reason + f"; {state.names[chosen]} was allowed all along" * before
+        before = chosen not in (allowed, wanted)
+        return chosen, reason + f"; {state.names[chosen]} was allowed all along" * before
 
     def still_wants(self, place: int, state: State) -> bool:
         """Whether the policy allows a variant that is ready by now; one that fails has no say."""

@@ -1,6 +1,6 @@
 """What runs on a device beside a bundle, as a file of its own: Python 3.9, nothing else.
 
-attendant.py files              sizes of what is there, as JSON
+attendant.py files              SHA-256 of what is there, as JSON
 attendant.py start OPTIONS      measure, unless that runs already; the connection may end then
 attendant.py look ROWS.csv      whether it runs, how it ended, rows so far, what it said last
 """
@@ -8,20 +8,44 @@ attendant.py look ROWS.csv      whether it runs, how it ended, rows so far, what
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
 import sys
 
 STATE, LOG, END = "measuring.json", "measuring.log", "measuring.end"
+HASHES = "hashes.json"
 BOOT = "/proc/sys/kernel/random/boot_id"
 KEEPER = f'"$@"; echo $? > {END}.new; mv {END}.new {END}'
 TAIL = 4096
 
 
-def files() -> dict[str, int]:
-    """Every file here and its size in bytes."""
-    return {name: os.path.getsize(name) for name in os.listdir(".") if os.path.isfile(name)}
+def files() -> dict[str, str]:
+    """Every file here and its hash, which is not computed again while size and time are as then."""
+    try:
+        known = dict(json.loads(_content(HASHES)))
+    except (ValueError, TypeError):
+        known = {}
+    found, seen = {}, {}
+    for name in filter(os.path.isfile, os.listdir(".")):
+        facts = os.stat(name)
+        told = [facts.st_size, facts.st_mtime_ns]
+        before = known.get(name)
+        found[name] = str(before[2]) if before and before[:2] == told else _sha256(name)
+        seen[name] = [*told, found[name]]
+    with open(HASHES + ".new", "w", encoding="utf-8") as file:
+        json.dump(seen, file)
+    os.replace(HASHES + ".new", HASHES)
+    return found
+
+
+def _sha256(name: str) -> str:
+    digest = hashlib.sha256()
+    with open(name, "rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _content(path: str) -> str:

@@ -58,15 +58,16 @@ def plan_round(folder: Path, hosts: Mapping[str, Host], options: Sequence[str]) 
 
 
 def _bundles(folder: Path, hosts: Mapping[str, Host]) -> dict[Path, tuple[str, ...]]:
+    # the plan first: that of a check may lie in the folder of its only bundle
+    if (folder / "plan.json").is_file():
+        plan = read_document(folder / "plan.json", PlanFile)
+        return {folder / bundle.folder: bundle.devices for bundle in plan.bundles}
     if (folder / "manifest.json").is_file():
         return {folder: tuple(hosts)}
-    if not (folder / "plan.json").is_file():
-        raise InputError(
-            f"a plan must hold a plan.json, or a bundle a manifest.json, but {folder} holds "
-            "neither; make one: hdap plan"
-        )
-    plan = read_document(folder / "plan.json", PlanFile)
-    return {folder / bundle.folder: bundle.devices for bundle in plan.bundles}
+    raise InputError(
+        f"a plan must hold a plan.json, or a bundle a manifest.json, but {folder} holds neither; "
+        "make one: hdap plan"
+    )
 
 
 def _errand(bundle: Path, device: str, host: Host, options: Sequence[str]) -> Errand:
@@ -83,8 +84,15 @@ def _errand(bundle: Path, device: str, host: Host, options: Sequence[str]) -> Er
         manifest.bundle,
         files,
         ("--device-id", device, *options),
-        len(manifest.configurations) * _rounds(options),
+        *_comes(manifest, options),
     )
+
+
+def _comes(manifest: MeasuringBundle, options: Sequence[str]) -> tuple[int, str]:
+    """How many rows a device will have, and of which kind."""
+    if any(option.partition("=")[0] == "--sustained" for option in options):
+        return 2, "sustained"
+    return len(manifest.configurations) * _rounds(options), "measured"
 
 
 def _rounds(options: Sequence[str]) -> int:

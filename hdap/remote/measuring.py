@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hdap.device.measure.results_file import results_name, safe_name
+from hdap.fleet_data.atomic_files import sha256_of
 from hdap.remote import attendant
 from hdap.remote.hosts import Host
 from hdap.remote.standing import Stage, Standing, Tell
@@ -41,7 +42,8 @@ class Patience:
 
 @dataclass(frozen=True)
 class Errand:
-    """What one device is to do: `files` of the bundle go out, `rows` of them will come."""
+    """What one device is to do: `files` of the bundle go out, `expected` rows will come; those of
+    `kind` sustained say how slow it gets."""
 
     device: str
     host: Host
@@ -49,11 +51,12 @@ class Errand:
     files: Sequence[Path]
     options: Sequence[str]
     expected: int
+    kind: str = "measured"
 
     @property
     def csv(self) -> str:
         """The file of rows, as measure.pyz would call it."""
-        return results_name(self.device)
+        return results_name(self.device, self.kind)
 
     @property
     def folder(self) -> str:
@@ -101,9 +104,7 @@ class RemoteMeasurement:
             ended = seen["end"] if self._starts else None  # an earlier end is not of this errand
             if ended == 0:
                 return await self._fetch(at, "done")
-            if ended == _PROBLEM:
-                return await self._fetch(at, "done" if self._rows else "failed", seen["said"])
-            if ended == _WRONG_OPTIONS or not self._may_start():
+            if ended in (_PROBLEM, _WRONG_OPTIONS) or not self._may_start():
                 return await self._fetch(at, "failed", seen["said"] or "measure.pyz says nothing")
             await self._attend(at, "start", *self.errand.options, "--out", self.errand.csv)
 
@@ -122,7 +123,7 @@ class RemoteMeasurement:
             raise RefusedError(f"it cannot make the folder {folder}: {made.told}")
         await self._put(at, Path(attendant.__file__))
         there = await self._attend(at, "files")
-        left = [f for f in self.errand.files if there.get(f.name) != f.stat().st_size]
+        left = [f for f in self.errand.files if there.get(f.name) != sha256_of(f)]
         for number, file in enumerate(left):
             self._say("copying", f"file {number + 1} of {len(left)}")
             await self._put(at, file)

@@ -12,7 +12,8 @@ Everything that a client can make it hold is bounded: connections and the time o
 import json
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ BODIES = 256 * 2**20
 CONNECTIONS = 512
 """At most; half of the files that a process may usually have open."""
 _LATER = {"Retry-After": "1", "Connection": "close"}
+_BUSY = "too many requests wait: ask again in a second"
+_ONE_IMAGE = "a body must hold one image, {} bytes at most; send one image"
 
 
 class _TooLarge(Exception):
@@ -148,18 +151,14 @@ class _Front:
         most = most_bytes(kind, shape)
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(AT_ONCE)
-        if self._threads.available_tokens < 1 or self._held + most > BODIES:
-            raise TurnedAway("too many requests wait: ask again in a second")
-        self._held += most
-        try:
-            body = await _body(request, most)
+        if self._threads.available_tokens < 1:
+            raise TurnedAway(_BUSY)
+        async with self._body(request, most) as body:
 
             def work() -> InferenceAnswer:
                 return self.switcher.answer(read_image(body, kind, shape))
 
             answer = await anyio.to_thread.run_sync(work, limiter=self._threads)
-        finally:
-            self._held -= most
         outputs = [_plain(output) for output in answer.outputs]
         output = outputs[0] if len(outputs) == 1 else outputs
         return JSONResponse({"variant": answer.variant, "ms": answer.ms, "output": output})
@@ -199,7 +198,8 @@ class _Front:
         if kind_of(request.headers.get("content-type")) != JSON:
             raise InputError(f"Content-Type must be {JSON}; send " + '{"variant": "NAME"}')
         try:
-            name = json.loads(await _body(request, 4096))["variant"]
+            async with self._body(request, 4096) as body:
+                name = json.loads(body)["variant"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError('the body must be {"variant": "NAME"} or null for NAME') from error
         if name is None:
@@ -208,22 +208,26 @@ class _Front:
             self.switcher.switch(str(name))
         return JSONResponse(asdict(self.switcher.stats()), status_code=202)
 
-
-async def _body(request: Request, most: int) -> bytes:
-    """The body, read no further than allowed."""
-    parts: list[bytes] = []
-    told = request.headers.get("content-length", "")
-    size = int(told) if told.isdecimal() else 0
-    if size <= most:
-        size = 0
-        async for part in request.stream():
-            parts.append(part)
-            size += len(part)
-            if size > most:
-                break
-    if size > most:
-        raise _TooLarge(f"a body must hold one image, {most} bytes at most; send one image")
-    return b"".join(parts)
+    @asynccontextmanager
+    async def _body(self, request: Request, most: int) -> AsyncIterator[bytes]:
+        """The body, read no further than allowed; it counts from when it came until it is used. One
+        that is alone may be of any size that an image has."""
+        told = request.headers.get("content-length", "")
+        own, parts = 0, list[bytes]()
+        try:
+            if told.isdecimal() and int(told) > most:
+                raise _TooLarge(_ONE_IMAGE.format(most))
+            async for part in request.stream():
+                parts.append(part)
+                own += len(part)
+                self._held += len(part)
+                if own > most:
+                    raise _TooLarge(_ONE_IMAGE.format(most))
+                if self._held > max(BODIES, own):
+                    raise TurnedAway(_BUSY)
+            yield b"".join(parts)
+        finally:
+            self._held -= own
 
 
 def _plain(output: Any) -> Any:

@@ -3,7 +3,7 @@
 uvicorn bounds the pause between two requests and nothing else: a client that sends half a request
 keeps its connection for ever. Here a request must have come in whole within some seconds, whatever
 trickles; there are so many connections at most, and where there are, a new one takes the place of
-the one that has waited longest for the rest of its request.
+the one that has waited longest for the rest of its request, or of one that takes no answer.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from uvicorn.server import Server, ServerState
 
 LINGER_S = 2.0
 """How long an answer may take to reach a client that reads slowly."""
+LEAST_TAKEN = 2**16
+"""Bytes of an answer that a client takes in the time of a request, or is given up."""
 GRACE_S = 0.7
 """What is left of a request's time once the server ends."""
 _TO_COME = (h11.IDLE, h11.SEND_BODY)
@@ -45,6 +47,7 @@ class PatientProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._state = server_state
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,7 +59,19 @@ class PatientProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client has not taken what was written: the clock runs until it has."""
+        super().pause_writing()
+        self._taken()
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(self.patience_s, self._not_taken, left)
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -102,11 +117,27 @@ class PatientProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _taken(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _not_taken(self, before: int) -> None:
+        """Who takes a large answer slowly has more time."""
+        left = self.transport.get_write_buffer_size()
+        if left + LEAST_TAKEN > before:
+            self.transport.abort()
+            return
+        self._unread = self.loop.call_later(self.patience_s, self._not_taken, left)
+
     def _make_room(self) -> None:
         waiting = [c for c in self.connections if isinstance(c, PatientProtocol)]
         oldest = min(waiting, key=lambda c: c.due)
+        unread = [(c._unread.when(), c) for c in waiting if c._unread is not None]
         if oldest.waits_for_client:
             oldest._too_late()
+        elif unread:
+            min(unread, key=lambda pair: pair[0])[1].transport.abort()
         else:
             self.transport.abort()  # all others are being answered
 

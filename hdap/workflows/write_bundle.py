@@ -208,9 +208,12 @@ def _manifest(
     networks = tuple(_network(path, architecture, *row) for path, row in planned)
     others = sorted(set(wanted.folder.iterdir()) - set(paths))
     shared = tuple(map(_described, others))
-    files = "".join(file.sha256 for file in (*networks, *shared))
+    # what it measures: the same files in another precision or by more threads are another bundle
+    content = [file.sha256 for file in (*networks, *shared)]
+    content += [architecture.model, run_by.runtime, run_by.precision, run_by.provider]
+    content.append(str(run_by.threads))
     return MeasuringBundle(
-        bundle=hashlib.sha256(files.encode()).hexdigest()[:16],
+        bundle=hashlib.sha256("\n".join(content).encode()).hexdigest()[:16],
         model=architecture.model,
         architecture=architecture.digest,
         input_shape=(wanted.batch_size, *wanted.shape),

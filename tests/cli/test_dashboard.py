@@ -127,3 +127,10 @@ def test_without_a_study_it_says_what_makes_one(hdap: Hdap, tmp_path: Path) -> N
     done = hdap("dashboard", "--port", "0", db=tmp_path / "hdap.db")
     assert done.exit_code == 1
     assert "hdap search" in done.stderr
+
+
+def test_a_study_that_is_not_there_leaves_no_journal(hdap: Hdap, searched: Path) -> None:
+    out = searched.with_name("none.log")
+    done = hdap("dashboard", "--study", "nothing", "--out", str(out), db=searched)
+    assert done.exit_code == 1
+    assert not out.exists()

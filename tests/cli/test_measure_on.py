@@ -14,6 +14,8 @@ from hdap.fleet_data.documents import write_document
 from hdap.fleet_data.plan_file import BundleDevices, PlanFile
 from hdap.fleet_data.store import Store
 from hdap.networks.tracing import trace
+from hdap.remote.fleet_round import plan_round
+from hdap.remote.hosts import Host
 from hdap.workflows.write_bundle import PlannedConfiguration, write_bundle
 from tests.remote.device_server import DeviceServer, device_server
 
@@ -55,6 +57,17 @@ def _hosts(server: DeviceServer, *devices: str, **changed: str) -> str:
     file = server.folder / "hosts.toml"
     file.write_text("\n".join(lines) + "\n")
     return str(file)
+
+
+def test_a_check_with_its_bundle_beside_it_goes_to_its_devices_alone(plan: Path) -> None:
+    bundle = plan / "bundle-1"
+    write_document(bundle / "plan.json", PlanFile(MODEL, 1, (BundleDevices("", ("gate 1", "x")),)))
+    hosts = {name: Host(name, user="root") for name in ("gate 1", "gate 9")}
+    found = plan_round(bundle, hosts, ())
+    assert [errand.device for errand in found.errands] == ["gate 1"]
+    assert found.homeless == ("x",)
+    (errand,) = plan_round(bundle, hosts, ("--sustained=20m",)).errands
+    assert (errand.csv, errand.expected) == ("sustained-gate_1.csv", 2)
 
 
 def test_every_device_measures_and_its_rows_are_ingested(

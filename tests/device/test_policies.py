@@ -70,7 +70,14 @@ def test_a_policy_that_no_variant_satisfies_says_the_nearest_in_one_line() -> No
     "text",
     [
         *("", "speed:1", "latency", "latency:-1", "latency:3 parsecs", "latency:nan", "latency:0"),
-        *("load:0.7/x", "load:0.7/0", "memory:1e9", "schedule:8-20", "schedule:8-25=v1"),
+        *(
+            "load:0.7/x",
+            "load:0.7/0",
+            "load:0.7/0.5",
+            "memory:1e9",
+            "schedule:8-20",
+            "schedule:8-25=v1",
+        ),
         *("battery:x", "temperature:-5"),
     ],
 )

@@ -1,5 +1,6 @@
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_levels_with_norms_of_their_own_take_little_more_than_the_widest(tmp_pat
             expected = network(image).numpy()
         found = levels.run(level, image.numpy())[0]
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-4 * float(abs(expected).max()))
+
+
+@pytest.mark.parametrize("lost", [bytes, lambda size: b""])
+def test_what_a_machine_lost_of_its_own_order_is_made_again(
+    tmp_path: Path, lost: Callable[[int], bytes]
+) -> None:
+    folder, image = tmp_path / "out", torch.ones(1, 8, 8, 8).numpy()
+    write_levels(folder, [to_onnx(nn.Conv2d(8, 16, 3), (8, 8, 8))])
+    levels = LevelSessions(str(folder))
+    expected = levels.run(0, image)[0]
+    weights = max(Path(levels.folder).iterdir(), key=lambda path: path.stat().st_size)
+    weights.write_bytes(lost(weights.stat().st_size))
+    assert LevelSessions(str(folder)).run(0, image)[0] == pytest.approx(expected)
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())

@@ -182,7 +182,18 @@ def test_who_watches_anew_does_not_start_it_again(errand: Errand, tmp_path: Path
 
 def test_what_fails_in_part_brings_what_there_is(errand: Errand, tmp_path: Path) -> None:
     end = _run(_measuring(errand, tmp_path, status=1), Watched())
-    assert (end.stage, end.rows, end.note) == ("done", ROWS, "going on")
+    assert (end.stage, end.rows, end.note) == ("failed", ROWS, "going on")
+    assert _whole(end.content)
+
+
+def test_a_file_that_is_not_as_it_was_sent_is_sent_again(errand: Errand) -> None:
+    _run(errand, Watched())
+    sent = _there(errand) / "network.onnx"
+    sent.write_bytes(bytes(sent.stat().st_size))
+    watched = Watched()
+    assert _run(errand, watched).stage == "done"
+    assert "copying" in watched.stages
+    assert sent.read_bytes() == errand.files[0].read_bytes()
 
 
 @pytest.mark.parametrize("status", [2, 137])

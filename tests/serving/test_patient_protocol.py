@@ -115,15 +115,49 @@ def test_a_new_connection_takes_the_place_of_the_oldest_half_request(
             client.close()
 
 
+def test_a_body_that_is_alone_may_be_of_any_size_of_an_image(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "BODIES", 1024)
+    with serve(Doors()) as port, ask(port, HEAD + IMAGE) as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_who_takes_no_answers_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "CONNECTIONS", 2)
+    with serve(Doors(patience_s=1)) as port:
+        deaf = []
+        for _ in range(2):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port))
+            client.settimeout(1.0)
+            with contextlib.suppress(TimeoutError, OSError):
+                client.sendall(b"GET /variants HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40_000)
+            deaf.append(client)
+        whole, told, deadline = HEAD[:-2] + b"Connection: close\r\n\r\n" + IMAGE, b"", 30.0
+        began = time.monotonic()
+        while b"200 OK" not in told and time.monotonic() - began < deadline:
+            time.sleep(0.2)
+            with contextlib.suppress(OSError):  # as long as there are answers to be taken
+                told = answer(ask(port, whole))
+        assert b"200 OK" in told
+        for client in deaf:
+            client.close()
+
+
 def test_too_many_who_wait_are_asked_to_come_later(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "BODIES", 2 * 3072)
     with serve(Doors(patience_s=60)) as port:
-        half = [ask(port, HEAD) for _ in range(2)]
+        begun = [ask(port, HEAD) for _ in range(9)]  # what has not come in takes no room
+        half = [ask(port, HEAD + IMAGE[:-1]) for _ in range(2)]
         time.sleep(0.2)
-        told = answer(ask(port, HEAD))
+        told = answer(ask(port, HEAD + IMAGE[:-1]))
         assert told.startswith(b"HTTP/1.1 503")
+        for client in begun:
+            client.close()
         assert b"retry-after: 1" in told.lower()
         for client in half:
             client.close()

@@ -20,7 +20,6 @@ from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import line, progress_bar
 from hdap.cli.terminal.output import out as page
 from hdap.fleet_data.errors import InputError
-from hdap.fleet_data.store import Store
 from hdap.serving.listening import taken_port
 from hdap.workflows.copy_to_optuna import copy_studies
 
@@ -80,9 +79,13 @@ def run(asked: DashboardCommand) -> None:
     if out is not None and out.exists():
         raise InputError(f"the journal must be new, but {out} exists: name another file")
     with open_store(asked.db, create=False, read_only=True) as store:
+        chosen = store.studies() if asked.study is None else (store.study(asked.study),)
+        if not chosen:
+            store.study()  # says that there is none and what makes one
         storage = _storage(out)
-        trials, studies = _copy(store, asked.study, storage)
-    line(f"{trials:,} trials of {studies:,} studies, a copy as of now; latencies are predicted")
+        with progress_bar("copying trials") as bar:
+            trials = copy_studies(store, chosen, storage, lambda d, n: bar(d, n, ""))
+    line(f"{trials:,} trials of {len(chosen):,} studies, a copy as of now; latencies are predicted")
     if out is None:
         _serve(storage, asked.port, asked.browser)
     else:
@@ -91,14 +94,6 @@ def run(asked: DashboardCommand) -> None:
 
 def _storage(out: Path | None) -> BaseStorage:
     return InMemoryStorage() if out is None else JournalStorage(JournalFileBackend(str(out)))
-
-
-def _copy(store: Store, study: str | None, storage: BaseStorage) -> tuple[int, int]:
-    chosen = store.studies() if study is None else (store.study(study),)
-    if not chosen:
-        store.study()  # says that there is none and what makes one
-    with progress_bar("copying trials") as bar:
-        return copy_studies(store, chosen, storage, lambda d, n: bar(d, n, "")), len(chosen)
 
 
 def _serve(storage: BaseStorage, port: int, browser: bool) -> None:

@@ -35,13 +35,10 @@ def run(asked: MeasureCommand) -> None:
     if status:
         raise typer.Exit(status)
     if not {"--list", "--dry-run"} & set(asked.rest):
-        if _after("--sustained", asked.rest):
-            next_steps(f"hdap ingest {measured_files(bundle, kind='sustained')}")
-            return
+        kind = "sustained" if _after("--sustained", asked.rest) else "measured"
         named = _after("--out", asked.rest)
-        next_steps(
-            command_line("ingest", named) if named else f"hdap ingest {measured_files(bundle)}"
-        )
+        written = measured_files(bundle, kind=kind)
+        next_steps(command_line("ingest", named) if named else f"hdap ingest {written}")
 
 
 def _on_devices(asked: MeasureCommand, file: Path) -> None:

@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="measure.pyz",
         description="Measure the networks of this bundle and write a CSV for `hdap ingest`.",
+        allow_abbrev=False,  # whoever passes options on must know them
     )
     add = result.add_argument
     providers = dict.fromkeys(name for one in RUNTIMES.values() for name in one.providers)
@@ -108,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--sustained", type=duration, help="run the dense network so long (20m), first minute, last"
     )
-    add("--out", help="the CSV (default: measured-DEVICE.csv in the bundle)")
+    add("--out", help="the CSV (default: measured- or sustained-DEVICE.csv in the bundle)")
     add("--seed", type=int, default=0, help="order of measuring")
     add("--list", action="store_true", help="list the networks and what is done; measure nothing")
     add("--dry-run", action="store_true", help="run each network once; write nothing")
@@ -140,8 +141,8 @@ def _made_up(device: str, manifest: BundleManifest) -> str:
     )
 
 
-def _default_out(manifest: BundleManifest, device: str) -> str:
-    return os.path.join(manifest.folder, results_name(device))
+def _default_out(manifest: BundleManifest, device: str, kind: str) -> str:
+    return os.path.join(manifest.folder, results_name(device, kind))
 
 
 def _runtime(options: argparse.Namespace, manifest: BundleManifest) -> Runtime:
@@ -165,15 +166,16 @@ def measure(options: argparse.Namespace) -> int:
     for wrong in broken:
         say(f"skipped: {wrong}")
     device = options.device_id or device_identity()
-    out = options.out or _default_out(manifest, device)
+    kind = "sustained" if options.sustained and not options.list else "measured"
+    out = options.out or _default_out(manifest, device, kind)
     runtime = _runtime(options, manifest)
     if not options.device_id and not options.dry_run:
         say(_made_up(device, manifest))
     if options.dry_run:
         _dry_run(manifest, runtime, entries)
         return int(bool(broken))
-    if options.sustained:
-        return _sustained(options.sustained, manifest, runtime, device)
+    if kind == "sustained":
+        return _sustained(options.sustained, manifest, runtime, device, out)
     results = ResultsFile(out)
     if options.list and not os.path.exists(out):
         _list(manifest, entries, set())
@@ -192,12 +194,13 @@ def measure(options: argparse.Namespace) -> int:
         results.close()
 
 
-def _sustained(seconds: float, manifest: BundleManifest, runtime: Runtime, device: str) -> int:
+def _sustained(
+    seconds: float, manifest: BundleManifest, runtime: Runtime, device: str, out: str
+) -> int:
     path = inside(manifest.folder, manifest.reference.file)
     watch = stopwatch(runtime, path, manifest.input_shape)
-    written, told = measure_sustained(watch, manifest, runtime, device, seconds, say)
-    say(told)
-    say(f"{written}: bring it back to be ingested")
+    say(measure_sustained(watch, manifest, runtime, device, seconds, out, say))
+    say(f"{out}: bring it back to be ingested")
     return 0
 
 

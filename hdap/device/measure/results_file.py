@@ -78,9 +78,9 @@ def safe_name(device: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in device)
 
 
-def results_name(device: str) -> str:
-    """The file of a device's measurements."""
-    return f"measured-{safe_name(device)}.csv"
+def results_name(device: str, kind: str = "measured") -> str:
+    """The file of a device's measurements, or of its `sustained` ones."""
+    return f"{kind}-{safe_name(device)}.csv"
 
 
 def ran_by(runtime: Runtime, batch_size: int) -> Row:

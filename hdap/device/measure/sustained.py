@@ -13,14 +13,14 @@ import math
 import os
 import statistics
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from hdap.device.measure.bundle_manifest import BundleManifest
 from hdap.device.measure.context import ContextSampler
 from hdap.device.measure.protocol import Stopwatch
-from hdap.device.measure.results_file import number_text, ran_by, safe_name
+from hdap.device.measure.results_file import number_text, ran_by
 from hdap.device.messages import DeviceError
 from hdap.device.runtimes.base import Runtime
 from hdap.device.sensors import CONTEXT
@@ -124,9 +124,11 @@ def measure_sustained(
     runtime: Runtime,
     device: str,
     seconds: float,
+    path: str,
     show: Callable[[str], None],
-) -> tuple[str, str]:
-    """Run, append two rows to `sustained-DEVICE.csv` in the bundle; its path and the report."""
+) -> str:
+    """Run, append two rows to the file `path`; the report."""
+    _append(path, [])  # what cannot be written is said before the long run
     context = ContextSampler()
 
     def sample() -> dict[str, float]:
@@ -135,8 +137,12 @@ def measure_sustained(
 
     began = datetime.now(timezone.utc)
     windows = run_without_rest(watch, seconds, sample, show)
-    path = os.path.join(manifest.folder, f"sustained-{safe_name(device)}.csv")
-    rows = [_row(window, manifest, runtime, device, began) for window in windows]
+    _append(path, [_row(window, manifest, runtime, device, began) for window in windows])
+    return report(*windows)
+
+
+def _append(path: str, rows: Sequence[dict[str, str]]) -> None:
+    """Add rows to a CSV, with its header where it is new."""
     try:
         fresh = not os.path.exists(path) or os.path.getsize(path) == 0
         with open(path, "a", encoding="utf-8", newline="") as file:
@@ -145,8 +151,9 @@ def measure_sustained(
                 writer.writeheader()
             writer.writerows(rows)
     except OSError as error:
-        raise DeviceError(f"{path} cannot be written: {error.strerror}; free space") from None
-    return path, report(*windows)
+        raise DeviceError(
+            f"{path} cannot be written: {error.strerror}; free space, or name another with --out"
+        ) from None
 
 
 def _row(

@@ -43,7 +43,10 @@ class Load(Policy):
     @classmethod
     def read(cls, text: str) -> Load:
         share, _, queue = text.partition("/")
-        return cls(amount(share, {"": 1.0, "%": 0.01}), int(amount(queue or "8", {"": 1.0})))
+        waiting = int(queue or "8")
+        if waiting < 1:
+            raise ValueError(f"a queue is of one request or more, not {queue}")
+        return cls(amount(share, {"": 1.0, "%": 0.01}), waiting)
 
     def decide(self, state: State) -> Decision:
         own = state.costs_ms[state.current]
