@@ -131,16 +131,16 @@ class InProcess(ProposalSource):
                 if not self.sampler.refine(n):
                     break
         proposed = self.sampler.propose_many(n)
-        new, instead = self._unseen.replaced(proposed)
+        order, instead = self._unseen.replaced(proposed)
+        self.sampler.note(instead)
         found = _evaluated(self.problem, np.vstack([proposed, instead]))
         if self.accuracy:
             found = self.accuracy.evaluated(self.problem.goals, found)
-        self.sampler.tell(found.scores.at(np.arange(n)))
+        self.sampler.tell(found.scores.at(np.arange(len(proposed))))
         self._evaluated += len(found.counts)
-        fresh = np.append(new, np.ones(len(instead), dtype=np.bool_))
-        self._dry = 0 if fresh.any() else self._dry + 1
-        if fresh.any():
-            trials = _timed(found, started).take(fresh)
+        self._dry = 0 if len(order) else self._dry + 1
+        if len(order):
+            trials = _timed(found, started).take(order)
             self._learn(trials)
             self._own |= {row.tobytes() for row in trials.counts}
             yield trials

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hdap.fleet_data.architecture import Counts
-from hdap.fleet_data.records import Bools, Floats
+from hdap.fleet_data.records import Bools, Floats, Ints
 from hdap.search.problem.search_problem import SearchProblem
 
 ROUNDS = 12
@@ -62,15 +62,20 @@ class Unseen:
             self._counted, self._left = len(self._known), int(self._known.lacks(every).sum())
         return None if every is None else self._left
 
-    def replaced(self, proposed: Counts) -> tuple[Bools, Counts]:
-        """Which of the n proposals are new, and new ones near those that are not: `m x groups`.
+    def replaced(self, proposed: Counts) -> tuple[Ints, Counts]:
+        """New configurations near the proposals that are none (`m x groups`), and which rows of
+        both, one after the other, are the study's next trials, in the order of the proposals.
 
-        m is less than the number of repeats where none was found. All of them are noted.
+        Where none was found there are fewer. All of them are noted.
         """
-        new = self._known.add(proposed)
-        near = [self._near(row) for row in proposed[~new]]
-        found = [row for row in near if row is not None]
-        return new, np.stack(found) if found else proposed[:0]
+        n, order, near = len(proposed), list[int](), list[Counts]()
+        for place, row in enumerate(proposed):
+            if self._known.add(row[None])[0]:
+                order.append(place)
+            elif (found := self._near(row)) is not None:
+                order.append(n + len(near))
+                near.append(found)
+        return np.array(order, dtype=np.int64), np.stack(near) if near else proposed[:0]
 
     def _near(self, repeated: Counts) -> Counts | None:
         every = self.problem.every

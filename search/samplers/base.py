@@ -85,11 +85,15 @@ class GridSampler(BaseSampler):
         """
 
     def propose_many(self, n: int) -> Counts:
-        """The next n configurations: `n x groups`."""
+        """The next n configurations, or fewer, one at least: `n x groups`."""
         return np.stack([self.propose() for _ in range(n)])
 
     def tell(self, scores: Scores) -> None:
         """The scores of the latest proposals, in their order; few samplers care."""
+
+    def note(self, counts: Counts) -> None:
+        """Configurations (`n x groups`) that the study took in the place of repeated proposals; who
+        avoids what the study has avoids them too."""
 
     @property
     def scored(self) -> int:

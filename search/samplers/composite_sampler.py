@@ -16,17 +16,6 @@ TRIES = 4
 """Proposals of one part until a repeated one is taken."""
 
 
-def part(problem: SearchProblem, seed: int, proposals: int, told: Counts) -> FleetSampler:
-    """An evolution on a plain problem that proposes nothing that was `told` (`n x groups`).
-
-    It hands out so many `proposals` a generation: the fewer, the more generations there are within
-    a number of trials that several parts share.
-    """
-    sampler = FleetSampler(problem, seed, EvolutionSettings(proposals=proposals))
-    sampler.restore({}, told)
-    return sampler
-
-
 class CompositeSampler(GridSampler):
     """Proposes, after uniform pruning, what the part whose turn it is proposes; no repeats.
 
@@ -43,18 +32,35 @@ class CompositeSampler(GridSampler):
         """The part that makes the next proposal."""
 
     def propose(self) -> Counts:
+        found = self.problem.uniform
         if not self._seen:
-            return self._noted(self.problem.uniform)
-        found = self.turn().propose()
-        for _ in range(TRIES):
-            if found.tobytes() not in self._seen:
-                break
+            self._seen.add(found.tobytes())
+            return found
+        for _ in range(1 + TRIES):
+            known = len(self._seen)
             found = self.turn().propose()
-        return self._noted(found)
+            if len(self._seen) > known:
+                break
+        return found
+
+    def note(self, counts: Counts) -> None:
+        self._seen |= {row.tobytes() for row in np.ascontiguousarray(counts, dtype=np.int64)}
 
     def restore(self, state: Mapping[str, Any], told: Counts) -> None:
-        self._seen = {row.tobytes() for row in np.ascontiguousarray(told, dtype=np.int64)}
+        self.note(told)
 
-    def _noted(self, counts: Counts) -> Counts:
-        self._seen.add(counts.tobytes())
-        return counts
+    def part(self, problem: SearchProblem, seed: int, proposals: int) -> FleetSampler:
+        """An evolution on a plain problem that proposes nothing that the study has.
+
+        It hands out so many `proposals` a generation: the fewer, the more generations there are
+        within a number of trials that several parts share.
+        """
+        sampler = FleetSampler(problem, seed, EvolutionSettings(proposals=proposals))
+        sampler.avoid(self._seen)
+        return sampler
+
+    def restored(self, sampler: FleetSampler, state: Mapping[str, Any]) -> FleetSampler:
+        """A part in the state that it had."""
+        sampler.restore(state, np.empty((0, len(self.problem.uniform)), dtype=np.int64))
+        sampler.avoid(self._seen)
+        return sampler

@@ -8,7 +8,7 @@ import numpy as np
 
 from hdap.fleet_data.architecture import Counts
 from hdap.search.problem.search_problem import SearchProblem
-from hdap.search.samplers.composite_sampler import CompositeSampler, part
+from hdap.search.samplers.composite_sampler import CompositeSampler
 from hdap.search.samplers.fleet_sampler import FleetSampler
 
 STAGE = 80
@@ -68,13 +68,12 @@ class EpsilonConstraintSampler(CompositeSampler):
             self._log_floor, self._rise = state["log_floor"], state["rise"]
             self._stage, self._left = state["stage"], state["left"]
             self._scored = state["scored"]
-            self._part = self._begin()
-            self._part.restore(state["part"], told)
+            self._part = self.restored(self._begin(), state["part"])
 
     def _begin(self) -> FleetSampler:
         floor = float(np.exp(self._log_floor))
         plain = replace(self.problem, limit_ms=None, floor=floor, start=self._start)
-        return part(plain, self.seed + self._stage, PROPOSALS, self._start[None])
+        return self.part(plain, self.seed + self._stage, PROPOSALS)
 
     def _next_stage(self) -> None:
         best = self._part.evolution.best

@@ -57,6 +57,14 @@ class FleetSampler(GridSampler):
             self._seen.add(found.tobytes())
             return found
 
+    def note(self, counts: Counts) -> None:
+        with self._lock:
+            self._seen |= {row.tobytes() for row in counts}
+
+    def avoid(self, seen: set[bytes]) -> None:
+        """Propose nothing that others add to `seen` either, and add to it."""
+        self._seen = seen
+
     def inject(self, counts: Counts) -> None:
         with self._lock:
             self.evolution.inject(counts)

@@ -15,7 +15,7 @@ from hdap.search.problem.kept_importance import Importance
 from hdap.search.problem.objectives import ACCURACY, FLOPS, KEPT, MEAN
 from hdap.search.problem.search_problem import SearchProblem
 from hdap.search.problem.uniform import uniform
-from hdap.search.samplers.composite_sampler import CompositeSampler, part
+from hdap.search.samplers.composite_sampler import CompositeSampler
 from hdap.search.samplers.evolution import Evolution
 from hdap.search.samplers.fleet_sampler import FleetSampler
 from hdap.surrogate.models.base import Prediction
@@ -48,9 +48,8 @@ class FrontSampler(CompositeSampler):
 
     def __init__(self, problem: SearchProblem, seed: int = 0) -> None:
         super().__init__(problem, seed)
-        told = problem.uniform[None]
         plain = parts(problem, seed)
-        self._parts = [part(p, seed + i, PROPOSALS, told) for i, p in enumerate(plain)]
+        self._parts = [self.part(p, seed + i, PROPOSALS) for i, p in enumerate(plain)]
         self._next = 0
 
     @property
@@ -70,7 +69,7 @@ class FrontSampler(CompositeSampler):
         super().restore(state, told)
         states = state["parts"] if state else [{}] * len(self._parts)
         for sampler, own in zip(self._parts, states, strict=True):
-            sampler.restore(own, told)
+            self.restored(sampler, own)
         self._next = int(state.get("next", 0))
 
 

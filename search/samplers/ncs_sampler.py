@@ -54,6 +54,10 @@ class NCSSampler(GridSampler):
         found: Counts = self.problem.repair(row[None])[0]
         return found
 
+    def propose_many(self, n: int) -> Counts:
+        # a generation is told whole before the next begins, however trials are cut into batches
+        return super().propose_many(min(n, POPULATION - self._asked % POPULATION))
+
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]
     ) -> dict[str, Any]:

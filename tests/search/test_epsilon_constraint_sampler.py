@@ -71,13 +71,16 @@ def test_nothing_that_a_plain_search_finds_at_that_floor_is_much_faster(
     assert again.ucb_ms[again.feasible].min() > 0.99 * (problem.limit_ms or 0.0)
 
 
-def test_a_search_within_a_latency_goes_on_as_if_it_never_stopped(problem: SearchProblem) -> None:
-    whole = run_search(problem, trials=200, seed=2).trials
-    first = run_search(problem, trials=110, seed=2)
+@pytest.mark.parametrize("cut", [110, 310])
+def test_a_search_within_a_latency_goes_on_as_if_it_never_stopped(
+    problem: SearchProblem, cut: int
+) -> None:
+    whole = run_search(problem, trials=500, seed=2).trials
+    first = run_search(problem, trials=cut, seed=2)
     assert whole is not None
     assert first.trials is not None
     state = json.loads(json.dumps(dict(first.sampler_state)))
-    more = run_search(problem, trials=200, seed=2, resume=ResumeState(first.trials, state)).trials
+    more = run_search(problem, trials=500, seed=2, resume=ResumeState(first.trials, state)).trials
     assert more is not None
     assert np.array_equal(more.counts, whole.counts)
 

@@ -114,12 +114,12 @@ def test_every_part_keeps_the_floor_and_the_band_of_the_whole(make_problem: Make
 
 def test_a_front_that_was_interrupted_goes_on_as_if_it_never_stopped(make_problem: Make) -> None:
     problem = _several(make_problem, "mean,kept")
-    whole = _trials(problem, "fleet", 120, seed=3)
-    first = run_search(problem, "fleet", trials=70, seed=3)
+    whole = _trials(problem, "fleet", 500, seed=3)
+    first = run_search(problem, "fleet", trials=210, seed=3)
     assert first.trials is not None
     state = json.loads(json.dumps(dict(first.sampler_state)))
     resumed = run_search(
-        problem, "fleet", trials=120, seed=3, resume=ResumeState(first.trials, state)
+        problem, "fleet", trials=500, seed=3, resume=ResumeState(first.trials, state)
     )
     assert resumed.trials is not None
     assert np.array_equal(resumed.trials.counts, whole.counts)

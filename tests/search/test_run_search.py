@@ -41,8 +41,8 @@ def _same(one: TrialBatch, other: TrialBatch) -> bool:
     return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in names)
 
 
-@pytest.mark.parametrize("sampler", ["fleet", "ncs"])
-@pytest.mark.parametrize("cut", [50, 130])
+@pytest.mark.parametrize("sampler", ["fleet", "ncs", "random"])
+@pytest.mark.parametrize("cut", [47, 130])
 def test_a_resumed_study_has_the_trials_of_one_that_never_stopped(
     problem: SearchProblem, sampler: str, cut: int
 ) -> None:

@@ -93,8 +93,8 @@ def test_what_is_proposed_again_is_replaced_by_something_new_near_it(make_proble
     problem = make_problem("resnet50", "1.0G")
     assert problem.every is None
     same = np.repeat(problem.uniform[None], 30, axis=0)
-    new, instead = Unseen(problem, 0).replaced(same)
-    assert new.tolist() == [True] + [False] * 29
+    order, instead = Unseen(problem, 0).replaced(same)
+    assert order.tolist() == [0, *range(30, 59)]
     assert len(np.unique(np.vstack([instead, same[:1]]), axis=0)) == 30
     assert problem.band.contains(problem.repair.flops(instead)).all()
     away = np.abs(instead - problem.uniform).sum(axis=1) / problem.uniform.sum()
