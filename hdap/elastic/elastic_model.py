@@ -21,6 +21,7 @@ from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import kind_of
 from hdap.networks.lookahead import lookahead_scores
+from hdap.networks.network_copies import duplicate
 from hdap.networks.surgery import Scores, keep
 from hdap.training.network_quality import recalibrate
 
@@ -157,7 +158,7 @@ class ElasticModel(nn.Module):
         if level is not None:
             self.set_level(level)
         self._active.prepare(recording=False)
-        plain = copy.deepcopy(self.network)
+        plain = duplicate(self.network)
         for name, keys in self._names.items():
             layer = plain.get_submodule(name)
             for key in keys:

@@ -1,6 +1,5 @@
 """Training of all levels of one network, in the stages of a mode, with checkpoints on the way."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from hdap.fleet_data.errors import InputError
 from hdap.networks.checkpoint import STATE
 from hdap.networks.lookahead import lookahead_scores
 from hdap.networks.manifest import ElasticManifest, NetworkManifest
+from hdap.networks.network_copies import duplicate
 from hdap.requests.training_request import ElasticTraining
 from hdap.training.datasets import Data
 from hdap.training.load_data import image_readers
@@ -141,7 +141,7 @@ def _ordered(
     recipe = stage_recipe(session.wanted.recipe, epochs)
     whole = bool((levels.counts[-1] == architecture.widths).all())
     as_it_came = ElasticModel(module, architecture, levels, ordered=True) if whole else None
-    masks = SoftMasks(copy.deepcopy(module), levels, lookahead_scores(module, architecture))
+    masks = SoftMasks(duplicate(module), levels, lookahead_scores(module, architecture))
 
     def keep(epoch: Epoch, snapshot: Callable[[], Snapshot]) -> None:
         if as_it_came is not None:

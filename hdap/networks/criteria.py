@@ -1,6 +1,5 @@
 """Which channels stay: one number a channel, by several criteria."""
 
-import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from hdap.networks.following import follow_channels
 from hdap.networks.forward_pass import one_tensor
 from hdap.networks.layer_kinds.registry import find_kind
 from hdap.networks.lookahead import lookahead_scores
+from hdap.networks.network_copies import duplicate
 
 Floats = NDArray[np.float64]
 Batch = tuple[Tensor, Tensor]
@@ -158,7 +158,7 @@ def taylor_scores(
     network runs in eval mode. Raises `InputError` when there are no batches, when one is not a pair
     of tensors that the network takes, or when the loss is not finite.
     """
-    work = copy.deepcopy(network).eval().requires_grad_(True)
+    work = duplicate(network).eval().requires_grad_(True)
     rows = OutputRows(work, architecture, graph)
     totals = [np.zeros(group.width) for group in architecture.groups]
     count = 0

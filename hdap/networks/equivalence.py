@@ -10,7 +10,6 @@ size that a round asks for: a softmax that is one-hot or a clamp that is full in
 another. And a later round takes away what the first left, so that no channel is always there.
 """
 
-import copy
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,7 +25,7 @@ from hdap.networks.channel_graph import ChannelGraph, Refusal
 from hdap.networks.forward_pass import Images, leaves, run
 from hdap.networks.given_inputs import GivenInputs
 from hdap.networks.layer_kinds.base import Indices
-from hdap.networks.network_copies import all_tensors
+from hdap.networks.network_copies import all_tensors, duplicate
 from hdap.networks.norms_by_channel import norms_by_channel
 from hdap.networks.random_network import calibrated, fill_randomly, in_float64
 from hdap.networks.small_inputs import SmallInput, smallest_input
@@ -91,9 +90,9 @@ def pruning_error(network: nn.Module, graph: ChannelGraph, gone: Indices, images
     Relative to the largest output; norms that take channels together act on each alone in both.
     `network` has numbers, and is not changed. Raises `UnsupportedModelError` where it does not run.
     """
-    pruned = copy.deepcopy(network)
+    pruned = duplicate(network)
     take_away(pruned, graph, gone)
-    blind = copy.deepcopy(network)
+    blind = duplicate(network)
     mask(blind, graph, gone)
     with norms_by_channel(blind, pruned):
         expected = leaves(run(blind, images))
@@ -117,7 +116,7 @@ def _thinned(
         for g, n in zip(architecture.groups, counts, strict=True)
     ]
     gone = gone_places(graph, architecture, kept)
-    network = copy.deepcopy(graph.network)
+    network = duplicate(graph.network)
     take_away(network, graph, gone)
     return graph.after(gone, network)
 
@@ -134,7 +133,7 @@ def _verify(
         with calibrated(network, size):
             run(network)
         gone = halves[turn % 2]
-        pruned = copy.deepcopy(network)
+        pruned = duplicate(network)
         take_away(pruned, graph, gone)
         given = GivenInputs(graph, gone, run)
         mask(network, graph, gone)

@@ -55,12 +55,18 @@ def batches_of(shape: InputShapes, batch: Any) -> Any:
 
 def run_once(network: nn.Module, input_shape: InputShapes) -> Any:
     """Output for one input of zeros on the network's device; fails as `run` does."""
-    first = next(network.parameters())
+    first = _numbers(network)
 
     def make(sizes: InputShape) -> Tensor:
         return torch.zeros(1, *sizes, device=first.device, dtype=first.dtype)
 
     return run(network, of_each(input_shape, make))
+
+
+def _numbers(network: nn.Module) -> Tensor:
+    """A parameter of the kind of numbers that the network takes: complex ones come of real ones."""
+    every = list(network.parameters())
+    return next((p for p in every if p.is_floating_point()), every[0])
 
 
 class RunError(UnsupportedModelError):
@@ -235,7 +241,7 @@ def random_images(
 ) -> Images: ...
 def random_images(network: nn.Module, input_shape: InputShapes, batch: int, seed: int) -> Images:
     """Standard normal numbers, a batch of inputs, as the network takes them."""
-    first = next(network.parameters())
+    first = _numbers(network)
     generator = torch.Generator().manual_seed(seed)
 
     def make(sizes: InputShape) -> Tensor:

@@ -21,12 +21,25 @@ def copied(module: nn.Module, change: Callable[[Tensor], Tensor]) -> nn.Module:
         else change(t)
         for t in [*module.parameters(), *module.buffers()]
     }
+    made |= {id(t): change(t.detach()) for t in _made_of_others(module)}
     return copy.deepcopy(module, made)
+
+
+def duplicate(module: nn.Module) -> nn.Module:
+    """A copy with tensors of its own."""
+    return copy.deepcopy(module, {id(t): t.detach().clone() for t in _made_of_others(module)})
+
+
+def _made_of_others(module: nn.Module) -> list[Tensor]:
+    """What old weight norms and masks make of parameters and keep beside them, which torch does not
+    copy: it is made again when the module runs."""
+    held = (value for part in module.modules() for value in vars(part).values())
+    return [value for value in held if isinstance(value, Tensor) and not value.is_leaf]
 
 
 def on_cpu(module: nn.Module) -> nn.Module:
     """A copy in eval mode on the CPU."""
-    return copy.deepcopy(module).cpu().eval()
+    return duplicate(module).cpu().eval()
 
 
 def all_tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -24,7 +24,9 @@ def fill_randomly(network: nn.Module, size: float, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     buffers = {id(tensor) for tensor in network.buffers()}
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        if not tensor.is_floating_point():
+        if tensor.is_complex():
+            torch.view_as_real(tensor).uniform_(-size, size, generator=rng)
+        elif not tensor.is_floating_point():
             tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape) % 2)  # such as places
         elif name.endswith(_ADDED):
             tensor.uniform_(-size, size, generator=rng)
@@ -38,6 +40,7 @@ def fill_randomly(network: nn.Module, size: float, seed: int) -> None:
 
 def _empty(tensor: Tensor) -> Tensor:
     dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
+    dtype = torch.complex128 if tensor.is_complex() else dtype
     return torch.empty_like(tensor, dtype=dtype, device="cpu")
 
 

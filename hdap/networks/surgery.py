@@ -1,6 +1,5 @@
 """Really removing channels, exactly those that a configuration plans."""
 
-import copy
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from hdap.networks.channel_graph import ChannelGraph, refuse
 from hdap.networks.following import follow_channels
 from hdap.networks.layer_kinds.base import Indices
 from hdap.networks.layer_kinds.registry import find_kind
-from hdap.networks.network_copies import all_tensors
+from hdap.networks.network_copies import all_tensors, duplicate
 from hdap.networks.walk.written_sizes import write_sizes
 
 Scores = NDArray[np.float64]
@@ -69,7 +68,7 @@ def keep(
             f"but {type(module).__name__} has no layer `{min(absent)}`"
         )
     graph = graph or follow_channels(module, architecture.input_shape)
-    network = module if in_place else copy.deepcopy(module)
+    network = module if in_place else duplicate(module)
     take_away(network, graph, gone_places(graph, architecture, kept))
     _check_promise(network, architecture, np.array([[len(stay) for stay in kept]]))
     return network

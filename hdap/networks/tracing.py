@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from hdap.fleet_data.architecture import Architecture, InputShapes, KeptChannels, WidthGroup
 from hdap.fleet_data.errors import UnsupportedModelError
@@ -41,10 +41,12 @@ def trace(
     `UnsupportedModelError` for a network that does not run or of which nothing can be pruned.
     """
     if not isinstance(model, str):
+        _require_tensors(model)
         known = type(model).__name__
         shape = input_shape or input_shape_of(known, model)
         return _proven(follow_channels(model, shape, counted=True), name or known, shape)
     loaded = load_model(model, device="meta")
+    _require_tensors(loaded.module)
     shape = input_shape or loaded.input_shape
     try:
         graph = follow_channels(loaded.module, shape, counted=True)
@@ -53,6 +55,16 @@ def trace(
         module = load_model(model).module
         graph = follow_channels(module, shape, numbers=True, counted=True)
     return _proven(graph, name or model, shape)
+
+
+def _require_tensors(module: nn.Module) -> None:
+    state = module.state_dict()
+    odd = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
+    if odd is not None:
+        raise UnsupportedModelError(
+            f"the state dict of a network must hold tensors, which a checkpoint can keep, but "
+            f"`{odd}` is of {type(state[odd]).__name__}; take `get_extra_state` out of its class"
+        )
 
 
 def describe(

@@ -1,6 +1,5 @@
 """The contract of what writes the networks of a bundle for one runtime."""
 
-import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from hdap.fleet_data.architecture import InputShape
 from hdap.fleet_data.errors import InputError
 from hdap.fleet_data.measuring_bundle import Weights
 from hdap.networks.generated_weights import without_zeros
+from hdap.networks.network_copies import duplicate
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RuntimeFiles(ABC):
         network cannot be written.
         """
         if self.wanted.weights == "generated":
-            network = without_zeros(copy.deepcopy(network))
+            network = without_zeros(duplicate(network))
         self.write(network, stem)
 
     @abstractmethod

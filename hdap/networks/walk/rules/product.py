@@ -69,6 +69,9 @@ def deformed(walk: Walk, operation: Operation) -> None:
     weight, made = operation["weight"], operation.outputs[0]
     inputs = walk.along(operation["input"], 1)
     rows, columns = walk.along(weight, 0), walk.along(weight, 1)
+    # each block of inputs has offsets of its own: all blocks lose the same places
+    blocks = operation["offset"].shape[1] // (2 * math.prod(weight.shape[2:]))
+    walk.ties.tie_along(inputs.reshape(blocks, -1), 0)
     outputs = _forward(walk, inputs, rows, columns, len(inputs) // weight.shape[1])
     walk.ties.tie(outputs, walk.along(operation["bias"], 0), _why(walk))
     walk.label(made, compressed((1,), outputs))
