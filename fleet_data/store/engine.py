@@ -16,6 +16,9 @@ from hdap.fleet_data.errors import HdapError, InputError, StoreError
 
 DEFAULT_URL = "sqlite:///hdap.db"
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
+HIDDEN = "***"
+_SECRET = frozenset({"password", "sslpassword"})
+"""What of a URL's query is as secret as its password."""
 _REMEDY = "give a path, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 BUSY_SECONDS = 30
 _BUSY_PAUSE = 0.01
@@ -63,7 +66,26 @@ def shown(url: sa.URL) -> str:
     """The URL for messages: a path for SQLite, no password for PostgreSQL."""
     if url.drivername == "sqlite":
         return str(url.database)
-    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+    return _masked(url.set(drivername="postgresql"))
+
+
+def without_password(text: str) -> str:
+    """A database as it was typed, for the screen; what is no URL stays."""
+    if "://" not in text:
+        return text
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError):
+        scheme, _, rest = text.partition("://")
+        user, at, host = rest.rpartition("@")
+        return f"{scheme}://{user.partition(':')[0]}{at}{host}"
+    return _masked(url) if url.password or _SECRET & url.query.keys() else text
+
+
+def _masked(url: sa.URL) -> str:
+    secret = dict.fromkeys(_SECRET & url.query.keys(), HIDDEN)
+    text = url.update_query_dict(secret).render_as_string(hide_password=True)
+    return text.replace(quote(HIDDEN), HIDDEN)
 
 
 def _sqlite(path: str) -> sa.URL:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hdap.fleet_data.records import IngestRecord, StudyRecord
+from hdap.fleet_data.units.set_aside import FRAME, STANDARD_INPUT
 from hdap.report.pictures.html_page import MOST_ROWS, Chapter
 from hdap.report.pictures.picture_source import PictureSource
 from hdap.requests.search_request import SearchRequest
@@ -118,8 +119,8 @@ def _version(package: str) -> str:
 def commands(source: PictureSource, files: list[str]) -> list[str]:
     """The commands that make what the report shows again, in order."""
     made = []
-    if files:
-        named = list(dict.fromkeys(files))
+    named = [file for file in dict.fromkeys(files) if file not in (FRAME, STANDARD_INPUT)]
+    if named:
         made.append(shlex.join(["hdap", "ingest", *named[-MOST_ROWS:]]))
         if len(named) > MOST_ROWS:
             made[-1] += f"  # and {len(named) - MOST_ROWS:,} before: the table ingests has them"

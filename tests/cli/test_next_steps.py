@@ -16,8 +16,15 @@ from typer.testing import Result
 from hdap.cli import app
 from hdap.cli.app import COMMANDS
 from hdap.cli.options.config_file import flags
-from hdap.cli.terminal.next_steps import WITHOUT_DATABASE, Named, as_typed, remember_named
+from hdap.cli.terminal.next_steps import (
+    WITHOUT_DATABASE,
+    Named,
+    as_typed,
+    remember_named,
+    told_aside,
+)
 from hdap.fleet_data.store import Store
+from hdap.fleet_data.units.set_aside import SetAside
 from hdap.search.problem.budget import parse_ms
 from hdap.workflows.next_commands import (
     command_line,
@@ -75,6 +82,21 @@ def test_commands_without_a_database_are_those_that_take_none() -> None:
             Named(db="postgresql://me:secret@host/x"),
             "hdap trials --db 'postgresql://me:***@host/x'",
         ),
+        (
+            "hdap trials",
+            Named(db="postgresql://me:a/b@host/x"),
+            "hdap trials --db 'postgresql://me:***@host/x'",
+        ),
+        (
+            "hdap trials",
+            Named(db="postgresql://me:se:cret@host/x"),
+            "hdap trials --db 'postgresql://me:***@host/x'",
+        ),
+        (
+            "hdap trials",
+            Named(db="postgresql://host/x?user=me&password=secret"),
+            "hdap trials --db 'postgresql://host/x?password=***&user=me'",
+        ),
     ],
 )
 def test_what_was_named_on_the_command_line_is_named_again(
@@ -83,6 +105,37 @@ def test_what_was_named_on_the_command_line_is_named_again(
     remember_named(named)
     assert as_typed(command) == expected
     remember_named(Named())
+
+
+def test_a_repair_speaks_to_the_database_that_was_named() -> None:
+    rows = SetAside("t.csv", "net", ("cam-9",), 1e-3, 1e3, 20.0, False, 4, False)
+    remember_named(Named(db="fleet.db"))
+    assert told_aside(rows).endswith("if so, hdap ingest t.csv --unit cam-9=us --db fleet.db")
+    remember_named(Named())
+
+
+def test_names_of_devices_are_printed_as_they_are(hdap: Hdap, searched: Path) -> None:
+    name = "00:cd:ab:12:5e:00 :m: [bold]"
+    done = hdap("sql", f"SELECT '{name}' AS device", db=searched)
+    assert name in done.stdout
+    assert name in hdap("trials", "--study", name, db=searched).stderr
+
+
+def test_what_is_not_there_is_named_with_what_is(hdap: Hdap, searched: Path) -> None:
+    done = hdap("status", "--model", "nothing", db=searched)
+    assert done.exit_code == 1
+    assert "there are: resnet50" in done.stderr
+    done = hdap("devices", "--cluster", "9", db=searched)
+    assert done.exit_code == 1
+    assert "one of 0 to 3" in done.stderr
+    assert "hdap cluster" not in hdap("devices", "--changed", db=searched).stdout
+
+
+def test_what_a_resumed_search_does_not_use_is_told(hdap: Hdap, database: Path) -> None:
+    resumed = ("search", "--resume", "resnet50-1.0G-1", "--trials", "410", "--seed", "9")
+    done = hdap(*resumed, "--model", "resnet50", "--flops", "50%", db=database)
+    assert done.exit_code == 0, done.output
+    assert "it was asked, --flops, --seed of now is not used" in " ".join(done.stderr.split())
 
 
 def test_names_with_blanks_survive_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

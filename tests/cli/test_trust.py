@@ -86,7 +86,7 @@ def test_what_a_person_names_needs_no_more_words(hdap: Hdap, folder: Path) -> No
 def test_a_server_and_a_file_elsewhere_are_not_reached_unasked(hdap: Hdap, folder: Path) -> None:
     settings(folder, 'db = "postgresql://me:secret@192.0.2.1/x"\n[report]\nout = "../page.html"\n')
     done = hdap("devices")
-    assert "connect to postgresql://me@192.0.2.1/x (db)" in done.stderr
+    assert "connect to postgresql://me:***@192.0.2.1/x (db)" in done.stderr
     assert "secret" not in done.output
     told = hdap("report", "--db", "x.db").stderr
     assert "use ../page.html, which lies outside of this folder (out)" in told

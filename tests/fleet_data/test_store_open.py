@@ -258,6 +258,7 @@ def test_a_url_is_a_path_or_a_database(tmp_path: Path) -> None:
     for scheme in ("postgres", "postgresql", "postgresql+psycopg"):
         assert parse_url(f"{scheme}://h/d").drivername == "postgresql+psycopg"
     assert "***" in shown(parse_url("postgresql://me:secret@h/d"))
+    assert "secret" not in shown(parse_url("postgresql://h/d?user=me&password=secret"))
     assert "SQLite or PostgreSQL, got mysql" in refused("mysql://h/d")
     assert "in memory" in refused("sqlite://")
 

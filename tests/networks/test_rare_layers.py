@@ -38,7 +38,7 @@ class WeightNormed(Toy):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.utils.weight_norm(self.first)  # type: ignore[no-untyped-call]
+        self.first = nn.utils.weight_norm(self.first)
 
 
 class Masked(Toy):

@@ -9,7 +9,7 @@ from hdap.cli.commands import cluster, fit, ingest, search
 from hdap.cli.settings.demo_command import FLEETS, DemoCommand
 from hdap.cli.settings.fleet_commands import ClusterCommand, FitCommand, IngestCommand
 from hdap.cli.settings.search_commands import SearchCommand
-from hdap.cli.terminal.next_steps import TELEMETRY, next_steps, telemetry_of_yours
+from hdap.cli.terminal.next_steps import TELEMETRY, name_database, next_steps, telemetry_of_yours
 from hdap.cli.terminal.output import note, out
 from hdap.fleet_data.errors import InputError
 from hdap.requests.clustering_choice import ClusteringChoice
@@ -25,6 +25,7 @@ def run(asked: DemoCommand) -> None:
     model, flops = fleet.model, asked.flops or fleet.flops
     path = asked.keep or Path(tempfile.mkdtemp(prefix="hdap-demo-")) / "hdap.db"
     db = str(path)
+    name_database(db)
     with as_file(files("hdap") / "data" / fleet.file) as telemetry:
         _heading(f"hdap ingest {fleet.file}")
         ingest.run(IngestCommand(files=(str(telemetry),), db=db))

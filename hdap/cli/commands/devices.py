@@ -5,9 +5,10 @@ from typing import Any
 
 from hdap.cli.settings.fleet_commands import DevicesCommand
 from hdap.cli.terminal.layout import Justify
-from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours
+from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours, told_aside
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, show_rows
+from hdap.fleet_data.errors import NotFoundError
 from hdap.fleet_data.software import parse_software, show_software
 from hdap.fleet_data.wording import UNKNOWN, counted, date, number, times
 from hdap.workflows.list_devices import list_devices
@@ -18,7 +19,12 @@ def run(asked: DevicesCommand) -> None:
     with open_store(asked.db, create=False, read_only=True) as store:
         total = int(store.query("SELECT COUNT(*) FROM devices").rows[0][0])
         found = list_devices(store, asked.cluster, asked.outliers, asked.limit, asked.changed)
-        aside = store.set_aside()
+        aside, head = store.set_aside(), store.clustering_head()
+    if asked.cluster is not None and head is not None and not 0 <= asked.cluster < head.clusters:
+        raise NotFoundError(
+            f"`--cluster` must be one of 0 to {head.clusters - 1}, which the newest clustering "
+            f"has, but got {asked.cluster}"
+        )
     rows = [_told(dict(zip(found.columns, row, strict=True))) for row in found.rows]
     if asked.as_json:
         emit_json(rows)
@@ -41,10 +47,9 @@ def run(asked: DevicesCommand) -> None:
     )
     line(f"{len(rows):,} of {counted(total, 'device')} shown")
     for each in aside:
-        line(str(each))
-    clustered = any(r["cluster"] is not None for r in rows)
-    if clustered or total:
-        next_steps("hdap status" if clustered else "hdap cluster")
+        line(told_aside(each))
+    if total:
+        next_steps("hdap status" if head is not None else "hdap cluster")
     else:
         telemetry_of_yours()
 

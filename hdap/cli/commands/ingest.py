@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from hdap.cli.settings.fleet_commands import IngestCommand
 from hdap.cli.terminal.agree_to_columns import agree_to_columns
-from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours
+from hdap.cli.terminal.next_steps import next_steps, telemetry_of_yours, told_aside
 from hdap.cli.terminal.open_store import open_store, tell_simulated
 from hdap.cli.terminal.output import emit_json, progress_bar, say, table, warn
 from hdap.fleet_data.architecture import Architecture
@@ -39,7 +39,7 @@ def run(asked: IngestCommand) -> None:
             if asked.as_json and reports:
                 emit_json([asdict(report) for report in reports])
         for each in reports[-1].set_aside:
-            warn(str(each))
+            warn(told_aside(each))
         in_vain = [report for report in reports if report.in_vain]
         if in_vain:
             raise InputError("; ".join(map(_nothing_added, in_vain)))

@@ -1,6 +1,8 @@
 """`hdap search`: the configuration to ship."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 import typer
 
@@ -9,11 +11,12 @@ from hdap.cli.tables import answer_table as answer
 from hdap.cli.tables.answer_document import ToldAnswer, accuracy_of, document
 from hdap.cli.tables.sizes_table import show_sizes, sizes_document
 from hdap.cli.terminal.open_store import open_store
-from hdap.cli.terminal.output import emit_json, progress_bar, say
+from hdap.cli.terminal.output import emit_json, progress_bar, say, warn
 from hdap.fleet_data.model_names import with_input
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import latency
 from hdap.requests.search_request import SearchRequest, settled
+from hdap.requests.setting import settings_of
 from hdap.search.analysis.answer import Answer
 from hdap.search.driver.run_search import SearchProgress, SearchResult
 from hdap.search.problem.fleet_shares import parse_shares
@@ -52,11 +55,27 @@ def run(asked: SearchCommand) -> None:
             today, request = _today(store, request)
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
+            _tell_unused(search.request, search.record.name, asked.given)
         else:
             search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
             if today is not None and asked.storage is None:
                 search = starting_from(store, search, today)
         _run(store, search, asked, today)
+
+
+def _tell_unused(request: SearchRequest, study: str, given: Mapping[str, Any]) -> None:
+    """A study goes on as it was asked; what is asked otherwise now is not used, and said so."""
+    stored = asdict(request)
+    other = [
+        f"--{leaf.flag}"
+        for leaf in settings_of(SearchRequest)
+        if leaf.name in given and given[leaf.name] != stored[leaf.name]
+    ]
+    if other:
+        told = ", ".join(other)
+        warn(
+            f"study {study} goes on as it was asked, {told} of now is not used: search anew for it"
+        )
 
 
 def _complete(asked: SearchCommand) -> SearchRequest:

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from typing import Any
 
 from hdap.cli.settings.fleet_commands import StatusCommand
-from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_yours
+from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_yours, told_aside
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
+from hdap.fleet_data.errors import NotFoundError
 from hdap.fleet_data.records import ClusteringHead, StudyRecord
 from hdap.fleet_data.software import parse_software, show_software
 from hdap.fleet_data.store import Store
@@ -28,7 +29,13 @@ def run(asked: StatusCommand) -> None:
 
 def _document(store: Store, model: str | None) -> dict[str, Any]:
     mark, aside = store.measurement_mark(), store.set_aside()
-    measured = [c for c in store.model_counts() if model in (None, c.model)]
+    every = store.model_counts()
+    measured = [c for c in every if model in (None, c.model)]
+    if model is not None and not measured:
+        there = ", ".join(c.model for c in every) or "none"
+        raise NotFoundError(
+            f"the model must be one that was measured, but got {model=}; there are: {there}"
+        )
     names = {counts.model for counts in measured}
     studies = [s for s in store.studies() if s.model in names]
     verdicts = [(s, v) for s in studies for v in stored_verdicts(store.verifications(s.id))]
@@ -63,7 +70,7 @@ def _document(store: Store, model: str | None) -> dict[str, Any]:
         "models": models,
         "verified": [_verified(*each) for each in verdicts],
         "drift": _drift(store, clustering, tuple(c.model for c in measured)),
-        "set_aside": [asdict(each) | {"line": str(each)} for each in aside],
+        "set_aside": [asdict(each) | {"line": told_aside(each)} for each in aside],
         "next": (aside[0].repair if aside and not models else _next(store, models, verdicts)),
     }
 

@@ -42,7 +42,9 @@ def reached(leaf: Leaf, value: Any) -> Iterator[str]:
         if leaf.setting.reach == "code" and is_code(text):
             yield _doing(base_name(text))
         elif leaf.setting.reach == "database" and _server(text):
-            yield f"connect to {_without_password(text)}"
+            from hdap.fleet_data.store.engine import without_password  # takes a moment
+
+            yield f"connect to {without_password(text)}"
         elif leaf.setting.reach == "address" and text not in _HERE:
             yield f"listen on {text}"
         elif leaf.setting.reach == "devices":
@@ -124,12 +126,6 @@ def _server(text: str) -> bool:
 def _names_a_file(leaf: Leaf) -> bool:
     """Whether it may be written: what must be there already is only read."""
     return Path in options_of(leaf.kind) and not leaf.setting.there
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}{at}{host}"
 
 
 def _mark(kind: str, place: Path, content: bytes, what: str) -> str:

@@ -71,7 +71,7 @@ class TrialsCommand(WithBoth):
     ] = False
     trial: Annotated[int | None, Setting("One trial in full.", low=0)] = None
     studies: Annotated[bool, Setting("All studies, one line each.")] = False
-    limit: Annotated[int, Setting("Trials to list at most.", low=1)] = 10
+    limit: Annotated[int, Setting("Trials to list at most; a front as JSON is whole.", low=1)] = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,15 +4,15 @@
 the reader has names it.
 """
 
-import re
 import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.markup import escape
 
 from hdap.cli.terminal.output import out, quiet
+from hdap.fleet_data.units.set_aside import SetAside
 
 WITHOUT_DATABASE = frozenset(
     {"demo", "export", "reduce", "simulate", "elastic deploy", "portfolio serve"}
@@ -20,8 +20,6 @@ WITHOUT_DATABASE = frozenset(
 """Commands that take no --db; a test compares them with what the commands take."""
 TELEMETRY = "TELEMETRY.csv"
 """How a command that is told names a file that only the reader has."""
-PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
-"""That of a database's URL."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,16 @@ def remember_named(named: Named) -> None:
     _named.set(named)
 
 
+def name_database(db: str) -> None:
+    """What the commands that are told from now on speak to."""
+    _named.set(replace(_named.get(), db=db))
+
+
+def told_aside(rows: SetAside) -> str:
+    """Rows that were set aside, with the command that repairs them."""
+    return f"{rows.says}: set aside; if so, {as_typed(rows.repair)}"
+
+
 def as_typed(command: str) -> str:
     """A command of hdap with the database and the settings that this one was given."""
     first, _, rest = command.partition(" ")
@@ -52,8 +60,10 @@ def as_typed(command: str) -> str:
     if named.config:
         command = f"hdap --config {shlex.quote(named.config)} {rest}"
     if named.db and name not in WITHOUT_DATABASE and "--db" not in words:
+        from hdap.fleet_data.store.engine import without_password  # sqlalchemy takes a moment
+
         # a password stays off the screen, so that such a command has to be completed by hand
-        command += f" --db {shlex.quote(PASSWORD.sub('***', named.db))}"
+        command += f" --db {shlex.quote(without_password(named.db))}"
     return command
 
 

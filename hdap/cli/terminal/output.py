@@ -43,7 +43,7 @@ _began: ContextVar[float] = ContextVar("began", default=0.0)
 
 @cache
 def _console(stderr: bool) -> Console:
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)  # `:ab:` is part of a name
 
 
 def out() -> Console:
