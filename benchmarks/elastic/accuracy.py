@@ -6,9 +6,9 @@ Real data: scikit-learn's digits with `small_resnet` (450 images judge), or Fash
 `fashion_resnet` (10,000 judge); five uniform levels. A seed trains one dense network; from it start
 a network a level, pruned by the same scores and trained alone for the task's epochs, and one
 elastic network a mode, at the same rate. All train as many levels for as many epochs as the five
-networks alone: `nested` 5/4 of those epochs, because a step trains four levels, `masked` as long
-after its masks are learned, `incremental` all of them a level. Differences are paired by seed; the
-interval is Student's, 95 %.
+networks alone: `nested` 5/4 of those epochs (of two: two), because a step trains four levels,
+`masked` as long after its masks are learned, `incremental` all of them a level. Differences are
+paired by seed; the interval is Student's, 95 %.
 
 Writes elastic-accuracy.csv (every figure; of photographs elastic-accuracy-fashion.csv) after each
 seed, .svg and .png at the end. A seed of photographs takes most of an hour.
