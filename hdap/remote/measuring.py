@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ _MOST_STARTS = 3
 _PROBLEM, _WRONG_OPTIONS = 1, 2
 """Exit statuses of measure.pyz after which a start is over, beside 0: some or all networks could
 not be measured, wrong options. Others are signals, such as those of a reboot."""
+
+
+@lru_cache(maxsize=4096)
+def _known_hash(file: Path, changed_ns: int) -> str:
+    """Computed once for all devices and connections, as long as the file is not written anew."""
+    return sha256_of(file)
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,12 @@ class RemoteMeasurement:
             raise RefusedError(f"it cannot make the folder {folder}: {made.told}")
         await self._put(at, Path(attendant.__file__))
         there = await self._attend(at, "files")
-        left = [f for f in self.errand.files if there.get(f.name) != sha256_of(f)]
+        left = [
+            file
+            for file in self.errand.files
+            if there.get(file.name)
+            != await asyncio.to_thread(_known_hash, file, file.stat().st_mtime_ns)
+        ]
         for number, file in enumerate(left):
             self._say("copying", f"file {number + 1} of {len(left)}")
             await self._put(at, file)

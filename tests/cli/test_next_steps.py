@@ -124,7 +124,7 @@ def test_names_of_devices_are_printed_as_they_are(hdap: Hdap, searched: Path) ->
 def test_what_is_not_there_is_named_with_what_is(hdap: Hdap, searched: Path) -> None:
     done = hdap("status", "--model", "nothing", db=searched)
     assert done.exit_code == 1
-    assert "there are: resnet50" in done.stderr
+    assert "measurements of nothing, but it has: resnet50" in done.stderr
     done = hdap("devices", "--cluster", "9", db=searched)
     assert done.exit_code == 1
     assert "one of 0 to 3" in done.stderr

@@ -8,12 +8,12 @@ from hdap.cli.settings.fleet_commands import StatusCommand
 from hdap.cli.terminal.next_steps import as_typed, next_steps, telemetry_of_yours, told_aside
 from hdap.cli.terminal.open_store import open_store
 from hdap.cli.terminal.output import emit_json, line, note, show_rows
-from hdap.fleet_data.errors import NotFoundError
 from hdap.fleet_data.records import ClusteringHead, StudyRecord
 from hdap.fleet_data.software import parse_software, show_software
 from hdap.fleet_data.store import Store
 from hdap.fleet_data.wording import counted
 from hdap.search.analysis.judgement import StoredVerdict, stored_verdicts
+from hdap.workflows.artifacts import require_measurements
 from hdap.workflows.list_devices import software_shares
 from hdap.workflows.next_commands import command_line, for_models
 
@@ -29,13 +29,9 @@ def run(asked: StatusCommand) -> None:
 
 def _document(store: Store, model: str | None) -> dict[str, Any]:
     mark, aside = store.measurement_mark(), store.set_aside()
-    every = store.model_counts()
-    measured = [c for c in every if model in (None, c.model)]
-    if model is not None and not measured:
-        there = ", ".join(c.model for c in every) or "none"
-        raise NotFoundError(
-            f"the model must be one that was measured, but got {model=}; there are: {there}"
-        )
+    if model is not None:
+        require_measurements(store, model)
+    measured = [c for c in store.model_counts() if model in (None, c.model)]
     names = {counts.model for counts in measured}
     studies = [s for s in store.studies() if s.model in names]
     verdicts = [(s, v) for s in studies for v in stored_verdicts(store.verifications(s.id))]
