@@ -38,7 +38,7 @@ _TEXTS = {
 
 
 @dataclass(frozen=True)
-class PrunedHistory:
+class PrunedRows:
     """Of whom (`device_key`, `configuration_key`) others stand for rows of before a moment."""
 
     before_us: int
@@ -112,7 +112,7 @@ class IngestWriter:
         added = pl.DataFrame({"value": new["content_hash"], "key": keys.cast(pl.Int64)})
         return pl.concat([found, added]), new.height
 
-    def pruned_history(self) -> PrunedHistory | None:
+    def pruned_history(self) -> PrunedRows | None:
         """Whose old rows were made fewer; None where nobody's were."""
         newest = sa.select(sa.func.max(pruned_histories.c.before_us))
         before = self._connection.scalar(newest)
@@ -122,7 +122,7 @@ class IngestWriter:
         wanted = sa.select(m.device_key, m.configuration_key).distinct()
         found = self._connection.execute(wanted.where(m.stands_for.is_not(None))).all()
         kinds = {"device_key": pl.Int64, "configuration_key": pl.Int64}
-        return PrunedHistory(int(before), pl.DataFrame(found, schema=kinds, orient="row"))
+        return PrunedRows(int(before), pl.DataFrame(found, schema=kinds, orient="row"))
 
     def stored(self, row_hashes: pl.Series) -> pl.Series:
         """Which of these rows are stored."""
