@@ -31,6 +31,7 @@ from hdap.requests.clustering_choice import ClusteringChoice
 from hdap.requests.ingest_request import IngestRequest
 from hdap.requests.plan_request import PlanRequest
 from hdap.requests.search_request import AUTO, SearchRequest, settled
+from hdap.requests.setting import check_settings
 from hdap.search.analysis.answer import answer
 from hdap.surrogate.validation.fit_surrogates import FitResult
 from hdap.workflows.answer_search import answer_of
@@ -127,7 +128,7 @@ class Fleet:
     def search(
         self,
         model: str,
-        flops: str | None = None,
+        flops: str | float | None = None,
         *,
         study: str | None = None,
         timeout: float | None = None,
@@ -135,7 +136,7 @@ class Fleet:
         storage: str | None = None,
         **settings: Any,
     ) -> Found:
-        """Find the network that is fastest on the fleet within `flops` (`1.0G`, `25%` of dense).
+        """Find the network that is fastest on the fleet within `flops` (1e9, `1.0G`, `25%`).
 
         `settings` are those of `SearchRequest`: trials, objective, latency, floor, sampler, seed,
         weights, ... `study` names what is stored, `timeout` is in seconds. With `workers`, or with
@@ -240,7 +241,9 @@ class Fleet:
         """
         require_free(Path(out))
         _check_names(PlanRequest, settings)
-        batch = make_plan(self.store(), PlanRequest(model, **settings), say)
+        wanted = PlanRequest(model, **settings)
+        check_settings(wanted)
+        batch = make_plan(self.store(), wanted, say)
         write_plan(batch, Path(out), self._tell("export"))
         return batch
 
@@ -315,11 +318,13 @@ class Fleet:
         return tell
 
 
-def _request(model: str, flops: str | None, settings: dict[str, Any]) -> SearchRequest:
+def _request(model: str, flops: str | float | None, settings: dict[str, Any]) -> SearchRequest:
     _check_names(SearchRequest, settings)
     if isinstance(settings.get("weights"), Path):
         settings["weights"] = str(settings["weights"].resolve())
-    request = SearchRequest(model, flops, **settings)
+    budget = flops if flops is None or isinstance(flops, str) else f"{flops:.0f}"
+    request = SearchRequest(model, budget, **settings)
+    check_settings(request)
     if flops is None and request.latency is None and "flops" not in request.objective.split(","):
         raise InputError("a search needs a budget, but got none: give flops='1.0G', or latency")
     return settled(request, settings)

@@ -11,9 +11,12 @@ settings along. Nothing heavy is imported here.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hdap.fleet_data.errors import InputError
 
 T = TypeVar("T")
 
@@ -126,6 +129,29 @@ def settings_of(wanted: type, default: Any = MISSING) -> Iterator[Leaf]:
             for mark in marks:
                 if isinstance(mark, Setting):
                     yield Leaf(field.name, kind, mark, value)
+
+
+_NUMBERS_AND_WORDS: Mapping[Any, type] = {int: Integral, float: Real, str: str, bool: bool}
+
+
+def check_settings(wanted: Any) -> None:
+    """What the command line sees to, for a dataclass that was made in Python.
+
+    Raises InputError for a number out of range, and for what is no such number or word at all.
+    """
+    for leaf in settings_of(type(wanted)):
+        value, kinds = getattr(wanted, leaf.name), options_of(leaf.kind)
+        if value is None or not all(kind in _NUMBERS_AND_WORDS for kind in kinds):
+            continue
+        fits = isinstance(value, tuple(_NUMBERS_AND_WORDS[kind] for kind in kinds))
+        if not fits or (isinstance(value, bool) and bool not in kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise InputError(f"`{leaf.name}` must be of type {names}, but got {value!r}")
+        low, high = leaf.setting.low, leaf.setting.high
+        if low is not None and value < low:
+            raise InputError(f"`{leaf.name} >= {low:g}` must hold, but got {value!r}")
+        if high is not None and value > high:
+            raise InputError(f"`{leaf.name} <= {high:g}` must hold, but got {value!r}")
 
 
 def build(

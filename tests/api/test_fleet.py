@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -191,6 +192,25 @@ def test_found_becomes_an_ordinary_module(found: hdap.Found, tmp_path: Path) -> 
     assert hdap.load_pruned(tmp_path / "pruned") is not None
     with pytest.raises(InputError, match="exclude"):
         found.prune(weights="weights.pt", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"trials": 0}, "`trials >= 1` must hold, but got 0"),
+        ({"trials": "10"}, "`trials` must be of type int"),
+        ({"trials": True}, "`trials` must be of type int"),
+        ({"risk": "x"}, "`risk` must be of type float"),
+        ({"trails": 10}, "did you mean `trials`"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_stored(
+    fleet: hdap.Fleet, found: hdap.Found, setting: dict[str, Any], message: str
+) -> None:
+    before = fleet.sql("SELECT study FROM studies")
+    with pytest.raises(InputError, match=message):
+        fleet.search("resnet50", flops=1e9, **setting)
+    assert fleet.sql("SELECT study FROM studies").equals(before)
 
 
 def test_clusters_and_devices_are_frames(fleet: hdap.Fleet) -> None:
