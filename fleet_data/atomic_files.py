@@ -108,16 +108,20 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def put_back(folder: Path) -> None:
-    """Where `whole_folder` was killed between its two renames, what was there before."""
+def finish_replacing(folder: Path) -> None:
+    """What is left to do where `whole_folder` was killed between its two renames, or after them:
+    the new one, which is whole, takes its place, and the one of before goes."""
     folder = folder.absolute()
-    if folder.exists() or not folder.parent.is_dir():
+    if not folder.parent.is_dir():
         return
     sign = beside(folder, "replaced-").name
-    found = [path for path in folder.parent.iterdir() if path.name.startswith(sign)]
-    if found:
+    for replaced in [path for path in folder.parent.iterdir() if path.name.startswith(sign)]:
+        new = beside(folder, f"writing-{replaced.name[len(sign) :]}")
         with suppress(FileNotFoundError):  # another process did it just now
-            max(found, key=lambda path: path.stat().st_mtime).rename(folder)
+            if not folder.exists() and new.exists():
+                new.rename(folder)
+        if not new.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
 
 
 def write_file(path: Path, content: bytes) -> None:

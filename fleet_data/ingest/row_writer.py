@@ -119,8 +119,9 @@ class RowWriter:
         pruned = self._pruned
         if pruned is None or "measured_at_us" not in rows.columns:
             return pl.repeat(True, rows.height, eager=True)
-        of = pruned.of.with_columns(pruned=True)
         keys = rows.select("device_key", "configuration_key", "measured_at_us")
+        own = pl.col("device_key").is_in(keys["device_key"].unique().implode())
+        of = pruned.of.filter(own).with_columns(pruned=True)
         found = keys.join(
             of, on=["device_key", "configuration_key"], how="left", maintain_order="left"
         )

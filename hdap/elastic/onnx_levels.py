@@ -1,9 +1,11 @@
 """Levels as ONNX networks over one file of weights, for `hdap.device.sessions` to run."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from hdap.device.archive import program
-from hdap.fleet_data.atomic_files import whole_folder
+from hdap.fleet_data.atomic_files import whole_folder, writable
 from hdap.fleet_data.errors import InputError
 from hdap.networks.onnx_files import keep_outside
 
@@ -51,12 +53,22 @@ def write_levels(
     """
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"the folder of the levels must be new or empty, but {folder} is neither")
-    with whole_folder(folder) as temporary:
+    with _filled(folder) if folder.exists() else whole_folder(folder) as temporary:
         written = _write_shared(temporary, networks)
         (temporary / "controller.pyz").write_bytes(program("controller"))
         if levels_file is not None:
             shutil.copyfile(levels_file, temporary / "levels.json")
     return written
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[Path]:
+    """A place within an empty folder, which stays itself: somebody may be in it, or have mounted
+    it. What is written there moves up at the end, the levels last."""
+    with writable(folder), TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
+        yield Path(temporary)
+        for file in sorted(Path(temporary).iterdir(), key=lambda path: path.suffix == ".onnx"):
+            file.replace(folder / file.name)
 
 
 def _write_shared(folder: Path, networks: Sequence[onnx.ModelProto]) -> Written:

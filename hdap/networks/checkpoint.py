@@ -169,7 +169,7 @@ def fill(module: nn.Module, folder: Path) -> None:
     if faults := state_faults(expected, found, types=True):
         raise InputError(
             f"{WEIGHTS} must hold exactly the {len(expected)} tensors of the pruned network, but "
-            f"has {faults}"
+            f"has {faults}; where an earlier hdap wrote it, prune again"
         )
     module.load_state_dict(found, strict=True)
 

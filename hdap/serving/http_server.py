@@ -225,7 +225,9 @@ class _Front:
                     raise _TooLarge(_ONE_IMAGE.format(most))
                 if self._held > max(BODIES, own):
                     raise TurnedAway(_BUSY)
-            yield b"".join(parts)
+            body = b"".join(parts)
+            parts.clear()
+            yield body
         finally:
             self._held -= own
 

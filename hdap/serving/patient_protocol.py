@@ -18,6 +18,8 @@ from uvicorn.server import Server, ServerState
 
 LINGER_S = 2.0
 """How long an answer may take to reach a client that reads slowly."""
+DEAF_S = 1.0
+"""After which a client that takes no answer makes room for a new one: large answers pause, too."""
 LEAST_TAKEN = 2**16
 """Bytes of an answer that a client takes in the time of a request, or is given up."""
 GRACE_S = 0.7
@@ -117,6 +119,13 @@ class PatientProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
 
+    @property
+    def unread_s(self) -> float:
+        """How long the client has not taken what was written."""
+        if self._unread is None:
+            return 0.0
+        return self.loop.time() - self._unread.when() + self.patience_s
+
     def _taken(self) -> None:
         if self._unread is not None:
             self._unread.cancel()
@@ -131,13 +140,13 @@ class PatientProtocol(H11Protocol):
         self._unread = self.loop.call_later(self.patience_s, self._not_taken, left)
 
     def _make_room(self) -> None:
-        waiting = [c for c in self.connections if isinstance(c, PatientProtocol)]
-        oldest = min(waiting, key=lambda c: c.due)
-        unread = [(c._unread.when(), c) for c in waiting if c._unread is not None]
-        if oldest.waits_for_client:
-            oldest._too_late()
-        elif unread:
-            min(unread, key=lambda pair: pair[0])[1].transport.abort()
+        others = [c for c in self.connections if isinstance(c, PatientProtocol) and c is not self]
+        waiting = [c for c in others if c.waits_for_client]
+        deaf = [c for c in others if c.unread_s > DEAF_S]
+        if waiting:
+            min(waiting, key=lambda c: c.due)._too_late()
+        elif deaf:
+            max(deaf, key=lambda c: c.unread_s).transport.abort()
         else:
             self.transport.abort()  # all others are being answered
 

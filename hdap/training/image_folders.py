@@ -156,9 +156,14 @@ def _readable(files: _Files, options: DataOptions) -> tuple[_Files, tuple[str, .
 
 def _of_bytes(image: Image.Image) -> Image.Image:
     """The image with 8 bits a number: Pillow itself makes all above 255 of 16 bits white."""
-    if not image.mode.startswith("I;16"):
+    if not _has_sixteen_bits(image):
         return image
     return Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8))
+
+
+def _has_sixteen_bits(image: Image.Image) -> bool:
+    """Pillow opens some of them as 32 bits: those of PGM, and of PNG before its version 11."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def _decodes(path: Path) -> bool:
@@ -168,7 +173,7 @@ def _decodes(path: Path) -> bool:
     """
     try:
         with Image.open(path) as image:
-            if image.mode in ("I", "F"):
+            if image.mode in ("I", "F") and not _has_sixteen_bits(image):
                 return False
             image.draft("RGB", (32, 32))
             image.load()

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from hdap.fleet_data.atomic_files import put_back, writable
+from hdap.fleet_data.atomic_files import finish_replacing, writable
 from hdap.fleet_data.errors import DivergedError, InputError
 from hdap.fleet_data.records import EpochRecord
 from hdap.fleet_data.store import Store
@@ -198,10 +198,10 @@ BEGINS = "{} holds no training that goes on: beginning anew"
 def begun_tuning(out: Path) -> Tuning | None:
     """The training that `out` holds and that may go on, if it holds one.
 
-    Where a process was killed while it replaced `out`, the last whole one is put back first.
+    Where a process was killed while it replaced `out`, that is finished first.
     """
     with writable(out):
-        put_back(out)
+        finish_replacing(out)
     if not (out / STATE).is_file():
         return None
     return next(reversed(read_manifest(out).tunings), None)

@@ -136,6 +136,9 @@ def test_what_a_resumed_search_does_not_use_is_told(hdap: Hdap, database: Path) 
     done = hdap(*resumed, "--model", "resnet50", "--flops", "50%", db=database)
     assert done.exit_code == 0, done.output
     assert "it was asked, --flops, --seed of now is not used" in " ".join(done.stderr.split())
+    same = ("--model", "resnet50", "--flops", "1.0G", "--floor-share", "100%", "--step", "0")
+    again = hdap(*resumed[:3], "--trials", "420", *same, db=database)
+    assert "of now" not in again.stderr
 
 
 def test_names_with_blanks_survive_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

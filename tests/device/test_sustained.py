@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from math import exp
+from pathlib import Path
 
 import pytest
 
 from hdap.device.measure.protocol import Stopwatch
-from hdap.device.measure.sustained import duration, report, run_without_rest
+from hdap.device.measure.sustained import COLUMNS, _append, duration, report, run_without_rest
 from hdap.device.messages import DeviceError
 from hdap.simulation.thermal import Thermal
 
@@ -42,6 +43,16 @@ class HotDevice:
 
 def watched(device: HotDevice) -> Stopwatch:
     return Stopwatch(device.run, now=lambda: device.now_s)
+
+
+def test_rows_of_another_kind_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    _append(str(path), [])
+    _append(str(path), [dict.fromkeys(COLUMNS, "1")])
+    assert len(path.read_text().splitlines()) == 2
+    path.write_text("device_id,model\n")
+    with pytest.raises(DeviceError, match="another kind"):
+        _append(str(path), [])
 
 
 def test_a_device_that_throttles_is_slower_in_its_last_minute() -> None:

@@ -151,6 +151,14 @@ def test_opened_levels_map_the_weights_and_hold_no_copies(tmp_path: Path) -> Non
         assert any("level-0.bin" in line and " r" in line for line in maps)
 
 
+def test_an_empty_folder_is_filled_and_stays_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_levels(Path(), [to_onnx(nn.Conv2d(1, 8, 3), (1, 8, 8))])
+    assert sorted(os.listdir()) == ["controller.pyz", "level-0.onnx", "weights.bin"]
+
+
 def test_a_folder_that_is_not_empty_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="must be new or empty"):
         write_levels(folder, [])

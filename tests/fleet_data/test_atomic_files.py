@@ -7,7 +7,7 @@ import pytest
 
 from hdap.fleet_data.atomic_files import (
     beside,
-    put_back,
+    finish_replacing,
     replace_file,
     require_free_file,
     require_free_folder,
@@ -35,17 +35,26 @@ def test_the_longest_names_that_a_file_system_takes_can_be_written(
 
 
 @pytest.mark.parametrize("name", ["tuned", "x" * 255])
-def test_what_a_killed_process_had_moved_away_comes_back(tmp_path: Path, name: str) -> None:
-    for place in (tmp_path / name, tmp_path / "other"):
-        with whole_folder(place) as folder:
-            (folder / "file").write_text(place.name)
-    (tmp_path / name).rename(beside(tmp_path / name, "replaced-7"))
-    put_back(tmp_path / "other")
-    put_back(tmp_path / "never")
-    put_back(tmp_path / "no" / "folder")
-    put_back(tmp_path / name)
-    assert (tmp_path / name / "file").read_text() == name
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "other"])
+def test_what_a_killed_process_left_of_replacing_is_finished(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    with whole_folder(place) as folder:
+        (folder / "file").write_text("old")
+    place.rename(beside(place, "replaced-7-ab"))
+    beside(place, "writing-7-ab").mkdir()  # whole, or the old one would not be away
+    (beside(place, "writing-7-ab") / "file").write_text("new")
+    finish_replacing(tmp_path / "never")
+    finish_replacing(tmp_path / "no" / "folder")
+    for _ in range(2):
+        finish_replacing(place)
+        assert (place / "file").read_text() == "new"
+        assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_somebody_threw_away_does_not_come_back(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    beside(place, "replaced-7-ab").mkdir()  # its process was killed when the new one was in place
+    finish_replacing(place)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_neighbours_of_long_names_that_begin_alike_differ() -> None:

@@ -219,7 +219,7 @@ def test_gray_images_for_a_network_that_takes_one_channel(tmp_path: Path) -> Non
     assert data.validation[0][0].shape == (1, 8, 12)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_sixteen_bits_are_as_bright_as_eight(tmp_path: Path, suffix: str) -> None:
     eight = np.linspace(0, 255, 256).astype(np.uint8).reshape(16, 16)
     for bits, pixels in (("8", eight), ("16", eight.astype(np.uint16) * 257)):

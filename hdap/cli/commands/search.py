@@ -1,8 +1,6 @@
 """`hdap search`: the configuration to ship."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 import typer
 
@@ -55,7 +53,7 @@ def run(asked: SearchCommand) -> None:
             today, request = _today(store, request)
         if request is None:
             search = resumed_search(store, str(asked.resume), asked.given.get("trials"), say)
-            _tell_unused(search.request, search.record.name, asked.given)
+            _tell_unused(search.request, search.record.name, asked)
         else:
             search = new_search(store, request, asked.study, say, asked.storage, asked.workers)
             if today is not None and asked.storage is None:
@@ -63,9 +61,17 @@ def run(asked: SearchCommand) -> None:
         _run(store, search, asked, today)
 
 
-def _tell_unused(request: SearchRequest, study: str, given: Mapping[str, Any]) -> None:
-    """A study goes on as it was asked; what is asked otherwise now is not used, and said so."""
-    stored = asdict(request)
+def _tell_unused(request: SearchRequest, study: str, asked: SearchCommand) -> None:
+    """A study goes on as it was asked; what is asked otherwise now is not used, and said so.
+
+    Of floor and step it keeps what they came to.
+    """
+    stored, given = asdict(request), dict(asked.given)
+    given.pop("floor_share", None)
+    if "model" in given:
+        given["model"] = with_input(given["model"], asked.input)
+    if not given.get("step"):
+        given.pop("step", None)
     other = [
         f"--{leaf.flag}"
         for leaf in settings_of(SearchRequest)

@@ -145,7 +145,10 @@ def _append(path: str, rows: Sequence[dict[str, str]]) -> None:
     """Add rows to a CSV, with its header where it is new."""
     try:
         fresh = not os.path.exists(path) or os.path.getsize(path) == 0
-        with open(path, "a", encoding="utf-8", newline="") as file:
+        with open(path, "a+", encoding="utf-8", newline="") as file:
+            file.seek(0)
+            if not fresh and file.readline().strip() != ",".join(COLUMNS):
+                raise DeviceError(f"{path} holds rows of another kind; name another with --out")
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             if fresh:
                 writer.writeheader()
