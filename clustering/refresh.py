@@ -35,9 +35,10 @@ def refreshed(
         return clustering
     cluster, known, _ = membership(measurements, clustering)
     offsets = device_offsets(measurements, new_rows)
-    found = _factors_of_known(clustering, measurements, offsets.change, offsets.error)
+    of = places(measurements, clustering)
+    found = _factors_of_known(clustering, of, offsets.change, offsets.error)
     software = current_software(measurements)
-    found = _with_software(found, measurements, software)
+    found = _with_software(found, of, software)
     fresh = ~known & np.isfinite(offsets.new)
     if not fresh.any():
         return found
@@ -50,9 +51,9 @@ def refreshed(
 
 
 def _with_software(
-    clustering: ClusteringRecord, measurements: Measurements, software: Texts
+    clustering: ClusteringRecord, of: tuple[Bools, Ints], software: Texts
 ) -> ClusteringRecord:
-    known, place = places(measurements, clustering)
+    known, place = of
     told = known & (software != "")
     runs = clustering.software.copy()
     runs[place[told]] = software[told]
@@ -60,12 +61,9 @@ def _with_software(
 
 
 def _factors_of_known(
-    clustering: ClusteringRecord,
-    measurements: Measurements,
-    change: Floats,
-    error: Floats,
+    clustering: ClusteringRecord, of: tuple[Bools, Ints], change: Floats, error: Floats
 ) -> ClusteringRecord:
-    known, place = places(measurements, clustering)
+    known, place = of
     rows = np.flatnonzero(known & np.isfinite(change))
     at = place[rows]
     moved, doubt = change[rows], error[rows]

@@ -88,8 +88,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises `InputError` for what the file system refuses: a full disk, missing rights.
     """
     folder = folder.absolute()
-    # in a container every process has the same number
-    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    own = _own_mark()
     temporary, replaced = (beside(folder, f"{what}-{own}") for what in ("writing", "replaced"))
     try:
         with writable(folder):
@@ -140,6 +139,11 @@ def beside(place: Path, what: str) -> Path:
     return place.with_name(f".{name}.{what}")
 
 
+def _own_mark() -> str:
+    """Of what one call alone writes; in a container every process has the same number."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
 def sha256_of(path: Path) -> str:
     """The hash of a file, as hexadecimal digits. Raises `OSError` where it cannot be read."""
     with path.open("rb") as file:
@@ -150,7 +154,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; its folder is made. Raises `InputError` when it cannot."""
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = beside(path, f"writing-{os.getpid()}-{secrets.token_hex(4)}")
+        temporary = beside(path, f"writing-{_own_mark()}")
         try:
             write_file(temporary, content)
             temporary.replace(path)

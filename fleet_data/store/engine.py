@@ -16,7 +16,7 @@ from hdap.fleet_data.errors import HdapError, InputError, StoreError
 
 DEFAULT_URL = "sqlite:///hdap.db"
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
-HIDDEN = "***"
+_HIDDEN = "***"
 _SECRET = frozenset({"password", "sslpassword"})
 """What of a URL's query is as secret as its password."""
 _REMEDY = "give a path, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
@@ -83,9 +83,9 @@ def without_password(text: str) -> str:
 
 
 def _masked(url: sa.URL) -> str:
-    secret = dict.fromkeys(_SECRET & url.query.keys(), HIDDEN)
+    secret = dict.fromkeys(_SECRET & url.query.keys(), _HIDDEN)
     text = url.update_query_dict(secret).render_as_string(hide_password=True)
-    return text.replace(quote(HIDDEN), HIDDEN)
+    return text.replace(quote(_HIDDEN), _HIDDEN)
 
 
 def _sqlite(path: str) -> sa.URL:

@@ -59,5 +59,9 @@ class SetAside:
         said = (shlex.quote(f"{device}={unit}") for device in self.devices)
         return f"hdap ingest {file} " + " ".join(f"--unit {each}" for each in said)
 
+    def told(self, repair: str) -> str:
+        """In a line, with the command that repairs them."""
+        return f"{self.says}: set aside; if so, {repair}"
+
     def __str__(self) -> str:
-        return f"{self.says}: set aside; if so, {self.repair}"
+        return self.told(self.repair)

@@ -40,9 +40,8 @@ class TrainingRecord(JsonDocument):
     """A sparse training under way.
 
     `weights` says in words where the dense weights came from; `asked` is the number of sparse
-    levels. Each level loses `rate` of what the
-    one before has, by magnitude over the whole network (`scope` global) or in each layer (layer),
-    and goes on from the weights after `rewind` epochs.
+    levels. Each level loses `rate` of what the one before has, by magnitude over the whole network
+    (`scope` global) or in each layer (layer), and goes on from the weights after `rewind` epochs.
     """
 
     WHAT = "of a sparse training that has levels"

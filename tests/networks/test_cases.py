@@ -9,14 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdap.networks.checkpoint import load_checkpoint, save_checkpoint
-from hdap.networks.criteria import Evidence
 from hdap.networks.equivalence import pruning_error
 from hdap.networks.following import follow_channels
-from hdap.networks.prune_plan import PrunePlan, WeightsSource
-from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
-from tests.networks.toy import Toy
+from tests.networks.toy import Toy, assert_comes_back
 
 FILES = ("branches", "convolutions", "factors", "outputs", "parts")
 CASES: dict[str, type[nn.Module]] = {
@@ -68,12 +64,4 @@ MODELS = [f"{CASES[name].__module__}:{name}" for name in sorted(CASES)] + [f"{__
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_case_comes_back_from_its_checkpoint(model: str, tmp_path: Path) -> None:
-    architecture = trace(model)
-    counts = architecture.widths // architecture.multiples // 2 * architecture.multiples
-    plan = PrunePlan(architecture, np.maximum(counts, architecture.multiples))
-    pruned = prune_planned(plan, WeightsSource(seed=3), "random", Evidence(seed=3))
-    save_checkpoint(tmp_path / "pruned", pruned.module, pruned.manifest)
-    back = load_checkpoint(tmp_path / "pruned", model=model).module
-    images = torch.randn(2, *architecture.input_shape)
-    with torch.no_grad():
-        torch.testing.assert_close(back(images), pruned.module(images), rtol=0, atol=0)
+    assert_comes_back(model, tmp_path)

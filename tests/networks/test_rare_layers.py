@@ -10,14 +10,10 @@ from torch.nn.utils import prune as masks
 from torchvision.ops import DeformConv2d
 
 from hdap.fleet_data.errors import UnsupportedModelError
-from hdap.networks.checkpoint import load_checkpoint, save_checkpoint
-from hdap.networks.criteria import Evidence
 from hdap.networks.equivalence import pruning_error
 from hdap.networks.following import follow_channels
-from hdap.networks.prune_plan import PrunePlan, WeightsSource
-from hdap.networks.pruned_network import prune_planned
 from hdap.networks.tracing import trace
-from tests.networks.toy import Toy
+from tests.networks.toy import Toy, assert_comes_back
 
 
 class Deformed(Toy):
@@ -90,19 +86,7 @@ def test_it_is_pruned_exactly(kind: type[Toy]) -> None:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_it_comes_back_from_its_checkpoint(kind: type[Toy], tmp_path: Path) -> None:
-    model = f"{__name__}:{kind.__name__}"
-    architecture = trace(model)
-    counts = np.maximum(
-        architecture.widths // 2 // architecture.multiples * architecture.multiples, 1
-    )
-    made = prune_planned(
-        PrunePlan(architecture, counts), WeightsSource(seed=3), "random", Evidence(seed=3)
-    )
-    save_checkpoint(tmp_path / "pruned", made.module, made.manifest)
-    back = load_checkpoint(tmp_path / "pruned", model=model).module
-    images = torch.randn(2, *architecture.input_shape)
-    with torch.no_grad():
-        torch.testing.assert_close(back(images), made.module(images), rtol=0, atol=0)
+    assert_comes_back(f"{__name__}:{kind.__name__}", tmp_path)
 
 
 def test_halves_with_offsets_of_their_own_lose_the_same_places() -> None:

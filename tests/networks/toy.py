@@ -1,6 +1,16 @@
-"""A small network with a gap in the middle."""
+"""A small network with a gap in the middle, and what holds for any that is pruned and kept."""
 
+from pathlib import Path
+
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from hdap.networks.checkpoint import load_checkpoint, save_checkpoint
+from hdap.networks.criteria import Evidence
+from hdap.networks.prune_plan import PrunePlan, WeightsSource
+from hdap.networks.pruned_network import prune_planned
+from hdap.networks.tracing import trace
 
 
 class Toy(nn.Module):
@@ -21,3 +31,16 @@ class Toy(nn.Module):
         x = self.second(self.between(self.first(image), image))
         result: Tensor = self.head(x.mean((2, 3)))
         return result
+
+
+def assert_comes_back(model: str, folder: Path) -> None:
+    """Half of the channels of `module:factory`, saved and loaded, give the same numbers."""
+    architecture = trace(model)
+    counts = architecture.widths // architecture.multiples // 2 * architecture.multiples
+    plan = PrunePlan(architecture, np.maximum(counts, architecture.multiples))
+    pruned = prune_planned(plan, WeightsSource(seed=3), "random", Evidence(seed=3))
+    save_checkpoint(folder / "pruned", pruned.module, pruned.manifest)
+    back = load_checkpoint(folder / "pruned", model=model).module
+    images = torch.randn(2, *architecture.input_shape)
+    with torch.no_grad():
+        torch.testing.assert_close(back(images), pruned.module(images), rtol=0, atol=0)

@@ -29,7 +29,7 @@ def run(asked: StatusCommand) -> None:
 
 def _document(store: Store, model: str | None) -> dict[str, Any]:
     mark, aside = store.measurement_mark(), store.set_aside()
-    if model is not None and not any(each.model == model for each in store.set_aside()):
+    if model is not None and not any(each.model == model for each in aside):
         require_measurements(store, model)
     measured = [c for c in store.model_counts() if model in (None, c.model)]
     names = {counts.model for counts in measured}

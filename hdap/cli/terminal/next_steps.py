@@ -46,7 +46,7 @@ def name_database(db: str) -> None:
 
 def told_aside(rows: SetAside) -> str:
     """Rows that were set aside, with the command that repairs them."""
-    return f"{rows.says}: set aside; if so, {as_typed(rows.repair)}"
+    return rows.told(as_typed(rows.repair))
 
 
 def as_typed(command: str) -> str:
