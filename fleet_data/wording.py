@@ -92,3 +92,9 @@ def counted(count: int, thing: str, things: str = "") -> str:
 def _magnitude(value: float, digits: int) -> int:
     """The power of ten of a figure once it is rounded: 9.996 with three digits is 10.0."""
     return math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a word or a name that the system gave can be written; bytes of another encoding come
+    as halves of surrogate pairs."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

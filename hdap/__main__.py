@@ -11,19 +11,17 @@ def main() -> None:
 
 
 def _run() -> int:
-    odd = next((word for word in sys.argv[1:] if _broken(word)), None)
+    # not at the top: Ctrl-C while it is imported ends in a line too
+    from hdap.fleet_data.wording import is_utf8
+
+    odd = next((word for word in sys.argv[1:] if not is_utf8(word)), None)
     if odd is not None:
         print(f"error: words must be UTF-8, but got {odd!a}: rename it", file=sys.stderr)
         return 2
-    # not at the top: Ctrl-C while it is imported ends in a line too
     from hdap.cli import main as run
 
     run()
     return 0
-
-
-def _broken(word: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from hdap.fleet_data.store import Store
 from hdap.fleet_data.telemetry import BY_NAME
 from hdap.fleet_data.units.latency_unit import LatencyUnits
 from hdap.fleet_data.units.set_aside import FRAME, SetAside
-from hdap.fleet_data.wording import counted
+from hdap.fleet_data.wording import counted, is_utf8
 
 _AHEAD = 2
 AS_WRITTEN = LatencyUnits()
@@ -209,7 +209,7 @@ def ingest(
 
 
 def _check_name(text: str) -> None:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_utf8(text):
         raise InputError(f"the name of a file must be UTF-8, but got {text!a}: rename it")
 
 
